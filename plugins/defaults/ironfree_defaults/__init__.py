@@ -1,0 +1,1 @@
+"""The Kubernetes filters and scorers of Ironfree."""

@@ -1,0 +1,1 @@
+"""Simulated hosts for Ironfree."""

@@ -1,0 +1,1 @@
+"""Ironfree: a container scheduler for plain Docker hosts."""
