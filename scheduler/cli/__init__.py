@@ -1,0 +1,2 @@
+"""The `ironfree` command: starts the service and speaks its HTTP API. Holds no logic of its own.
+"""

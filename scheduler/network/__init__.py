@@ -1,0 +1,2 @@
+"""Service addresses and names on the hosts. Speaks only through the store.
+"""

@@ -1,0 +1,323 @@
+"""What Ironfree asks of a container engine: the driver protocol and the values it speaks in.
+
+A driver is stateless about intent: it is told to *ensure* something and makes it so, however often
+it is told (a crash between two calls leaves nothing double). It never decides to restart, never
+keeps a queue and never writes to the store. The shape follows the Kubernetes CRI: a pod is a
+sandbox (network namespace, hostname, ports, volumes) and containers that live in it.
+
+Every coroutine raises DriverError only: HostUnreachable when the outcome is unknown (ask again by
+name, never under a new name), EngineRejected when the engine said no, ImageUnavailable for images.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class TlsMaterial:
+    """PEM texts for mutual TLS with an engine; never printed."""
+
+    ca: bytes = field(repr=False)
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """Where an engine listens.
+
+    Args:
+        name: the Node's name; also in every message about the host.
+        url: unix:///path, tcp://host:port, or what the driver understands.
+        tls: client certificate and CA, for tcp only.
+        options: the DockerHost's spec.options, for the driver alone.
+    """
+
+    name: str
+    url: str
+    tls: TlsMaterial | None = None
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    """What the engine says of its host (docker: /info and /version)."""
+
+    engine: str  # "docker://20.10.24"
+    api_version: str
+    hostname: str
+    operating_system: str  # "Debian GNU/Linux 12 (bookworm)"
+    os: str  # "linux"
+    architecture: str  # GOARCH spelling: "amd64", "arm64"
+    kernel: str
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int = 0  # 0: unknown
+    live_restore: bool = True
+    resources: Mapping[str, int] = field(default_factory=dict[str, int])  # extended, e.g. GPUs
+    address: str = ""  # an IP that other hosts can reach, if known
+    warnings: tuple[str, ...] = ()
+
+
+class PullPolicy(StrEnum):
+    """Kubernetes imagePullPolicy."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+@dataclass(frozen=True, slots=True)
+class PodIdentity:
+    """Which pod a sandbox and its containers belong to; kept in labels on the engine.
+
+    Args:
+        epoch: of the leader that created it (a fence: newer leaders win).
+    """
+
+    uid: str
+    namespace: str
+    name: str
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PortMapping:
+    """A container port published on the host; host_port is never 0 (the scheduler allocates)."""
+
+    container_port: int
+    host_port: int
+    protocol: str = "TCP"
+    host_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyDir:
+    """A volume that lives as long as the pod on its host.
+
+    Args:
+        medium: "" for disk, "Memory" for tmpfs.
+        size_limit: bytes, or None.
+    """
+
+    name: str
+    medium: str = ""
+    size_limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """The part of a pod that its containers share."""
+
+    identity: PodIdentity
+    hostname: str
+    attempt: int = 0
+    ports: tuple[PortMapping, ...] = ()
+    volumes: tuple[EmptyDir, ...] = ()
+    host_network: bool = False
+    dns_servers: tuple[str, ...] = ()
+    dns_searches: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    host_aliases: tuple[tuple[str, str], ...] = ()  # (hostname, ip)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A sandbox volume seen in a container."""
+
+    volume: str
+    path: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """One container of a pod, everything resolved (no references left).
+
+    Args:
+        command, args: Kubernetes' command (entrypoint) and args; None keeps the image's own.
+        env: in order; values may be secret, so they are never printed.
+        cpu_request, cpu_limit: thousandths of a core; 0 means none.
+        memory_limit: bytes; 0 means none.
+        attempt: 0, 1, 2 … one per restart; part of the container's name.
+        spec_hash: of everything that cannot change in place; differs → not the same container.
+    """
+
+    name: str
+    image: str
+    attempt: int
+    spec_hash: str
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    working_dir: str = ""
+    mounts: tuple[Mount, ...] = ()
+    cpu_request: int = 0
+    cpu_limit: int = 0
+    memory_limit: int = 0
+    stdin: bool = False
+    tty: bool = False
+    user: str = ""
+    read_only_root: bool = False
+    privileged: bool = False
+    stop_signal: str = ""
+
+
+class EngineState(StrEnum):
+    """What the engine says of a container."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    """One container as the engine has it.
+
+    Args:
+        reason, message: the engine's own error when start failed; "" otherwise.
+    """
+
+    name: str
+    id: str
+    attempt: int
+    spec_hash: str
+    state: EngineState
+    image: str
+    image_id: str = ""
+    exit_code: int = 0
+    oom_killed: bool = False
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxStatus:
+    """A pod's sandbox as the engine has it."""
+
+    identity: PodIdentity
+    id: str
+    attempt: int
+    running: bool
+    ip: str = ""
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodObservation:
+    """Everything a host has of one pod; `sandbox` is None when only containers are left."""
+
+    identity: PodIdentity
+    sandbox: SandboxStatus | None
+    containers: tuple[ContainerStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostEvent:
+    """A hint that something of a pod changed on the host; the list is the truth."""
+
+    pod_uid: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Which lines of a container's output (Kubernetes PodLogOptions).
+
+    Args:
+        since: only lines at or after this time. tail: last lines only; None for all.
+        timestamps: prefix RFC 3339 nanoseconds and a space. limit_bytes: stop after so many.
+    """
+
+    follow: bool = False
+    tail: int | None = None
+    since: datetime | None = None
+    timestamps: bool = False
+    limit_bytes: int | None = None
+
+
+class Host(Protocol):
+    """An open connection to one host's engine. Safe for concurrent use; bounds itself."""
+
+    async def info(self) -> HostInfo:
+        """Return the engine's facts: capacity, platform, version."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the engine answers; HostUnreachable otherwise (within about 3 s)."""
+        ...
+
+    async def observe(self) -> tuple[PodObservation, ...]:
+        """List every pod Ironfree manages on this host, running or not, in one sweep."""
+        ...
+
+    def events(self) -> AsyncIterator[HostEvent]:
+        """Stream hints until the connection breaks; raises HostUnreachable then."""
+        ...
+
+    async def ensure_image(self, image: str, policy: PullPolicy) -> str:
+        """Have the image on the host by policy; returns its id, or raises ImageUnavailable."""
+        ...
+
+    async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        """Have the pod's sandbox and volumes running; adopts one that is the same."""
+        ...
+
+    async def ensure_container(
+        self, sandbox: SandboxStatus, spec: ContainerSpec
+    ) -> ContainerStatus:
+        """Have this attempt of the container created and started once; adopts one that is.
+
+        A command that cannot start is a status with state CREATED or EXITED and a reason
+        (Kubernetes: RunContainerError, StartError, exit code 127/128), not an exception.
+        An attempt that has exited is returned as it is, never started again.
+        """
+        ...
+
+    async def stop_container(self, container_id: str, grace_seconds: int) -> None:
+        """Send TERM, after grace_seconds KILL; returns when it has stopped. Gone is fine."""
+        ...
+
+    async def remove_container(self, container_id: str) -> None:
+        """Remove a stopped container. Gone is fine."""
+        ...
+
+    async def remove_pod(self, pod_uid: str) -> None:
+        """Kill and remove what is left of the pod: containers, sandbox, volumes. Idempotent."""
+        ...
+
+    def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """Stream raw output, stdout and stderr merged in order of arrival."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections. Containers keep running."""
+        ...
+
+
+class Driver(Protocol):
+    """Opens hosts of one sort ("docker", "simulated")."""
+
+    @property
+    def name(self) -> str:
+        """The word in DockerHost spec.driver."""
+        ...
+
+    async def connect(self, address: HostAddress) -> Host:
+        """Open a host; raises DriverError saying what to mend."""
+        ...
+
+
+class HostDirectory(Protocol):
+    """Finds the open connection of a node; how the API reaches logs without knowing agents."""
+
+    def host(self, node_name: str) -> Host | None:
+        """Return the open connection, or None when there is none now."""
+        ...

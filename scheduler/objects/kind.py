@@ -1,0 +1,163 @@
+"""What a kind declares about itself, and the registry that finds kinds by any of their names."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ..errors import Cause
+from .json import Json, JsonObject
+
+Cell = str | int | bool
+
+
+@dataclass(frozen=True)
+class Column:
+    """One printed column (meta/v1 TableColumnDefinition); priority > 0 is for wide output."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    priority: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Printer:
+    """How a kind prints as a Table.
+
+    Args:
+        columns: in order, Name first.
+        cells: one object's cells, given the object as JSON and the present time.
+    """
+
+    columns: tuple[Column, ...]
+    cells: Callable[[JsonObject, datetime], Sequence[Cell]]
+
+
+def no_defaults(_obj: JsonObject) -> None:
+    """Leave the object as it is."""
+
+
+def no_causes(_obj: JsonObject) -> Iterable[Cause]:
+    """Complain of nothing."""
+    return ()
+
+
+def no_update_causes(_old: JsonObject, _new: JsonObject) -> Iterable[Cause]:
+    """Complain of nothing."""
+    return ()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where /scale finds its numbers, as dotted paths (autoscaling/v1 Scale)."""
+
+    replicas: str = "spec.replicas"
+    status_replicas: str = "status.replicas"
+    selector: str = "spec.selector"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Everything the API needs to serve a kind.
+
+    Args:
+        message: its message in the schema, e.g. "core.v1.Pod".
+        default: fills defaults in place on every write; sees spec-shaped JSON that passed the
+            schema check.
+        validate: yields a cause per bad field, after defaults.
+        validate_update: yields a cause per field that may not change so.
+        warnings: yields sentences about fields that are accepted but have no effect here.
+        fields: field selectors beyond metadata.name and metadata.namespace: name → value reader.
+        interned: bodies repeat between objects, so they are stored once by digest.
+        has_status: /status exists and main-resource writes ignore .status.
+        name_rule: "subdomain", "label" or "service" (DNS-1123/1035).
+        builtin: a Kubernetes kind (strategic merge patch allowed).
+    """
+
+    kind: str
+    plural: str
+    message: str
+    printer: Printer
+    group: str = ""
+    version: str = "v1"
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    namespaced: bool = True
+    default: Callable[[JsonObject], None] = no_defaults
+    validate: Callable[[JsonObject], Iterable[Cause]] = no_causes
+    validate_update: Callable[[JsonObject, JsonObject], Iterable[Cause]] = no_update_causes
+    warnings: Callable[[JsonObject], Iterable[str]] = lambda _obj: ()
+    fields: Mapping[str, Callable[[JsonObject], str]] = field(
+        default_factory=dict[str, Callable[[JsonObject], str]]
+    )
+    interned: bool = False
+    has_status: bool = True
+    scale: Scale | None = None
+    subresources: tuple[str, ...] = ()
+    name_rule: str = "subdomain"
+    builtin: bool = True
+    verbs: tuple[str, ...] = (
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    )
+
+    @property
+    def resource(self) -> str:
+        """The store's name of the kind: "pods", "dockerhosts.ironfree.dev"."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def group_version(self) -> str:
+        """The apiVersion: "v1", "ironfree.dev/v1"."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+class KindRegistry:
+    """Finds kinds by path, by apiVersion and kind, or by store resource. Immutable."""
+
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self.kinds = tuple(kinds)
+        self._by_path = {(k.group, k.version, k.plural): k for k in self.kinds}
+        self._by_gvk = {(k.group_version, k.kind): k for k in self.kinds}
+        self._by_resource = {k.resource: k for k in self.kinds}
+
+    def by_path(self, group: str, version: str, plural: str) -> Kind | None:
+        """Return the kind served at that path, or None."""
+        return self._by_path.get((group, version, plural))
+
+    def by_gvk(self, api_version: str, kind: str) -> Kind | None:
+        """Return the kind of an object's apiVersion and kind, or None."""
+        return self._by_gvk.get((api_version, kind))
+
+    def by_resource(self, resource: str) -> Kind:
+        """Return the kind of a store resource; KeyError is a bug."""
+        return self._by_resource[resource]
+
+
+def field_at(obj: Json, path: str) -> Json:
+    """Return the value at a dotted path, or None where anything on the way is absent."""
+    for part in path.split("."):
+        if not isinstance(obj, dict):
+            return None
+        obj = obj.get(part)
+    return obj
+
+
+def text_at(path: str) -> Callable[[JsonObject], str]:
+    """Return a reader of the text at a dotted path, "" when absent (for field selectors)."""
+
+    def read(obj: JsonObject) -> str:
+        value = field_at(obj, path)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return "" if value is None else str(value)
+
+    return read

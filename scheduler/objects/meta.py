@@ -1,0 +1,47 @@
+"""Object metadata as every kind has it (Kubernetes meta/v1 ObjectMeta)."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+
+class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Who owns an object; the owner's deletion collects it (meta/v1 OwnerReference)."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Typed metadata (meta/v1 ObjectMeta). Change it with msgspec.structs.replace.
+
+    `managed_fields` stays undecoded JSON: only server-side apply reads it.
+    """
+
+    name: str = ""
+    generate_name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: tuple[OwnerReference, ...] = ()
+    finalizers: tuple[str, ...] = ()
+    managed_fields: msgspec.Raw = msgspec.Raw(b"")
+
+    def controller_owner(self) -> OwnerReference | None:
+        """Return the owner that controls this object, if any (meta/v1 GetControllerOf)."""
+        return next((owner for owner in self.owner_references if owner.controller), None)
+
+
+def now_seconds() -> datetime:
+    """Return the present as Kubernetes writes times: UTC, whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)

@@ -1,0 +1,94 @@
+"""Typed views of nodes."""
+
+import msgspec
+
+from .meta import ObjectMeta
+from .pod import Condition, View
+from .stored import StoredObject
+
+
+class Taint(View, frozen=True):
+    """core/v1 Taint."""
+
+    key: str
+    effect: str
+    value: str = ""
+    time_added: str | None = None
+
+
+class NodeAddress(View, frozen=True):
+    """core/v1 NodeAddress."""
+
+    type: str
+    address: str
+
+
+class NodeSpec(View, frozen=True):
+    """core/v1 NodeSpec, the fields Ironfree acts on."""
+
+    unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
+    provider_id: str = msgspec.field(name="providerID", default="")
+
+
+class ContainerImage(View, frozen=True):
+    """core/v1 ContainerImage."""
+
+    names: tuple[str, ...] = ()
+    size_bytes: int = 0
+
+
+class NodeSystemInfo(View, frozen=True):
+    """core/v1 NodeSystemInfo; every field is written."""
+
+    machine_id: str = msgspec.field(name="machineID", default="")
+    system_uuid: str = msgspec.field(name="systemUUID", default="")
+    boot_id: str = msgspec.field(name="bootID", default="")
+    kernel_version: str = ""
+    os_image: str = ""
+    container_runtime_version: str = ""
+    kubelet_version: str = ""
+    operating_system: str = ""
+    architecture: str = ""
+
+
+class NodeStatus(View, frozen=True):
+    """core/v1 NodeStatus; quantities as written."""
+
+    capacity: dict[str, str | int | float] = {}
+    allocatable: dict[str, str | int | float] = {}
+    conditions: tuple[Condition, ...] = ()
+    addresses: tuple[NodeAddress, ...] = ()
+    node_info: NodeSystemInfo = NodeSystemInfo()
+    images: tuple[ContainerImage, ...] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return the condition of that type, if present."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A node as Ironfree's parts see it."""
+
+    meta: ObjectMeta
+    spec: NodeSpec
+    status: NodeStatus
+    revision: int
+
+
+class _NodeBody(msgspec.Struct):
+    spec: NodeSpec = NodeSpec()
+
+
+_body = msgspec.json.Decoder(_NodeBody)
+_status = msgspec.json.Decoder(NodeStatus)
+
+
+def node_view(stored: StoredObject) -> Node:
+    """Return the typed view of a stored node."""
+    return Node(
+        meta=stored.meta,
+        spec=_body.decode(stored.body.json).spec,
+        status=_status.decode(stored.status) if stored.status else NodeStatus(),
+        revision=stored.revision,
+    )

@@ -1,0 +1,360 @@
+"""Typed views of pods: what the scheduler, the controllers and the node agents read.
+
+A view decodes only what Ironfree acts on; the full JSON stays in the store. Field names follow
+core/v1 in snake case. Views of equal bodies are the same Python object, so identity of `spec`
+is a cheap test for "same class".
+"""
+
+from datetime import datetime
+from functools import lru_cache
+
+import msgspec
+
+from .meta import ObjectMeta
+from .stored import Body, StoredObject
+
+
+class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Base of the typed views."""
+
+
+class ContainerPort(View, frozen=True):
+    """core/v1 ContainerPort."""
+
+    container_port: int
+    host_port: int = 0
+    protocol: str = "TCP"
+    host_ip: str = msgspec.field(name="hostIP", default="")
+    name: str = ""
+
+
+class KeySelector(View, frozen=True):
+    """core/v1 ConfigMapKeySelector and SecretKeySelector."""
+
+    key: str
+    name: str = ""
+    optional: bool = False
+
+
+class FieldRef(View, frozen=True):
+    """core/v1 ObjectFieldSelector."""
+
+    field_path: str
+
+
+class ResourceFieldRef(View, frozen=True):
+    """core/v1 ResourceFieldSelector."""
+
+    resource: str
+    container_name: str = ""
+    divisor: str = "0"
+
+
+class EnvVarSource(View, frozen=True):
+    """core/v1 EnvVarSource."""
+
+    field_ref: FieldRef | None = None
+    resource_field_ref: ResourceFieldRef | None = None
+    config_map_key_ref: KeySelector | None = None
+    secret_key_ref: KeySelector | None = None
+
+
+class EnvVar(View, frozen=True):
+    """core/v1 EnvVar."""
+
+    name: str
+    value: str = ""
+    value_from: EnvVarSource | None = None
+
+
+class EnvSource(View, frozen=True):
+    """core/v1 ConfigMapEnvSource and SecretEnvSource."""
+
+    name: str = ""
+    optional: bool = False
+
+
+class EnvFromSource(View, frozen=True):
+    """core/v1 EnvFromSource."""
+
+    prefix: str = ""
+    config_map_ref: EnvSource | None = None
+    secret_ref: EnvSource | None = None
+
+
+class ResourceRequirements(View, frozen=True):
+    """core/v1 ResourceRequirements; quantities as written."""
+
+    requests: dict[str, str | int | float] = {}
+    limits: dict[str, str | int | float] = {}
+
+
+class VolumeMount(View, frozen=True):
+    """core/v1 VolumeMount."""
+
+    name: str
+    mount_path: str
+    read_only: bool = False
+    sub_path: str = ""
+
+
+class Container(View, frozen=True):
+    """core/v1 Container, the fields Ironfree acts on."""
+
+    name: str
+    image: str = ""
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
+    working_dir: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFromSource, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    image_pull_policy: str = ""
+    restart_policy: str = ""
+    stdin: bool = False
+    tty: bool = False
+
+
+class EmptyDirVolumeSource(View, frozen=True):
+    """core/v1 EmptyDirVolumeSource."""
+
+    medium: str = ""
+    size_limit: str | int | None = None
+
+
+class Volume(View, frozen=True):
+    """core/v1 Volume; other sources are rejected by validation."""
+
+    name: str
+    empty_dir: EmptyDirVolumeSource | None = None
+
+
+class Toleration(View, frozen=True):
+    """core/v1 Toleration."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+    toleration_seconds: int | None = None
+
+
+class NodeSelectorRequirement(View, frozen=True):
+    """core/v1 NodeSelectorRequirement."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class NodeSelectorTerm(View, frozen=True):
+    """core/v1 NodeSelectorTerm."""
+
+    match_expressions: tuple[NodeSelectorRequirement, ...] = ()
+    match_fields: tuple[NodeSelectorRequirement, ...] = ()
+
+
+class NodeSelector(View, frozen=True):
+    """core/v1 NodeSelector."""
+
+    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
+
+
+class PreferredSchedulingTerm(View, frozen=True):
+    """core/v1 PreferredSchedulingTerm."""
+
+    weight: int
+    preference: NodeSelectorTerm
+
+
+class NodeAffinity(View, frozen=True):
+    """core/v1 NodeAffinity."""
+
+    required: NodeSelector | None = msgspec.field(
+        name="requiredDuringSchedulingIgnoredDuringExecution", default=None
+    )
+    preferred: tuple[PreferredSchedulingTerm, ...] = msgspec.field(
+        name="preferredDuringSchedulingIgnoredDuringExecution", default=()
+    )
+
+
+class Affinity(View, frozen=True):
+    """core/v1 Affinity; pod affinity is rejected by validation until it is enforced."""
+
+    node_affinity: NodeAffinity | None = None
+
+
+class HostAlias(View, frozen=True):
+    """core/v1 HostAlias."""
+
+    ip: str = ""
+    hostnames: tuple[str, ...] = ()
+
+
+class SchedulingGate(View, frozen=True):
+    """core/v1 PodSchedulingGate."""
+
+    name: str
+
+
+class PodSpec(View, frozen=True):
+    """core/v1 PodSpec, the fields Ironfree acts on. `node_name` is read from the binding."""
+
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    node_name: str = ""
+    node_selector: dict[str, str] = {}
+    affinity: Affinity | None = None
+    tolerations: tuple[Toleration, ...] = ()
+    restart_policy: str = "Always"
+    termination_grace_period_seconds: int = 30
+    scheduler_name: str = "default-scheduler"
+    priority: int = 0
+    priority_class_name: str = ""
+    preemption_policy: str = "PreemptLowerPriority"
+    hostname: str = ""
+    host_network: bool = False
+    host_aliases: tuple[HostAlias, ...] = ()
+    overhead: dict[str, str | int | float] = {}
+    resources: ResourceRequirements | None = None
+    scheduling_gates: tuple[SchedulingGate, ...] = ()
+
+
+class ContainerStateWaiting(View, frozen=True):
+    """core/v1 ContainerStateWaiting."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerStateRunning(View, frozen=True):
+    """core/v1 ContainerStateRunning."""
+
+    started_at: datetime | None = None
+
+
+class ContainerStateTerminated(View, frozen=True):
+    """core/v1 ContainerStateTerminated. exit_code is always written."""
+
+    exit_code: int | None = None
+    reason: str = ""
+    message: str = ""
+    signal: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    container_id: str = msgspec.field(name="containerID", default="")
+
+
+class ContainerState(View, frozen=True):
+    """core/v1 ContainerState: exactly one member is set."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+
+
+class PodContainerStatus(View, frozen=True):
+    """core/v1 ContainerStatus. ready and restart_count are always written."""
+
+    name: str
+    ready: bool | None = None
+    restart_count: int | None = None
+    image: str | None = None
+    image_id: str | None = msgspec.field(name="imageID", default=None)
+    container_id: str = msgspec.field(name="containerID", default="")
+    started: bool | None = None
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class Condition(View, frozen=True):
+    """core/v1 PodCondition and NodeCondition, meta/v1 Condition."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+    last_heartbeat_time: datetime | None = None
+    last_probe_time: datetime | None = None
+    observed_generation: int = 0
+
+
+class PodIP(View, frozen=True):
+    """core/v1 PodIP."""
+
+    ip: str = ""
+
+
+class PodStatus(View, frozen=True):
+    """core/v1 PodStatus."""
+
+    phase: str = ""
+    conditions: tuple[Condition, ...] = ()
+    message: str = ""
+    reason: str = ""
+    host_ip: str = msgspec.field(name="hostIP", default="")
+    pod_ip: str = msgspec.field(name="podIP", default="")
+    pod_ips: tuple[PodIP, ...] = msgspec.field(name="podIPs", default=())
+    start_time: datetime | None = None
+    container_statuses: tuple[PodContainerStatus, ...] = ()
+    init_container_statuses: tuple[PodContainerStatus, ...] = ()
+    qos_class: str = ""
+    nominated_node_name: str = ""
+    observed_generation: int = 0
+
+    def condition(self, kind: str) -> Condition | None:
+        """Return the condition of that type, if present."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+class Pod(msgspec.Struct, frozen=True):
+    """A pod as Ironfree's parts see it.
+
+    Args:
+        spec: shared between pods of one body.
+        digest: 16 bytes naming the body; equal digest, equal spec.
+        node: the node it is bound to, "" when unbound.
+    """
+
+    meta: ObjectMeta
+    spec: PodSpec
+    status: PodStatus
+    node: str
+    revision: int
+    digest: bytes
+
+    @property
+    def terminal(self) -> bool:
+        """True when the pod has Succeeded or Failed and holds no resources any more."""
+        return self.status.phase in {"Succeeded", "Failed"}
+
+
+class _PodBody(msgspec.Struct):
+    spec: PodSpec
+
+
+_EMPTY_STATUS = PodStatus()
+_body = msgspec.json.Decoder(_PodBody)
+_status = msgspec.json.Decoder(PodStatus)
+
+
+@lru_cache(maxsize=65536)
+def pod_spec(body: Body) -> PodSpec:
+    """Decode the pod spec of an interned body, once per distinct body."""
+    return _body.decode(body.json).spec
+
+
+def pod_view(stored: StoredObject) -> Pod:
+    """Return the typed view of a stored pod."""
+    return Pod(
+        meta=stored.meta,
+        spec=pod_spec(stored.body),
+        status=_status.decode(stored.status) if stored.status else _EMPTY_STATUS,
+        node=stored.binding.node if stored.binding else "",
+        revision=stored.revision,
+        digest=stored.body.digest,
+    )
