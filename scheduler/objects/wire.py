@@ -19,7 +19,7 @@ from .stored import Binding, Body, StoredObject, intern_body
 
 _ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "status"})
 _encode = msgspec.json.encode
-_object = msgspec.json.Decoder(dict[str, Json])
+_object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 
 
 @dataclass(frozen=True, slots=True)
