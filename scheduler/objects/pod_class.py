@@ -1,0 +1,117 @@
+"""Pods that no rule can tell apart: same spec, same namespace, same labels.
+
+The scheduler decides about classes, not pods: ten thousand replicas are one decision with a count.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import msgspec
+
+from .pod import Pod, PodSpec
+from .resources import PodRequests, pod_requests
+
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - Kubernetes' spelling of "every host address"
+
+
+class HostPort(msgspec.Struct, frozen=True, order=True):
+    """A port taken on a node (Kubernetes HostPortInfo): host_ip "" is written 0.0.0.0."""
+
+    protocol: str
+    port: int
+    host_ip: str = ANY_ADDRESS
+
+    def conflicts(self, other: "HostPort") -> bool:
+        """Tell whether both cannot be on one node: same protocol and port, overlapping address."""
+        return (
+            self.protocol == other.protocol
+            and self.port == other.port
+            and (self.host_ip == other.host_ip or ANY_ADDRESS in (self.host_ip, other.host_ip))
+        )
+
+
+class PodClass:
+    """A class of identical pods; equal keys are equal classes, and equal classes share the object.
+
+    Args:
+        key: (body digest, namespace, labels sorted by key).
+        spec: what every pod of the class declares.
+        requests: what each copy asks of its node.
+        host_ports: what each copy takes on its node; never two copies on one node if not empty.
+    """
+
+    __slots__ = ("_hash", "host_ports", "key", "labels", "namespace", "requests", "spec")
+
+    def __init__(self, key: tuple[bytes, str, tuple[tuple[str, str], ...]], spec: PodSpec) -> None:
+        self.key = key
+        self.namespace = key[1]
+        self.labels: Mapping[str, str] = dict(key[2])
+        self.spec = spec
+        self.requests: PodRequests = pod_requests(spec)
+        self.host_ports: tuple[HostPort, ...] = host_ports(spec)
+        self._hash = hash(key)
+
+    @property
+    def priority(self) -> int:
+        """Higher goes first."""
+        return self.spec.priority
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, PodClass) and self.key == other.key)
+
+    def __repr__(self) -> str:
+        return f"PodClass({self.key[0].hex()[:8]} in {self.namespace!r})"
+
+
+def pod_class(pod: Pod) -> PodClass:
+    """Return the class of a pod.
+
+    Raises:
+        BadRequest: a quantity in the spec cannot be read.
+    """
+    labels = pod.meta.labels
+    return _class(
+        pod.digest or msgspec.msgpack.encode(pod.spec, order="deterministic"),
+        pod.meta.namespace,
+        tuple(sorted(labels.items())) if labels else (),
+        _Unhashed(pod.spec),
+    )
+
+
+def host_ports(spec: PodSpec) -> tuple[HostPort, ...]:
+    """Return the node ports a pod takes: containers and sidecars (Kubernetes GetHostPorts)."""
+    running = [*spec.containers]
+    running += [c for c in spec.init_containers if c.restart_policy == "Always"]
+    return tuple(
+        dict.fromkeys(
+            HostPort(port.protocol or "TCP", port.host_port, port.host_ip or ANY_ADDRESS)
+            for container in running
+            for port in container.ports
+            if port.host_port > 0
+        )
+    )
+
+
+class _Unhashed:
+    """Carries a spec past the cache, whose key is the digest that stands for it."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: PodSpec) -> None:
+        self.spec = spec
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Unhashed)
+
+
+@lru_cache(maxsize=65536)
+def _class(
+    digest: bytes, namespace: str, labels: tuple[tuple[str, str], ...], carried: _Unhashed
+) -> PodClass:
+    return PodClass((digest, namespace, labels), carried.spec)

@@ -1,0 +1,268 @@
+"""Loads plugins, checks them against the hook specifications and shields the core from them.
+
+Plugins are found by entry points in the group "ironfree", ordered by name. What breaks the
+contract at load time (unknown hook, wrong parameter, wrong annotation, a name used twice) stops
+the start with a PluginError that names the plugin; what goes wrong in a call is raised as a
+PluginError naming plugin and pod class, and the caller decides what that means. This module
+imports no plugin and keeps no global state.
+"""
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any, TypeVar, get_type_hints
+
+import numpy as np
+import pluggy
+
+from . import hookspecs
+from .drivers import Driver
+from .errors import PluginError
+from .hookspecs import (
+    PROJECT,
+    Change,
+    Counts,
+    Filter,
+    Normalise,
+    PodClass,
+    Rows,
+    Scorer,
+    Scores,
+    Snapshot,
+    Verdict,
+)
+
+T = TypeVar("T")
+
+_ROOM_TYPES = (np.dtype(np.bool_).str, np.dtype(np.int64).str)
+_SCORE_TYPES = (np.dtype(np.int64).str, np.dtype(np.float64).str)
+
+
+@dataclass(slots=True)
+class Timing:
+    """How often a plugin was called and how long it took altogether, in seconds."""
+
+    calls: int = 0
+    seconds: float = 0.0
+
+    def add(self, started: float) -> None:
+        """Count one call that began at `started` (perf_counter)."""
+        self.calls += 1
+        self.seconds += time.perf_counter() - started
+
+
+class GuardedFilter:
+    """A filter whose every failure is a PluginError naming it, and whose time is kept."""
+
+    def __init__(self, plugin: Filter, origin: str) -> None:
+        self._plugin = plugin
+        self.name: str = plugin.name
+        self.wakes_on: Change = Change(plugin.wakes_on)
+        self.origin = origin
+        self.timing = Timing()
+
+    def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
+        """Call the filter; raises PluginError if it raises or its answer has the wrong shape."""
+        started = time.perf_counter()
+        try:
+            verdict = self._plugin.filter(pod, snapshot)
+        except Exception as error:
+            raise _failed("filter", self.name, self.origin, pod) from error
+        finally:
+            self.timing.add(started)
+        if verdict is not None:
+            self._check(verdict, snapshot)
+        return verdict
+
+    def _check(self, verdict: Verdict, snapshot: Snapshot) -> None:
+        room = verdict.room
+        if room.shape != (snapshot.size,) or room.dtype.str not in _ROOM_TYPES:
+            raise PluginError(
+                f"filter {self.name} of plugin {self.origin!r} answered with shape {room.shape} "
+                f"{room.dtype}; it must be ({snapshot.size},) bool or int64, one per node"
+            )
+
+
+class GuardedScorer:
+    """A scorer whose every failure is a PluginError naming it, and whose time is kept."""
+
+    def __init__(self, plugin: Scorer, origin: str) -> None:
+        self._plugin = plugin
+        self.name: str = plugin.name
+        self.weight: int = plugin.weight
+        self.normalise: Normalise = Normalise(plugin.normalise)
+        self.depends_on_copies: bool = plugin.depends_on_copies
+        self.origin = origin
+        self.timing = Timing()
+
+    def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
+        """Call the scorer; raises PluginError if it raises or answers with wrong shape or range."""
+        started = time.perf_counter()
+        try:
+            scores = self._plugin.score(pod, snapshot, rows, copies)
+        except Exception as error:
+            raise _failed("scorer", self.name, self.origin, pod) from error
+        finally:
+            self.timing.add(started)
+        if scores is not None:
+            self._check(scores, rows)
+        return scores
+
+    def _check(self, scores: Scores, rows: Rows) -> None:
+        where = f"scorer {self.name} of plugin {self.origin!r}"
+        if scores.shape != rows.shape or scores.dtype.str not in _SCORE_TYPES:
+            raise PluginError(
+                f"{where} answered with shape {scores.shape} {scores.dtype}; "
+                f"it must be {rows.shape} int64 or float64, one per row asked"
+            )
+        if scores.size == 0:
+            return
+        low, high = float(scores.min()), float(scores.max())
+        limit = 100.0 if self.normalise is Normalise.NONE else float(2**53)
+        if not (low >= 0.0 and high <= limit):
+            raise PluginError(f"{where} scored {low} to {high}; scores are 0 to {limit:g}")
+
+
+class PluginManager:
+    """The loaded plugins, typed.
+
+    Args:
+        options: plugin settings handed to the hooks, "Name.option" → value.
+    """
+
+    def __init__(self, options: Mapping[str, str] | None = None) -> None:
+        self._options = MappingProxyType(dict(options or {}))
+        self._pluggy = pluggy.PluginManager(PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        self.drivers: Mapping[str, Driver] = {}
+        self.filters: tuple[GuardedFilter, ...] = ()
+        self.scorers: tuple[GuardedScorer, ...] = ()
+
+    @classmethod
+    def load(
+        cls, options: Mapping[str, str] | None = None, *, without: Iterable[str] = ()
+    ) -> "PluginManager":
+        """Load every installed plugin but those named in `without`.
+
+        Raises:
+            PluginError: a plugin cannot be imported or breaks the contract; names it.
+        """
+        manager = cls(options)
+        skipped = set(without)
+        for entry in sorted(entry_points(group=PROJECT), key=lambda e: e.name):
+            if entry.name in skipped:
+                continue
+            try:
+                plugin = entry.load()
+            except Exception as error:
+                raise PluginError(
+                    f"plugin {entry.name!r} ({entry.value}) cannot be imported: {error}; "
+                    f"mend or uninstall it, or leave it out by name"
+                ) from error
+            manager.register(plugin, entry.name)
+        manager.collect()
+        return manager
+
+    def register(self, plugin: object, name: str) -> None:
+        """Add one plugin; call `collect` after the last.
+
+        Raises:
+            PluginError: a hook is unknown, or its parameters do not fit its specification.
+        """
+        try:
+            self._pluggy.register(plugin, name)
+            self._pluggy.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise PluginError(f"plugin {name!r} does not fit: {error}") from error
+        for hook in self._pluggy.get_hookcallers(plugin) or ():
+            for implementation in hook.get_hookimpls():
+                if implementation.plugin is plugin:
+                    _check_annotations(hook.name, implementation.function, name)
+
+    def collect(self) -> None:
+        """Ask every plugin once for its drivers, filters and scorers.
+
+        Raises:
+            PluginError: a hook raised, gave the wrong kind of thing, or a name is used twice.
+        """
+        drivers = self._gather("ironfree_drivers", Driver, {})
+        options = {"options": self._options}
+        filters = self._gather("ironfree_filters", Filter, options)
+        scorers = self._gather("ironfree_scorers", Scorer, options)
+        self.drivers = MappingProxyType({d.name: d for _, d in drivers})
+        self.filters = tuple(GuardedFilter(f, origin) for origin, f in filters)
+        self.scorers = tuple(GuardedScorer(s, origin) for origin, s in scorers)
+
+    def timings(self) -> dict[str, Timing]:
+        """Return the time spent in every filter and scorer so far, "filter Name" → timing."""
+        found = {f"filter {f.name}": f.timing for f in self.filters}
+        return found | {f"scorer {s.name}": s.timing for s in self.scorers}
+
+    def _gather(
+        self, hook: str, protocol: type[T], arguments: Mapping[str, object]
+    ) -> list[tuple[str, T]]:
+        found: list[tuple[str, T]] = []
+        seen: dict[str, str] = {}
+        for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
+            origin: str = implementation.plugin_name
+            wanted = {n: arguments[n] for n in implementation.argnames if n in arguments}
+            try:
+                things: Sequence[Any] = tuple(implementation.function(**wanted))
+            except Exception as error:
+                raise PluginError(f"plugin {origin!r}: {hook} failed: {error}") from error
+            for thing in things:
+                _check_members(thing, protocol, f"plugin {origin!r}: {hook}")
+                if thing.name in seen:
+                    raise PluginError(
+                        f"plugins {seen[thing.name]!r} and {origin!r} both offer "
+                        f"{thing.name!r} in {hook}; leave one of them out"
+                    )
+                seen[thing.name] = origin
+                found.append((origin, thing))
+        return found
+
+
+def _check_members(thing: object, protocol: type[object], where: str) -> None:
+    members = [m for m in vars(protocol) if not m.startswith("_")]
+    missing = [member for member in members if not hasattr(thing, member)]
+    if missing:
+        raise PluginError(
+            f"{where} gave a {type(thing).__name__} without {', '.join(missing)}; "
+            f"it must be a {protocol.__name__} as in scheduler.hookspecs"
+        )
+    for member in members:
+        expected = getattr(protocol, member)
+        if inspect.isfunction(expected):
+            _check_parameters(getattr(thing, member), expected, f"{where}: {member}")
+
+
+def _check_parameters(actual: Callable[..., object], expected: object, where: str) -> None:
+    assert inspect.isfunction(expected)
+    count = len(inspect.signature(expected).parameters) - 1
+    try:
+        inspect.signature(actual).bind(*range(count))
+    except TypeError as error:
+        raise PluginError(
+            f"{where} does not take {inspect.signature(expected)}: {error}"
+        ) from error
+
+
+def _check_annotations(hook: str, function: Callable[..., object], name: str) -> None:
+    try:
+        given = get_type_hints(function)
+    except NameError as error:
+        raise PluginError(f"plugin {name!r}: annotation of {hook}: {error}") from error
+    expected = get_type_hints(getattr(hookspecs, hook))
+    for parameter, annotation in given.items():
+        if parameter != "return" and annotation != expected.get(parameter):
+            raise PluginError(
+                f"plugin {name!r}: {hook} declares {parameter}: {annotation}, "
+                f"but the specification says {expected.get(parameter)}"
+            )
+
+
+def _failed(kind: str, name: str, origin: str, pod: PodClass) -> PluginError:
+    return PluginError(f"{kind} {name} of plugin {origin!r} failed on {pod!r}")
