@@ -38,6 +38,11 @@ def no_defaults(_obj: JsonObject) -> None:
     """Leave the object as it is."""
 
 
+def no_status(_obj: JsonObject) -> JsonObject | None:
+    """Start without a status."""
+    return None
+
+
 def no_causes(_obj: JsonObject) -> Iterable[Cause]:
     """Complain of nothing."""
     return ()
@@ -65,6 +70,7 @@ class Kind:
         message: its message in the schema, e.g. "core.v1.Pod".
         default: fills defaults in place on every write; sees spec-shaped JSON that passed the
             schema check.
+        initial_status: the status a new object starts with, given the object after defaults.
         validate: yields a cause per bad field, after defaults.
         validate_update: yields a cause per field that may not change so.
         warnings: yields sentences about fields that are accepted but have no effect here.
@@ -86,6 +92,7 @@ class Kind:
     categories: tuple[str, ...] = ()
     namespaced: bool = True
     default: Callable[[JsonObject], None] = no_defaults
+    initial_status: Callable[[JsonObject], JsonObject | None] = no_status
     validate: Callable[[JsonObject], Iterable[Cause]] = no_causes
     validate_update: Callable[[JsonObject, JsonObject], Iterable[Cause]] = no_update_causes
     warnings: Callable[[JsonObject], Iterable[str]] = lambda _obj: ()

@@ -3,3 +3,34 @@
 A further kind is one small file here and one line in ALL_KINDS. Kinds hold no behaviour over time
 (that is controllers/) and do no input or output.
 """
+
+from ..kind import KindRegistry
+from . import (
+    config_map,
+    docker_host,
+    event,
+    lease,
+    namespace,
+    node,
+    pod,
+    priority_class,
+    replication_controller,
+    secret,
+    service,
+)
+
+ALL_KINDS = (
+    config_map.KIND,
+    event.KIND,
+    namespace.KIND,
+    node.KIND,
+    pod.KIND,
+    replication_controller.KIND,
+    secret.KIND,
+    service.KIND,
+    lease.KIND,
+    priority_class.KIND,
+    docker_host.KIND,
+)
+
+REGISTRY = KindRegistry(ALL_KINDS)

@@ -1,0 +1,181 @@
+"""Pod (core/v1)."""
+
+import copy
+from collections.abc import Iterable
+from datetime import datetime
+
+from ...errors import Cause
+from ..json import JsonObject
+from ..kind import Cell, Column, Kind, Printer, text_at
+from .fields import child, children, number, text
+from .pod_defaults import default_pod, qos_class
+from .pod_support import warnings
+from .pod_validation import forbidden, invalid, pod_spec_causes
+from .printing import AGE, NAME, NONE, age, duration, name, or_none, parse_time
+
+_MUTABLE = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations")
+
+
+def _validate(obj: JsonObject) -> Iterable[Cause]:
+    return pod_spec_causes(child(obj, "spec"), "spec")
+
+
+def _warnings(obj: JsonObject) -> Iterable[str]:
+    return warnings(child(obj, "spec"), "spec")
+
+
+def _initial_status(obj: JsonObject) -> JsonObject:
+    return {"phase": "Pending", "qosClass": qos_class(child(obj, "spec"))}
+
+
+def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
+    before, after = child(old, "spec"), child(new, "spec")
+    kept = children(after, "tolerations")
+    missing = [t for t in children(before, "tolerations") if t not in kept]
+    gates = [text(gate, "name") for gate in children(before, "schedulingGates")]
+    if any(text(gate, "name") not in gates for gate in children(after, "schedulingGates")):
+        yield forbidden("spec.schedulingGates", "only deletion is allowed, but found new gates")
+    if missing:
+        yield forbidden(
+            "spec.tolerations",
+            "existing toleration can not be modified except its tolerationSeconds"
+            if _only_seconds(missing, kept)
+            else "existing tolerations may not be removed",
+        )
+    if _comparable(before) != _comparable(after):
+        yield forbidden(
+            "spec",
+            "pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,"
+            "`spec.tolerations` (only additions to existing tolerations),"
+            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously "
+            "negative)",
+        )
+    grace = number(after, "terminationGracePeriodSeconds")
+    if grace != number(before, "terminationGracePeriodSeconds") and grace < 0:
+        yield invalid("spec.terminationGracePeriodSeconds", grace, "must not be negative")
+
+
+def _only_seconds(missing: list[JsonObject], kept: list[JsonObject]) -> bool:
+    def without(toleration: JsonObject) -> JsonObject:
+        return {k: v for k, v in toleration.items() if k != "tolerationSeconds"}
+
+    others = [without(toleration) for toleration in kept]
+    return all(without(toleration) in others for toleration in missing)
+
+
+def _comparable(spec: JsonObject) -> JsonObject:
+    """Return the spec without what may change."""
+    bare = copy.deepcopy({k: v for k, v in spec.items() if k not in _MUTABLE})
+    gates = "schedulingGates"
+    bare.pop(gates, None)
+    for container in (*children(bare, "containers"), *children(bare, "initContainers")):
+        container.pop("image", None)
+    return bare
+
+
+def _ready(statuses: list[JsonObject], total: int) -> str:
+    return f"{sum(1 for status in statuses if status.get('ready'))}/{total}"
+
+
+def _restarts(statuses: list[JsonObject], now: datetime) -> str:
+    total = sum(number(status, "restartCount") for status in statuses)
+    ends = [
+        parse_time(child(child(status, "lastState"), "terminated").get("finishedAt"))
+        for status in statuses
+    ]
+    last = max((end for end in ends if end is not None), default=None)
+    if not total or last is None:
+        return str(total)
+    return f"{total} ({duration((now - last).total_seconds())} ago)"
+
+
+def _status_word(obj: JsonObject, statuses: list[JsonObject]) -> str:
+    """Return the Status column (Kubernetes printPod, without init containers)."""
+    status = child(obj, "status")
+    word = text(status, "reason") or text(status, "phase")
+    gated = any(
+        c.get("type") == "PodScheduled" and c.get("reason") == "SchedulingGated"
+        for c in children(status, "conditions")
+    )
+    if gated:
+        word = "SchedulingGated"
+    running = False
+    for container in reversed(statuses):
+        state = child(container, "state")
+        waiting, terminated = child(state, "waiting"), child(state, "terminated")
+        if text(waiting, "reason"):
+            word = text(waiting, "reason")
+        elif terminated:
+            word = text(terminated, "reason") or _exit_word(terminated)
+        elif container.get("ready") and child(state, "running"):
+            running = True
+    if word == "Completed" and running:
+        word = "Running"
+    if child(obj, "metadata").get("deletionTimestamp"):
+        word = "Unknown" if text(status, "reason") == "NodeLost" else "Terminating"
+    return word or "Unknown"
+
+
+def _exit_word(terminated: JsonObject) -> str:
+    signal = number(terminated, "signal")
+    return f"Signal:{signal}" if signal else f"ExitCode:{number(terminated, 'exitCode')}"
+
+
+def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
+    spec, status = child(obj, "spec"), child(obj, "status")
+    statuses = children(status, "containerStatuses")
+    gates = children(spec, "readinessGates")
+    return (
+        name(obj),
+        _ready(statuses, len(children(spec, "containers"))),
+        _status_word(obj, statuses),
+        _restarts(statuses, now),
+        age(obj, now),
+        or_none(text(status, "podIP")),
+        or_none(text(spec, "nodeName")),
+        or_none(text(status, "nominatedNodeName")),
+        f"0/{len(gates)}" if gates else NONE,
+    )
+
+
+KIND = Kind(
+    kind="Pod",
+    plural="pods",
+    message="core.v1.Pod",
+    short_names=("po",),
+    categories=("all",),
+    printer=Printer(
+        (
+            NAME,
+            Column("Ready", description="Containers that are ready, of all."),
+            Column("Status", description="What it is doing, in one word."),
+            Column("Restarts", description="How often its containers were restarted."),
+            AGE,
+            Column("IP", priority=1, description="Its address."),
+            Column("Node", priority=1, description="The node it is bound to."),
+            Column("Nominated Node", priority=1, description="The node being cleared for it."),
+            Column("Readiness Gates", priority=1, description="Gates that are met, of all."),
+        ),
+        _cells,
+    ),
+    default=default_pod,
+    initial_status=_initial_status,
+    validate=_validate,
+    validate_update=_validate_update,
+    warnings=_warnings,
+    fields={
+        path: text_at(path)
+        for path in (
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        )
+    },
+    interned=True,
+    subresources=("binding", "log"),
+)

@@ -1,0 +1,155 @@
+"""Defaults of pods and pod templates (Kubernetes core/v1 defaults, in place)."""
+
+from collections.abc import Iterable
+
+from ..json import Json, JsonObject
+from ..quantity import canonical
+from .fields import child, children, default_text, ensure, setdefault, text
+
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+TOLERATED_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def default_pod(obj: JsonObject) -> None:
+    """Fill a Pod: the spec's defaults, and requests from limits."""
+    spec = ensure(obj, "spec")
+    default_pod_spec(spec)
+    setdefault(spec, "enableServiceLinks", True)
+    for container in _containers(spec):
+        resources = child(container, "resources")
+        limits = child(resources, "limits")
+        if limits:
+            requests = ensure(resources, "requests")
+            for name, amount in limits.items():
+                requests.setdefault(name, amount)
+    if spec.get("hostNetwork"):
+        _default_host_ports(spec)
+
+
+def default_pod_spec(spec: JsonObject) -> None:
+    """Fill a pod spec as it stands in a Pod or in a template."""
+    default_text(spec, "restartPolicy", "Always")
+    default_text(spec, "dnsPolicy", "ClusterFirst")
+    default_text(spec, "schedulerName", "default-scheduler")
+    setdefault(spec, "terminationGracePeriodSeconds", 30)
+    setdefault(spec, "securityContext", {})
+    if text(spec, "serviceAccountName") or text(spec, "serviceAccount"):
+        default_text(spec, "serviceAccountName", text(spec, "serviceAccount"))
+        spec["serviceAccount"] = spec["serviceAccountName"]
+    for volume in children(spec, "volumes"):
+        if volume.keys() == {"name"}:
+            volume["emptyDir"] = {}
+    for container in _containers(spec):
+        _default_container(container)
+    for resources in (ensure(c, "resources") for c in _containers(spec)):
+        _canonical_amounts(resources)
+    if "resources" in spec:
+        _canonical_amounts(child(spec, "resources"))
+    _canonical(child(spec, "overhead"))
+
+
+def _default_container(container: JsonObject) -> None:
+    default_text(container, "terminationMessagePath", "/dev/termination-log")
+    default_text(container, "terminationMessagePolicy", "File")
+    default_text(container, "imagePullPolicy", _pull_policy(text(container, "image")))
+    for port in children(container, "ports"):
+        default_text(port, "protocol", "TCP")
+    for variable in children(container, "env"):
+        reference = child(child(variable, "valueFrom"), "fieldRef")
+        if reference:
+            default_text(reference, "apiVersion", "v1")
+        resource = child(child(variable, "valueFrom"), "resourceFieldRef")
+        if resource:
+            setdefault(resource, "divisor", "0")
+    for name in _PROBES:
+        if isinstance(container.get(name), dict):
+            _default_probe(child(container, name))
+
+
+def _pull_policy(image: str) -> str:
+    """Return Always for :latest or no tag, IfNotPresent otherwise."""
+    if "@" in image:
+        return "IfNotPresent"
+    last = image.rpartition("/")[2]
+    tag = last.partition(":")[2]
+    return "Always" if tag in {"", "latest"} else "IfNotPresent"
+
+
+def _default_probe(probe: JsonObject) -> None:
+    setdefault(probe, "timeoutSeconds", 1)
+    setdefault(probe, "periodSeconds", 10)
+    setdefault(probe, "successThreshold", 1)
+    setdefault(probe, "failureThreshold", 3)
+    get = probe.get("httpGet")
+    if isinstance(get, dict):
+        default_text(get, "path", "/")
+        default_text(get, "scheme", "HTTP")
+
+
+def _default_host_ports(spec: JsonObject) -> None:
+    for container in _containers(spec):
+        for port in children(container, "ports"):
+            if not port.get("hostPort"):
+                port["hostPort"] = port.get("containerPort")
+
+
+def _canonical_amounts(resources: JsonObject) -> None:
+    _canonical(child(resources, "limits"))
+    _canonical(child(resources, "requests"))
+
+
+def _canonical(amounts: JsonObject) -> None:
+    for name, amount in amounts.items():
+        amounts[name] = canonical(str(amount))
+
+
+def _containers(spec: JsonObject) -> Iterable[JsonObject]:
+    yield from children(spec, "initContainers")
+    yield from children(spec, "containers")
+
+
+def tolerate_lost_nodes(spec: JsonObject, seconds: int) -> None:
+    """Tolerate a not-ready and an unreachable node for a while (DefaultTolerationSeconds).
+
+    Args:
+        seconds: how long a pod stays bound to a node that is lost.
+    """
+    present = children(spec, "tolerations")
+    added: list[Json] = [
+        {
+            "key": taint,
+            "operator": "Exists",
+            "effect": "NoExecute",
+            "tolerationSeconds": seconds,
+        }
+        for taint in TOLERATED_TAINTS
+        if not any(_tolerates(toleration, taint) for toleration in present)
+    ]
+    if added:
+        spec["tolerations"] = [*present, *added]
+
+
+def _tolerates(toleration: JsonObject, taint: str) -> bool:
+    return text(toleration, "key") in {"", taint} and text(toleration, "effect") in {
+        "",
+        "NoExecute",
+    }
+
+
+def qos_class(spec: JsonObject) -> str:
+    """Return Guaranteed, Burstable or BestEffort (Kubernetes ComputePodQOS)."""
+    guaranteed, any_amount = True, False
+    for container in _containers(spec):
+        resources = child(container, "resources")
+        requests, limits = child(resources, "requests"), child(resources, "limits")
+        for name in ("cpu", "memory"):
+            limit, request = _positive(limits.get(name)), _positive(requests.get(name))
+            any_amount = any_amount or bool(limit or request)
+            guaranteed = guaranteed and bool(limit) and request == limit
+    if not any_amount:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _positive(amount: Json) -> str:
+    return "" if amount is None or amount in {"0", 0} else str(amount)

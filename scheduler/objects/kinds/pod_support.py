@@ -1,0 +1,268 @@
+"""Which fields of a pod Ironfree acts on, and what happens to the rest.
+
+The one table behind rejections, warnings and the support matrix of the documentation. A field that
+would change what runs, where, or as whom is rejected while it is not acted on; one that only
+refines supervision or hardening draws a warning; nothing is dropped in silence.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ...errors import Cause
+from ..json import Json, JsonObject
+from .fields import child, children
+
+
+class Support(StrEnum):
+    """What Ironfree does with a field."""
+
+    ENFORCED = "enforced"
+    KEPT = "kept, without effect"
+    WARNED = "accepted with a warning, without effect"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True)
+class FieldSupport:
+    """How one field is treated.
+
+    Args:
+        note: why, or what a user should do instead.
+        harmless: values that mean the same as leaving the field out; never reported.
+    """
+
+    support: Support
+    note: str = ""
+    harmless: tuple[Json, ...] = ()
+
+
+_YES = FieldSupport(Support.ENFORCED)
+_EMPTY: tuple[Json, ...] = (None, False, "", 0, [], {})
+
+
+def _kept(note: str) -> FieldSupport:
+    return FieldSupport(Support.KEPT, note)
+
+
+def _warn(note: str, *harmless: Json) -> FieldSupport:
+    return FieldSupport(Support.WARNED, note, harmless)
+
+
+def _reject(note: str, *harmless: Json) -> FieldSupport:
+    return FieldSupport(Support.REJECTED, note, harmless)
+
+
+Table = Mapping[str, FieldSupport]
+
+POD_SPEC: Table = {
+    "volumes": _YES,
+    "containers": _YES,
+    "restartPolicy": _YES,
+    "terminationGracePeriodSeconds": _YES,
+    "nodeSelector": _YES,
+    "nodeName": _YES,
+    "hostNetwork": _YES,
+    "hostname": _YES,
+    "affinity": _YES,
+    "tolerations": _YES,
+    "hostAliases": _YES,
+    "priorityClassName": _YES,
+    "priority": _YES,
+    "preemptionPolicy": _YES,
+    "overhead": _YES,
+    "schedulingGates": _YES,
+    "resources": _YES,
+    "schedulerName": _kept("one scheduler serves every pod"),
+    "serviceAccountName": _kept("no service account token is mounted"),
+    "serviceAccount": _kept("no service account token is mounted"),
+    "automountServiceAccountToken": _kept("no service account token is mounted"),
+    "enableServiceLinks": _kept("no variables of Services are set"),
+    "initContainers": _reject("init containers are not run yet"),
+    "activeDeadlineSeconds": _reject("a pod is not stopped at a deadline yet"),
+    "hostPID": _reject("the host's process namespace cannot be shared"),
+    "hostIPC": _reject("the host's IPC namespace cannot be shared"),
+    "shareProcessNamespace": _reject("containers cannot share a process namespace yet"),
+    "topologySpreadConstraints": _reject("spreading is not enforced yet"),
+    "runtimeClassName": _reject("runtime classes are not supported"),
+    "resourceClaims": _reject("dynamic resource allocation is not supported"),
+    "ephemeralContainers": _reject("may not be set when the pod is created"),
+    "schedulingGroup": _reject("gangs of pods are not scheduled together yet"),
+    "hostnameOverride": _reject("set hostname instead"),
+    "hostUsers": _warn("user namespaces are not made", True),
+    "imagePullSecrets": _warn("images are pulled with the host's own credentials"),
+    "subdomain": _warn("no DNS name is made of it"),
+    "setHostnameAsFQDN": _warn("the host name stays short"),
+    "dnsPolicy": _warn("only ClusterFirst is known", "ClusterFirst", "ClusterFirstWithHostNet"),
+    "dnsConfig": _warn("the resolver's settings are not changed"),
+    "readinessGates": _warn("readiness does not wait for them"),
+    "evictionResponders": _warn("nobody is asked before an eviction"),
+    "securityContext": _YES,
+    "os": _YES,
+}
+
+POD_SECURITY: Table = {
+    "runAsUser": _reject("containers run as the image's user"),
+    "runAsGroup": _reject("containers run as the image's group"),
+    "supplementalGroups": _reject("no groups are added"),
+    "fsGroup": _reject("volumes keep their owner"),
+    "sysctls": _reject("kernel parameters are not set"),
+    "windowsOptions": _reject("only Linux runs here"),
+    "runAsNonRoot": _warn("the image's user is not checked"),
+    "seLinuxOptions": _warn("the engine's own labels are used"),
+    "seLinuxChangePolicy": _warn("the engine's own labels are used"),
+    "fsGroupChangePolicy": _warn("volumes keep their owner"),
+    "supplementalGroupsPolicy": _warn("no groups are added"),
+    "seccompProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
+    "appArmorProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
+}
+
+CONTAINER: Table = {
+    "name": _YES,
+    "image": _YES,
+    "command": _YES,
+    "args": _YES,
+    "workingDir": _YES,
+    "ports": _YES,
+    "env": _YES,
+    "envFrom": _YES,
+    "resources": _YES,
+    "volumeMounts": _YES,
+    "imagePullPolicy": _YES,
+    "stdin": _YES,
+    "tty": _YES,
+    "securityContext": _YES,
+    "terminationMessagePath": _kept("no message is read from the container"),
+    "terminationMessagePolicy": _kept("no message is read from the container"),
+    "resizePolicy": _kept("resources are not changed in place"),
+    "stdinOnce": _warn("standard input stays open"),
+    "livenessProbe": _warn("the container is not probed yet"),
+    "readinessProbe": _warn("a running container counts as ready"),
+    "startupProbe": _warn("the container is not probed yet"),
+    "lifecycle": _warn("hooks are not run yet"),
+    "volumeDevices": _reject("block devices are not supported"),
+    "restartPolicy": _reject("only the pod's restartPolicy is known"),
+    "restartPolicyRules": _reject("only the pod's restartPolicy is known"),
+}
+
+SECURITY: Table = {
+    "privileged": _reject("privileged containers are not run"),
+    "runAsUser": _reject("the container runs as the image's user"),
+    "runAsGroup": _reject("the container runs as the image's group"),
+    "procMount": _reject("/proc is mounted by the engine", "Default"),
+    "windowsOptions": _reject("only Linux runs here"),
+    "capabilities": _warn("the engine's own capabilities are kept"),
+    "seLinuxOptions": _warn("the engine's own labels are used"),
+    "runAsNonRoot": _warn("the image's user is not checked"),
+    "readOnlyRootFilesystem": _warn("the root file system stays writable"),
+    "allowPrivilegeEscalation": _warn("the engine's own rule is used", True),
+    "seccompProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
+    "appArmorProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
+}
+
+VOLUME_MOUNT: Table = {
+    "name": _YES,
+    "mountPath": _YES,
+    "readOnly": _YES,
+    "subPath": _reject("only whole volumes are mounted"),
+    "subPathExpr": _reject("only whole volumes are mounted"),
+    "mountPropagation": _reject("mounts are private", "None"),
+    "recursiveReadOnly": _reject("mounts are not made recursively read-only", "Disabled"),
+    "bindMountOptions": _reject("mount options are not set"),
+}
+
+ENV_SOURCE: Table = {
+    "fieldRef": _YES,
+    "resourceFieldRef": _YES,
+    "configMapKeyRef": _YES,
+    "secretKeyRef": _YES,
+    "fileKeyRef": _reject("variables are not read from files"),
+}
+
+AFFINITY: Table = {
+    "nodeAffinity": _YES,
+    "podAffinity": _reject("affinity between pods is not enforced yet"),
+    "podAntiAffinity": _reject("affinity between pods is not enforced yet"),
+}
+
+_VOLUME_ENFORCED = frozenset({"name", "emptyDir"})
+_NO_VOLUME = _reject("only emptyDir volumes can be mounted")
+
+# message of the schema → its table, for the documentation and for the test that none is missing
+TABLES: Mapping[str, Table] = {
+    "core.v1.PodSpec": POD_SPEC,
+    "core.v1.PodSecurityContext": POD_SECURITY,
+    "core.v1.Container": CONTAINER,
+    "core.v1.SecurityContext": SECURITY,
+    "core.v1.VolumeMount": VOLUME_MOUNT,
+    "core.v1.EnvVarSource": ENV_SOURCE,
+    "core.v1.Affinity": AFFINITY,
+}
+
+Finding = tuple[str, FieldSupport]
+
+
+def examine(spec: JsonObject, path: str) -> Iterator[Finding]:
+    """Yield every field of a pod spec that is present and not enforced, with its path.
+
+    Args:
+        path: of the spec, e.g. "spec" or "spec.template.spec".
+    """
+    yield from _look(POD_SPEC, spec, path)
+    yield from _look(POD_SECURITY, child(spec, "securityContext"), f"{path}.securityContext")
+    yield from _look(AFFINITY, child(spec, "affinity"), f"{path}.affinity")
+    if child(spec, "os").get("name") not in {None, "linux"}:
+        yield f"{path}.os.name", _reject("only Linux runs here")
+    for index, volume in enumerate(children(spec, "volumes")):
+        for name in volume.keys() - _VOLUME_ENFORCED:
+            yield f"{path}.volumes[{index}].{name}", _NO_VOLUME
+    for index, container in enumerate(children(spec, "containers")):
+        yield from _container(container, f"{path}.containers[{index}]")
+
+
+def _container(container: JsonObject, path: str) -> Iterator[Finding]:
+    yield from _look(CONTAINER, container, path)
+    security = child(container, "securityContext")
+    yield from _look(SECURITY, security, f"{path}.securityContext")
+    if child(security, "capabilities").get("add"):
+        note = "capabilities are not added"
+        yield f"{path}.securityContext.capabilities.add", _reject(note)
+    for index, mount in enumerate(children(container, "volumeMounts")):
+        yield from _look(VOLUME_MOUNT, mount, f"{path}.volumeMounts[{index}]")
+    for index, variable in enumerate(children(container, "env")):
+        source = child(variable, "valueFrom")
+        yield from _look(ENV_SOURCE, source, f"{path}.env[{index}].valueFrom")
+
+
+def _look(table: Table, obj: JsonObject, path: str) -> Iterator[Finding]:
+    for name, value in obj.items():
+        entry = table.get(name)
+        if entry is None or entry.support is Support.ENFORCED:
+            continue
+        absent = any(
+            value is each or (value == each and type(value) is type(each)) for each in _EMPTY
+        )
+        if not (absent and not _meaningful_zero(name, value)) and value not in entry.harmless:
+            yield f"{path}.{name}", entry
+
+
+def _meaningful_zero(name: str, value: Json) -> bool:
+    """Return whether an empty value still says something: user 0, no privilege escalation."""
+    number = isinstance(value, int) and not isinstance(value, bool)
+    return number or (value is False and name in {"allowPrivilegeEscalation", "hostUsers"})
+
+
+def rejections(spec: JsonObject, path: str) -> Iterable[Cause]:
+    """Yield a cause per field whose neglect would change what the pod means."""
+    for where, entry in examine(spec, path):
+        if entry.support is Support.REJECTED:
+            yield Cause(
+                where, f"Forbidden: not supported by Ironfree: {entry.note}", "FieldValueForbidden"
+            )
+
+
+def warnings(spec: JsonObject, path: str) -> Iterable[str]:
+    """Yield a sentence per field that is accepted but has no effect."""
+    for where, entry in examine(spec, path):
+        if entry.support is Support.WARNED:
+            yield f"{where}: has no effect in Ironfree: {entry.note}"

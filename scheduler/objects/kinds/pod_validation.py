@@ -1,0 +1,361 @@
+"""What a pod spec may say (Kubernetes core/v1 validation, in its words)."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from ...errors import BadRequest, Cause
+from ..json import Json, JsonObject
+from ..names import (
+    label_key_complaints,
+    label_name_complaints,
+    label_value_complaints,
+    subdomain_complaints,
+)
+from ..quantity import parse
+from ..selectors import node_requirements
+from .fields import child, children, indexed, number, text, texts
+from .pod_support import rejections
+
+_ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
+_PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)\Z")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_RESTART_POLICIES = ("Always", "Never", "OnFailure")
+_PROTOCOLS = ("SCTP", "TCP", "UDP")
+_EFFECTS = ("", "NoExecute", "NoSchedule", "PreferNoSchedule")
+
+
+def required(path: str, why: str = "") -> Cause:
+    """Return the cause for an absent value."""
+    return Cause(path, f"Required value: {why}" if why else "Required value", "FieldValueRequired")
+
+
+def invalid(path: str, value: Json, why: str) -> Cause:
+    """Return the cause for a bad value, which is quoted (shortened)."""
+    shown = f'"{value[:200]}"' if isinstance(value, str) else str(value)[:200]
+    return Cause(path, f"Invalid value: {shown}: {why}")
+
+
+def duplicate(path: str, value: str) -> Cause:
+    """Return the cause for a value given twice."""
+    return Cause(path, f'Duplicate value: "{value}"', "FieldValueDuplicate")
+
+
+def forbidden(path: str, why: str) -> Cause:
+    """Return the cause for a field that may not be set so."""
+    return Cause(path, f"Forbidden: {why}", "FieldValueForbidden")
+
+
+def one_of(path: str, value: str, allowed: Iterable[str]) -> Iterator[Cause]:
+    """Yield a cause when the value is none of those allowed."""
+    choices = tuple(allowed)
+    if value not in choices:
+        listed = ", ".join(f'"{each}"' for each in choices if each)
+        yield Cause(
+            path,
+            f'Unsupported value: "{value}": supported values: {listed}',
+            "FieldValueNotSupported",
+        )
+
+
+def port_causes(path: str, value: int) -> Iterator[Cause]:
+    """Yield a cause when the number is no port."""
+    if not 1 <= value <= 65535:
+        yield invalid(path, value, "must be between 1 and 65535, inclusive")
+
+
+def label_map_causes(labels: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per bad key or value of a label map."""
+    for key, value in labels.items():
+        for complaint in label_key_complaints(key):
+            yield invalid(path, key, complaint)
+        for complaint in label_value_complaints(str(value)):
+            yield invalid(path, str(value), complaint)
+
+
+def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per bad field of a defaulted pod spec.
+
+    Args:
+        path: of the spec, e.g. "spec.template.spec".
+    """
+    yield from rejections(spec, path)
+    yield from _volumes(spec, path)
+    if not children(spec, "containers"):
+        yield required(f"{path}.containers")
+    names: set[str] = set()
+    volumes = {text(volume, "name") for volume in children(spec, "volumes")}
+    for where, container in indexed(spec, "containers", path):
+        yield from _container(container, where, volumes)
+        name = text(container, "name")
+        if name and name in names:
+            yield duplicate(f"{where}.name", name)
+        names.add(name)
+    yield from _host_ports(spec, path)
+    yield from _settings(spec, path)
+    yield from _placement(spec, path)
+
+
+def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
+    yield from one_of(f"{path}.restartPolicy", text(spec, "restartPolicy"), _RESTART_POLICIES)
+    if number(spec, "terminationGracePeriodSeconds") < 0:
+        grace = number(spec, "terminationGracePeriodSeconds")
+        where = f"{path}.terminationGracePeriodSeconds"
+        yield invalid(where, grace, "must be greater than or equal to 0")
+    if text(spec, "hostname"):
+        for complaint in label_name_complaints(text(spec, "hostname")):
+            yield invalid(f"{path}.hostname", text(spec, "hostname"), complaint)
+    if text(spec, "preemptionPolicy"):
+        policies = ("Never", "PreemptLowerPriority")
+        yield from one_of(f"{path}.preemptionPolicy", text(spec, "preemptionPolicy"), policies)
+    for where, alias in indexed(spec, "hostAliases", path):
+        if not text(alias, "ip"):
+            yield required(f"{where}.ip")
+        for host in texts(alias, "hostnames"):
+            for complaint in subdomain_complaints(host):
+                yield invalid(f"{where}.hostnames", host, complaint)
+    yield from _amounts(child(spec, "overhead"), f"{path}.overhead")
+    yield from _resources(child(spec, "resources"), f"{path}.resources")
+    yield from _unique_names(spec, "schedulingGates", path)
+
+
+def _unique_names(spec: JsonObject, field: str, path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for where, item in indexed(spec, field, path):
+        name = text(item, "name")
+        if not name:
+            yield required(f"{where}.name")
+        elif name in seen:
+            yield duplicate(f"{where}.name", name)
+        seen.add(name)
+
+
+def _placement(spec: JsonObject, path: str) -> Iterator[Cause]:
+    yield from label_map_causes(child(spec, "nodeSelector"), f"{path}.nodeSelector")
+    for complaint in subdomain_complaints(text(spec, "nodeName")) if spec.get("nodeName") else ():
+        yield invalid(f"{path}.nodeName", text(spec, "nodeName"), complaint)
+    for where, toleration in indexed(spec, "tolerations", path):
+        yield from _toleration(toleration, where)
+    affinity = child(child(spec, "affinity"), "nodeAffinity")
+    where = f"{path}.affinity.nodeAffinity"
+    hard = "requiredDuringSchedulingIgnoredDuringExecution"
+    if isinstance(affinity.get(hard), dict):
+        terms = child(affinity, hard)
+        if not children(terms, "nodeSelectorTerms"):
+            yield required(
+                f"{where}.{hard}.nodeSelectorTerms", "must have at least one node selector term"
+            )
+        for here, term in indexed(terms, "nodeSelectorTerms", f"{where}.{hard}"):
+            yield from _node_term(term, here)
+    soft = "preferredDuringSchedulingIgnoredDuringExecution"
+    for here, preferred in indexed(affinity, soft, where):
+        if not 1 <= number(preferred, "weight") <= 100:
+            yield invalid(f"{here}.weight", preferred.get("weight"), "must be in the range 1-100")
+        yield from _node_term(child(preferred, "preference"), f"{here}.preference")
+
+
+def _node_term(term: JsonObject, path: str) -> Iterator[Cause]:
+    for field in ("matchExpressions", "matchFields"):
+        for where, expression in indexed(term, field, path):
+            try:
+                node_requirements([expression])
+            except BadRequest as error:
+                yield invalid(where, text(expression, "key"), error.message)
+
+
+def _toleration(toleration: JsonObject, path: str) -> Iterator[Cause]:
+    key, operator = text(toleration, "key"), text(toleration, "operator") or "Equal"
+    effect = text(toleration, "effect")
+    if key:
+        for complaint in label_key_complaints(key):
+            yield invalid(f"{path}.key", key, complaint)
+    elif operator != "Exists":
+        yield invalid(
+            f"{path}.operator",
+            text(toleration, "operator"),
+            "operator must be Exists when `key` is empty, which means "
+            '"match all values and all keys"',
+        )
+    yield from one_of(f"{path}.operator", operator, ("Equal", "Exists"))
+    if operator == "Exists" and text(toleration, "value"):
+        yield invalid(
+            f"{path}.operator",
+            text(toleration, "value"),
+            "value must be empty when `operator` is 'Exists'",
+        )
+    yield from one_of(f"{path}.effect", effect, _EFFECTS)
+    if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
+        yield invalid(
+            f"{path}.effect", effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"
+        )
+
+
+def _volumes(spec: JsonObject, path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for where, volume in indexed(spec, "volumes", path):
+        name = text(volume, "name")
+        if not name:
+            yield required(f"{where}.name")
+            continue
+        for complaint in label_name_complaints(name):
+            yield invalid(f"{where}.name", name, complaint)
+        if name in seen:
+            yield duplicate(f"{where}.name", name)
+        seen.add(name)
+        if len(volume) > 2:
+            yield forbidden(where, "may not specify more than 1 volume type")
+        empty = child(volume, "emptyDir")
+        yield from one_of(f"{where}.emptyDir.medium", text(empty, "medium"), ("", "Memory"))
+        if empty.get("sizeLimit") is not None:
+            yield from _amounts({"sizeLimit": empty["sizeLimit"]}, f"{where}.emptyDir")
+
+
+def _container(container: JsonObject, path: str, volumes: set[str]) -> Iterator[Cause]:
+    name = text(container, "name")
+    if not name:
+        yield required(f"{path}.name")
+    else:
+        for complaint in label_name_complaints(name):
+            yield invalid(f"{path}.name", name, complaint)
+    image = text(container, "image")
+    if not image:
+        yield required(f"{path}.image")
+    elif image != image.strip():
+        yield invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
+    yield from one_of(f"{path}.imagePullPolicy", text(container, "imagePullPolicy"), _PULL_POLICIES)
+    yield from _ports(container, path)
+    yield from _environment(container, path)
+    yield from _mounts(container, path, volumes)
+    yield from _resources(child(container, "resources"), f"{path}.resources")
+
+
+def _ports(container: JsonObject, path: str) -> Iterator[Cause]:
+    names: set[str] = set()
+    for where, port in indexed(container, "ports", path):
+        if "containerPort" not in port:
+            yield required(f"{where}.containerPort")
+        else:
+            yield from port_causes(f"{where}.containerPort", number(port, "containerPort"))
+        if port.get("hostPort"):
+            yield from port_causes(f"{where}.hostPort", number(port, "hostPort"))
+        yield from one_of(f"{where}.protocol", text(port, "protocol"), _PROTOCOLS)
+        name = text(port, "name")
+        if name and not _PORT_NAME.match(name):
+            yield invalid(
+                f"{where}.name",
+                name,
+                "must be no more than 15 characters of a-z, 0-9 and single '-', contain a letter, "
+                "and neither start nor end with '-'",
+            )
+        if name and name in names:
+            yield duplicate(f"{where}.name", name)
+        names.add(name)
+
+
+def _host_ports(spec: JsonObject, path: str) -> Iterator[Cause]:
+    seen: set[tuple[str, str, int]] = set()
+    for where, container in indexed(spec, "containers", path):
+        for here, port in indexed(container, "ports", where):
+            host_port = number(port, "hostPort")
+            key = (text(port, "protocol"), text(port, "hostIP"), host_port)
+            if host_port and key in seen:
+                yield duplicate(f"{here}.hostPort", f"{key[1]}/{key[0]}/{host_port}")
+            seen.add(key)
+            if spec.get("hostNetwork") and host_port != number(port, "containerPort"):
+                yield invalid(
+                    f"{here}.containerPort",
+                    number(port, "containerPort"),
+                    "must match `hostPort` when `hostNetwork` is true",
+                )
+
+
+def _environment(container: JsonObject, path: str) -> Iterator[Cause]:
+    for where, variable in indexed(container, "env", path):
+        name = text(variable, "name")
+        if not name:
+            yield required(f"{where}.name")
+        elif not _ENV_NAME.match(name):
+            yield invalid(
+                f"{where}.name",
+                name,
+                "a valid environment variable name must consist only of printable ASCII characters "
+                "other than '='",
+            )
+        if variable.get("valueFrom") is not None:
+            yield from _env_source(variable, where)
+    for where, source in indexed(container, "envFrom", path):
+        sources = [each for each in ("configMapRef", "secretRef") if source.get(each)]
+        if len(sources) != 1:
+            yield invalid(where, "", "must specify one of: `configMapRef` or `secretRef`")
+        for each in sources:
+            if not text(child(source, each), "name"):
+                yield required(f"{where}.{each}.name")
+
+
+def _env_source(variable: JsonObject, path: str) -> Iterator[Cause]:
+    source, where = child(variable, "valueFrom"), f"{path}.valueFrom"
+    if text(variable, "value"):
+        yield invalid(where, "", "may not be specified when `value` is not empty")
+    chosen = [each for each in source if source[each] is not None]
+    if len(chosen) != 1:
+        yield invalid(where, "", "must specify exactly one source")
+        return
+    reference = child(source, chosen[0])
+    needed = {"fieldRef": "fieldPath", "resourceFieldRef": "resource"}.get(chosen[0], "key")
+    if not text(reference, needed):
+        yield required(f"{where}.{chosen[0]}.{needed}")
+    if needed == "key" and not text(reference, "name"):
+        yield required(f"{where}.{chosen[0]}.name")
+
+
+def _mounts(container: JsonObject, path: str, volumes: set[str]) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for where, mount in indexed(container, "volumeMounts", path):
+        name, mount_path = text(mount, "name"), text(mount, "mountPath")
+        if not name:
+            yield required(f"{where}.name")
+        elif name not in volumes:
+            yield Cause(f"{where}.name", f'Not found: "{name}"', "FieldValueNotFound")
+        if not mount_path:
+            yield required(f"{where}.mountPath")
+        elif mount_path in seen:
+            yield invalid(f"{where}.mountPath", mount_path, "must be unique")
+        seen.add(mount_path)
+
+
+def _resources(resources: JsonObject, path: str) -> Iterator[Cause]:
+    limits, requests = child(resources, "limits"), child(resources, "requests")
+    yield from _amounts(limits, f"{path}.limits")
+    yield from _amounts(requests, f"{path}.requests")
+    for name, request in requests.items():
+        where = f"{path}.requests"
+        if name not in limits:
+            if _extended(name):
+                yield Cause(
+                    f"{path}.limits",
+                    "Required value: Limit must be set for non overcommitable resources",
+                    "FieldValueRequired",
+                )
+            continue
+        asked, limit = parse(str(request)), parse(str(limits[name]))
+        if _extended(name) and asked != limit:
+            yield invalid(where, str(request), f"must be equal to {name} limit of {limits[name]}")
+        elif asked > limit:
+            yield invalid(
+                where, str(request), f"must be less than or equal to {name} limit of {limits[name]}"
+            )
+
+
+def _extended(name: str) -> bool:
+    """Return whether it is a countable resource outside Kubernetes' own (GPUs)."""
+    return "/" in name and "kubernetes.io/" not in name
+
+
+def _amounts(amounts: JsonObject, path: str) -> Iterator[Cause]:
+    for name, amount in amounts.items():
+        value = parse(str(amount))
+        if value < 0:
+            yield invalid(f"{path}[{name}]", str(amount), "must be greater than or equal to 0")
+        if _extended(name) and value != value.to_integral_value():
+            yield invalid(f"{path}[{name}]", str(amount), "must be an integer")
+        for complaint in label_key_complaints(name):
+            yield invalid(f"{path}[{name}]", name, complaint)

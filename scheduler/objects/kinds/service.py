@@ -1,0 +1,200 @@
+"""Service (core/v1)."""
+
+import ipaddress
+from collections.abc import Iterable
+from datetime import datetime
+
+from ...errors import Cause
+from ..json import JsonObject
+from ..kind import Cell, Column, Kind, Printer, text_at
+from .fields import (
+    child,
+    children,
+    default_text,
+    ensure,
+    indexed,
+    number,
+    setdefault,
+    text,
+    texts,
+)
+from .pod_validation import (
+    duplicate,
+    forbidden,
+    invalid,
+    label_map_causes,
+    label_name_complaints,
+    one_of,
+    port_causes,
+    required,
+)
+from .printing import AGE, NAME, age, name, or_none, selector
+
+_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+HEADLESS = "None"
+
+
+def _default(obj: JsonObject) -> None:
+    spec = ensure(obj, "spec")
+    default_text(spec, "type", "ClusterIP")
+    default_text(spec, "sessionAffinity", "None")
+    if text(spec, "sessionAffinity") == "ClientIP":
+        setdefault(
+            ensure(ensure(spec, "sessionAffinityConfig"), "clientIP"), "timeoutSeconds", 10800
+        )
+    for port in children(spec, "ports"):
+        default_text(port, "protocol", "TCP")
+        if port.get("targetPort") in (None, 0, ""):
+            port["targetPort"] = port.get("port")
+    if text(spec, "type") == "ExternalName":
+        return
+    setdefault(spec, "ipFamilies", ["IPv4"])
+    default_text(spec, "ipFamilyPolicy", "SingleStack")
+    default_text(spec, "internalTrafficPolicy", "Cluster")
+    if text(spec, "type") in {"NodePort", "LoadBalancer"}:
+        default_text(spec, "externalTrafficPolicy", "Cluster")
+    if text(spec, "type") == "LoadBalancer":
+        setdefault(spec, "allocateLoadBalancerNodePorts", True)
+    if text(spec, "clusterIP"):
+        spec["clusterIPs"] = [text(spec, "clusterIP")]
+    elif texts(spec, "clusterIPs"):
+        spec["clusterIP"] = texts(spec, "clusterIPs")[0]
+
+
+def _validate(obj: JsonObject) -> Iterable[Cause]:
+    spec = child(obj, "spec")
+    kind = text(spec, "type")
+    yield from one_of("spec.type", kind, _TYPES)
+    yield from one_of("spec.sessionAffinity", text(spec, "sessionAffinity"), ("ClientIP", "None"))
+    yield from label_map_causes(child(spec, "selector"), "spec.selector")
+    if kind == "ExternalName":
+        if not text(spec, "externalName"):
+            yield required("spec.externalName")
+        if text(spec, "clusterIP") not in {"", HEADLESS}:
+            yield forbidden("spec.clusterIP", "may not be set when `type` is 'ExternalName'")
+    elif not children(spec, "ports") and text(spec, "clusterIP") != HEADLESS:
+        yield required("spec.ports")
+    yield from _address(spec)
+    yield from _ports(spec)
+    if "IPv6" in texts(spec, "ipFamilies") or text(spec, "ipFamilyPolicy") == "RequireDualStack":
+        yield forbidden("spec.ipFamilies", "not supported by Ironfree: addresses are IPv4 only")
+
+
+def _address(spec: JsonObject) -> Iterable[Cause]:
+    address = text(spec, "clusterIP")
+    if address in {"", HEADLESS}:
+        return
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError:
+        yield invalid("spec.clusterIPs[0]", address, "must be a valid IPv4 address")
+    if texts(spec, "clusterIPs")[1:]:
+        yield forbidden("spec.clusterIPs", "not supported by Ironfree: one address per Service")
+
+
+def _ports(spec: JsonObject) -> Iterable[Cause]:
+    names: set[str] = set()
+    numbers: set[tuple[str, int]] = set()
+    several = len(children(spec, "ports")) > 1
+    for where, port in indexed(spec, "ports", "spec"):
+        yield from port_causes(f"{where}.port", number(port, "port"))
+        yield from one_of(f"{where}.protocol", text(port, "protocol"), ("SCTP", "TCP", "UDP"))
+        target = port.get("targetPort")
+        if isinstance(target, int):
+            yield from port_causes(f"{where}.targetPort", target)
+        own = text(port, "name")
+        if not own and several:
+            yield required(f"{where}.name")
+        if own:
+            for complaint in label_name_complaints(own):
+                yield invalid(f"{where}.name", own, complaint)
+            if own in names:
+                yield duplicate(f"{where}.name", own)
+            names.add(own)
+        key = (text(port, "protocol"), number(port, "port"))
+        if key in numbers:
+            yield duplicate(where, f"{key[1]}/{key[0]}")
+        numbers.add(key)
+
+
+def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
+    before, after = text(child(old, "spec"), "clusterIP"), text(child(new, "spec"), "clusterIP")
+    released = text(child(new, "spec"), "type") == "ExternalName"
+    if before and before != after and not released:
+        yield Cause("spec.clusterIPs[0]", f'Invalid value: ["{after}"]: may not change once set')
+
+
+def _warnings(obj: JsonObject) -> Iterable[str]:
+    spec = child(obj, "spec")
+    if text(spec, "type") in {"NodePort", "LoadBalancer"}:
+        yield (
+            f"spec.type: {text(spec, 'type')} is served on its cluster IP only in Ironfree; "
+            "publish a container's hostPort to reach it from outside"
+        )
+    for field in ("externalIPs", "loadBalancerIP", "loadBalancerSourceRanges", "loadBalancerClass"):
+        if spec.get(field):
+            yield f"spec.{field}: has no effect in Ironfree"
+    for policy in ("internalTrafficPolicy", "externalTrafficPolicy"):
+        if text(spec, policy) == "Local":
+            yield f"spec.{policy}: Local has no effect in Ironfree: all endpoints are used"
+
+
+def _initial_status(_obj: JsonObject) -> JsonObject:
+    return {"loadBalancer": {}}
+
+
+def _port_cell(port: JsonObject) -> str:
+    node_port = number(port, "nodePort")
+    middle = f":{node_port}" if node_port else ""
+    return f"{number(port, 'port')}{middle}/{text(port, 'protocol')}"
+
+
+def _external(obj: JsonObject) -> str:
+    spec = child(obj, "spec")
+    if text(spec, "type") == "ExternalName":
+        return text(spec, "externalName")
+    ingress = children(child(child(obj, "status"), "loadBalancer"), "ingress")
+    listed = [text(each, "ip") or text(each, "hostname") for each in ingress]
+    found = ",".join([*listed, *texts(spec, "externalIPs")])
+    return found or ("<pending>" if text(spec, "type") == "LoadBalancer" else "<none>")
+
+
+def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
+    spec = child(obj, "spec")
+    return (
+        name(obj),
+        text(spec, "type"),
+        or_none(text(spec, "clusterIP")),
+        _external(obj),
+        or_none(",".join(map(_port_cell, children(spec, "ports")))),
+        age(obj, now),
+        selector(spec, "selector"),
+    )
+
+
+KIND = Kind(
+    kind="Service",
+    plural="services",
+    message="core.v1.Service",
+    short_names=("svc",),
+    categories=("all",),
+    printer=Printer(
+        (
+            NAME,
+            Column("Type", description="How it is reached."),
+            Column("Cluster-IP", description="Its address inside the cluster."),
+            Column("External-IP", description="Its address outside the cluster."),
+            Column("Port(s)", description="Ports it listens on."),
+            AGE,
+            Column("Selector", priority=1, description="Labels of the pods behind it."),
+        ),
+        _cells,
+    ),
+    default=_default,
+    initial_status=_initial_status,
+    validate=_validate,
+    validate_update=_validate_update,
+    warnings=_warnings,
+    fields={"spec.clusterIP": text_at("spec.clusterIP"), "spec.type": text_at("spec.type")},
+    name_rule="service",
+)
