@@ -10,6 +10,7 @@
     │   ├── Invalid                422 understood, but a field's value is not allowed
     │   └── Unavailable            503 the database does not answer
     ├── Fenced                     a deposed leader tried to write
+    ├── LeadershipLost             this process leads no longer; its work was cancelled
     ├── DriverError                a container engine refused or could not be asked
     │   ├── HostUnreachable        no answer: the outcome is unknown
     │   ├── EngineRejected         the engine said no; repeating will not help
@@ -127,6 +128,10 @@ class Unavailable(StatusError):
 
 class Fenced(IronfreeError):
     """A write carried the epoch of a leader that has been replaced."""
+
+
+class LeadershipLost(IronfreeError):
+    """This process leads no longer: its connection to the leader lock went away."""
 
 
 class DriverError(IronfreeError):

@@ -1,0 +1,400 @@
+"""Decides a batch of writes against the present state: pure, one operation after the other.
+
+The writer holds the head lock while it asks, so what was loaded cannot change before commit.
+Operations of one batch see each other's results in order. An operation that fails takes no
+revision and changes nothing; every other takes exactly one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+from ..errors import AlreadyExists, Conflict, Fenced, Forbidden, NotFound, StatusError
+from ..objects.stored import Binding, Body, ObjectKey, StoredObject
+from .operations import Bind, Change, ChangeType, Create, Remove, Replace, Write
+from .rows import BindingRow, ObjectRow, checked_metadata, encode_json, names, object_row
+
+Outcome = StoredObject | StatusError | Fenced
+HostPort = tuple[str, str, int]  # (hostIP, protocol, port)
+
+_WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - a value to compare with
+_NEVER_RELEASED = ("cpu", "memory")
+
+
+@dataclass
+class Present:
+    """What the batch's operations may look at, as of the head lock.
+
+    Args:
+        objects: every key the operations name, None where there is no object.
+        bound: node → binder's epoch → revision of its latest binding there, where that is later
+            than the operations' snapshots.
+        ports: host ports held on the nodes that operations want host ports of.
+    """
+
+    revision: int
+    epoch: int
+    objects: dict[ObjectKey, StoredObject | None]
+    bound: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
+    ports: dict[str, set[HostPort]] = field(default_factory=dict[str, set[HostPort]])
+
+
+@dataclass
+class Verdict:
+    """What to write and what to answer.
+
+    Args:
+        outcomes: one per operation, in order.
+        changes: what watchers get, in revision order.
+        removed_pods: uids whose binding and ports go; released: uids whose capacity is free.
+    """
+
+    outcomes: list[Outcome]
+    changes: list[Change]
+    inserts: list[ObjectRow] = field(default_factory=list[ObjectRow])
+    updates: list[ObjectRow] = field(default_factory=list[ObjectRow])
+    deletes: list[ObjectKey] = field(default_factory=list[ObjectKey])
+    tombstones: list[StoredObject] = field(default_factory=list[StoredObject])
+    bindings: list[BindingRow] = field(default_factory=list[BindingRow])
+    ports: list[tuple[str, HostPort, str]] = field(default_factory=list[tuple[str, HostPort, str]])
+    removed_pods: list[str] = field(default_factory=list[str])
+    released: list[str] = field(default_factory=list[str])
+    bodies: dict[bytes, Body] = field(default_factory=dict[bytes, Body])
+    revision: int = 0
+
+
+class _Phase(msgspec.Struct):
+    phase: str = ""
+
+
+_phase = msgspec.json.Decoder(_Phase)
+
+
+def terminal(pod: StoredObject) -> bool:
+    """Tell whether a pod has Succeeded or Failed, so that its capacity is free."""
+    if b'"phase"' not in pod.status:
+        return False
+    try:
+        return _phase.decode(pod.status).phase in {"Succeeded", "Failed"}
+    except msgspec.DecodeError:
+        return False
+
+
+def decide(ops: Sequence[Write], present: Present, now: datetime) -> Verdict:
+    """Return what a batch does.
+
+    Args:
+        ops: in order.
+        present: the state under the head lock; it is used up by the call.
+        now: the time bindings get.
+    """
+    batch = _Batch(present, now)
+    outcomes = [batch.apply(op) for op in ops]
+    return batch.verdict(outcomes)
+
+
+def touched(ops: Sequence[Write]) -> set[ObjectKey]:
+    """Return the keys whose present state `decide` needs."""
+    keys: set[ObjectKey] = set()
+    namespaces: set[str] = set()
+    for op in ops:
+        if isinstance(op, Create):
+            keys.add(ObjectKey(op.resource, op.meta.namespace, op.meta.name))
+            namespaces.add(op.meta.namespace)
+        elif isinstance(op, Replace):
+            keys.add(ObjectKey(op.resource, op.meta.namespace, op.meta.name))
+        elif isinstance(op, Remove):
+            keys.add(op.key)
+        else:
+            keys.add(op.pod)
+            keys.add(ObjectKey("nodes", "", op.node))
+    keys.update(ObjectKey("namespaces", "", name) for name in namespaces if name)
+    return keys
+
+
+def overlap(wanted: HostPort, held: HostPort) -> bool:
+    """Tell whether two host ports of a node collide (a wildcard address takes every address)."""
+    return wanted[1:] == held[1:] and (
+        wanted[0] == held[0] or wanted[0] in _WILDCARDS or held[0] in _WILDCARDS
+    )
+
+
+class _Batch:
+    """The state as the batch proceeds."""
+
+    def __init__(self, present: Present, now: datetime) -> None:
+        self._present = present
+        self._objects = present.objects
+        self._first = dict(present.objects)
+        self._revision = present.revision
+        self._now = now
+        self._changes: list[Change] = []
+        self._metadata: dict[ObjectKey, tuple[bytes, int]] = {}
+        self._bindings: dict[str, BindingRow] = {}
+        self._ports: dict[str, tuple[str, Sequence[HostPort]]] = {}
+        self._removed: list[str] = []
+        self._released: list[str] = []
+        self._tombstones: list[StoredObject] = []
+
+    def apply(self, op: Write) -> Outcome:
+        """Do one operation, or say why not."""
+        if op.epoch is not None and op.epoch != self._present.epoch:
+            return Fenced(
+                f"the leader of epoch {op.epoch} has been replaced (now {self._present.epoch}); "
+                "its write was not made"
+            )
+        if isinstance(op, Create):
+            return self._create(op)
+        if isinstance(op, Replace):
+            return self._replace(op)
+        if isinstance(op, Remove):
+            return self._remove(op)
+        return self._bind(op)
+
+    def verdict(self, outcomes: list[Outcome]) -> Verdict:
+        """Return the writes that bring the first state to the last."""
+        verdict = Verdict(outcomes, self._changes, revision=self._revision)
+        verdict.tombstones = self._tombstones
+        for key, (metadata, revision) in self._metadata.items():
+            before, after = self._first[key], self._objects[key]
+            if after is None:
+                continue
+            row = object_row(after, metadata, revision)
+            if after.body.digest:
+                verdict.bodies[after.body.digest] = after.body
+            if before is not None and before.meta.uid == after.meta.uid:
+                verdict.updates.append(row)
+            else:
+                verdict.inserts.append(row)
+        for gone in self._tombstones:
+            before = self._first[gone.key]
+            if before is not None and before.meta.uid == gone.meta.uid:
+                verdict.deletes.append(gone.key)
+            if gone.body.digest:
+                verdict.bodies[gone.body.digest] = gone.body
+        verdict.bindings = list(self._bindings.values())
+        verdict.ports = [
+            (node, port, uid)
+            for uid, (node, ports) in self._ports.items()
+            for port in dict.fromkeys(ports)
+        ]
+        verdict.removed_pods = self._removed
+        verdict.released = self._released
+        return verdict
+
+    def _create(self, op: Create) -> Outcome:
+        meta = op.meta
+        key = ObjectKey(op.resource, meta.namespace, meta.name)
+        if meta.namespace:
+            refusal = self._refused_by_namespace(op)
+            if refusal is not None:
+                return refusal
+        if self._objects[key] is not None:
+            return AlreadyExists(
+                f'{op.resource} "{meta.name}" already exists', **names(op.resource, meta.name)
+            )
+        metadata = checked_metadata(op)
+        if isinstance(metadata, StatusError):
+            return metadata
+        self._revision += 1
+        obj = StoredObject(
+            op.resource, meta, self._revision, self._revision, op.body, op.status, None
+        )
+        self._put(key, obj, metadata)
+        self._changes.append(Change(ChangeType.ADDED, self._revision, obj))
+        return obj
+
+    def _refused_by_namespace(self, op: Create) -> StatusError | None:
+        name = op.meta.namespace
+        namespace = self._objects[ObjectKey("namespaces", "", name)]
+        if namespace is None:
+            return NotFound(f'namespaces "{name}" not found', kind="namespaces", name=name)
+        if namespace.meta.deletion_timestamp is not None:
+            return Forbidden(
+                f'{op.resource} "{op.meta.name}" is forbidden: unable to create new content in '
+                f"namespace {name} because it is being terminated",
+                **names(op.resource, op.meta.name),
+            )
+        return None
+
+    def _replace(self, op: Replace) -> Outcome:
+        meta = op.meta
+        key = ObjectKey(op.resource, meta.namespace, meta.name)
+        old = self._objects[key]
+        if old is None:
+            return _not_found(key)
+        refusal = _precondition(old, op.expected_revision, meta.uid)
+        if refusal is not None:
+            return refusal
+        metadata = checked_metadata(op)
+        if isinstance(metadata, StatusError):
+            return metadata
+        self._revision += 1
+        obj = StoredObject(
+            op.resource,
+            meta,
+            self._revision,
+            old.created_revision,
+            op.body,
+            op.status,
+            old.binding,
+        )
+        self._put(key, obj, metadata)
+        self._changes.append(Change(ChangeType.MODIFIED, self._revision, obj, old))
+        if obj.binding is not None and terminal(obj) and not terminal(old):
+            self._release(obj)
+        return obj
+
+    def _remove(self, op: Remove) -> Outcome:
+        old = self._objects[op.key]
+        if old is None:
+            return _not_found(op.key)
+        refusal = _precondition(old, op.expected_revision, op.uid or old.meta.uid)
+        if refusal is not None:
+            return refusal
+        self._revision += 1
+        obj = msgspec.structs.replace(old, revision=self._revision)
+        self._objects[op.key] = None
+        self._metadata.pop(op.key, None)
+        self._tombstones.append(obj)
+        self._changes.append(Change(ChangeType.DELETED, self._revision, obj, old))
+        if old.binding is not None:
+            self._free_ports(old)
+            if self._bindings.pop(old.meta.uid, None) is None:
+                self._removed.append(old.meta.uid)
+        return obj
+
+    def _bind(self, op: Bind) -> Outcome:
+        pod = self._objects[op.pod]
+        refusal = _unbindable(op, pod) or self._node_taken(op)
+        if refusal is not None or pod is None:
+            return refusal or _not_found(op.pod)
+        self._revision += 1
+        revision = self._revision
+        self._bindings[pod.meta.uid] = _binding_row(op, pod.meta.uid, revision, self._now)
+        self._present.bound.setdefault(op.node, {})[_binder(op)] = revision
+        if op.host_ports:
+            self._ports[pod.meta.uid] = (op.node, op.host_ports)
+            self._present.ports.setdefault(op.node, set()).update(op.host_ports)
+        bound = StoredObject(
+            pod.resource,
+            pod.meta,
+            revision,
+            pod.created_revision,
+            pod.body,
+            pod.status,
+            Binding(op.node, self._now, revision),
+        )
+        self._objects[op.pod] = bound
+        self._changes.append(Change(ChangeType.MODIFIED, revision, bound, pod))
+        return bound
+
+    def _node_taken(self, op: Bind) -> StatusError | None:
+        node = self._objects[ObjectKey("nodes", "", op.node)]
+        if node is None:
+            return NotFound(f'nodes "{op.node}" not found', kind="nodes", name=op.node)
+        if node.revision > op.snapshot_revision:
+            return _cannot_bind(op, f'node "{op.node}" has changed since it was looked at')
+        for epoch, revision in self._present.bound.get(op.node, {}).items():
+            if revision > op.snapshot_revision and (epoch == 0 or epoch != op.epoch):
+                return _cannot_bind(op, f'another binder has used node "{op.node}" meanwhile')
+        held = self._present.ports.get(op.node, ())
+        for port in op.host_ports:
+            if any(overlap(port, other) for other in held):
+                return _cannot_bind(op, f'host port {port[2]}/{port[1]} of "{op.node}" is taken')
+        return None
+
+    def _put(self, key: ObjectKey, obj: StoredObject, metadata: bytes) -> None:
+        self._objects[key] = obj
+        self._metadata[key] = (metadata, obj.revision)
+
+    def _release(self, pod: StoredObject) -> None:
+        uid = pod.meta.uid
+        self._free_ports(pod)
+        fresh = self._bindings.get(uid)
+        if fresh is None:
+            self._released.append(uid)
+        else:
+            self._bindings[uid] = fresh._replace(released=True)
+
+    def _free_ports(self, pod: StoredObject) -> None:
+        """Forget ports taken in this batch; those of earlier ones count until it is committed."""
+        node, ports = self._ports.pop(pod.meta.uid, ("", ()))
+        self._present.ports.get(node, set()).difference_update(ports)
+
+
+def _binder(op: Bind) -> int:
+    """Return who binds: the leader's epoch; 0 is anybody else."""
+    return op.epoch or 0
+
+
+def _binding_row(op: Bind, uid: str, revision: int, now: datetime) -> BindingRow:
+    rest = {name: n for name, n in op.requests.items() if name not in _NEVER_RELEASED}
+    if rest == {"pods": 1}:
+        rest = {}
+    return BindingRow(
+        pod_uid=uid,
+        node=op.node,
+        revision=revision,
+        bound_at=now,
+        epoch=_binder(op),
+        cpu_milli=op.requests.get("cpu", 0),
+        memory_bytes=op.requests.get("memory", 0),
+        requests=encode_json(rest) if rest else None,
+        decision=op.decision,
+        released=False,
+    )
+
+
+def _unbindable(op: Bind, pod: StoredObject | None) -> StatusError | None:
+    if pod is None:
+        return _not_found(op.pod)
+    if op.uid and pod.meta.uid != op.uid:
+        return _cannot_bind(op, _uid_mismatch(op.uid, pod.meta.uid))
+    if pod.meta.deletion_timestamp is not None:
+        return _cannot_bind(op, f"pod {op.pod.name} is being deleted, cannot be assigned to a host")
+    if pod.binding is not None:
+        return _cannot_bind(
+            op, f'pod {op.pod.name} is already assigned to node "{pod.binding.node}"'
+        )
+    if terminal(pod):
+        return _cannot_bind(op, f"pod {op.pod.name} has already ended")
+    return None
+
+
+def _cannot_bind(op: Bind, why: str) -> Conflict:
+    return Conflict(
+        f'Operation cannot be fulfilled on pods/binding "{op.pod.name}": {why}',
+        **names("pods", op.pod.name),
+    )
+
+
+def _not_found(key: ObjectKey) -> NotFound:
+    return NotFound(f'{key.resource} "{key.name}" not found', **names(key.resource, key.name))
+
+
+def _uid_mismatch(wanted: str, held: str) -> str:
+    return f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {held}"
+
+
+def _precondition(old: StoredObject, revision: int | None, uid: str) -> Conflict | None:
+    if uid != old.meta.uid:
+        why = _uid_mismatch(uid, old.meta.uid)
+    elif revision is not None and revision != old.revision:
+        why = (
+            "the object has been modified; please apply your changes to the latest version "
+            "and try again"
+        )
+    else:
+        return None
+    return Conflict(
+        f'Operation cannot be fulfilled on {old.resource} "{old.meta.name}": {why}',
+        **names(old.resource, old.meta.name),
+    )
+
+
+def interned(bodies: Mapping[bytes, Body]) -> tuple[list[bytes], list[bytes]]:
+    """Return digests and bodies as two columns."""
+    return list(bodies), [body.json for body in bodies.values()]

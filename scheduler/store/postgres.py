@@ -1,0 +1,182 @@
+"""The part of asyncpg this package uses, typed, and how its connections are set up.
+
+asyncpg ships no type information, so its surface is declared here once. JSONB travels as the
+JSON text's bytes in both directions: the driver neither decodes nor encodes it.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, cast
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs]
+from asyncpg.exceptions import _base as asyncpg_base  # pyright: ignore
+
+from ..errors import ConfigurationError, Unavailable
+
+OLDEST_SERVER = 140000
+CONNECT_TIMEOUT = 5.0
+COMMAND_TIMEOUT = 30.0
+
+#: What a broken or absent server raises; everything else is an answer from it.
+CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+)
+#: What one value that PostgreSQL cannot hold raises (NUL in JSON, number out of range, …).
+DATA_ERRORS: tuple[type[BaseException], ...] = (
+    asyncpg.DataError,
+    asyncpg_base.DataError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.StatementTooComplexError,
+    UnicodeEncodeError,
+)
+
+Row = Sequence[Any]
+Listener = Callable[["Connection", int, str, str], None]
+
+
+class Connection(Protocol):
+    """asyncpg.Connection, the methods used here."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str: ...
+    async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Row]: ...
+    async def fetchrow(
+        self, query: str, *args: Any, timeout: float | None = None
+    ) -> Row | None: ...
+    async def fetchval(self, query: str, *args: Any, timeout: float | None = None) -> Any: ...
+    async def copy_records_to_table(
+        self, table_name: str, *, records: Sequence[Row], columns: Sequence[str]
+    ) -> str: ...
+    def cursor(self, query: str, *args: Any, prefetch: int) -> AsyncIterator[Row]: ...
+    async def add_listener(self, channel: str, callback: Listener) -> None: ...
+    def add_termination_listener(self, callback: Callable[["Connection"], None]) -> None: ...
+    def is_closed(self) -> bool: ...
+    def terminate(self) -> None: ...
+    async def close(self, *, timeout: float | None = None) -> None: ...
+
+
+class Pool(Protocol):
+    """asyncpg.Pool, the methods used here."""
+
+    async def acquire(self, *, timeout: float | None = None) -> Connection: ...
+    async def release(self, connection: Connection, *, timeout: float | None = None) -> None: ...
+    async def close(self) -> None: ...
+    def terminate(self) -> None: ...
+
+
+def driver_url(url: str) -> str:
+    """Return the URL asyncpg takes for one written for SQLAlchemy or libpq."""
+    return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", url)
+
+
+def safe_url(url: str) -> str:
+    """Return the URL without its password, for messages."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:…@", url)
+
+
+def _encode_jsonb(text: bytes) -> bytes:
+    return b"\x01" + text
+
+
+def _decode_jsonb(wire: bytes) -> bytes:
+    return wire[1:]
+
+
+async def prepare_connection(connection: Any) -> None:
+    """Check the server's version and let JSONB travel as bytes."""
+    version = connection.get_server_version()
+    if version.major * 10000 < OLDEST_SERVER:
+        raise ConfigurationError(
+            f"PostgreSQL {version.major}.{version.minor} is too old: Ironfree needs 14 or newer; "
+            "point DATABASE_URL at a newer server or leave it unset for the embedded one"
+        )
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=_encode_jsonb,
+        decoder=_decode_jsonb,
+        format="binary",
+    )
+
+
+_SETTINGS = {
+    "application_name": "ironfree",
+    "timezone": "UTC",
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "idle_in_transaction_session_timeout": "15s",
+    "jit": "off",
+}
+
+
+async def connect_plain(url: str) -> Any:
+    """Open a connection as SQLAlchemy expects it, without our codecs."""
+    return await asyncpg.connect(
+        driver_url(url), timeout=CONNECT_TIMEOUT, server_settings={"application_name": "ironfree"}
+    )
+
+
+async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
+    """Open one connection.
+
+    Args:
+        url: postgresql:// URL.
+        timeout: seconds, for connecting.
+
+    Raises:
+        CONNECTION_ERRORS: no answer.
+        ConfigurationError: the server is too old.
+    """
+    async with asyncio.timeout(timeout):
+        connection = await asyncpg.connect(
+            driver_url(url), command_timeout=COMMAND_TIMEOUT, server_settings=_SETTINGS
+        )
+        await prepare_connection(connection)
+    return cast(Connection, connection)
+
+
+async def create_pool(url: str, size: int) -> Pool:
+    """Open a pool of up to `size` connections."""
+    pool = await asyncpg.create_pool(
+        driver_url(url),
+        min_size=1,
+        max_size=size,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=COMMAND_TIMEOUT,
+        server_settings=_SETTINGS,
+        init=prepare_connection,
+    )
+    return cast(Pool, pool)
+
+
+@asynccontextmanager
+async def lent(pool: Pool, *, timeout: float = 10.0) -> AsyncIterator[Connection]:
+    """Lend a connection of the pool; CONNECTION_ERRORS inside become Unavailable."""
+    try:
+        connection = await pool.acquire(timeout=timeout)
+    except CONNECTION_ERRORS as error:
+        raise unavailable(error) from error
+    try:
+        yield connection
+    except CONNECTION_ERRORS as error:
+        connection.terminate()
+        raise unavailable(error) from error
+    finally:
+        await pool.release(connection, timeout=5)
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """Return the error a client sees when PostgreSQL does not answer."""
+    reason = str(error) or type(error).__name__
+    return Unavailable(f"the database does not answer ({reason}); try again", retry_after=1)

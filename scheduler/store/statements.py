@@ -1,0 +1,199 @@
+"""The SQL of the writing transaction; every statement handles a whole batch."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from .decide import HostPort, Verdict, interned
+from .postgres import Connection
+from .rows import BINDING_TYPES, OBJECT_TYPES, encode_json
+
+CHANNEL = "ironfree"
+
+
+class Head(NamedTuple):
+    """The locked head row, and the id of the transaction that holds it."""
+
+    revision: int
+    epoch: int
+    spec_generation: int
+    xid: str
+
+
+async def prepare(connection: Connection) -> None:
+    """Make sure that a commit on this connection is durable when it returns."""
+    if await connection.fetchval("SHOW synchronous_commit") == "off":
+        await connection.execute("SET synchronous_commit = on")
+
+
+async def lock_head(connection: Connection) -> Head:
+    """Begin a transaction and take the lock that serialises commits."""
+    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    row = await connection.fetchrow(
+        "SELECT revision, epoch, spec_generation, pg_current_xact_id()::text FROM head FOR UPDATE"
+    )
+    assert row is not None
+    return Head(*row)
+
+
+async def commit(connection: Connection, revision: int) -> None:
+    """Advance the head, wake listeners, commit: one round trip."""
+    await connection.execute(
+        f"UPDATE head SET revision = {revision:d}; NOTIFY {CHANNEL}, '{revision:d}'; COMMIT"
+    )
+
+
+async def committed(connection: Connection, xid: str) -> bool:
+    """Tell whether a transaction that a lost connection left behind was committed.
+
+    Takes the head lock first: while that transaction is still being decided, it holds the lock.
+    """
+    await connection.execute("BEGIN")
+    try:
+        await connection.execute("SELECT FROM head FOR UPDATE")
+        status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
+    finally:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK")
+    return status == "committed"
+
+
+async def bound_since(
+    connection: Connection, nodes: Sequence[str], since: int
+) -> dict[str, dict[int, int]]:
+    """Return node → epoch → latest revision of the bindings to those nodes after `since`."""
+    found: dict[str, dict[int, int]] = {}
+    for node, epoch, revision in await connection.fetch(
+        "SELECT node, epoch, max(revision) FROM bindings"
+        " WHERE node = ANY ($1::text[]) AND revision > $2 GROUP BY node, epoch",
+        nodes,
+        since,
+    ):
+        found.setdefault(node, {})[epoch] = revision
+    return found
+
+
+async def held_ports(connection: Connection, nodes: Sequence[str]) -> dict[str, set[HostPort]]:
+    """Return the host ports in use on those nodes."""
+    held: dict[str, set[HostPort]] = {}
+    for node, address, protocol, port in await connection.fetch(
+        "SELECT node, host_ip, protocol, port FROM host_ports WHERE node = ANY ($1::text[])", nodes
+    ):
+        held.setdefault(node, set()).add((address, protocol, port))
+    return held
+
+
+def _unnested(types: Mapping[str, str]) -> str:
+    return ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(types.values(), 1))
+
+
+_INSERT_OBJECTS = f"INSERT INTO objects ({', '.join(OBJECT_TYPES)}) SELECT * FROM unnest({_unnested(OBJECT_TYPES)})"
+_UPDATE_OBJECTS = (
+    "UPDATE objects o SET revision = u.revision, metadata = u.metadata, digest = u.digest,"
+    " body = u.body, status = u.status"
+    f" FROM unnest({_unnested(OBJECT_TYPES)}) AS u ({', '.join(OBJECT_TYPES)})"
+    " WHERE o.resource = u.resource AND o.namespace = u.namespace AND o.name = u.name"
+)
+_DELETE_OBJECTS = (
+    "DELETE FROM objects o USING unnest($1::text[], $2::text[], $3::text[]) AS u (r, s, n)"
+    " WHERE o.resource = u.r AND o.namespace = u.s AND o.name = u.n"
+)
+_INSERT_BINDINGS = (
+    f"INSERT INTO bindings ({', '.join(BINDING_TYPES)})"
+    f" SELECT * FROM unnest({_unnested(BINDING_TYPES)})"
+)
+_INSERT_SPECS = (
+    "INSERT INTO specs (digest, body) SELECT * FROM unnest($1::bytea[], $2::jsonb[])"
+    " ON CONFLICT DO NOTHING"
+)
+_TOMBSTONE_TYPES = {
+    "revision": "bigint",
+    "resource": "text",
+    "created_revision": "bigint",
+    "deleted_at": "timestamptz",
+    "metadata": "jsonb",
+    "digest": "bytea",
+    "body": "jsonb",
+    "status": "jsonb",
+    "node": "text",
+    "bound_at": "timestamptz",
+    "bound_revision": "bigint",
+}
+_INSERT_TOMBSTONES = (
+    f"INSERT INTO tombstones ({', '.join(_TOMBSTONE_TYPES)})"
+    f" SELECT * FROM unnest({_unnested(_TOMBSTONE_TYPES)})"
+)
+_INSERT_PORTS = (
+    "INSERT INTO host_ports (node, host_ip, protocol, port, pod_uid)"
+    " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::uuid[])"
+)
+
+
+def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+async def apply(connection: Connection, verdict: Verdict, known: set[bytes]) -> None:
+    """Write a verdict.
+
+    Args:
+        connection: in the transaction of lock_head.
+        verdict: what to write.
+        known: digests that are in specs for sure.
+    """
+    bodies = {d: body for d, body in verdict.bodies.items() if d not in known}
+    if bodies:
+        await connection.execute(_INSERT_SPECS, *interned(bodies))
+    await _apply_removals(connection, verdict)
+    if verdict.inserts:
+        await connection.execute(_INSERT_OBJECTS, *_columns(verdict.inserts))
+    if verdict.updates:
+        await connection.execute(_UPDATE_OBJECTS, *_columns(verdict.updates))
+    if verdict.bindings:
+        await connection.execute(_INSERT_BINDINGS, *_columns(verdict.bindings))
+    if verdict.ports:
+        await connection.execute(
+            _INSERT_PORTS,
+            *_columns((node, *port, uid) for node, port, uid in verdict.ports),
+        )
+
+
+async def _apply_removals(connection: Connection, verdict: Verdict) -> None:
+    if verdict.deletes:
+        await connection.execute(
+            _DELETE_OBJECTS,
+            *_columns((key.resource, key.namespace, key.name) for key in verdict.deletes),
+        )
+    if verdict.tombstones:
+        await connection.execute(_INSERT_TOMBSTONES, *_columns(_tombstone_rows(verdict)))
+    if verdict.removed_pods:
+        await connection.execute(
+            "DELETE FROM bindings WHERE pod_uid = ANY ($1::uuid[])", verdict.removed_pods
+        )
+    if verdict.released:
+        await connection.execute(
+            "UPDATE bindings SET released = true WHERE pod_uid = ANY ($1::uuid[])",
+            verdict.released,
+        )
+    gone = [*verdict.removed_pods, *verdict.released]
+    if gone:
+        await connection.execute("DELETE FROM host_ports WHERE pod_uid = ANY ($1::uuid[])", gone)
+
+
+def _tombstone_rows(verdict: Verdict) -> Iterable[Sequence[Any]]:
+    now = datetime.now(UTC)
+    for obj in verdict.tombstones:
+        digest, binding = obj.body.digest, obj.binding
+        yield (
+            obj.revision,
+            obj.resource,
+            obj.created_revision,
+            now,
+            encode_json(obj.meta),
+            digest or None,
+            None if digest else obj.body.json,
+            obj.status or None,
+            binding.node if binding else None,
+            binding.bound_at if binding else None,
+            binding.revision if binding else None,
+        )

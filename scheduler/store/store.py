@@ -1,0 +1,174 @@
+"""The store's one face: get, list, write, watch, decisions, leadership."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from ..errors import Expired, Fenced, StatusError
+from ..objects.stored import ObjectKey, StoredObject
+from . import decisions
+from .decisions import DecisionRecord
+from .follower import follow
+from .hub import Hub, wanted
+from .leadership import Leadership
+from .operations import Batch, Listing, Write
+from .postgres import Pool, create_pool, driver_url
+from .reader import Reader
+from .rows import Bodies
+from .writer import PATIENCE, Writer
+
+_BOOKMARK = 5.0  # seconds after which a quiet watch learns how far it is complete
+
+
+class Store:
+    """One process's view of the database. Use `Store.open`."""
+
+    def __init__(self, url: str, pool: Pool, reader: Reader, hub: Hub, writer: Writer) -> None:
+        self._url = url
+        self._pool = pool
+        self._reader = reader
+        self._hub = hub
+        self._writer = writer
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str,
+        *,
+        pool_size: int = 8,
+        patience: float = PATIENCE,
+        ring_changes: int = 131072,
+        ring_bytes: int = 128 << 20,
+    ) -> AsyncIterator[Self]:
+        """Connect, and run the group-commit writer and the change hub until the body ends.
+
+        Args:
+            url: postgresql:// URL of a migrated database.
+            pool_size: connections for reading.
+            patience: seconds a write waits for an absent database before Unavailable.
+            ring_changes, ring_bytes: bounds of the recent changes held in memory.
+        """
+        pool = await create_pool(driver_url(url), pool_size)
+        try:
+            reader = Reader(pool, Bodies())
+            hub = Hub(await reader.revision(), changes=ring_changes, size=ring_bytes)
+            writer = Writer(url, reader, hub, patience=patience)
+            async with asyncio.TaskGroup() as group:
+                ready = asyncio.Event()
+                tasks = [
+                    group.create_task(writer.run(), name="store writer"),
+                    group.create_task(follow(url, reader, hub, ready), name="store follower"),
+                ]
+                try:
+                    yield cls(url, pool, reader, hub, writer)
+                finally:
+                    hub.close()
+                    for task in tasks:
+                        task.cancel()
+        finally:
+            pool.terminate()
+
+    async def get(self, key: ObjectKey) -> StoredObject | None:
+        """Return one object, or None. Sees every commit made before the call."""
+        return await self._reader.get(key)
+
+    async def list(self, resource: str, namespace: str = "") -> Listing:
+        """Return all objects of a resource (of one namespace, or "" for all) at one revision."""
+        return await self._reader.listing(resource, namespace)
+
+    async def revision(self) -> int:
+        """Return the last committed revision, over all processes."""
+        return await self._reader.revision()
+
+    async def write(self, op: Write) -> StoredObject:
+        """Do one write; it is committed on return.
+
+        Raises:
+            StatusError: AlreadyExists, NotFound, Conflict, Forbidden, Invalid, Unavailable.
+            Fenced: the operation's epoch is not the leader's.
+        """
+        outcome = (await self._writer.write((op,)))[0]
+        if isinstance(outcome, (StatusError, Fenced)):
+            raise outcome
+        return outcome
+
+    async def write_many(
+        self, ops: Sequence[Write]
+    ) -> Sequence[StoredObject | StatusError | Fenced]:
+        """Do many writes, in order, in as few transactions as fit; errors are values in place.
+
+        Raises:
+            Unavailable: the database did not answer; some of the writes may have been made.
+        """
+        return await self._writer.write(ops)
+
+    async def watch(
+        self, resources: Collection[str] | None, since: int
+    ) -> AsyncGenerator[Batch, None]:
+        """Yield every change after `since`, in order and without gap, and now and then a bookmark.
+
+        Positions that memory no longer holds are read from SQL, where superseded states of an
+        object are collapsed into its last. Close the generator with `contextlib.aclosing`. It ends
+        when the store closes.
+
+        Args:
+            resources: whose changes; None for all.
+            since: a revision, as of a list or an earlier batch.
+
+        Raises:
+            Expired: the position has been compacted; list again.
+            Unavailable: the database did not answer while catching up.
+        """
+        hub, names = self._hub, wanted(resources)
+        watcher = hub.join(names)
+        position = since
+        try:
+            if since > hub.revision:
+                await self._reach(since)
+            while not hub.closed:
+                watcher.woken.clear()
+                batches = hub.since(position, names)
+                if batches is None:
+                    batch = await self._reader.changes(position, names)
+                    position = batch.revision
+                    yield batch
+                    continue
+                for batch in batches:
+                    position = batch.revision
+                    yield batch
+                if not watcher.woken.is_set():
+                    await _woken(watcher.woken)
+        finally:
+            hub.leave(watcher)
+
+    async def _reach(self, revision: int) -> None:
+        """Wait until the hub has a revision that another process or a read has shown to exist."""
+        if revision > await self._reader.revision():
+            raise Expired(f"resource version {revision} is in the future; list again")
+        while self._hub.revision < revision and not self._hub.closed:
+            self._hub.behind.set()
+            await asyncio.sleep(0.01)
+
+    def leadership(self, identity: str) -> Leadership:
+        """Return a candidate for leadership."""
+        return Leadership(self._url, identity)
+
+    async def record_decisions(self, records: Sequence[DecisionRecord]) -> None:
+        """Keep decision records; committed on return."""
+        await decisions.record(self._pool, records)
+
+    async def decisions_of(
+        self, namespace: str, pod: str, limit: int = 20
+    ) -> Sequence[DecisionRecord]:
+        """Return the latest decisions recorded under a pod's name, newest first."""
+        return await decisions.of_pod(self._pool, namespace, pod, limit)
+
+
+async def _woken(event: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(_BOOKMARK):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,299 @@
+"""Group commit: all writes of a process that wait at one moment become one transaction.
+
+The transaction takes the row lock of `head` first, so commits are serialised over all processes
+and what it reads afterwards cannot change before it commits: it checks, then writes. Callers get
+their answer after the commit. If the connection dies while committing, the outcome is asked of
+PostgreSQL by transaction id (pg_xact_status) before anybody is answered.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from ..errors import Invalid, Unavailable
+from ..objects.stored import ObjectKey
+from . import statements
+from .decide import Outcome, Present, Verdict, decide, touched
+from .hub import Hub
+from .operations import Bind, Remove, Write
+from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
+from .reader import Reader
+from .rows import names
+
+_BATCH = 2048
+_QUEUE = 200_000
+PATIENCE = 15.0  # seconds an operation waits for the database
+
+
+class Ticket:
+    """Operations of one caller, answered together and in order."""
+
+    def __init__(self, ops: Sequence[Write], deadline: float) -> None:
+        self.ops = ops
+        self.outcomes: list[Outcome] = []
+        self.sent = 0
+        self.deadline = deadline
+        self.future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+
+    def answer(self, outcomes: Sequence[Outcome]) -> None:
+        """Add outcomes; the last ones resolve the caller's future."""
+        self.outcomes += outcomes
+        if len(self.outcomes) >= len(self.ops) and not self.future.done():
+            self.future.set_result(self.outcomes)
+
+
+Slice = tuple[Ticket, Sequence[Write]]
+
+
+class _Unknown(Exception):
+    """The connection died while committing."""
+
+    def __init__(self, xid: str, verdict: Verdict, after: int, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.xid = xid
+        self.verdict = verdict
+        self.after = after
+        self.cause = cause
+
+
+class Writer:
+    """The one writing task of a process."""
+
+    def __init__(self, url: str, reader: Reader, hub: Hub, *, patience: float = PATIENCE) -> None:
+        self._url = url
+        self._reader = reader
+        self._hub = hub
+        self._patience = patience
+        self._queue: deque[Ticket] = deque()
+        self._queued = 0
+        self._wake = asyncio.Event()
+        self._connection: Connection | None = None
+        self._known: set[bytes] = set()
+        self._generation = -1
+        self._closed = False
+
+    async def write(self, ops: Sequence[Write]) -> list[Outcome]:
+        """Queue operations and wait until they are committed or refused."""
+        if not ops:
+            return []
+        if self._closed:
+            raise Unavailable("the store is closing; try again", retry_after=1)
+        if self._queued + len(ops) > _QUEUE and self._queued:
+            raise Unavailable("too many writes are waiting; try again", retry_after=1)
+        ticket = Ticket(ops, time.monotonic() + self._patience)
+        self._queue.append(ticket)
+        self._queued += len(ops)
+        self._wake.set()
+        return await ticket.future
+
+    async def run(self) -> None:
+        """Write forever; on cancellation what is queued is refused."""
+        try:
+            while True:
+                await self._wake.wait()
+                slices = self._take()
+                if slices:
+                    await self._write(slices)
+                elif not self._queue:
+                    self._wake.clear()
+        finally:
+            self._closed = True
+            for ticket in self._queue:
+                if not ticket.future.done():
+                    ticket.future.set_exception(
+                        Unavailable("the store was closed; the write may be repeated")
+                    )
+            if self._connection is not None:
+                self._connection.terminate()
+
+    def _take(self) -> list[Slice]:
+        """Take up to a batch, a share of every ticket so that a long one delays no short one."""
+        slices: list[Slice] = []
+        room = _BATCH
+        for _ in range(len(self._queue)):
+            if room <= 0:
+                break
+            ticket = self._queue.popleft()
+            share = min(room, len(ticket.ops) - ticket.sent)
+            room -= share
+            self._queued -= share
+            if not (ticket.future.cancelled() and ticket.sent == 0):
+                slices.append((ticket, ticket.ops[ticket.sent : ticket.sent + share]))
+            else:
+                self._queued -= len(ticket.ops) - share
+                continue
+            ticket.sent += share
+            if ticket.sent < len(ticket.ops):
+                self._queue.append(ticket)
+        return slices
+
+    async def _write(self, slices: list[Slice]) -> None:
+        """Bring the slices to an answer, through outages and refusals by PostgreSQL."""
+        pause = 0.05
+        unknown: _Unknown | None = None
+        while slices:
+            try:
+                connection = await self._connected()
+                if unknown is not None:
+                    if await statements.committed(connection, unknown.xid):
+                        self._done(slices, unknown.verdict, unknown.after)
+                        return
+                    unknown = None
+                await self._attempt(connection, slices)
+                return
+            except _Unknown as error:
+                unknown = error
+                self._disconnect()
+            except DATA_ERRORS as error:
+                await self._isolate(slices, error)
+                return
+            except CONNECTION_ERRORS as error:
+                self._disconnect()
+                slices = _still_waiting(slices, error, unknown)
+                await asyncio.sleep(pause)
+                pause = min(1.0, pause * 2)
+            except BaseException as error:
+                self._disconnect()
+                _fail(slices, error)
+                raise
+
+    async def _isolate(self, slices: list[Slice], error: BaseException) -> None:
+        """Find the operation PostgreSQL cannot take: halve the batch until it stands alone."""
+        self._known.clear()
+        flat = [(ticket, op) for ticket, ops in slices for op in ops]
+        if len(flat) == 1:
+            ticket, op = flat[0]
+            ticket.answer([_unstorable(op, error)])
+            return
+        middle = len(flat) // 2
+        for half in (flat[:middle], flat[middle:]):
+            await self._write([(ticket, (op,)) for ticket, op in half])
+
+    async def _attempt(self, connection: Connection, slices: list[Slice]) -> None:
+        ops = [op for _, part in slices for op in part]
+        verdict: Verdict | None = None
+        xid, after = "", 0
+        try:
+            head = await statements.lock_head(connection)
+            after = head.revision
+            xid = head.xid
+            if head.spec_generation != self._generation:
+                self._known.clear()
+                self._generation = head.spec_generation
+            present = await self._present(connection, ops, head)
+            verdict = decide(ops, present, datetime.now(UTC))
+            if not verdict.changes:
+                await connection.execute("ROLLBACK")
+            else:
+                await statements.apply(connection, verdict, self._known)
+        except BaseException:
+            await self._roll_back(connection)
+            raise
+        if verdict.changes:
+            try:
+                await statements.commit(connection, verdict.revision)
+            except DATA_ERRORS:
+                await self._roll_back(connection)
+                raise
+            except CONNECTION_ERRORS as error:
+                raise _Unknown(xid, verdict, after, error) from error
+        self._done(slices, verdict, after)
+
+    async def _roll_back(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(2):
+                await connection.execute("ROLLBACK")
+        except CONNECTION_ERRORS:
+            self._disconnect()
+
+    async def _present(
+        self, connection: Connection, ops: list[Write], head: statements.Head
+    ) -> Present:
+        present = Present(head.revision, head.epoch, {})
+        missing: list[ObjectKey] = []
+        current = self._hub.revision == head.revision
+        for key in touched(ops):
+            held = self._hub.latest(key) if current else None
+            if held is None:
+                missing.append(key)
+            else:
+                present.objects[key] = held
+        if missing:
+            present.objects.update(await self._reader.present(connection, missing))
+        binds = [op for op in ops if isinstance(op, Bind)]
+        if binds:
+            nodes = {op.node for op in binds}
+            since = min(op.snapshot_revision for op in binds)
+            present.bound = await statements.bound_since(connection, list(nodes), since)
+            nodes = {op.node for op in binds if op.host_ports}
+            if nodes:
+                present.ports = await statements.held_ports(connection, list(nodes))
+        return present
+
+    def _done(self, slices: list[Slice], verdict: Verdict, after: int) -> None:
+        self._known.update(verdict.bodies)
+        if verdict.changes:
+            self._hub.publish(after, verdict.revision, verdict.changes)
+        start = 0
+        for ticket, ops in slices:
+            ticket.answer(verdict.outcomes[start : start + len(ops)])
+            start += len(ops)
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = None
+            connection = await connect(self._url)
+            await statements.prepare(connection)
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+
+def _still_waiting(
+    slices: list[Slice], error: BaseException, unknown: _Unknown | None
+) -> list[Slice]:
+    """Fail the tickets whose patience has ended; a batch of unknown outcome stays together."""
+    now = time.monotonic()
+    if unknown is not None:
+        if all(ticket.deadline + PATIENCE < now for ticket, _ in slices):
+            _fail(
+                slices,
+                Unavailable(
+                    "the database went away while committing: the write may or may not have been "
+                    "made; read the object before repeating it",
+                    retry_after=1,
+                ),
+            )
+            return []
+        return slices
+    overdue = [part for part in slices if part[0].deadline < now]
+    _fail(overdue, unavailable(error))
+    return [part for part in slices if part[0].deadline >= now]
+
+
+def _fail(slices: list[Slice], error: BaseException) -> None:
+    for ticket, _ in slices:
+        if not ticket.future.done():
+            ticket.future.set_exception(
+                error if isinstance(error, Exception) else Unavailable("the store was closed")
+            )
+
+
+def _unstorable(op: Write, error: BaseException) -> Invalid:
+    key = (
+        op.key
+        if isinstance(op, Remove)
+        else op.pod
+        if isinstance(op, Bind)
+        else ObjectKey(op.resource, op.meta.namespace, op.meta.name)
+    )
+    return Invalid(
+        f'{key.resource} "{key.name}" is invalid: it has a value that cannot be stored ({error})',
+        **names(key.resource, key.name),
+    )

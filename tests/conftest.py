@@ -1,0 +1,121 @@
+"""Fixtures for every suite: real PostgreSQL, one server per session, one database per test."""
+
+import asyncio
+import shutil
+import tempfile
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+
+from scheduler.store.embedded import EmbeddedPostgres
+from scheduler.store.migration import upgrade
+from scheduler.store.postgres import connect
+from scheduler.store.store import Store
+
+TEMPLATE = "ironfree_template"
+FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+class Server:
+    """An embedded PostgreSQL in a thread of its own, with a migrated template database."""
+
+    def __init__(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="ironfree-test-"))
+        self.directory.chmod(0o755)
+        self.url = ""
+        self._error = None
+        self._started = threading.Event()
+        self._loop = None
+        self._stop = None
+        self._thread = threading.Thread(target=self._main, name="test PostgreSQL")
+
+    def start(self):
+        self._thread.start()
+        self._started.wait()
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def stop(self):
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _main(self):
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:  # noqa: BLE001 - handed to the thread that waits
+            self._error = error
+        finally:
+            self._started.set()
+
+    async def _serve(self):
+        async with EmbeddedPostgres(self.directory / "data", settings=FAST).run() as url:
+            connection = await connect(url)
+            await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+            await connection.close()
+            await upgrade(of_database(url, TEMPLATE))
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            self.url = url
+            self._started.set()
+            await self._stop.wait()
+
+
+def of_database(url, name):
+    """Return the URL of another database of the same embedded server."""
+    return url.replace("@/ironfree?", f"@/{name}?")
+
+
+class SharedServer:
+    """Gives every xdist worker the one server that the controlling process runs."""
+
+    def __init__(self):
+        self.server = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node):
+        if self.server is None:
+            self.server = Server().start()
+        node.workerinput["postgres_url"] = self.server.url
+
+    def pytest_unconfigure(self):
+        if self.server is not None:
+            self.server.stop()
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SharedServer())
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request):
+    """A running PostgreSQL server (not crash safe), with the template database."""
+    given = getattr(request.config, "workerinput", {}).get("postgres_url")
+    if given:
+        yield given
+        return
+    server = Server().start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+async def database_url(postgres_url):
+    """A migrated, empty database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    connection = await connect(postgres_url)
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield of_database(postgres_url, name)
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture
+async def store(database_url):
+    """A store on a database of the test's own."""
+    async with Store.open(database_url) as opened:
+        yield opened
