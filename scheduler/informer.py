@@ -7,16 +7,19 @@ difference, so a subscriber never misses an object and never sees one twice.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .errors import Expired
+from .errors import Expired, Unavailable
 from .objects.stored import ObjectKey, StoredObject
 from .store.operations import Batch, ChangeType
 from .store.store import Store
 
 T = TypeVar("T")
+_PAUSE = 1.0  # seconds between attempts while the database is away
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +122,26 @@ class Informer(Generic[T]):
             await self._moved.wait_for(lambda: self.revision >= revision)
 
     async def run(self) -> None:
-        """List, then watch, forever; lists again when its position has been compacted."""
+        """List, then watch, forever; lists again when its position has been compacted.
+
+        While the database does not answer, `items` stays as it is and listing is tried again.
+        """
         while True:
-            await self._relist()
-            with contextlib.suppress(Expired):
-                watch = self._store.watch({self._resource}, self.revision)
-                async with contextlib.aclosing(watch) as batches:
-                    async for batch in batches:
-                        self._publish(self._apply(batch))
-                        await self._advance(batch.revision)
+            try:
+                await self._relist()
+                await self._follow()
+            except Expired:
+                continue
+            except Unavailable as error:
+                logger.warning("%s: %s; listing again in %g s", self._resource, error, _PAUSE)
+                await asyncio.sleep(_PAUSE)
+
+    async def _follow(self) -> None:
+        watch = self._store.watch({self._resource}, self.revision)
+        async with contextlib.aclosing(watch) as batches:
+            async for batch in batches:
+                self._publish(self._apply(batch))
+                await self._advance(batch.revision)
 
     async def _relist(self) -> None:
         listing = await self._store.list(self._resource)
@@ -156,13 +170,11 @@ class Informer(Generic[T]):
             self._items[key] = new
         for name, indexer in self._indexers.items():
             index = self._indices[name]
-            for value in indexer(old) if old is not None else ():
-                bucket = index.get(value, {})
-                bucket.pop(key, None)
-                if not bucket:
-                    index.pop(value, None)
-            for value in indexer(new) if new is not None else ():
-                index.setdefault(value, {})[key] = new
+            if old is not None:
+                _drop(index, key, indexer(old))
+            if new is not None:
+                for value in indexer(new):
+                    index.setdefault(value, {})[key] = new
         return Delta(key, old, new, revision)
 
     def _publish(self, deltas: list[Delta[T]]) -> None:
@@ -173,3 +185,11 @@ class Informer(Generic[T]):
         async with self._moved:
             self.revision = revision
             self._moved.notify_all()
+
+
+def _drop(index: dict[str, dict[ObjectKey, T]], key: ObjectKey, values: Iterable[str]) -> None:
+    for value in values:
+        bucket = index.get(value, {})
+        bucket.pop(key, None)
+        if not bucket:
+            index.pop(value, None)
