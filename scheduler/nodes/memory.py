@@ -1,0 +1,167 @@
+"""What an agent remembers of a pod between two looks: failures, crashes and their delays.
+
+All of it may be lost (the scheduler was restarted): then a delay starts over, nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from .instructions import EnsureContainer, EnsureSandbox, Instruction, PullImage, RemovePod
+
+STEADY = timedelta(minutes=10)  # a container that ran this long starts over with no delay
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Delays that double from `initial` up to `limit` seconds."""
+
+    initial: float
+    limit: float
+
+    def delay(self, count: int) -> timedelta:
+        """Return the delay after the count-th failure in a row (1, 2, …)."""
+        return timedelta(seconds=min(self.limit, self.initial * 2.0 ** min(count - 1, 32)))
+
+
+CRASH = Backoff(1, 300)
+PULL = Backoff(5, 300)
+CREATE = Backoff(1, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An instruction that the host refused.
+
+    Args:
+        reason: as Kubernetes names it, e.g. "ErrImagePull".
+        attempt: of the container or sandbox it was for.
+        count: of failures in a row.
+    """
+
+    reason: str
+    message: str
+    attempt: int
+    count: int
+    at: datetime
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The end of an attempt that will be followed by another.
+
+    Args:
+        count: of short runs in a row before this one; 0 restarts at once.
+        until: when the next attempt may start.
+    """
+
+    attempt: int
+    count: int
+    until: datetime
+
+    @property
+    def delay_seconds(self) -> int:
+        """The delay, for messages."""
+        return int(CRASH.delay(self.count).total_seconds()) if self.count else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerMemory:
+    """What is remembered of one container; `pulled` is the attempt whose image is ensured."""
+
+    pulled: int = -1
+    failure: Failure | None = None
+    crash: Crash | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodMemory:
+    """What is remembered of one pod.
+
+    Args:
+        sandbox_attempts: sandboxes seen or made so far; the next one's attempt.
+        sandbox_crash: the death of the newest sandbox, which another will follow.
+        sandbox_made: this process made the present sandbox, so nothing ran in it before.
+    """
+
+    containers: Mapping[str, ContainerMemory] = field(default_factory=dict[str, ContainerMemory])
+    sandbox_failure: Failure | None = None
+    sandbox_crash: Crash | None = None
+    sandbox_attempts: int = 0
+    sandbox_made: bool = False
+
+    def of(self, container: str) -> ContainerMemory:
+        """Return what is remembered of a container."""
+        return self.containers.get(container, _NOTHING)
+
+    def with_container(self, name: str, memory: ContainerMemory) -> "PodMemory":
+        """Return this memory with one container's replaced."""
+        return replace(self, containers={**self.containers, name: memory})
+
+
+_NOTHING = ContainerMemory()
+
+
+def succeeded(memory: PodMemory, done: Instruction) -> PodMemory:
+    """Return the memory after the host did what it was asked."""
+    match done:
+        case PullImage(container, attempt):
+            kept = replace(memory.of(container), pulled=attempt, failure=None)
+            return memory.with_container(container, kept)
+        case EnsureContainer(container, _):
+            kept = replace(memory.of(container), pulled=-1, failure=None)
+            return memory.with_container(container, kept)
+        case EnsureSandbox(attempt):
+            return replace(
+                memory,
+                sandbox_failure=None,
+                sandbox_attempts=max(memory.sandbox_attempts, attempt + 1),
+                sandbox_made=True,
+            )
+        case RemovePod():
+            return PodMemory()
+        case _:
+            return memory
+
+
+def failed(
+    memory: PodMemory, tried: Instruction, reason: str, message: str, now: datetime
+) -> PodMemory:
+    """Return the memory after the host refused; an unknown outcome is not remembered."""
+    match tried:
+        case PullImage(container, attempt) | EnsureContainer(container, attempt):
+            backoff = PULL if isinstance(tried, PullImage) else CREATE
+            known = memory.of(container)
+            before = known.failure if known.failure and known.failure.attempt == attempt else None
+            failure = _again(before, backoff, reason, message, attempt, now)
+            # A container that cannot be created pulls again: its image may have been removed.
+            return memory.with_container(container, replace(known, failure=failure, pulled=-1))
+        case EnsureSandbox(attempt):
+            failure = _again(memory.sandbox_failure, CREATE, reason, message, attempt, now)
+            return replace(memory, sandbox_failure=failure)
+        case _:
+            return memory
+
+
+def _again(
+    before: Failure | None,
+    backoff: Backoff,
+    reason: str,
+    message: str,
+    attempt: int,
+    now: datetime,
+) -> Failure:
+    count = before.count + 1 if before else 1
+    return Failure(reason, message, attempt, count, now, now + backoff.delay(count))
+
+
+def crashed(before: Crash | None, attempt: int, ran: timedelta, now: datetime) -> Crash:
+    """Return the delay after an attempt has ended: the first restart is immediate (kubelet).
+
+    Args:
+        before: the crash remembered of an earlier attempt.
+        ran: for how long this attempt ran.
+    """
+    count = before.count + 1 if before and ran < STEADY else 0
+    return Crash(attempt, count, now + CRASH.delay(count) if count else now)
