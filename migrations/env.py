@@ -4,9 +4,10 @@ import asyncio
 import os
 
 from alembic import context
+from sqlalchemy import Connection
+
 from scheduler.store.migration import engine
 from scheduler.store.tables import metadata
-from sqlalchemy import Connection
 
 
 def run(connection: Connection) -> None:

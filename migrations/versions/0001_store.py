@@ -91,11 +91,25 @@ CREATE TABLE decisions (
 );
 CREATE INDEX decisions_made_at_idx ON decisions (made_at);
 CREATE INDEX decisions_namespace_idx ON decisions (namespace, pod);
+CREATE TABLE marks (
+    at timestamptz CONSTRAINT marks_pkey PRIMARY KEY,
+    revision bigint NOT NULL
+);
 INSERT INTO head VALUES (true, 1, 0, 0, 0);
 ALTER TABLE head SET (fillfactor = 10)
 """
 
-NAMES = ("decisions", "leaders", "head", "tombstones", "host_ports", "bindings", "objects", "specs")
+NAMES = (
+    "marks",
+    "decisions",
+    "leaders",
+    "head",
+    "tombstones",
+    "host_ports",
+    "bindings",
+    "objects",
+    "specs",
+)
 
 
 def upgrade() -> None:

@@ -16,9 +16,10 @@ import pwd
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import quote
 
 from ..errors import ConfigurationError
@@ -42,6 +43,15 @@ _DEFAULTS: Mapping[str, str] = {
 }
 
 
+class _Identity(TypedDict):
+    """Who a child process is."""
+
+    env: dict[str, str]
+    user: int | None
+    group: int | None
+    extra_groups: list[int] | None
+
+
 class EmbeddedPostgres:
     """A PostgreSQL server of our own.
 
@@ -59,7 +69,7 @@ class EmbeddedPostgres:
         self._bin = Path()
 
     @asynccontextmanager
-    async def run(self) -> AsyncIterator[str]:
+    async def run(self) -> AsyncGenerator[str, None]:
         """Start the server, yield the URL of its database `ironfree`, stop it afterwards.
 
         Raises:
@@ -120,7 +130,7 @@ class EmbeddedPostgres:
                 )
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None, None, None]:
         path = self.data_dir / "lock"
         with path.open("a+") as lock:
             try:
@@ -189,20 +199,20 @@ class EmbeddedPostgres:
         output, _ = await process.communicate()
         return process.returncode or 0, output.decode(errors="replace")
 
-    def _identity(self) -> dict[str, object]:
+    def _identity(self) -> _Identity:
         environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith("PG") and name in {"PATH", "TZ", "LD_LIBRARY_PATH", "TMPDIR"}
         }
-        identity: dict[str, object] = {"env": environment}
-        if self._owner is not None:
-            identity |= {
-                "user": self._owner.pw_uid,
-                "group": self._owner.pw_gid,
-                "extra_groups": [],
-            }
-        return identity
+        if self._owner is None:
+            return {"env": environment, "user": None, "group": None, "extra_groups": None}
+        return {
+            "env": environment,
+            "user": self._owner.pw_uid,
+            "group": self._owner.pw_gid,
+            "extra_groups": [],
+        }
 
     def _socket_dir(self) -> Path:
         sockets = self.data_dir / "socket"
@@ -245,7 +255,7 @@ class EmbeddedPostgres:
         pidfile = self.cluster / "postmaster.pid"
         try:
             async with asyncio.timeout(_START):
-                while not _status(pidfile, self._process.pid) == "ready":
+                while _status(pidfile, self._process.pid) != "ready":
                     if self._process.returncode is not None:
                         raise ConfigurationError(
                             f"PostgreSQL did not start in {self.cluster}: {_tail(log)}"
@@ -287,7 +297,7 @@ class EmbeddedPostgres:
                 os.kill(pid, request)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):
-                    while await self._is_ours(pid):
+                    while await self._is_ours(pid):  # noqa: ASYNC110 - not our child
                         await asyncio.sleep(0.05)
                 return
         raise ConfigurationError(f"an old PostgreSQL (process {pid}) does not stop; kill it")

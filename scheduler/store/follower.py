@@ -36,16 +36,16 @@ async def follow(url: str, reader: Reader, hub: Hub, ready: asyncio.Event) -> No
 
 
 async def _listen(url: str, hub: Hub) -> Connection:
-    connection = await connect(url)
-
     def heard(_connection: Connection, _pid: int, _channel: str, payload: str) -> None:
         # Commits of this process are usually in the hub before their notification arrives.
         if not payload.isdecimal() or int(payload) > hub.revision:
             hub.behind.set()
 
-    connection.add_termination_listener(lambda _connection: hub.behind.set())
-    await connection.add_listener(CHANNEL, heard)
-    return connection
+    async def prepare(connection: Connection) -> None:
+        connection.add_termination_listener(lambda _connection: hub.behind.set())
+        await connection.add_listener(CHANNEL, heard)
+
+    return await connect(url, prepare=prepare)
 
 
 async def _told(hub: Hub) -> None:

@@ -8,7 +8,7 @@ themselves for a moment, but only the newer one can write (compare fencing token
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -28,7 +28,7 @@ class Leadership:
         self._identity = identity
 
     @asynccontextmanager
-    async def hold(self) -> AsyncIterator[int]:
+    async def hold(self) -> AsyncGenerator[int, None]:
         """Wait until this candidate leads, then run the body with the epoch.
 
         Raises:
@@ -70,7 +70,10 @@ class Leadership:
             connection: Connection | None = None
             try:
                 connection = await connect(self._url)
-                while not await connection.fetchval(f"SELECT pg_try_advisory_lock({_LOCK})"):
+                # Only PostgreSQL can tell.
+                while not await connection.fetchval(  # noqa: ASYNC110
+                    f"SELECT pg_try_advisory_lock({_LOCK})"
+                ):
                     await asyncio.sleep(0.5)
             except CONNECTION_ERRORS:
                 if connection is not None:

@@ -3,17 +3,20 @@
 asyncpg ships no type information, so its surface is declared here once. JSONB travels as the
 JSON text's bytes in both directions: the driver neither decodes nor encodes it.
 """
+# ruff: noqa: ANN401, ASYNC109, D102 - the surface is asyncpg's, its documentation too
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportPrivateUsage=false, reportMissingTypeStubs=false
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, cast
 
-import asyncpg  # pyright: ignore[reportMissingTypeStubs]
-from asyncpg.exceptions import _base as asyncpg_base  # pyright: ignore
+import asyncpg
+from asyncpg.exceptions import _base as asyncpg_base
 
-from ..errors import ConfigurationError, Unavailable
+from ..errors import ConfigurationError, StatusError, Unavailable
 
 OLDEST_SERVER = 140000
 CONNECT_TIMEOUT = 5.0
@@ -23,13 +26,19 @@ COMMAND_TIMEOUT = 30.0
 CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
-    asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.InvalidTransactionStateError,  # 25: timed out, or a standby that cannot write
+    asyncpg.TransactionRollbackError,  # 40
+    asyncpg.InsufficientResourcesError,  # 53: disk full, too many connections
+    asyncpg.OperatorInterventionError,  # 57: shutting down, starting up, cancelled
+    asyncpg.PostgresSystemError,  # 58
+)
+#: What a server that is there but not usable raises: class 28, 3D, 42 (not migrated).
+SETUP_ERRORS: tuple[type[BaseException], ...] = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,
 )
 #: What one value that PostgreSQL cannot hold raises (NUL in JSON, number out of range, …).
 DATA_ERRORS: tuple[type[BaseException], ...] = (
@@ -123,16 +132,24 @@ _SETTINGS = {
 async def connect_plain(url: str) -> Any:
     """Open a connection as SQLAlchemy expects it, without our codecs."""
     return await asyncpg.connect(
-        driver_url(url), timeout=CONNECT_TIMEOUT, server_settings={"application_name": "ironfree"}
+        driver_url(url),
+        timeout=int(CONNECT_TIMEOUT),
+        server_settings={"application_name": "ironfree"},
     )
 
 
-async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
+async def connect(
+    url: str,
+    *,
+    timeout: float = CONNECT_TIMEOUT,
+    prepare: Callable[[Connection], Awaitable[None]] | None = None,
+) -> Connection:
     """Open one connection.
 
     Args:
         url: postgresql:// URL.
-        timeout: seconds, for connecting.
+        timeout: seconds, for all of it.
+        prepare: run on the connection before it is returned.
 
     Raises:
         CONNECTION_ERRORS: no answer.
@@ -142,38 +159,72 @@ async def connect(url: str, *, timeout: float = CONNECT_TIMEOUT) -> Connection:
         connection = await asyncpg.connect(
             driver_url(url), command_timeout=COMMAND_TIMEOUT, server_settings=_SETTINGS
         )
-        await prepare_connection(connection)
+        try:
+            await prepare_connection(connection)
+            if prepare is not None:
+                await prepare(cast(Connection, connection))
+        except BaseException:
+            connection.terminate()
+            raise
     return cast(Connection, connection)
 
 
 async def create_pool(url: str, size: int) -> Pool:
-    """Open a pool of up to `size` connections."""
-    pool = await asyncpg.create_pool(
-        driver_url(url),
-        min_size=1,
-        max_size=size,
-        timeout=CONNECT_TIMEOUT,
-        command_timeout=COMMAND_TIMEOUT,
-        server_settings=_SETTINGS,
-        init=prepare_connection,
-    )
+    """Open a pool of up to `size` connections.
+
+    Raises:
+        Unavailable: no answer.
+        ConfigurationError: the server refuses us.
+    """
+    try:
+        pool = await asyncpg.create_pool(
+            driver_url(url),
+            min_size=0,
+            max_size=size,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            server_settings=_SETTINGS,
+            init=prepare_connection,
+        )
+    except CONNECTION_ERRORS as error:
+        raise unavailable(error) from error
+    except (*SETUP_ERRORS, ValueError) as error:
+        raise ConfigurationError(f"cannot use {safe_url(url)}: {error}") from error
     return cast(Pool, pool)
 
 
 @asynccontextmanager
-async def lent(pool: Pool, *, timeout: float = 10.0) -> AsyncIterator[Connection]:
-    """Lend a connection of the pool; CONNECTION_ERRORS inside become Unavailable."""
+async def lent(pool: Pool, *, timeout: float = 10.0) -> AsyncGenerator[Connection, None]:
+    """Lend a connection of the pool; CONNECTION_ERRORS become Unavailable."""
     try:
         connection = await pool.acquire(timeout=timeout)
     except CONNECTION_ERRORS as error:
         raise unavailable(error) from error
     try:
         yield connection
+    except StatusError:
+        raise
     except CONNECTION_ERRORS as error:
         connection.terminate()
         raise unavailable(error) from error
+    except BaseException:
+        connection.terminate()  # cancelled half-way: cheaper to replace than to clean up
+        raise
     finally:
         await pool.release(connection, timeout=5)
+
+
+@asynccontextmanager
+async def snapshot(pool: Pool) -> AsyncGenerator[Connection, None]:
+    """Lend a connection inside a transaction that sees one snapshot of the database."""
+    async with lent(pool) as connection:
+        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            yield connection
+        except StatusError:
+            await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("ROLLBACK")
 
 
 def unavailable(error: BaseException) -> Unavailable:

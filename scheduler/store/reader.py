@@ -1,11 +1,12 @@
 """Reads objects and the log from SQL; every answer is of one snapshot of the database."""
+# ruff: noqa: S608 - statements are built from constants of this package alone
 
 import msgspec
 
 from ..errors import Expired
 from ..objects.stored import Body, ObjectKey, StoredObject
 from .operations import Batch, Change, ChangeType, Listing
-from .postgres import Connection, Pool, Row, lent
+from .postgres import Connection, Pool, Row, lent, snapshot
 from .rows import COLUMNS, Bodies, stored
 
 _JOINED = "objects o LEFT JOIN bindings b ON b.pod_uid = o.uid"
@@ -37,7 +38,6 @@ _DELETED = (
     " ORDER BY revision LIMIT $2"
 )
 _SPECS = "SELECT digest, body FROM specs WHERE digest = ANY ($1::bytea[])"
-_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _CHUNK = 4096
 
 
@@ -64,25 +64,20 @@ class Reader:
 
     async def listing(self, resource: str, namespace: str = "") -> Listing:
         """Return all objects of a resource, of one namespace or of all, at one revision."""
-        async with lent(self._pool) as connection:
-            await connection.execute(_SNAPSHOT)
-            try:
-                revision = int(await connection.fetchval("SELECT revision FROM head"))
-                query, args = _LIST, [resource]
-                if namespace:
-                    query, args = f"{_LIST} AND o.namespace = $2", [resource, namespace]
-                objects: list[StoredObject] = []
-                rows: list[Row] = []
-                async for row in connection.cursor(query + _ORDER, *args, prefetch=_CHUNK):
-                    rows.append(row)
-                    if len(rows) == _CHUNK:
-                        objects += await self._objects(connection, rows)
-                        rows = []
-                objects += await self._objects(connection, rows)
-            finally:
-                if not connection.is_closed():
-                    await connection.execute("ROLLBACK")
-            return Listing(revision, tuple(objects))
+        async with snapshot(self._pool) as connection:
+            revision = int(await connection.fetchval("SELECT revision FROM head"))
+            query, args = _LIST, [resource]
+            if namespace:
+                query, args = f"{_LIST} AND o.namespace = $2", [resource, namespace]
+            objects: list[StoredObject] = []
+            rows: list[Row] = []
+            async for row in connection.cursor(query + _ORDER, *args, prefetch=_CHUNK):
+                rows.append(row)
+                if len(rows) == _CHUNK:
+                    objects += await self._objects(connection, rows)
+                    rows = []
+            objects += await self._objects(connection, rows)
+        return Listing(revision, tuple(objects))
 
     async def revision(self) -> int:
         """Return the last committed revision."""
@@ -101,13 +96,8 @@ class Reader:
         Raises:
             Expired: `since` has been compacted, or lies in the future.
         """
-        async with lent(self._pool) as connection:
-            await connection.execute(_SNAPSHOT)
-            try:
-                return await self._changes(connection, since, resources, limit)
-            finally:
-                if not connection.is_closed():
-                    await connection.execute("ROLLBACK")
+        async with snapshot(self._pool) as connection:
+            return await self._changes(connection, since, resources, limit)
 
     async def _changes(
         self, connection: Connection, since: int, resources: frozenset[str] | None, limit: int

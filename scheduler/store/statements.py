@@ -1,6 +1,7 @@
 """The SQL of the writing transaction; every statement handles a whole batch."""
+# ruff: noqa: S608 - statements are built from constants of this package alone
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from .postgres import Connection
 from .rows import BINDING_TYPES, OBJECT_TYPES, encode_json
 
 CHANNEL = "ironfree"
+_Row = Sequence[Any]
 
 
 class Head(NamedTuple):
@@ -21,9 +23,13 @@ class Head(NamedTuple):
 
 
 async def prepare(connection: Connection) -> None:
-    """Make sure that a commit on this connection is durable when it returns."""
+    """Make commits of this connection durable on return, and its plans those of a batch."""
     if await connection.fetchval("SHOW synchronous_commit") == "off":
         await connection.execute("SET synchronous_commit = on")
+    # A batch names its rows by key: always look them up, never scan a table for them.
+    for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
+        await connection.execute(f"SET {setting} = off")
+    await connection.execute("SET plan_cache_mode = force_generic_plan")
 
 
 async def lock_head(connection: Connection) -> Head:
@@ -87,7 +93,10 @@ def _unnested(types: Mapping[str, str]) -> str:
     return ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(types.values(), 1))
 
 
-_INSERT_OBJECTS = f"INSERT INTO objects ({', '.join(OBJECT_TYPES)}) SELECT * FROM unnest({_unnested(OBJECT_TYPES)})"
+_INSERT_OBJECTS = (
+    f"INSERT INTO objects ({', '.join(OBJECT_TYPES)})"
+    f" SELECT * FROM unnest({_unnested(OBJECT_TYPES)})"
+)
 _UPDATE_OBJECTS = (
     "UPDATE objects o SET revision = u.revision, metadata = u.metadata, digest = u.digest,"
     " body = u.body, status = u.status"
@@ -129,6 +138,23 @@ _INSERT_PORTS = (
 )
 
 
+# Below this many rows the fixed cost of COPY is more than it saves.
+_COPY_FROM = 32
+
+
+async def _insert(
+    connection: Connection,
+    table: str,
+    statement: str,
+    columns: Collection[str],
+    rows: Sequence[_Row],
+) -> None:
+    if len(rows) < _COPY_FROM:
+        await connection.execute(statement, *_columns(rows))
+    else:
+        await connection.copy_records_to_table(table, records=rows, columns=list(columns))
+
+
 def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
@@ -146,11 +172,11 @@ async def apply(connection: Connection, verdict: Verdict, known: set[bytes]) -> 
         await connection.execute(_INSERT_SPECS, *interned(bodies))
     await _apply_removals(connection, verdict)
     if verdict.inserts:
-        await connection.execute(_INSERT_OBJECTS, *_columns(verdict.inserts))
+        await _insert(connection, "objects", _INSERT_OBJECTS, OBJECT_TYPES, verdict.inserts)
     if verdict.updates:
         await connection.execute(_UPDATE_OBJECTS, *_columns(verdict.updates))
     if verdict.bindings:
-        await connection.execute(_INSERT_BINDINGS, *_columns(verdict.bindings))
+        await _insert(connection, "bindings", _INSERT_BINDINGS, BINDING_TYPES, verdict.bindings)
     if verdict.ports:
         await connection.execute(
             _INSERT_PORTS,
@@ -165,7 +191,8 @@ async def _apply_removals(connection: Connection, verdict: Verdict) -> None:
             *_columns((key.resource, key.namespace, key.name) for key in verdict.deletes),
         )
     if verdict.tombstones:
-        await connection.execute(_INSERT_TOMBSTONES, *_columns(_tombstone_rows(verdict)))
+        rows = list(_tombstone_rows(verdict))
+        await _insert(connection, "tombstones", _INSERT_TOMBSTONES, _TOMBSTONE_TYPES, rows)
     if verdict.removed_pods:
         await connection.execute(
             "DELETE FROM bindings WHERE pod_uid = ANY ($1::uuid[])", verdict.removed_pods

@@ -1,13 +1,15 @@
 """The store's one face: get, list, write, watch, decisions, leadership."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Self
 
 from ..errors import Expired, Fenced, StatusError
 from ..objects.stored import ObjectKey, StoredObject
 from . import decisions
+from .compaction import DEFAULT_RETENTION, Retention, compact, compact_forever
 from .decisions import DecisionRecord
 from .follower import follow
 from .hub import Hub, wanted
@@ -41,7 +43,8 @@ class Store:
         patience: float = PATIENCE,
         ring_changes: int = 131072,
         ring_bytes: int = 128 << 20,
-    ) -> AsyncIterator[Self]:
+        retention: Retention | None = DEFAULT_RETENTION,
+    ) -> AsyncGenerator[Self, None]:
         """Connect, and run the group-commit writer and the change hub until the body ends.
 
         Args:
@@ -49,24 +52,36 @@ class Store:
             pool_size: connections for reading.
             patience: seconds a write waits for an absent database before Unavailable.
             ring_changes, ring_bytes: bounds of the recent changes held in memory.
+            retention: how long what is kept; None leaves compaction to other processes.
+
+        Raises:
+            Unavailable, ConfigurationError: the database does not answer, or cannot be used.
         """
         pool = await create_pool(driver_url(url), pool_size)
         try:
             reader = Reader(pool, Bodies())
             hub = Hub(await reader.revision(), changes=ring_changes, size=ring_bytes)
             writer = Writer(url, reader, hub, patience=patience)
+            failure: Exception | None = None
             async with asyncio.TaskGroup() as group:
                 ready = asyncio.Event()
                 tasks = [
                     group.create_task(writer.run(), name="store writer"),
                     group.create_task(follow(url, reader, hub, ready), name="store follower"),
                 ]
+                store = cls(url, pool, reader, hub, writer)
+                if retention is not None:
+                    tasks.append(group.create_task(compact_forever(pool, store, retention)))
                 try:
-                    yield cls(url, pool, reader, hub, writer)
+                    yield store
+                except Exception as error:  # noqa: BLE001 - raised below, outside the group
+                    failure = error
                 finally:
                     hub.close()
                     for task in tasks:
                         task.cancel()
+            if failure is not None:
+                raise failure
         finally:
             pool.terminate()
 
@@ -138,8 +153,8 @@ class Store:
                 for batch in batches:
                     position = batch.revision
                     yield batch
-                if not watcher.woken.is_set():
-                    await _woken(watcher.woken)
+                if not await _woken(watcher.woken):
+                    yield Batch(position)
         finally:
             hub.leave(watcher)
 
@@ -150,6 +165,10 @@ class Store:
         while self._hub.revision < revision and not self._hub.closed:
             self._hub.behind.set()
             await asyncio.sleep(0.01)
+
+    async def compact(self, retention: Retention, now: datetime) -> None:
+        """Forget what is older than `retention` allows at `now`; `open` does so by itself."""
+        await compact(self._pool, self, retention, now)
 
     def leadership(self, identity: str) -> Leadership:
         """Return a candidate for leadership."""
@@ -166,9 +185,10 @@ class Store:
         return await decisions.of_pod(self._pool, namespace, pod, limit)
 
 
-async def _woken(event: asyncio.Event) -> None:
+async def _woken(event: asyncio.Event) -> bool:
+    """Wait for news, or for the time of a bookmark."""
     try:
         async with asyncio.timeout(_BOOKMARK):
-            await event.wait()
+            return await event.wait()
     except TimeoutError:
-        return
+        return False

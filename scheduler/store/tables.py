@@ -9,6 +9,7 @@
     head        one row: the revision, the leader's epoch, how far the log has been compacted
     leaders     who led in which epoch
     decisions   why pods went where they went
+    marks       which revision was the last one at a time, so that age needs no column
 
 Objects carry their digest without a foreign key: its per-row trigger would halve insert speed.
 Deleting a spec happens under the head lock and moves head.spec_generation, which tells every
@@ -131,4 +132,11 @@ decisions = sa.Table(
     sa.Column("rejections", JSONB, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Index(None, "namespace", "pod"),
+)
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("at", Time, primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
 )

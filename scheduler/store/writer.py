@@ -22,9 +22,15 @@ from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unava
 from .reader import Reader
 from .rows import names
 
-_BATCH = 2048
+_BATCH = 4096
 _QUEUE = 200_000
 PATIENCE = 15.0  # seconds an operation waits for the database
+
+
+_CLOSED = Unavailable(
+    "the store was closed while the write was under way; read the object before repeating it",
+    retry_after=1,
+)
 
 
 class Ticket:
@@ -102,9 +108,7 @@ class Writer:
             self._closed = True
             for ticket in self._queue:
                 if not ticket.future.done():
-                    ticket.future.set_exception(
-                        Unavailable("the store was closed; the write may be repeated")
-                    )
+                    ticket.future.set_exception(_CLOSED)
             if self._connection is not None:
                 self._connection.terminate()
 
@@ -146,26 +150,29 @@ class Writer:
             except _Unknown as error:
                 unknown = error
                 self._disconnect()
-            except DATA_ERRORS as error:
-                await self._isolate(slices, error)
-                return
-            except CONNECTION_ERRORS as error:
-                self._disconnect()
-                slices = _still_waiting(slices, error, unknown)
-                await asyncio.sleep(pause)
-                pause = min(1.0, pause * 2)
-            except BaseException as error:
-                self._disconnect()
-                _fail(slices, error)
+            except asyncio.CancelledError:
+                _fail(slices, _CLOSED)
                 raise
+            except Exception as error:  # noqa: BLE001 - any, for it goes to the callers
+                if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, DATA_ERRORS):
+                    self._disconnect()
+                    slices = _still_waiting(slices, error, unknown)
+                    await asyncio.sleep(pause)
+                    pause = min(1.0, pause * 2)
+                else:
+                    await self._isolate(slices, error)
+                    return
 
-    async def _isolate(self, slices: list[Slice], error: BaseException) -> None:
-        """Find the operation PostgreSQL cannot take: halve the batch until it stands alone."""
+    async def _isolate(self, slices: list[Slice], error: Exception) -> None:
+        """Find the operation that cannot be done: halve the batch until it stands alone."""
         self._known.clear()
         flat = [(ticket, op) for ticket, ops in slices for op in ops]
         if len(flat) == 1:
             ticket, op = flat[0]
-            ticket.answer([_unstorable(op, error)])
+            if isinstance(error, DATA_ERRORS):
+                ticket.answer([_unstorable(op, error)])
+            else:
+                _fail([(ticket, ())], error)
             return
         middle = len(flat) // 2
         for half in (flat[:middle], flat[middle:]):
@@ -244,9 +251,7 @@ class Writer:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
-            connection = await connect(self._url)
-            await statements.prepare(connection)
-            self._connection = connection
+            self._connection = await connect(self._url, prepare=statements.prepare)
         return self._connection
 
     def _disconnect(self) -> None:
@@ -277,12 +282,10 @@ def _still_waiting(
     return [part for part in slices if part[0].deadline >= now]
 
 
-def _fail(slices: list[Slice], error: BaseException) -> None:
+def _fail(slices: list[Slice], error: Exception) -> None:
     for ticket, _ in slices:
         if not ticket.future.done():
-            ticket.future.set_exception(
-                error if isinstance(error, Exception) else Unavailable("the store was closed")
-            )
+            ticket.future.set_exception(error)
 
 
 def _unstorable(op: Write, error: BaseException) -> Invalid:
