@@ -33,8 +33,8 @@ def _too_long(limit: int) -> str:
 
 
 def _not_matching(rule: str, pattern: str, *examples: str) -> str:
-    given = " or ".join(f"'{example}'," for example in examples)
-    return f"{rule} (e.g. {given} regex used for validation is '{pattern}')"
+    given = " or ".join(f"'{example}', " for example in examples)
+    return f"{rule} (e.g. {given}regex used for validation is '{pattern}')"
 
 
 def _bytes(text: str) -> int:
