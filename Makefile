@@ -22,7 +22,7 @@ help:
 	@sed -n '3,5s/^# *//p' Makefile
 
 up: .venv/.runtime
-	@exec $(BIN)/ironfree up --walk --example $(EXAMPLE) $(ARGS)
+	@exec $(BIN)/ironfree up --example $(EXAMPLE) $(ARGS)
 
 test: .venv/.complete
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)

@@ -1,0 +1,233 @@
+"""`ironfree node`: adds, lists and drains hosts (DockerHost and Node objects)."""
+
+import argparse
+import re
+import socket
+import time
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+from ..errors import BadRequest, StatusError
+from ..objects.json import JsonObject
+from .apply import apply
+from .connection import (
+    MERGE_PATCH,
+    TABLE,
+    Connection,
+    child,
+    connect,
+    entries,
+    metadata,
+)
+from .connection import (
+    add_arguments as add_client_arguments,
+)
+from .get import dump
+from .resources import Resources, discover
+from .table import TableWriter
+
+TLS_NAMESPACE = "kube-system"
+_TLS_FILES = {"ca.crt": "ca.pem", "tls.crt": "cert.pem", "tls.key": "key.pem"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verbs `node add`, `list`, `drain` and `uncordon`."""
+    verbs = parser.add_subparsers(dest="action", required=True)
+    add = verbs.add_parser("add", help="tell Ironfree of a host")
+    add_client_arguments(add, namespaced=False)
+    add.add_argument("url", help="unix:///var/run/docker.sock · tcp://10.0.0.5:2376")
+    add.add_argument("--name", default="", help="of the node; default: the host's name")
+    add.add_argument("--zone", default="")
+    add.add_argument("--driver", default="docker")
+    add.add_argument(
+        "--tls", metavar="DIR", type=Path, help="directory with ca.pem, cert.pem and key.pem"
+    )
+    for flag, what in (
+        ("--label", "a label of the node"),
+        ("--reserve", "kept from pods, e.g. cpu=500m"),
+        ("--capacity", "instead of what the engine says, e.g. memory=8Gi"),
+        ("--option", "a setting of the driver"),
+    ):
+        add.add_argument(flag, action="append", default=[], metavar="KEY=VALUE", help=what)
+    add.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
+    add.add_argument("--no-wait", action="store_true", help="do not wait until it is ready")
+    add_client_arguments(verbs.add_parser("list", help="print hosts and nodes"), namespaced=False)
+    for name, text in (
+        ("drain", "let nothing new onto a node and delete its pods"),
+        ("uncordon", "let pods onto a drained node again"),
+    ):
+        single = verbs.add_parser(name, help=text)
+        add_client_arguments(single, namespaced=False)
+        single.add_argument("name")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do one of them."""
+    connection = connect(arguments)
+    resources = discover(connection)
+    match cast(str, arguments.action):
+        case "add":
+            return _add(connection, resources, arguments)
+        case "list":
+            return _list(connection, resources, arguments)
+        case action:
+            return _cordon(connection, resources, arguments, away=action == "drain")
+
+
+def _add(connection: Connection, resources: Resources, arguments: argparse.Namespace) -> int:
+    url = cast(str, arguments.url)
+    name = cast(str, arguments.name) or host_name(url)
+    spec: JsonObject = {"address": url, "driver": cast(str, arguments.driver)}
+    if arguments.zone:
+        spec["zone"] = cast(str, arguments.zone)
+    for field, flag in (
+        ("labels", "label"),
+        ("reserved", "reserve"),
+        ("capacity", "capacity"),
+        ("options", "option"),
+    ):
+        if pairs := _pairs(cast(list[str], getattr(arguments, flag)), f"--{flag}"):
+            spec[field] = pairs
+    if arguments.tls:
+        spec["tlsSecretName"] = f"{name}-tls"
+        secret = _tls_secret(f"{name}-tls", cast(Path, arguments.tls))
+        _apply(connection, resources, secret, TLS_NAMESPACE)
+    host: JsonObject = {
+        "apiVersion": "ironfree.dev/v1",
+        "kind": "DockerHost",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+    stored, verb = _apply(connection, resources, host, "")
+    if not arguments.json:
+        print(f"dockerhost.ironfree.dev/{name} {verb}", flush=True)
+    if not arguments.no_wait:
+        stored = _wait_ready(connection, resources, name, cast(float, arguments.timeout))
+    if arguments.json:
+        print(dump(stored, "json"), end="")
+    elif not arguments.no_wait:
+        print(f"node/{name} ready")
+    return 0
+
+
+def _apply(
+    connection: Connection, resources: Resources, obj: JsonObject, namespace: str
+) -> tuple[JsonObject, str]:
+    query = {"fieldManager": "ironfree", "force": "true"}
+    return apply(connection, resources, obj, namespace, query)
+
+
+def host_name(url: str) -> str:
+    """Return a node name for an engine's URL: its host, or this machine's for a unix socket."""
+    host = urlsplit(url).hostname or socket.gethostname()
+    return re.sub(r"[^a-z0-9.-]+", "-", host.lower()).strip("-.") or "host"
+
+
+def _pairs(words: list[str], flag: str) -> JsonObject:
+    pairs: JsonObject = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise BadRequest(f"{flag} takes KEY=VALUE, not {word!r}")
+        pairs[key] = value
+    return pairs
+
+
+def _tls_secret(name: str, directory: Path) -> JsonObject:
+    try:
+        texts: JsonObject = {
+            field: (directory / file).read_text() for field, file in _TLS_FILES.items()
+        }
+    except OSError as error:
+        raise BadRequest(f"--tls: {error}") from error
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": TLS_NAMESPACE},
+        "stringData": texts,
+    }
+
+
+def _wait_ready(
+    connection: Connection, resources: Resources, name: str, seconds: float
+) -> JsonObject:
+    """Return the node once it is ready; StatusError with the host's complaint otherwise."""
+    deadline = time.monotonic() + seconds
+    path = resources.named("nodes").path()
+    query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": "0"}
+    while (left := deadline - time.monotonic()) > 0:
+        limits = {"timeoutSeconds": str(max(1, int(left)))}
+        for event, node in connection.watch(path, query | limits):
+            if event != "DELETED" and condition(node, "Ready").get("status") == "True":
+                return node
+    host = connection.get(resources.named("dockerhosts").path("", name))
+    reason = condition(host, "Ready").get("message") or "it has not answered yet"
+    raise StatusError(f'host "{name}" is not ready after {seconds:g} s: {reason}')
+
+
+def condition(obj: JsonObject, kind: str) -> JsonObject:
+    """Return a condition of an object's status, empty where there is none."""
+    for found in entries(child(obj, "status").get("conditions")):
+        if found.get("type") == kind:
+            return found
+    return {}
+
+
+def _list(connection: Connection, resources: Resources, arguments: argparse.Namespace) -> int:
+    hosts, nodes = resources.named("dockerhosts"), resources.named("nodes")
+    if arguments.json:
+        found = [connection.get(resource.path()) for resource in (hosts, nodes)]
+        print(dump({"hosts": found[0]["items"], "nodes": found[1]["items"]}, "json"), end="")
+        return 0
+    table = connection.get(hosts.path(), accept=TABLE)
+    if not entries(table.get("rows")):
+        print("No hosts; add one with `ironfree node add URL`")
+    else:
+        TableWriter(wide=True).write(table)
+    table = connection.get(nodes.path(), accept=TABLE)
+    if entries(table.get("rows")):
+        print()
+        TableWriter(wide=True).write(table)
+    return 0
+
+
+def _cordon(
+    connection: Connection, resources: Resources, arguments: argparse.Namespace, *, away: bool
+) -> int:
+    name = cast(str, arguments.name)
+    body = {"spec": {"unschedulable": True if away else None}}
+    path = resources.named("nodes").path("", name)
+    _, node = connection.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+    gone: list[JsonObject] = _empty(connection, resources, name, arguments) if away else []
+    if arguments.json:
+        print(dump({"node": node, "deleted": [*gone]}, "json"), end="")
+    else:
+        print(f"node/{name} {'drained' if away else 'open again'}")
+    return 0
+
+
+def _empty(
+    connection: Connection, resources: Resources, node: str, arguments: argparse.Namespace
+) -> list[JsonObject]:
+    """Delete the node's pods and wait until they are gone."""
+    pods = resources.named("pods")
+    query = {"fieldSelector": f"spec.nodeName={node}"}
+    listed = connection.get(pods.path(), query)
+    left: set[str] = set()
+    found = entries(listed.get("items"))
+    for pod in found:
+        meta = metadata(pod)
+        connection.request("DELETE", pods.path(meta["namespace"], meta["name"]))
+        left.add(meta["uid"])
+        if not arguments.json:
+            print(f"pod/{meta['name']} deleted", flush=True)
+    position = metadata(listed)["resourceVersion"]
+    while left:
+        for event, pod in connection.watch(pods.path(), query | {"resourceVersion": position}):
+            position = metadata(pod).get("resourceVersion", position)
+            if event == "DELETED":
+                left.discard(metadata(pod).get("uid", ""))
+            if not left:
+                break
+    return found
