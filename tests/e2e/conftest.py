@@ -1,11 +1,14 @@
 """The lab of real Docker hosts as fixtures: booted once per process, reset after each test."""
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.lab import Host, Lab, missing_requirements
+from tests.e2e.service import Ironfree
 
 HOSTS = 3
 
@@ -33,3 +36,14 @@ def lab(lab_of_session: Lab) -> Iterator[Lab]:
 def host(lab: Lab) -> Host:
     """The first host of the lab."""
     return lab.hosts[0]
+
+
+@pytest.fixture
+def ironfree(lab: Lab, database_url: str) -> Iterator[Ironfree]:
+    """Ironfree in a process of its own, with the lab's hosts as Ready nodes."""
+    with tempfile.TemporaryDirectory(prefix="ironfree-e2e-") as directory:
+        service = Ironfree(Path(directory), database_url)
+        service.start()
+        service.add_hosts(lab)
+        yield service
+        service.stop()
