@@ -39,7 +39,7 @@ CREATE TABLE bindings (
     released boolean NOT NULL
 );
 CREATE INDEX bindings_revision_idx ON bindings (revision);
-CREATE INDEX bindings_node_idx ON bindings (node, revision);
+CREATE INDEX bindings_node_revision_idx ON bindings (node, revision);
 CREATE TABLE host_ports (
     node text COLLATE "C" NOT NULL,
     port integer NOT NULL,
@@ -90,7 +90,7 @@ CREATE TABLE decisions (
     message text NOT NULL
 );
 CREATE INDEX decisions_made_at_idx ON decisions (made_at);
-CREATE INDEX decisions_namespace_idx ON decisions (namespace, pod);
+CREATE INDEX decisions_namespace_pod_idx ON decisions (namespace, pod);
 CREATE TABLE marks (
     at timestamptz CONSTRAINT marks_pkey PRIMARY KEY,
     revision bigint NOT NULL
