@@ -13,14 +13,16 @@ class RootFile:
     """One file of an image's root.
 
     Args:
-        content: the bytes; ignored for a symbolic link.
+        content: the bytes; ignored for a symbolic link and a directory.
         mode: permission bits.
         link: the target, when this is a symbolic link.
+        directory: whether this is a directory.
     """
 
     content: bytes = b""
     mode: int = 0o644
     link: str = ""
+    directory: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ def _tar(files: Mapping[str, RootFile]) -> bytes:
             member.mode = file.mode
             if file.link:
                 member.type, member.linkname = tarfile.SYMTYPE, file.link
+                archive.addfile(member)
+            elif file.directory:
+                member.type = tarfile.DIRTYPE
                 archive.addfile(member)
             else:
                 member.size = len(file.content)

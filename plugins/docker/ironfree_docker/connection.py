@@ -1,0 +1,100 @@
+"""How an engine is reached: address, TLS, and failures in the words of scheduler.errors."""
+
+import asyncio
+import re
+import ssl
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from scheduler.drivers import HostAddress, TlsMaterial
+from scheduler.errors import DriverError, HostUnreachable
+
+_TCP = re.compile(r"(?:tcp|https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[^/:@?#]+)(?::(?P<port>\d+))?/?")
+
+
+@dataclass(frozen=True)
+class Route:
+    """A parsed address.
+
+    Args:
+        base: URL that requests start with.
+        socket: path of a unix socket, or "" for TCP.
+        host: IP or name reached over TCP, or "".
+        tls: context for TCP with TLS, or None.
+    """
+
+    base: str
+    socket: str = ""
+    host: str = ""
+    tls: ssl.SSLContext | None = None
+
+    def connector(self, limit: int) -> aiohttp.BaseConnector:
+        """A pool of at most `limit` connections (0: unbounded)."""
+        if self.socket:
+            return aiohttp.UnixConnector(self.socket, limit=limit)
+        return aiohttp.TCPConnector(limit=limit, ssl=self.tls if self.tls is not None else True)
+
+
+def route(address: HostAddress) -> Route:
+    """Parse an address; DriverError saying what to mend.
+
+    Accepted: unix:///path, tcp://host[:port]; the ports default to 2375, with TLS 2376.
+    """
+    if address.url.startswith("unix://"):
+        path = address.url.removeprefix("unix://")
+        if not path.startswith("/"):
+            raise DriverError(f"host {address.name}: {address.url!r} needs an absolute path")
+        return Route(base="http://docker", socket=path)
+    match = _TCP.fullmatch(address.url)
+    if match is None or int(match["port"] or 1) not in range(1, 65536):
+        raise DriverError(
+            f"host {address.name}: address {address.url!r} is neither unix:///path nor "
+            "tcp://host:port"
+        )
+    scheme = "https" if address.tls else "http"
+    port = match["port"] or ("2376" if address.tls else "2375")
+    context = _context(address.name, address.tls) if address.tls else None
+    return Route(f"{scheme}://{match['host']}:{port}", host=match["host"].strip("[]"), tls=context)
+
+
+def _context(name: str, tls: TlsMaterial) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cadata=tls.ca.decode("ascii"))
+        # certificates made by Docker's own instructions lack extensions that strict mode demands
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        with tempfile.TemporaryDirectory() as folder:  # OpenSSL takes a chain from files only
+            certificate, key = Path(folder, "certificate"), Path(folder, "key")
+            certificate.write_bytes(tls.certificate)
+            key.touch(mode=0o600)
+            key.write_bytes(tls.key)
+            context.load_cert_chain(certificate, key)
+    except (ssl.SSLError, ValueError) as error:
+        raise DriverError(f"host {name}: the TLS material cannot be used: {error}") from error
+    return context
+
+
+@asynccontextmanager
+async def failures_named(host: str, action: str) -> AsyncGenerator[None]:
+    """Turn what aiohttp and the socket raise into DriverError, naming host and action."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise HostUnreachable(f"host {host} did not answer in time: {action}") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise HostUnreachable(
+            f"host {host}: its certificate is not one of the given CA: {error.certificate_error}"
+        ) from error
+    except aiohttp.ClientResponseError as error:
+        raise DriverError(
+            f"host {host} does not speak HTTP like a Docker engine: {error.message}: {action}"
+        ) from error
+    except (aiohttp.ClientError, OSError) as error:
+        reason = str(error) or type(error).__name__
+        raise HostUnreachable(f"host {host} cannot be reached: {reason}: {action}") from error
+    except asyncio.IncompleteReadError as error:
+        raise HostUnreachable(f"host {host} broke off its answer: {action}") from error

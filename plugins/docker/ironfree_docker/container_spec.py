@@ -1,0 +1,105 @@
+"""From a pod's specification to the bodies of `POST /containers/create`."""
+
+from scheduler.drivers import ContainerSpec, Mount, SandboxSpec, SandboxStatus
+from scheduler.objects.json import Json, JsonObject
+
+from .labels import container_labels, sandbox_labels, volume_name
+from .pause import VOLUME_DIRECTORIES
+
+_PERIOD = 100_000  # microseconds; the kernel's default for CPU quotas
+_LEAST_QUOTA = 1_000  # what the kernel takes at least
+_LOG: JsonObject = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
+_NEVER: JsonObject = {"Name": "no"}  # restarts have one owner, and it is not the engine
+
+
+def sandbox_body(spec: SandboxSpec, image: str) -> JsonObject:
+    """The infra container: namespaces, names, ports, and a first mount of every volume.
+
+    Mounting the volumes here keeps a tmpfs volume's content while apps restart, and gives every
+    volume mode 0777 as Kubernetes' emptyDir has (the engine copies the mode of the image's
+    directory onto an empty volume).
+    """
+    ports: dict[str, Json] = {}
+    for port in spec.ports:
+        bindings = ports.setdefault(f"{port.container_port}/{port.protocol.lower()}", [])
+        assert isinstance(bindings, list)
+        bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
+    host: JsonObject = {
+        "IpcMode": "shareable",
+        "RestartPolicy": _NEVER,
+        "LogConfig": _LOG,
+        "CpuShares": 2,
+        "Mounts": [
+            _volume(volume_name(spec.identity.uid, volume.name), f"/volumes/{index}")
+            for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES])
+        ],
+        "Dns": list(spec.dns_servers),
+        "DnsSearch": list(spec.dns_searches),
+        "DnsOptions": list(spec.dns_options),
+        "ExtraHosts": [f"{name}:{ip}" for name, ip in spec.host_aliases],
+    }
+    body: JsonObject = {"Image": image, "Labels": _json(sandbox_labels(spec)), "HostConfig": host}
+    if spec.host_network:
+        host["NetworkMode"] = "host"
+    else:
+        body["Hostname"] = spec.hostname
+        body["ExposedPorts"] = {port: {} for port in ports}
+        host["PortBindings"] = ports
+    return body
+
+
+def container_body(sandbox: SandboxStatus, spec: ContainerSpec) -> JsonObject:
+    """An app container inside a sandbox's network and IPC namespaces."""
+    joined = f"container:{sandbox.id}"
+    host: JsonObject = {
+        "NetworkMode": joined,
+        "IpcMode": joined,
+        "RestartPolicy": _NEVER,
+        "LogConfig": _LOG,
+        "Mounts": [_mount(sandbox.identity.uid, mount) for mount in spec.mounts],
+        "CpuShares": cpu_shares(spec.cpu_request),
+        "ReadonlyRootfs": spec.read_only_root,
+        "Privileged": spec.privileged,
+    }
+    if spec.cpu_limit:
+        host["CpuPeriod"] = _PERIOD
+        host["CpuQuota"] = max(spec.cpu_limit * _PERIOD // 1000, _LEAST_QUOTA)
+    if spec.memory_limit:
+        host["Memory"] = host["MemorySwap"] = spec.memory_limit  # equal: no swap on top
+    body: JsonObject = {
+        "Image": spec.image,
+        "Labels": _json(container_labels(sandbox.identity, sandbox.id, spec)),
+        "Env": [f"{name}={value}" for name, value in spec.env],
+        "Tty": spec.tty,
+        "OpenStdin": spec.stdin,
+        "WorkingDir": spec.working_dir,
+        "User": spec.user,
+        "HostConfig": host,
+    }
+    if spec.command:
+        body["Entrypoint"] = list(spec.command)
+    if spec.args:
+        body["Cmd"] = list(spec.args)
+    if spec.stop_signal:
+        body["StopSignal"] = spec.stop_signal
+    return body
+
+
+def cpu_shares(millis: int) -> int:
+    """Relative weight of a CPU request in thousandths of a core (Kubernetes MilliCPUToShares)."""
+    return min(max(millis * 1024 // 1000, 2), 262_144)
+
+
+def _mount(pod_uid: str, mount: Mount) -> JsonObject:
+    body = _volume(volume_name(pod_uid, mount.volume), mount.path)
+    body["ReadOnly"] = mount.read_only
+    body["VolumeOptions"] = {"NoCopy": True}  # an emptyDir is empty, whatever the image has there
+    return body
+
+
+def _volume(name: str, path: str) -> JsonObject:
+    return {"Type": "volume", "Source": name, "Target": path}
+
+
+def _json(labels: dict[str, str]) -> JsonObject:
+    return dict(labels)

@@ -1,0 +1,161 @@
+"""The container endpoints of the Docker Engine API."""
+
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+
+import msgspec
+
+from scheduler.errors import DriverError, EngineRejected
+from scheduler.objects.json import JsonObject
+
+from . import wire
+from .engine import CREATE, LIST, START, Engine
+from .frames import demultiplex
+
+_REMOVAL = 60.0
+_STOP_MARGIN = 15.0
+_SILENCE = 30.0
+
+
+@dataclass(frozen=True)
+class LogQuery:
+    """What `/logs` is asked for; `tail` None is everything."""
+
+    follow: bool = False
+    tail: int | None = None
+    since: datetime | None = None
+    timestamps: bool = False
+
+
+class Containers:
+    """Containers of one engine, by name or id."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def list(self, *labels: str) -> list[wire.Summary]:
+        """All containers, running or not, that carry every label ("key" or "key=value")."""
+        filters = msgspec.json.encode({"label": labels}).decode()
+        return await self._engine.read(
+            "/containers/json",
+            list[wire.Summary],
+            query={"all": "1", "filters": filters},
+            within=LIST,
+        )
+
+    async def inspect(self, name: str) -> wire.Container | None:
+        """Everything about one container, or None if there is none of that name."""
+        try:
+            return await self._engine.read(f"{_path(name)}/json", wire.Container)
+        except EngineRejected as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def create(self, name: str, body: JsonObject) -> str:
+        """Create and return the id. 404: no such image; 409: the name is taken."""
+        content = await self._engine.change(
+            "POST", "/containers/create", query={"name": name}, body=body, within=CREATE
+        )
+        return self._engine.decode(content, wire.Created, "POST /containers/create").id
+
+    async def start(self, name: str) -> None:
+        """Start; started already is fine."""
+        await self._engine.change("POST", f"{_path(name)}/start", within=START)
+
+    async def stop(self, name: str, grace_seconds: int) -> None:
+        """Send the stop signal, KILL after the grace; returns when it has ended. Gone is fine."""
+        await _unless_gone(
+            self._engine.wait(
+                f"{_path(name)}/stop",
+                query={"t": str(grace_seconds)},
+                within=grace_seconds + _STOP_MARGIN,
+            )
+        )
+
+    async def kill(self, name: str, signal: str = "KILL") -> None:
+        """Send a signal; gone or not running is fine."""
+        query = {"signal": signal}
+        await _unless_gone(
+            self._engine.change("POST", f"{_path(name)}/kill", query=query, within=LIST), 409
+        )
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove with its anonymous volumes; returns when it is gone."""
+        query = {"v": "1", "force": "1" if force else "0"}
+        try:
+            await self._engine.change("DELETE", _path(name), query=query, within=_REMOVAL)
+        except EngineRejected as error:
+            if error.code == 409 and "in progress" in str(error):
+                await _unless_gone(self._wait(name, "removed", _REMOVAL))
+            elif error.code != 404:
+                raise
+
+    async def wait(self, name: str, within: float) -> int:
+        """The exit status, once it is not running."""
+        return await self._wait(name, "not-running", within)
+
+    async def logs(self, name: str, query: LogQuery) -> AsyncGenerator[bytes]:
+        """Stream what it wrote, stdout and stderr merged. EngineRejected 404 if it is gone."""
+        found = await self._engine.read(f"{_path(name)}/json", wire.Container)
+        arguments = {
+            "stdout": "1",
+            "stderr": "1",
+            "follow": "1" if query.follow else "0",
+            "timestamps": "1" if query.timestamps else "0",
+            "tail": "all" if query.tail is None else str(query.tail),
+        }
+        if query.since is not None:
+            arguments["since"] = _nanoseconds(query.since)
+        opened = self._engine.stream(
+            "GET",
+            f"{_path(name)}/logs",
+            query=arguments,
+            silence=None if query.follow else _SILENCE,
+        )
+        async with opened as chunks:
+            if found.config.tty:
+                async for chunk in chunks:
+                    yield chunk
+                return
+            async with aclosing(demultiplex(chunks, self._engine.name)) as plain:
+                async for chunk in plain:
+                    yield chunk
+
+    async def events(self, label: str) -> AsyncGenerator[wire.Event | None]:
+        """Stream events of containers that carry the label; first a None once it is open."""
+        filters = msgspec.json.encode({"type": ["container"], "label": [label]}).decode()
+        opened = self._engine.stream("GET", "/events", query={"filters": filters})
+        async with opened as chunks:
+            yield None
+            async with aclosing(self._engine.lines(chunks, wire.Event)) as lines:
+                async for event in lines:
+                    yield event
+
+    async def _wait(self, name: str, condition: str, within: float) -> int:
+        query = {"condition": condition}
+        content = await self._engine.wait(f"{_path(name)}/wait", query=query, within=within)
+        return self._engine.decode(content, wire.Exit, "POST …/wait").status_code
+
+
+async def _unless_gone(call: Awaitable[object], *fine: int) -> None:
+    try:
+        await call
+    except EngineRejected as error:
+        if error.code not in {404, *fine}:
+            raise
+
+
+def _path(name: str) -> str:
+    if not name or name.startswith(".") or "/" in name:
+        raise DriverError(f"{name!r} is no name of a container")
+    return f"/containers/{quote(name)}"
+
+
+def _nanoseconds(time: datetime) -> str:
+    """`unix.nanos`: the engine reads other forms in its own time zone or to whole seconds."""
+    microseconds = round((time - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(microseconds=1))
+    return f"{microseconds // 1_000_000}.{microseconds % 1_000_000:06d}000"

@@ -1,0 +1,252 @@
+"""One engine: negotiated version, bounded concurrency, bounded answers, every call with a timeout.
+
+Knows HTTP and nothing of pods; the endpoints are in containers.py, images.py and volumes.py.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+
+from scheduler.drivers import HostAddress
+from scheduler.errors import DriverError, EngineRejected
+from scheduler.objects.json import JsonObject
+
+from . import wire
+from .connection import Route, failures_named, route
+
+Answer = TypeVar("Answer")
+
+OLDEST, NEWEST = (1, 40), (1, 44)
+"""API versions spoken. Engine 29 still takes 1.44; a newer one brings nothing we use."""
+
+CONNECT, PING, INSPECT, LIST, CREATE, START = 2.0, 3.0, 5.0, 10.0, 30.0, 60.0
+"""Seconds."""
+
+READS, MUTATIONS, WAITS = 16, 4, 64
+"""Calls under way at once per host. Waits (graceful stops) only hold a connection open."""
+
+MAX_ANSWER = 32 << 20
+MAX_LINE = 1 << 20
+_CHUNK = 64 << 10
+
+
+class Engine:
+    """A connection to one Docker Engine; open it with `Engine.open`."""
+
+    def __init__(self, name: str, way: Route) -> None:
+        self.name = name
+        self.route = way
+        self.version = wire.Version(version="", api_version="")
+        self._prefix = ""
+        self._calls = self._session(READS + MUTATIONS)
+        self._streams = self._session(0)
+        self._reads = asyncio.Semaphore(READS)
+        self._mutations = asyncio.Semaphore(MUTATIONS)
+        self._waits = asyncio.Semaphore(WAITS)
+
+    @classmethod
+    async def open(cls, address: HostAddress) -> "Engine":
+        """Connect and agree on an API version; DriverError saying what to mend."""
+        engine = cls(address.name, route(address))
+        try:
+            engine.version = await engine.read("/version", wire.Version, within=INSPECT)
+            engine._prefix = f"/v{_agreed(address.name, engine.version)}"
+        except BaseException:
+            await engine.close()
+            raise
+        return engine
+
+    @property
+    def api_version(self) -> str:
+        """The agreed API version, e.g. "1.41"."""
+        return self._prefix.removeprefix("/v")
+
+    async def close(self) -> None:
+        """Release the connections."""
+        await self._calls.close()
+        await self._streams.close()
+
+    async def ping(self) -> None:
+        """Return when the engine answers; never queued behind other calls."""
+        async with self._exchange(self._streams, "GET", "/_ping", total=PING) as response:
+            await self._body(response)
+
+    async def read(
+        self,
+        path: str,
+        kind: type[Answer],
+        *,
+        query: Mapping[str, str] | None = None,
+        within: float = INSPECT,
+    ) -> Answer:
+        """GET and decode; EngineRejected with the engine's code when it says no."""
+        async with (
+            self._reads,
+            self._exchange(self._calls, "GET", path, query=query, total=within) as response,
+        ):
+            return self._decode(await self._body(response), kind, path)
+
+    async def change(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: JsonObject | None = None,
+        within: float = START,
+    ) -> bytes:
+        """A mutation; returns the body. HostUnreachable means it may still happen."""
+        async with (
+            self._mutations,
+            self._exchange(
+                self._calls, method, path, query=query, body=body, total=within
+            ) as response,
+        ):
+            return await self._body(response)
+
+    async def wait(self, path: str, *, query: Mapping[str, str], within: float) -> bytes:
+        """A POST that by design takes long (stop, wait); does not hold a mutation's place."""
+        async with (
+            self._waits,
+            self._exchange(self._streams, "POST", path, query=query, total=within) as response,
+        ):
+            return await self._body(response)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        silence: float | None = None,
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Open a stream of unbounded length and yield its chunks.
+
+        Args:
+            data: an archive to send.
+            silence: seconds without a byte after which the host counts as unreachable.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=silence)
+        action = f"{method} {path}"
+        async with failures_named(self.name, action):
+            request = self._streams.request(
+                method,
+                self.route.base + self._prefix + path,
+                params=dict(query or {}),
+                data=data,
+                headers={"Content-Type": "application/x-tar"} if data is not None else None,
+                timeout=timeout,
+            )
+            async with request as response:
+                await self._raise_rejection(response, action)
+                yield response.content.iter_chunked(_CHUNK)
+
+    async def lines(
+        self, chunks: AsyncIterator[bytes], kind: type[Answer]
+    ) -> AsyncGenerator[Answer]:
+        """Decode a stream of JSON lines."""
+        rest = b""
+        async for chunk in chunks:
+            *complete, rest = (rest + chunk).split(b"\n")
+            for line in complete:
+                if line.strip():
+                    yield self._decode(line, kind, "stream")
+            if len(rest) > MAX_LINE:
+                raise DriverError(f"host {self.name} sent a line longer than {MAX_LINE} bytes")
+        if rest.strip():
+            yield self._decode(rest, kind, "stream")
+
+    def decode(self, content: bytes, kind: type[Answer], action: str) -> Answer:
+        """Decode the body of a mutation."""
+        return self._decode(content, kind, action)
+
+    @asynccontextmanager
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        *,
+        total: float,
+        query: Mapping[str, str] | None = None,
+        body: JsonObject | None = None,
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        action = f"{method} {path}"
+        timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT)
+        async with failures_named(self.name, action):
+            request = session.request(
+                method,
+                self.route.base + self._prefix + path,
+                params=dict(query or {}),
+                data=None if body is None else msgspec.json.encode(body),
+                headers=None if body is None else {"Content-Type": "application/json"},
+                timeout=timeout,
+                allow_redirects=False,
+            )
+            async with request as response:
+                await self._raise_rejection(response, action)
+                yield response
+
+    async def _raise_rejection(self, response: aiohttp.ClientResponse, action: str) -> None:
+        if response.status in range(200, 400):
+            return
+        content = await self._body(response)
+        try:
+            message = msgspec.json.decode(content, type=wire.Message).message
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            message = content[:200].decode(errors="replace")
+        raise EngineRejected(
+            f"host {self.name}: {message.strip() or response.reason}: {action}", response.status
+        )
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            size += len(chunk)
+            if size > MAX_ANSWER:
+                raise DriverError(f"host {self.name} answered with more than {MAX_ANSWER} bytes")
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def _decode(self, content: bytes, kind: type[Answer], action: str) -> Answer:
+        try:
+            return msgspec.json.decode(content, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise DriverError(
+                f"host {self.name} answered what no Docker engine answers: {error}: {action}"
+            ) from error
+
+    def _session(self, limit: int) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(connector=self.route.connector(limit), auto_decompress=False)
+
+
+def _agreed(host: str, version: wire.Version) -> str:
+    """min(newest of the engine, newest of ours); DriverError when the ranges do not meet."""
+    offered = _number(host, version.api_version)
+    least = _number(host, version.min_api) if version.min_api else (1, 0)
+    agreed = min(offered, NEWEST)
+    if agreed < OLDEST or agreed < least:
+        spoken = f"{_text(OLDEST)} to {_text(NEWEST)}"
+        raise DriverError(
+            f"host {host}: its Docker {version.version} offers API {_text(least)} to "
+            f"{_text(offered)}; Ironfree speaks {spoken}. Upgrade the older of the two."
+        )
+    return _text(agreed)
+
+
+def _number(host: str, text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    if not (major.isdecimal() and minor.isdecimal() and len(text) < 16):
+        raise DriverError(f"host {host} answered with an API version that is none: {text[:40]!r}")
+    return int(major), int(minor)
+
+
+def _text(number: tuple[int, int]) -> str:
+    return f"{number[0]}.{number[1]}"

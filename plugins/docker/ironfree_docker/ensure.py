@@ -1,0 +1,104 @@
+"""Create and start by name, once, however often it is told and whatever gets lost on the way.
+
+The name is a lock that the engine holds for us. A call that timed out may still happen, so after
+it we look by the same name and never choose a new one.
+"""
+
+import asyncio
+
+from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.objects.json import JsonObject
+
+from . import wire
+from .containers import Containers
+from .labels import EPOCH, POD_UID, SPEC_HASH, number
+
+_IDENTITY = (POD_UID, SPEC_HASH)
+_LOOKS = 20
+_BETWEEN_LOOKS = 0.1
+
+
+async def ensure_created(
+    containers: Containers, name: str, labels: dict[str, str], body: JsonObject
+) -> wire.Container:
+    """Have a container of that name with those labels; adopts one that is there.
+
+    Raises EngineRejected 409 when the one there is another or a newer leader made it,
+    ImageUnavailable when its image is not on the host, HostUnreachable when the outcome is unknown.
+    """
+    found = await containers.inspect(name)
+    if found is None:
+        found = await _create(containers, name, body)
+    _check(name, found, labels)
+    return found
+
+
+async def ensure_started(containers: Containers, container: str) -> wire.Container:
+    """Start it and return what it is then; a start that the engine refuses is in its state.
+
+    Raises EngineRejected when the engine refuses for a reason that is not the container's own.
+    """
+    refusal: EngineRejected | HostUnreachable | None = None
+    try:
+        await containers.start(container)
+    except (EngineRejected, HostUnreachable) as error:
+        refusal = error
+    found = await containers.inspect(container)
+    if found is None:
+        raise refusal or EngineRejected(f"container {container} vanished while it started", 404)
+    if refusal is not None and found.state.status == "created":
+        unknown = isinstance(refusal, HostUnreachable)
+        if unknown or not found.state.exit_code or _is_joining(refusal):
+            raise refusal
+    return found
+
+
+async def _create(containers: Containers, name: str, body: JsonObject) -> wire.Container:
+    try:
+        await containers.create(name, body)
+    except HostUnreachable:
+        found = await containers.inspect(name)
+        if found is None:
+            raise
+        return found
+    except EngineRejected as error:
+        if error.code == 404 and "image" in str(error).lower():
+            raise ImageUnavailable(str(error)) from error
+        if error.code != 409:
+            raise
+        return await _look(containers, name, error)
+    return await _look(containers, name, None)
+
+
+async def _look(
+    containers: Containers, name: str, conflict: EngineRejected | None
+) -> wire.Container:
+    """Inspect a container that is there, or is being made under this name by a call before."""
+    for _ in range(_LOOKS):
+        found = await containers.inspect(name)
+        if found is not None:
+            return found
+        await asyncio.sleep(_BETWEEN_LOOKS)
+    raise HostUnreachable(
+        f"the engine holds the name {name} but shows no such container: {conflict or 'created'}"
+    )
+
+
+def _check(name: str, found: wire.Container, labels: dict[str, str]) -> None:
+    differing = [key for key in _IDENTITY if found.labels.get(key) != labels.get(key)]
+    if differing:
+        raise EngineRejected(
+            f"container {name} on the host has another {', '.join(differing)}; remove it first", 409
+        )
+    if number(found.labels, EPOCH) > number(labels, EPOCH):
+        raise EngineRejected(
+            f"container {name} was made by a newer leader (epoch {found.labels[EPOCH]}, "
+            f"this one is {labels.get(EPOCH)})",
+            409,
+        )
+
+
+def _is_joining(refusal: EngineRejected | HostUnreachable) -> bool:
+    """Whether it was the sandbox that was missing or dead, not the container that was wrong."""
+    text = str(refusal)
+    return "cannot join" in text or "non running container" in text or "No such container" in text

@@ -1,0 +1,285 @@
+"""A Docker host as scheduler.drivers.Host: sandboxes are infra containers, apps live in them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing
+from typing import TypeVar
+
+from scheduler.drivers import (
+    ContainerSpec,
+    ContainerStatus,
+    EmptyDir,
+    HostAddress,
+    HostEvent,
+    HostInfo,
+    LogOptions,
+    PodObservation,
+    PullPolicy,
+    SandboxSpec,
+    SandboxStatus,
+)
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+
+from . import pause, wire
+from .container_spec import container_body, sandbox_body
+from .containers import Containers, LogQuery
+from .engine import INSPECT, Engine
+from .ensure import ensure_created, ensure_started
+from .images import Images
+from .labels import (
+    ATTEMPT,
+    INFRA,
+    POD_UID,
+    SANDBOX,
+    container_labels,
+    container_name,
+    number,
+    pod_labels,
+    sandbox_labels,
+    volume_name,
+)
+from .observation import container_status, is_infra, observations, sandbox_status, start_failed
+from .volumes import Volumes
+
+Value = TypeVar("Value")
+
+_PULLS = 3
+_FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
+
+
+class DockerHost:
+    """An open engine. Options: `infraImage` (default: an image made on the host), `address`."""
+
+    def __init__(self, engine: Engine, address: HostAddress) -> None:
+        self._engine = engine
+        self._address = address
+        self._containers = Containers(engine)
+        self._images = Images(engine)
+        self._volumes = Volumes(engine)
+        self._infra_image = address.options.get("infraImage", "")
+        self._infra_lock = asyncio.Lock()
+        self._pulls = asyncio.Semaphore(_PULLS)
+        self._pulling: dict[str, asyncio.Lock] = {}
+        self._settled: dict[str, wire.Container] = {}  # exited ones; nothing of them changes
+
+    async def info(self) -> HostInfo:
+        """Return the engine's facts."""
+        info = await self._engine.read("/info", wire.Info, within=INSPECT)
+        version = self._engine.version
+        swarm = info.swarm.node_addr if info.swarm else ""
+        warnings = [*(info.warnings or [])]
+        if not info.live_restore_enabled:
+            warnings.append("live-restore is off: a restart of dockerd stops every container")
+        return HostInfo(
+            engine=f"docker://{info.server_version or version.version}",
+            api_version=self._engine.api_version,
+            hostname=info.name,
+            operating_system=info.operating_system,
+            os=version.os,
+            architecture=version.arch,
+            kernel=info.kernel_version,
+            cpus=info.cpus,
+            memory_bytes=info.mem_total,
+            live_restore=info.live_restore_enabled,
+            address=self._address.options.get("address", "") or self._engine.route.host or swarm,
+            warnings=tuple(warnings),
+        )
+
+    async def ping(self) -> None:
+        """Return when the engine answers; HostUnreachable otherwise."""
+        await self._engine.ping()
+
+    async def observe(self) -> tuple[PodObservation, ...]:
+        """List every pod Ironfree manages here."""
+        listed = await self._containers.list(POD_UID)
+        self._forget({each.id for each in listed if each.state == "exited"})
+        found = await _all(*(self._examine(each) for each in listed))
+        return observations(each for each in found if each is not None)
+
+    async def events(self) -> AsyncIterator[HostEvent]:
+        """Stream hints. The first, without a pod, says that the stream is open: list after it."""
+        async with aclosing(self._containers.events(POD_UID)) as events:
+            async for event in events:
+                if event is None:
+                    yield HostEvent(pod_uid="", action="open")
+                elif not event.action.startswith("exec_"):
+                    self._settled.pop(event.actor.id, None)
+                    attributes = event.actor.attributes or {}
+                    yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
+        raise HostUnreachable(f"host {self._engine.name} ended its stream of events")
+
+    async def ensure_image(self, image: str, policy: PullPolicy) -> str:
+        """Have the image here by policy and return its id."""
+        lock = self._pulling.setdefault(image, asyncio.Lock())
+        try:
+            async with lock:  # whoever comes second finds what the first has pulled
+                return await self._have_image(image, policy)
+        finally:
+            if not lock.locked():
+                self._pulling.pop(image, None)
+
+    async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        """Have volumes and infra container; an infra container that has ended runs again."""
+        await self._end_older_sandboxes(spec)
+        await _all(*(self._ensure_volume(spec, volume) for volume in spec.volumes))
+        name = container_name(spec.identity, INFRA, spec.attempt)
+        body = sandbox_body(spec, await self._ensure_infra_image())
+        found = await ensure_created(self._containers, name, sandbox_labels(spec), body)
+        if found.state.status != "running":
+            found = await ensure_started(self._containers, found.id)
+        if found.state.status != "running":
+            raise EngineRejected(
+                f"host {self._engine.name} cannot start the sandbox of pod "
+                f"{spec.identity.namespace}/{spec.identity.name}: {found.state.error}",
+                500,
+            )
+        return sandbox_status(found)
+
+    async def ensure_container(
+        self, sandbox: SandboxStatus, spec: ContainerSpec
+    ) -> ContainerStatus:
+        """Have this attempt created and started once."""
+        name = container_name(sandbox.identity, spec.name, spec.attempt)
+        labels = container_labels(sandbox.identity, sandbox.id, spec)
+        body = container_body(sandbox, spec)
+        found = await ensure_created(self._containers, name, labels, body)
+        if found.state.status == "created" and found.labels.get(SANDBOX) != sandbox.id:
+            await self._containers.remove(found.id, force=True)  # made for a sandbox that is gone
+            found = await ensure_created(self._containers, name, labels, body)
+        if found.state.status == "created" and not start_failed(found):
+            found = await ensure_started(self._containers, found.id)
+        return container_status(found)
+
+    async def stop_container(self, container_id: str, grace_seconds: int) -> None:
+        """TERM, after the grace KILL; returns when it has stopped."""
+        await self._containers.stop(container_id, grace_seconds)
+
+    async def remove_container(self, container_id: str) -> None:
+        """Remove a stopped container."""
+        await self._containers.remove(container_id)
+
+    async def remove_pod(self, pod_uid: str) -> None:
+        """Kill and remove what is left of the pod: apps, then infra, then volumes."""
+        label = f"{POD_UID}={pod_uid}"
+        listed = await self._containers.list(label)
+        apps = [each.id for each in listed if not is_infra(each.labels or {})]
+        infra = [each.id for each in listed if is_infra(each.labels or {})]
+        for ids in apps, infra:
+            await _all(*(self._containers.remove(each, force=True) for each in ids))
+        await _all(*(self._volumes.remove(name) for name in await self._volumes.list(label)))
+
+    async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """Stream raw output."""
+        query = LogQuery(
+            follow=options.follow,
+            tail=options.tail,
+            since=options.since,
+            timestamps=options.timestamps,
+        )
+        left = options.limit_bytes
+        async with aclosing(self._containers.logs(container_id, query)) as chunks:
+            async for chunk in chunks:
+                part = chunk if left is None else chunk[:left]
+                if left is not None:
+                    left -= len(part)
+                if part:
+                    yield part
+                if left == 0:
+                    return
+
+    async def close(self) -> None:
+        """Release the connections."""
+        await self._engine.close()
+
+    # ---------------------------------------------------------------------------------------
+
+    async def _examine(self, listed: wire.Summary) -> wire.Container | None:
+        if listed.id in self._settled:
+            return self._settled[listed.id]
+        found = await self._containers.inspect(listed.id)
+        if found is not None and listed.state == "exited" == found.state.status:
+            self._settled[listed.id] = found
+        return found
+
+    def _forget(self, exited: set[str]) -> None:
+        for gone in self._settled.keys() - exited:
+            del self._settled[gone]
+
+    async def _have_image(self, image: str, policy: PullPolicy) -> str:
+        if policy is not PullPolicy.ALWAYS:
+            found = await self._images.inspect(image)
+            if found is not None:
+                return found
+            if policy is PullPolicy.NEVER:
+                raise ImageUnavailable(
+                    f"host {self._engine.name} has no image {image} and the pull policy is Never"
+                )
+        async with self._pulls:
+            await self._images.pull(image)
+        found = await self._images.inspect(image)
+        if found is None:
+            raise ImageUnavailable(f"host {self._engine.name} pulled {image} but does not show it")
+        return found
+
+    async def _ensure_infra_image(self) -> str:
+        async with self._infra_lock:
+            if self._infra_image:
+                await self._have_image(self._infra_image, PullPolicy.IF_NOT_PRESENT)
+                return self._infra_image
+            archive = pause.archive(self._engine.version.arch)
+            if archive is None:
+                await self._have_image(_FALLBACK_IMAGE, PullPolicy.IF_NOT_PRESENT)
+                return _FALLBACK_IMAGE
+            if await self._images.inspect(pause.IMAGE) is None:
+                await self._images.load(archive)
+            return pause.IMAGE
+
+    async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir) -> None:
+        """Disk volumes have no size limit: the engine's local driver knows none."""
+        options: dict[str, str] = {}
+        if volume.medium == "Memory":
+            size = "" if volume.size_limit is None else f",size={volume.size_limit}"
+            options = {"type": "tmpfs", "device": "tmpfs", "o": f"mode=0777{size}"}
+        name = volume_name(spec.identity.uid, volume.name)
+        await self._volumes.create(name, pod_labels(spec.identity), options)
+
+    async def _end_older_sandboxes(self, spec: SandboxSpec) -> None:
+        """A new attempt of the sandbox ends the ones before, which may hold its ports.
+
+        Apps in them are killed, for they have no network any more; what they were stays readable.
+        """
+        if spec.attempt == 0:
+            return
+        listed = await self._containers.list(f"{POD_UID}={spec.identity.uid}")
+        older = {
+            each.id
+            for each in listed
+            if is_infra(each.labels or {}) and number(each.labels or {}, ATTEMPT) < spec.attempt
+        }
+        current = container_name(spec.identity, INFRA, spec.attempt)
+        found = await self._containers.inspect(current)
+        stale = [
+            each.id
+            for each in listed
+            if not is_infra(each.labels or {})
+            and each.state == "running"
+            and (each.labels or {}).get(SANDBOX) != (found.id if found else "")
+        ]
+        await _all(*(self._containers.kill(each) for each in stale))
+        await _all(*(self._containers.remove(each, force=True) for each in older))
+
+
+async def _all(*calls: Coroutine[None, None, Value]) -> list[Value]:
+    """Run calls together; the first failure cancels the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+    except* DriverError as failures:
+        raise _first(failures) from None
+    return [task.result() for task in tasks]
+
+
+def _first(failures: BaseExceptionGroup[DriverError]) -> DriverError:
+    for failure in failures.exceptions:
+        return failure if isinstance(failure, DriverError) else _first(failure)
+    raise AssertionError("an exception group is never empty")

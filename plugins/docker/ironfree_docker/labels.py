@@ -1,0 +1,75 @@
+"""Names and labels: how a pod is found again on an engine, by whoever looks.
+
+The name of a container or volume follows from the pod alone, so creating it is an atomic claim: of
+two creates one answers 409. Kubernetes names have no underscore and no capitals, so the parts of a
+name cannot run into each other and `POD` is no container's name.
+"""
+
+from collections.abc import Mapping
+
+from scheduler.drivers import ContainerSpec, PodIdentity, SandboxSpec
+
+_PREFIX = "ironfree.dev/"
+POD_UID = _PREFIX + "pod-uid"
+POD_NAMESPACE = _PREFIX + "pod-namespace"
+POD_NAME = _PREFIX + "pod-name"
+EPOCH = _PREFIX + "epoch"
+CONTAINER = _PREFIX + "container"
+ATTEMPT = _PREFIX + "attempt"
+SPEC_HASH = _PREFIX + "spec-hash"
+SANDBOX = _PREFIX + "sandbox"
+"""On an app: the id of the infra container whose namespaces it lives in."""
+
+INFRA = "POD"
+
+
+def container_name(identity: PodIdentity, container: str, attempt: int) -> str:
+    """The one name of an attempt of a container; `INFRA` for the sandbox."""
+    pod = f"{identity.name}_{identity.namespace}_{identity.uid}"
+    return f"ironfree_{container}_{pod}_{attempt}"
+
+
+def volume_name(pod_uid: str, volume: str) -> str:
+    """The one name of a pod's volume."""
+    return f"ironfree_{pod_uid}_{volume}"
+
+
+def pod_labels(identity: PodIdentity) -> dict[str, str]:
+    """Labels of everything that belongs to the pod."""
+    return {
+        POD_UID: identity.uid,
+        POD_NAMESPACE: identity.namespace,
+        POD_NAME: identity.name,
+        EPOCH: str(identity.epoch),
+    }
+
+
+def sandbox_labels(spec: SandboxSpec) -> dict[str, str]:
+    """Labels of the infra container."""
+    return pod_labels(spec.identity) | {CONTAINER: INFRA, ATTEMPT: str(spec.attempt)}
+
+
+def container_labels(identity: PodIdentity, sandbox: str, spec: ContainerSpec) -> dict[str, str]:
+    """Labels of an app container in infra container `sandbox`."""
+    return pod_labels(identity) | {
+        CONTAINER: spec.name,
+        ATTEMPT: str(spec.attempt),
+        SPEC_HASH: spec.spec_hash,
+        SANDBOX: sandbox,
+    }
+
+
+def identity_of(labels: Mapping[str, str]) -> PodIdentity:
+    """The pod that labels name."""
+    return PodIdentity(
+        uid=labels.get(POD_UID, ""),
+        namespace=labels.get(POD_NAMESPACE, ""),
+        name=labels.get(POD_NAME, ""),
+        epoch=number(labels, EPOCH),
+    )
+
+
+def number(labels: Mapping[str, str], key: str) -> int:
+    """A label's number, 0 when it is absent or none (someone else may write labels)."""
+    text = labels.get(key, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0

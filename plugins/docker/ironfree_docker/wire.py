@@ -1,0 +1,152 @@
+"""The parts of the engine's answers that we read, as typed structs; the rest is skipped.
+
+Go writes empty maps and lists as null, hence the many `| None`.
+Source: Docker Engine API 1.41 to 1.44.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+
+class Version(msgspec.Struct, rename="pascal"):
+    """`GET /version`."""
+
+    version: str
+    api_version: str
+    os: str = "linux"
+    arch: str = ""  # GOARCH
+    min_api: str = msgspec.field(default="", name="MinAPIVersion")
+
+
+class Swarm(msgspec.Struct, rename="pascal"):
+    """The part of `/info` that knows an address of the host."""
+
+    node_addr: str = ""
+
+
+class Info(msgspec.Struct, rename="pascal"):
+    """`GET /info`."""
+
+    name: str
+    mem_total: int
+    cpus: int = msgspec.field(name="NCPU")
+    operating_system: str = ""
+    kernel_version: str = ""
+    server_version: str = ""
+    live_restore_enabled: bool = False
+    warnings: list[str] | None = None
+    swarm: Swarm | None = None
+
+
+class State(msgspec.Struct, rename="pascal"):
+    """`State` of an inspected container."""
+
+    status: str
+    exit_code: int = 0
+    oom_killed: bool = msgspec.field(default=False, name="OOMKilled")
+    error: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class Config(msgspec.Struct, rename="pascal"):
+    """`Config` of an inspected container."""
+
+    image: str = ""
+    labels: dict[str, str] | None = None
+    tty: bool = False
+
+
+class Endpoint(msgspec.Struct, rename="pascal"):
+    """One network of a container."""
+
+    ip_address: str = msgspec.field(default="", name="IPAddress")
+
+
+class Networks(msgspec.Struct, rename="pascal"):
+    """`NetworkSettings`."""
+
+    networks: dict[str, Endpoint | None] | None = None
+
+
+class Container(msgspec.Struct, rename="pascal"):
+    """`GET /containers/{id}/json`."""
+
+    id: str
+    state: State
+    config: Config
+    name: str = ""
+    image: str = ""  # the image's id
+    created: datetime | None = None
+    network_settings: Networks | None = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return self.config.labels or {}
+
+
+class Summary(msgspec.Struct, rename="pascal"):
+    """One item of `GET /containers/json`."""
+
+    id: str
+    state: str
+    labels: dict[str, str] | None = None
+
+
+class Image(msgspec.Struct, rename="pascal"):
+    """`GET /images/{name}/json`."""
+
+    id: str
+
+
+class Created(msgspec.Struct, rename="pascal"):
+    """`POST /containers/create`."""
+
+    id: str
+
+
+class Exit(msgspec.Struct, rename="pascal"):
+    """`POST /containers/{id}/wait`."""
+
+    status_code: int
+
+
+class Volume(msgspec.Struct, rename="pascal"):
+    """One volume."""
+
+    name: str
+
+
+class Volumes(msgspec.Struct, rename="pascal"):
+    """`GET /volumes`."""
+
+    volumes: list[Volume] | None = None
+
+
+class Actor(msgspec.Struct, rename="pascal"):
+    """What an event is about."""
+
+    id: str = msgspec.field(default="", name="ID")
+    attributes: dict[str, str] | None = None
+
+
+class Event(msgspec.Struct):
+    """One line of `GET /events`."""
+
+    action: str = msgspec.field(default="", name="Action")
+    actor: Actor = msgspec.field(default_factory=Actor, name="Actor")
+
+
+class Progress(msgspec.Struct):
+    """One line of a pull's or a load's progress; an error may come inside a 200."""
+
+    error: str = ""
+    status: str = ""
+
+
+class Message(msgspec.Struct):
+    """The body of an error."""
+
+    message: str = ""

@@ -1,0 +1,403 @@
+"""The Docker driver against real engines."""
+
+import asyncio
+import http.client
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from ironfree_docker import DockerDriver
+
+from scheduler.drivers import (
+    ContainerSpec,
+    ContainerStatus,
+    EmptyDir,
+    EngineState,
+    Host,
+    HostAddress,
+    LogOptions,
+    Mount,
+    PodIdentity,
+    PortMapping,
+    PullPolicy,
+    SandboxSpec,
+    TlsMaterial,
+)
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from tests.e2e import lab as laboratory
+from tests.e2e.lab.images import GUESTBOOK_IMAGES, SHELL_IMAGE
+
+pytestmark = pytest.mark.e2e
+
+UID = "0a1b2c3d-0000-4000-8000-000000000001"
+POD = PodIdentity(uid=UID, namespace="default", name="web-0", epoch=3)
+
+
+def address(lab: laboratory.Lab, host: laboratory.Host) -> HostAddress:
+    tls = TlsMaterial(lab.tls.ca.read_bytes(), lab.tls.cert.read_bytes(), lab.tls.key.read_bytes())
+    return HostAddress(host.name, f"tcp://{host.tcp_address}", tls)
+
+
+def shell(name: str, script: str, **changes: object) -> ContainerSpec:
+    spec = ContainerSpec(name, SHELL_IMAGE, 0, "hash-1", command=("sh", "-c", script))
+    return replace(spec, **changes)
+
+
+async def output(engine: Host, container: str, **options: object) -> str:
+    return b"".join([c async for c in engine.logs(container, LogOptions(**options))]).decode()
+
+
+async def ended(engine: Host, name: str) -> ContainerStatus:
+    async with asyncio.timeout(20):
+        while True:
+            for pod in await engine.observe():
+                for container in pod.containers:
+                    if container.name == name and container.state is EngineState.EXITED:
+                        return container
+            await asyncio.sleep(0.05)
+
+
+def ask(host: str, port: int, line: str) -> str:
+    with socket.create_connection((host, port), timeout=5) as connection:
+        connection.sendall(f"{line}\n".encode())
+        with connection.makefile() as stream:
+            return stream.readline().strip()
+
+
+@pytest.fixture
+async def engine(lab: laboratory.Lab, host: laboratory.Host) -> AsyncIterator[Host]:
+    engine = await DockerDriver().connect(address(lab, host))
+    yield engine
+    await engine.close()
+
+
+@pytest.fixture
+async def local(host: laboratory.Host) -> AsyncIterator[Host]:
+    engine = await DockerDriver().connect(HostAddress(host.name, f"unix://{host.unix_socket}"))
+    yield engine
+    await engine.close()
+
+
+async def test_a_host_says_what_it_is(engine: Host, host: laboratory.Host):
+    info = await engine.info()
+    assert info.hostname == host.name
+    assert info.address == host.address
+    assert info.engine.startswith("docker://")
+    assert info.architecture in {"amd64", "arm64"}
+    assert info.cpus > 0
+    assert info.memory_bytes > 1 << 28
+    assert info.live_restore
+
+
+async def test_two_containers_share_network_hostname_and_volume(
+    engine: Host, host: laboratory.Host
+):
+    volumes = (EmptyDir("data"), EmptyDir("fast", "Memory", 1 << 20))
+    ports = (PortMapping(6379, 7001),)
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0", ports=ports, volumes=volumes))
+    assert sandbox.running
+    assert sandbox.ip
+    mounts = (Mount("data", "/data"), Mount("fast", "/fast"))
+    leader = await engine.ensure_container(
+        sandbox, ContainerSpec("leader", GUESTBOOK_IMAGES["leader"], 0, "h")
+    )
+    assert leader.state is EngineState.RUNNING
+    write = (
+        "echo $WORD > /data/word; echo quick > /fast/word; hostname; stat -c %a /data /fast; id -u"
+    )
+    await engine.ensure_container(
+        sandbox, shell("writer", write, env=(("WORD", "shared"),), mounts=mounts, user="1000")
+    )
+    writer = await ended(engine, "writer")
+    assert (writer.exit_code, writer.oom_killed) == (0, False)
+    assert await output(engine, writer.id) == "web-0\n777\n777\n"
+    read = "cat /data/word /fast/word; ! touch /data/x 2>/dev/null; netstat -ltn | grep -c :6379"
+    await engine.ensure_container(
+        sandbox,
+        shell("reader", read, mounts=(Mount("data", "/data", read_only=True), mounts[1])),
+    )
+    reader = await ended(engine, "reader")
+    assert await output(engine, reader.id) == "shared\nquick\n1\n"
+    assert await asyncio.to_thread(ask, host.address, 7001, "PING") == "+PONG"
+
+
+async def test_everything_ensured_twice_is_there_once(engine: Host, local: Host, host):
+    spec = SandboxSpec(POD, "web-0", volumes=(EmptyDir("data"),))
+    container = shell("app", "sleep 100")
+
+    async def walk(way: Host) -> tuple[str, str]:
+        sandbox = await way.ensure_sandbox(spec)
+        return sandbox.id, (await way.ensure_container(sandbox, container)).id
+
+    results = await asyncio.gather(*(walk(way) for way in (engine, local) * 5))
+    assert len(set(results)) == 1
+    assert len(host.containers()) == 2
+    (pod,) = await engine.observe()
+    assert pod.identity == POD
+    assert pod.sandbox is not None
+    assert [(c.name, c.state, c.spec_hash) for c in pod.containers] == [
+        ("app", EngineState.RUNNING, "hash-1")
+    ]
+
+
+async def test_another_spec_or_a_newer_leader_is_not_adopted(engine: Host):
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    await engine.ensure_container(sandbox, shell("app", "sleep 100"))
+    with pytest.raises(EngineRejected, match="spec-hash"):
+        await engine.ensure_container(sandbox, shell("app", "sleep 100", spec_hash="other"))
+    with pytest.raises(EngineRejected, match="newer leader"):
+        await engine.ensure_sandbox(SandboxSpec(replace(POD, epoch=2), "web-0"))
+    adopted = await engine.ensure_sandbox(SandboxSpec(replace(POD, epoch=4), "web-0"))
+    assert adopted.id == sandbox.id
+
+
+async def test_exit_codes_and_the_memory_limit_are_told(engine: Host):
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    started = datetime.now(UTC) - timedelta(seconds=5)
+    await engine.ensure_container(sandbox, shell("fails", "exit 42"))
+    hungry = "dd if=/dev/zero of=/dev/null bs=64M count=1"
+    await engine.ensure_container(sandbox, shell("hungry", hungry, memory_limit=16 << 20))
+    failed, killed = await ended(engine, "fails"), await ended(engine, "hungry")
+    assert failed.exit_code == 42
+    assert failed.started_at is not None
+    assert failed.finished_at is not None
+    assert started < failed.started_at <= failed.finished_at
+    assert (killed.exit_code, killed.oom_killed) == (137, True)
+    again = await engine.ensure_container(sandbox, shell("fails", "exit 42"))
+    assert (again.id, again.finished_at) == (failed.id, failed.finished_at)
+
+
+async def test_a_command_that_is_not_there_is_a_status(engine: Host):
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    spec = replace(shell("app", ""), command=("/no/such/program",))
+    for _ in range(2):
+        status = await engine.ensure_container(sandbox, spec)
+        assert (status.state, status.exit_code) == (EngineState.CREATED, 127)
+        assert status.reason == "StartError"
+        assert "no such file" in status.message
+
+
+async def test_a_missing_image_is_told_and_a_pullable_one_is_had(
+    engine: Host, lab: laboratory.Lab, host: laboratory.Host
+):
+    assert await engine.ensure_image(SHELL_IMAGE, PullPolicy.IF_NOT_PRESENT)
+    with pytest.raises(ImageUnavailable, match="policy is Never"):
+        await engine.ensure_image("absent:v1", PullPolicy.NEVER)
+    name = f"{lab.registry().address}/driver/shell:v2"
+    with pytest.raises(ImageUnavailable, match=r"not found|unknown"):
+        await engine.ensure_image(name, PullPolicy.IF_NOT_PRESENT)
+    other = lab.hosts[1]
+    other.run("tag", SHELL_IMAGE, name)
+    other.run("push", "-q", name)
+    other.remove_image(name)
+    ids = await asyncio.gather(
+        *(engine.ensure_image(name, policy) for policy in (PullPolicy.ALWAYS,) * 2),
+        engine.ensure_image(name, PullPolicy.IF_NOT_PRESENT),
+    )
+    assert len(set(ids)) == 1
+    host.remove_image(name)
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    with pytest.raises(ImageUnavailable, match="absent"):
+        await engine.ensure_container(sandbox, replace(shell("app", ""), image="absent:v1"))
+    with pytest.raises(ImageUnavailable):
+        await engine.ensure_image("Not An Image", PullPolicy.IF_NOT_PRESENT)
+
+
+async def test_logs_follow_tail_since_and_limits(engine: Host):
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    script = "echo one; echo two >&2; sleep 0.3; echo three; sleep 0.3; echo four"
+    app = await engine.ensure_container(sandbox, shell("app", script))
+    assert await output(engine, app.id, follow=True) == "one\ntwo\nthree\nfour\n"
+    assert await output(engine, app.id, tail=1) == "four\n"
+    assert await output(engine, app.id, limit_bytes=5) == "one\nt"
+    stamped = (await output(engine, app.id, timestamps=True)).splitlines()
+    times = [datetime.fromisoformat(line.split()[0]) for line in stamped]
+    assert times == sorted(times)
+    assert await output(engine, app.id, since=times[2] - timedelta(milliseconds=1)) == (
+        "three\nfour\n"
+    )
+    tty = await engine.ensure_container(sandbox, shell("tty", "echo raw", tty=True))
+    await ended(engine, "tty")
+    assert await output(engine, tty.id) == "raw\r\n"
+    with pytest.raises(EngineRejected, match="No such container"):
+        await output(engine, "0" * 64)
+
+
+async def test_stop_gives_grace_and_then_kills(engine: Host):
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    polite = "trap 'echo bye; exit 7' TERM; while :; do sleep 0.05; done"
+    rude = "trap '' TERM; while :; do sleep 0.05; done"
+    one = await engine.ensure_container(sandbox, shell("polite", polite))
+    two = await engine.ensure_container(sandbox, shell("rude", rude))
+    await asyncio.gather(engine.stop_container(one.id, 20), engine.stop_container(two.id, 1))
+    assert (await ended(engine, "polite")).exit_code == 7
+    assert (await ended(engine, "rude")).exit_code == 137
+    assert await output(engine, one.id) == "bye\n"
+    for _ in range(2):
+        await engine.stop_container(one.id, 1)
+        await engine.remove_container(one.id)
+    (pod,) = await engine.observe()
+    assert [container.name for container in pod.containers] == ["rude"]
+
+
+async def test_remove_pod_leaves_nothing_of_it_and_all_of_others(
+    engine: Host, host: laboratory.Host
+):
+    other = replace(POD, uid="other", name="web-1")
+    for pod in POD, other:
+        sandbox = await engine.ensure_sandbox(
+            SandboxSpec(pod, pod.name, volumes=(EmptyDir("data"),))
+        )
+        await engine.ensure_container(
+            sandbox, shell("app", "sleep 100", mounts=(Mount("data", "/data"),))
+        )
+    await asyncio.gather(*(engine.remove_pod(UID) for _ in range(2)))
+    await engine.remove_pod(UID)
+    assert [pod.identity for pod in await engine.observe()] == [other]
+    assert len(host.containers()) == 2
+    assert host.volumes() == ["ironfree_other_data"]
+
+
+async def test_a_dead_sandbox_is_replaced_by_its_next_attempt(engine: Host, host: laboratory.Host):
+    spec = SandboxSpec(POD, "web-0", ports=(PortMapping(6379, 7002),))
+    sandbox = await engine.ensure_sandbox(spec)
+    leader = ContainerSpec("leader", GUESTBOOK_IMAGES["leader"], 0, "h")
+    first = await engine.ensure_container(sandbox, leader)
+    host.kill(sandbox.id)
+    (pod,) = await engine.observe()
+    assert pod.sandbox is not None
+    assert not pod.sandbox.running
+    sandbox = await engine.ensure_sandbox(replace(spec, attempt=1))
+    (pod,) = await engine.observe()
+    assert pod.sandbox is not None
+    assert (pod.sandbox.attempt, pod.sandbox.running) == (1, True)
+    assert [(c.id, c.state) for c in pod.containers] == [(first.id, EngineState.EXITED)]
+    await engine.ensure_container(sandbox, replace(leader, attempt=1))
+    assert await asyncio.to_thread(ask, host.address, 7002, "PING") == "+PONG"
+
+
+async def test_a_pod_on_the_hosts_network_listens_there(engine: Host, host: laboratory.Host):
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0", host_network=True))
+    env = (("PORT", "7003"),)
+    await engine.ensure_container(
+        sandbox, ContainerSpec("leader", GUESTBOOK_IMAGES["leader"], 0, "h", env=env)
+    )
+    assert await asyncio.to_thread(ask, host.address, 7003, "PING") == "+PONG"
+
+
+async def test_names_of_the_pod_are_known_inside(engine: Host):
+    spec = SandboxSpec(
+        POD,
+        "web-0",
+        dns_servers=("10.0.0.10",),
+        dns_searches=("default.svc.cluster.local",),
+        host_aliases=(("leader", "10.96.0.7"),),
+    )
+    sandbox = await engine.ensure_sandbox(spec)
+    await engine.ensure_container(sandbox, shell("app", "cat /etc/hosts /etc/resolv.conf"))
+    status = await ended(engine, "app")
+    text = await output(engine, status.id)
+    assert "10.96.0.7\tleader" in text
+    assert "nameserver 10.0.0.10" in text
+    assert "search default.svc.cluster.local" in text
+
+
+async def test_a_port_in_use_is_a_rejection_and_works_once_it_is_free(
+    engine: Host, host: laboratory.Host
+):
+    spec = SandboxSpec(POD, "web-0", ports=(PortMapping(80, 7004),))
+    host.run("run", "-d", "--name", "squatter", "-p", "7004:80", SHELL_IMAGE, "sleep", "100")
+    with pytest.raises(EngineRejected, match="7004"):
+        await engine.ensure_sandbox(spec)
+    host.remove("squatter")
+    assert (await engine.ensure_sandbox(spec)).running
+
+
+async def test_events_tell_of_a_killed_container(engine: Host, host: laboratory.Host):
+    sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    app = await engine.ensure_container(sandbox, shell("app", "sleep 100"))
+    events = engine.events()
+    assert (await anext(events)).action == "open"
+    host.run("run", "--name", "stranger", SHELL_IMAGE, "true")
+    host.kill(app.id)
+    async with asyncio.timeout(10):
+        seen = [(await anext(events)).action]
+        while seen[-1] != "die":
+            event = await anext(events)
+            assert event.pod_uid == UID
+            seen.append(event.action)
+    host.kill_daemon()
+
+    async def drain() -> None:
+        async for _ in events:
+            pass
+
+    with pytest.raises(HostUnreachable):
+        await asyncio.wait_for(drain(), 10)
+
+
+async def test_containers_outlive_the_daemon_and_are_adopted(engine: Host, host: laboratory.Host):
+    spec = SandboxSpec(POD, "web-0")
+    sandbox = await engine.ensure_sandbox(spec)
+    app = await engine.ensure_container(sandbox, shell("app", "sleep 100"))
+    host.kill_daemon()
+    with pytest.raises(HostUnreachable):
+        await engine.ping()
+    with pytest.raises(HostUnreachable):
+        await engine.ensure_container(sandbox, shell("late", "sleep 100"))
+    host.start_daemon()
+    adopted = await engine.ensure_sandbox(spec)
+    assert adopted.id == sandbox.id
+    assert (await engine.ensure_container(adopted, shell("app", "sleep 100"))).id == app.id
+
+
+@pytest.mark.parametrize("fault", ["partition", "pause_daemon", "refuse"])
+async def test_a_silent_host_is_unreachable_within_seconds(
+    engine: Host, host: laboratory.Host, fault: str
+):
+    getattr(host, fault)()
+    async with asyncio.timeout(10):
+        with pytest.raises(HostUnreachable):
+            await engine.ping()
+    host.heal()
+    host.resume_daemon()
+    await engine.ping()
+
+
+async def test_strangers_are_turned_away_clearly(lab: laboratory.Lab, host: laboratory.Host):
+    right = address(lab, host)
+    assert right.tls is not None
+    plain = replace(right, tls=None)
+    with pytest.raises(DriverError):
+        await DockerDriver().connect(plain)
+    own = replace(right.tls, ca=lab.tls.cert.read_bytes())
+    with pytest.raises(HostUnreachable, match="certificate"):
+        await DockerDriver().connect(replace(right, tls=own))
+    with pytest.raises(DriverError, match="TLS material"):
+        await DockerDriver().connect(replace(right, tls=replace(right.tls, key=b"nonsense")))
+
+
+async def test_a_guestbook_pod_answers_http(engine: Host, host: laboratory.Host):
+    spec = SandboxSpec(POD, "web-0", ports=(PortMapping(8080, 7005),))
+    sandbox = await engine.ensure_sandbox(spec)
+    await engine.ensure_container(
+        sandbox, ContainerSpec("leader", GUESTBOOK_IMAGES["leader"], 0, "h")
+    )
+    env = (("LEADER_ADDR", "127.0.0.1:6379"),)
+    await engine.ensure_container(
+        sandbox, ContainerSpec("web", GUESTBOOK_IMAGES["frontend"], 0, "h", env=env)
+    )
+
+    def page(path: str) -> str:
+        connection = http.client.HTTPConnection(host.address, 7005, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    assert await asyncio.to_thread(page, "/set?key=a&value=b") == "+OK"
+    assert await asyncio.to_thread(page, "/get?key=a") == "$b"
+    assert await asyncio.to_thread(page, "/") == "web-0"
