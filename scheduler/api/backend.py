@@ -1,0 +1,33 @@
+"""What the handlers work with: the store, the kinds, the hosts, and what the API itself keeps."""
+
+from dataclasses import dataclass
+
+from ..drivers import HostDirectory
+from ..objects.kind import KindRegistry
+from ..store.store import Store
+from .addresses import ServiceAddresses
+from .configuration import ApiSettings
+from .pages import Pages
+from .priorities import Priorities
+from .repeats import RepeatedSpecs
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Made once per application.
+
+    Args:
+        priorities: the PriorityClasses, always current.
+        repeats: pod specs seen before, already defaulted and validated.
+        pages: the rest of paged lists.
+        addresses: hands out cluster IPs.
+    """
+
+    store: Store
+    registry: KindRegistry
+    hosts: HostDirectory
+    settings: ApiSettings
+    priorities: Priorities
+    repeats: RepeatedSpecs
+    pages: Pages
+    addresses: ServiceAddresses

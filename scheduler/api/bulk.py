@@ -1,0 +1,211 @@
+"""Many objects in one request: a List, or one JSON document per line (NDJSON).
+
+The answer has one line or item per object, in order: its name, uid and resourceVersion, or the
+Status that says why it was not made. One object's failure does not touch the others.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from ..errors import AlreadyExists, BadRequest, StatusError
+from ..objects.kind import Kind
+from ..objects.stored import StoredObject
+from ..store.operations import Create
+from . import status_errors
+from .backend import Backend
+from .creation import Creator, Draft, stamp
+from .request import Call
+from .status_errors import JSON, TooLarge
+
+NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+_CHUNK = 2000  # objects decoded and stored together
+_STRETCH = 250  # objects decoded before others get a turn
+_GENERATED_TRIES = 4
+_encode = msgspec.json.encode
+
+Outcome = StoredObject | StatusError
+
+
+class _ListHead(msgspec.Struct, rename="camel"):
+    items: list[msgspec.Raw]
+    kind: str = ""
+    api_version: str = ""
+
+
+_list_head = msgspec.json.Decoder(_ListHead)
+
+
+def is_bulk(call: Call) -> bool:
+    """Tell whether a create carries one object per line."""
+    return call.content_type in NDJSON
+
+
+@dataclass(slots=True)
+class _Tally:
+    created: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BulkCreator:
+    """Creates many objects of one kind, group-committed together."""
+
+    backend: Backend
+
+    def is_list(self, call: Call, data: bytes) -> bool:
+        """Tell whether a create's body is a List of the kind rather than one object."""
+        if call.content_type not in {"", "application/json"} or b'"items"' not in data:
+            return False
+        try:
+            head = _list_head.decode(data)
+        except msgspec.DecodeError:
+            return False
+        return head.kind in {"List", f"{call.kind.kind}List"}
+
+    async def answer_list(self, call: Call, data: bytes) -> web.Response:
+        """Create the items of a List; return a List of outcomes."""
+        items = [bytes(raw) for raw in _list_head.decode(data).items]
+        tally, parts = _Tally(), list[bytes]()
+        for start in range(0, len(items), _CHUNK):
+            outcomes = await self._create(call, items[start : start + _CHUNK])
+            parts.extend(_line(call.kind, each, tally) for each in outcomes)
+        body = b'{"kind":"List","apiVersion":"v1","metadata":%s,"items":[%s]}' % (
+            _summary(tally),
+            b",".join(parts),
+        )
+        return web.Response(body=body, headers={"Content-Type": JSON})
+
+    async def answer_lines(self, call: Call) -> web.StreamResponse:
+        """Create one object per line as they arrive; stream one outcome per line."""
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        response.enable_chunked_encoding()
+        tally = _Tally()
+        limit = self.backend.settings.body_limit
+        async for chunk in _chunks(call.request, limit, self.backend.settings.bulk_limit):
+            outcomes = await self._create(call, chunk)
+            if not response.prepared:
+                await response.prepare(call.request)
+            lines = [_line(call.kind, each, tally) for each in outcomes]
+            await response.write(b"\n".join(lines) + b"\n")
+        if not response.prepared:
+            await response.prepare(call.request)
+        summary = b'{"kind":"Summary","apiVersion":"ironfree.dev/v1","metadata":%s}\n'
+        await response.write(summary % _summary(tally))
+        await response.write_eof()
+        return response
+
+    async def _create(self, call: Call, items: Sequence[bytes]) -> list[Outcome]:
+        creator, validation = Creator(self.backend), call.query.field_validation
+        outcomes: list[Outcome | None] = [None] * len(items)
+        drafts: list[tuple[int, Draft]] = []
+        for index, item in enumerate(items):
+            try:
+                draft = await creator.draft(call.kind, call.namespace, "", item, validation)
+                drafts.append((index, draft))
+            except StatusError as error:
+                outcomes[index] = error
+            if index % _STRETCH == _STRETCH - 1:
+                await asyncio.sleep(0)
+        if call.query.dry_run or call.kind.resource in {"services", "priorityclasses"}:
+            for index, draft in drafts:
+                outcomes[index] = await self._one(creator, call, draft)
+        else:
+            await self._store(call.kind, drafts, outcomes)
+        return [each for each in outcomes if each is not None]
+
+    async def _one(self, creator: Creator, call: Call, draft: Draft) -> Outcome:
+        try:
+            return await creator.store(call.kind, draft, dry_run=call.query.dry_run)
+        except StatusError as error:
+            return error
+
+    async def _store(
+        self, kind: Kind, drafts: Sequence[tuple[int, Draft]], outcomes: list[Outcome | None]
+    ) -> None:
+        """Store drafts together; generated names that are taken are generated again."""
+        left = list(drafts)
+        for attempt in range(_GENERATED_TRIES):
+            operations: list[Create] = [stamp(kind, draft) for _index, draft in left]
+            try:
+                results = await self.backend.store.write_many(operations)
+            except StatusError as error:
+                for index, _draft in left:
+                    outcomes[index] = error
+                return
+            again: list[tuple[int, Draft]] = []
+            for (index, draft), result in zip(left, results, strict=True):
+                if not isinstance(result, (StoredObject, StatusError)):
+                    raise result
+                outcomes[index] = result
+                taken = isinstance(result, AlreadyExists) and not draft.meta.name
+                if taken and attempt < _GENERATED_TRIES - 1:
+                    again.append((index, draft))
+            if not again:
+                return
+            left = again
+
+
+async def _chunks(
+    request: web.Request, line_limit: int, total_limit: int
+) -> AsyncIterator[list[bytes]]:
+    """Yield the lines of a body in chunks; blank lines are left out.
+
+    Raises:
+        TooLarge: a line or the whole body is beyond its limit.
+    """
+    size, rest = 0, b""
+    lines: list[bytes] = []
+    async for data, _end in request.content.iter_chunks():
+        size += len(data)
+        if size > total_limit:
+            raise TooLarge(f"Request entity too large: limit is {total_limit}")
+        *whole, rest = (rest + data).split(b"\n")
+        lines.extend(line for line in whole if line.strip())
+        if len(rest) > line_limit:
+            raise TooLarge(f"a line is too large: limit is {line_limit}")
+        while len(lines) >= _CHUNK:
+            yield lines[:_CHUNK]
+            lines = lines[_CHUNK:]
+    if rest.strip():
+        lines.append(rest)
+    if lines:
+        yield lines
+    elif size == 0:
+        raise BadRequest("the request has no body; one JSON object per line is needed")
+
+
+def _line(kind: Kind, outcome: Outcome, tally: _Tally) -> bytes:
+    """Return an outcome in short."""
+    if isinstance(outcome, StatusError):
+        tally.failed += 1
+        return _encode(status_errors.status(outcome))
+    tally.created += 1
+    meta = outcome.meta
+    return (
+        b'{"kind":"%s","apiVersion":"%s","metadata":{"name":%s,"namespace":"%s","uid":"%s",'
+        b'"resourceVersion":"%d"}}'
+        % (
+            kind.kind.encode(),
+            kind.group_version.encode(),
+            _encode(meta.name),
+            meta.namespace.encode(),
+            meta.uid.encode(),
+            outcome.revision,
+        )
+    )
+
+
+def _summary(tally: _Tally) -> bytes:
+    """Return metadata with the numbers, so that a client need not count."""
+    return _encode(
+        {
+            "annotations": {
+                "ironfree.dev/created": str(tally.created),
+                "ironfree.dev/failed": str(tally.failed),
+            }
+        }
+    )

@@ -1,0 +1,315 @@
+"""New objects: decode → default → validate → store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+from msgspec.structs import replace
+
+from ..errors import AlreadyExists, BadRequest, Cause, NotFound, StatusError
+from ..objects import checking
+from ..objects.json import Json, JsonObject
+from ..objects.kind import Kind
+from ..objects.kinds.fields import child, ensure, text
+from ..objects.kinds.pod_defaults import tolerate_lost_nodes
+from ..objects.kinds.service import HEADLESS
+from ..objects.meta import ObjectMeta, OwnerReference
+from ..objects.stored import Body, ObjectKey, StoredObject
+from ..objects.wire import decompose
+from ..store.operations import Create
+from . import bodies, metadata, status_errors
+from .backend import Backend
+from .cleaning import clean
+from .repeats import Prepared
+
+_NAME_TRIES = 8
+_encode = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A new object, ready to be stamped and stored.
+
+    Args:
+        meta: as the client gave it, namespace settled; checked.
+        warnings: sentences for the client.
+    """
+
+    meta: ObjectMeta
+    body: Body
+    status: bytes
+    warnings: tuple[str, ...] = ()
+
+
+class _PlainMeta(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """The metadata most creates have; anything beyond takes the long way."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    generate_name: str | msgspec.UnsetType = msgspec.UNSET
+    namespace: str | msgspec.UnsetType = msgspec.UNSET
+    labels: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    annotations: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    owner_references: tuple[OwnerReference, ...] | msgspec.UnsetType = msgspec.UNSET
+    creation_timestamp: None | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """An object of an interned kind with its spec left undecoded."""
+
+    api_version: str
+    kind: str
+    metadata: msgspec.Raw
+    spec: msgspec.Raw
+    status: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_plain_meta = msgspec.json.Decoder(_PlainMeta)
+_EMPTY_STATUS = frozenset({b"{}", b"null"})
+
+
+@dataclass(frozen=True, slots=True)
+class Creator:
+    """Makes new objects from request bodies."""
+
+    backend: Backend
+
+    async def draft(
+        self, kind: Kind, namespace: str, content_type: str, data: bytes, validation: str
+    ) -> Draft:
+        """Return the checked object of a body.
+
+        Args:
+            namespace: of the path, "" where the object must name its own.
+            validation: Strict, Warn or Ignore.
+
+        Raises:
+            StatusError: the body cannot be read, or a field is not allowed.
+        """
+        raw_spec = None
+        if kind.interned and content_type in {"", "application/json"}:
+            quick, raw_spec = self._quick(kind, data)
+            if quick is not None:
+                meta = metadata.settle_namespace(quick.meta, namespace, kind)
+                self._refuse(kind, meta, metadata.causes(meta, kind))
+                return replace_meta(quick, meta)
+        obj, complaints = bodies.decode(content_type, data)
+        draft = await self.draft_object(kind, namespace, obj, complaints, validation)
+        if raw_spec is not None and not complaints and not draft.warnings:
+            version = self.backend.priorities.version
+            prepared = Prepared(draft.body, draft.status, draft.warnings, version)
+            self.backend.repeats.keep(kind.resource, raw_spec, prepared)
+        return draft
+
+    def _quick(self, kind: Kind, data: bytes) -> tuple[Draft | None, bytes | None]:
+        """Return the draft of a spec seen before, and the raw spec where it may be remembered."""
+        try:
+            envelope = _envelope.decode(data)
+            raw_meta = bytes(envelope.metadata)
+            plain = _plain_meta.decode(raw_meta)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None, None
+        spec, status = bytes(envelope.spec), bytes(envelope.status)
+        if status not in _EMPTY_STATUS or _repeats_keys(data, envelope, plain):
+            return None, None
+        if (envelope.api_version, envelope.kind) != (kind.group_version, kind.kind):
+            return None, None
+        version = self.backend.priorities.version
+        found = self.backend.repeats.find(kind.resource, spec, version)
+        if found is None:
+            return None, spec
+        return Draft(_meta(plain), found.body, found.status, found.warnings), None
+
+    async def draft_object(
+        self,
+        kind: Kind,
+        namespace: str,
+        obj: JsonObject,
+        complaints: Sequence[str],
+        validation: str,
+    ) -> Draft:
+        """Return the checked object of decoded JSON; complaints are repeated fields."""
+        obj, warnings = checked(kind, obj, complaints, validation)
+        meta = metadata.settle_namespace(parse_meta(obj), namespace, kind)
+        if meta.resource_version not in {"", "0"}:
+            raise BadRequest("resourceVersion should not be set on objects to be created")
+        warnings.extend(kind.warnings(obj))
+        ensure(obj, "metadata")["namespace"] = meta.namespace
+        await self._admit(kind, meta, obj)
+        kind.default(obj)
+        self._refuse(kind, meta, (*metadata.causes(meta, kind), *kind.validate(obj)))
+        parts = decompose(obj, kind)
+        status = kind.initial_status(obj)
+        return Draft(
+            replace(parts.meta, namespace=meta.namespace),
+            parts.body,
+            _encode(status) if status else b"",
+            tuple(warnings),
+        )
+
+    async def _admit(self, kind: Kind, meta: ObjectMeta, obj: JsonObject) -> None:
+        """Fill what depends on the cluster rather than on the object."""
+        if kind.resource == "pods":
+            spec = ensure(obj, "spec")
+            tolerate_lost_nodes(spec, self.backend.settings.toleration_seconds)
+            await self.backend.priorities.assign(spec, meta.name or meta.generate_name)
+
+    def _refuse(self, kind: Kind, meta: ObjectMeta, causes: "Sequence[Cause] | object") -> None:
+        found = tuple(cast(Sequence[Cause], causes))
+        if found:
+            raise status_errors.invalid(kind, meta.name or meta.generate_name, found)
+
+    async def store(self, kind: Kind, draft: Draft, *, dry_run: bool = False) -> StoredObject:
+        """Store a draft, under a new generated name as often as one is taken.
+
+        Raises:
+            StatusError: as the store answers.
+        """
+        generated = not draft.meta.name
+        for attempt in range(_NAME_TRIES):
+            try:
+                return await self._store(kind, draft, dry_run)
+            except AlreadyExists as error:
+                if not generated or attempt == _NAME_TRIES - 1:
+                    raise
+                if error.kind != kind.plural:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _store(self, kind: Kind, draft: Draft, dry_run: bool) -> StoredObject:
+        operation = stamp(kind, draft)
+        if kind.resource == "services":
+            return await self._store_service(operation, dry_run)
+        if dry_run:
+            return await self.rehearse(operation)
+        stored = await self.backend.store.write(operation)
+        if kind.plural == "priorityclasses":
+            await self.backend.priorities.reached(stored.revision)
+        return stored
+
+    async def _store_service(self, operation: Create, dry_run: bool) -> StoredObject:
+        """Create a Service together with its address."""
+        body = cast(JsonObject, msgspec.json.decode(operation.body.json))
+        spec = child(body, "spec")
+        wanted = text(spec, "clusterIP")
+        if wanted == HEADLESS or text(spec, "type") == "ExternalName" or dry_run:
+            return await (self.rehearse(operation) if dry_run else self._write(operation))
+        addresses = self.backend.addresses
+        address = await addresses.take(operation.meta, wanted)
+        spec["clusterIP"] = address
+        listed: list[Json] = [address]
+        spec["clusterIPs"] = listed
+        body["spec"] = spec
+        try:
+            with_address = Body(_encode(body, order="deterministic"))
+            return await self._write(
+                Create(operation.resource, operation.meta, with_address, operation.status)
+            )
+        except StatusError:
+            await addresses.give_back(address, operation.meta.uid)
+            raise
+
+    async def _write(self, operation: Create) -> StoredObject:
+        return await self.backend.store.write(operation)
+
+    async def rehearse(self, operation: Create) -> StoredObject:
+        """Return what a create would make, without making it (dryRun)."""
+        meta, store = operation.meta, self.backend.store
+        if await store.get(ObjectKey(operation.resource, meta.namespace, meta.name)):
+            raise AlreadyExists(
+                f'{operation.resource} "{meta.name}" already exists',
+                kind=operation.resource.partition(".")[0],
+                group=operation.resource.partition(".")[2],
+                name=meta.name,
+            )
+        if meta.namespace and not await store.get(ObjectKey("namespaces", "", meta.namespace)):
+            raise NotFound(
+                f'namespaces "{meta.namespace}" not found', kind="namespaces", name=meta.namespace
+            )
+        return StoredObject(operation.resource, meta, 0, 0, operation.body, operation.status)
+
+
+def replace_meta(draft: Draft, meta: ObjectMeta) -> Draft:
+    """Return the draft with other metadata."""
+    return Draft(meta, draft.body, draft.status, draft.warnings)
+
+
+def stamp(kind: Kind, draft: Draft) -> Create:
+    """Return the write that makes the object; a new uid and generated name on every call."""
+    meta = metadata.stamped(draft.meta, kind)
+    body = draft.body
+    if kind.resource == "namespaces" and not draft.meta.name:
+        labels = {**meta.labels, "kubernetes.io/metadata.name": meta.name}
+        meta = replace(meta, labels=labels)
+    return Create(kind.resource, meta, body, draft.status)
+
+
+def checked(
+    kind: Kind, obj: JsonObject, complaints: Sequence[str], validation: str
+) -> tuple[JsonObject, list[str]]:
+    """Check an object's type and fields; return it clean, and warnings.
+
+    Raises:
+        BadRequest: it is another kind, a value has the wrong type, or (Strict) a field is unknown
+            or given twice.
+    """
+    api_version, name = obj.get("apiVersion"), obj.get("kind")
+    shown = f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}'
+    if api_version and api_version != kind.group_version:
+        raise BadRequest(
+            f"the API version in the data ({api_version}) does not match the expected API version "
+            f"({kind.group_version})"
+        )
+    if name and name != kind.kind:
+        raise BadRequest(
+            f'{name} in version "{kind.version}" cannot be handled as a {kind.kind}: converting '
+            f"({name}) to ({kind.kind}): unknown conversion"
+        )
+    problems = checking.check(kind.message, obj)
+    wrong = next((each for each in problems if not each.unknown), None)
+    if wrong is not None:
+        raise BadRequest(f"{shown}: {wrong.message}")
+    unknown = [*complaints, *(each.message for each in problems)]
+    if unknown and validation == "Strict":
+        raise BadRequest(f"{shown}: strict decoding error: {', '.join(unknown)}")
+    return clean(kind.message, obj), unknown if validation == "Warn" else []
+
+
+def parse_meta(obj: JsonObject) -> ObjectMeta:
+    """Return the typed metadata of an object that passed the check.
+
+    Raises:
+        BadRequest: metadata cannot be read.
+    """
+    try:
+        return msgspec.convert(
+            {k: v for k, v in child(obj, "metadata").items() if k != "managedFields"}, ObjectMeta
+        )
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"metadata: {error}") from None
+
+
+def _meta(plain: _PlainMeta) -> ObjectMeta:
+    return ObjectMeta(
+        name=plain.name or "",
+        generate_name=plain.generate_name or "",
+        namespace=plain.namespace or "",
+        labels=plain.labels or {},
+        annotations=plain.annotations or {},
+        owner_references=plain.owner_references or (),
+    )
+
+
+def _repeats_keys(data: bytes, envelope: _Envelope, plain: _PlainMeta) -> bool:
+    """Tell whether a key may be given twice outside the spec: then the long way reports it.
+
+    A key given twice takes its quotes with it when it is decoded, so equal counts of quotes mean
+    that nothing was dropped. An escape anywhere in the metadata counts as doubt.
+    """
+    raw_meta, raw_spec = bytes(envelope.metadata), bytes(envelope.spec)
+    if b"\\" in raw_meta or raw_meta.count(b'"') != _encode(plain).count(b'"'):
+        return True
+    outside = data.count(b'"') - raw_meta.count(b'"') - raw_spec.count(b'"')
+    # four keys and the two texts of apiVersion and kind, and status where it is given
+    return outside not in {12, 14}

@@ -1,0 +1,119 @@
+"""PATCH: JSON patch, merge patch, strategic merge patch, server-side apply."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+
+from ..errors import BadRequest
+from ..objects.json import Json, JsonObject
+from ..objects.kinds.fields import child, ensure
+from ..objects.patching import json_patch, merge_patch
+from ..objects.stored import StoredObject
+from ..objects.strategic import strategic_merge
+from ..objects.wire import document
+from .backend import Backend
+from .creation import checked
+from .request import Call, read_body
+from .status_errors import UnsupportedMediaType
+from .subresources import Scaler
+from .updating import Change, Updater
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+Patch = Callable[[JsonObject], Json]
+Result = tuple[StoredObject, tuple[str, ...], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Patcher:
+    """Applies patches to the present state, again as often as a race is lost."""
+
+    backend: Backend
+
+    async def patch(self, call: Call) -> Result:
+        """Return the object after the patch, warnings, and whether it was created."""
+        data = await read_body(call.request, self.backend.settings.body_limit)
+        patch = _patch_of(call, data, call.kind.message)
+
+        async def wish(current: StoredObject) -> Change:
+            old = document(current, call.kind)
+            new, warnings = checked(call.kind, patched(patch, old), (), call.query.field_validation)
+            _keep_unpinned(old, new)
+            if not call.subresource:
+                warnings.extend(call.kind.warnings(new))
+            return Change(new, tuple(warnings))
+
+        stored, told = await Updater(self.backend).update(call, wish)
+        return stored, told, False
+
+    async def patch_scale(self, call: Call) -> StoredObject:
+        """Return the object after a patch of its Scale."""
+        data = await read_body(call.request, self.backend.settings.body_limit)
+        patch = _patch_of(call, data, "autoscaling.v1.Scale")
+
+        async def wish(present: JsonObject) -> JsonObject:
+            new = patched(patch, present)
+            _keep_unpinned(present, new)
+            return new
+
+        return await Scaler(self.backend).update(call, wish)
+
+
+def patched(patch: Patch, old: JsonObject) -> JsonObject:
+    """Return the object a patch makes.
+
+    Raises:
+        BadRequest: it makes something that is no object.
+    """
+    new = patch(old)
+    if not isinstance(new, dict):
+        raise BadRequest("the patch would leave something that is not an object")
+    return new
+
+
+def _keep_unpinned(old: JsonObject, new: JsonObject) -> None:
+    """Drop a resourceVersion that the patch did not set: only a wanted one is a precondition."""
+    if child(new, "metadata").get("resourceVersion") == child(old, "metadata").get(
+        "resourceVersion"
+    ):
+        ensure(new, "metadata").pop("resourceVersion", None)
+
+
+def _patch_of(call: Call, data: bytes, message: str) -> Patch:
+    """Return the patch a request carries, as a function of the present object.
+
+    Raises:
+        UnsupportedMediaType: its form is not known, or not allowed for the kind.
+    """
+    form = call.content_type
+    if form == STRATEGIC_PATCH and not call.kind.builtin:
+        raise _unsupported((JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
+    if form not in {JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH}:
+        raise _unsupported((JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH))
+    value = _decoded(data)
+    if form == JSON_PATCH:
+        return lambda old: json_patch(old, value)
+    if not isinstance(value, dict):
+        raise BadRequest("the patch must be a JSON object")
+    if form == MERGE_PATCH:
+        return lambda old: merge_patch(old, value)
+    return lambda old: strategic_merge(old, value, message)
+
+
+def _decoded(data: bytes) -> Json:
+    try:
+        return cast(Json, msgspec.json.decode(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"error decoding patch: {error}") from None
+
+
+def _unsupported(known: tuple[str, ...]) -> UnsupportedMediaType:
+    return UnsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include: "
+        + ", ".join(known)
+    )

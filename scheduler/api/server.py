@@ -1,0 +1,225 @@
+"""The HTTP application: who may ask, what is asked, and errors as Status."""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import ssl
+from collections.abc import AsyncIterator
+from urllib.parse import unquote
+from uuid import uuid4
+
+import msgspec
+from aiohttp import web
+
+from ..drivers import HostDirectory
+from ..errors import StatusError
+from ..objects.kind import KindRegistry
+from ..store.store import Store
+from . import negotiation, status_errors
+from .addresses import ServiceAddresses
+from .backend import Backend
+from .configuration import ApiSettings
+from .discovery import AGGREGATED, Discovery, version
+from .pages import Pages
+from .priorities import Priorities
+from .repeats import RepeatedSpecs
+from .request import Call, Query
+from .resources import Resources
+from .routes import find, unknown_path
+from .status_errors import JSON, Unauthorized
+
+_log = logging.getLogger(__name__)
+_STORE_PATIENCE = 2.0  # seconds /readyz waits for the database
+_CLOSING = web.AppKey("closing", asyncio.Event)
+_HEALTH = frozenset({"healthz", "livez"})
+_MAX_PATH = 4096
+
+
+class Api:
+    """Dispatches requests; holds nothing that changes but what Backend keeps."""
+
+    def __init__(self, backend: Backend, closing: asyncio.Event) -> None:
+        self.backend = backend
+        self._discovery = Discovery(backend.registry)
+        self._resources = Resources(backend, closing)
+        self._token = backend.settings.token.encode()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer any request; every failure is a Status."""
+        try:
+            return await self._answer(request)
+        except StatusError as error:
+            return status_errors.response(error)
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001 - the last resort: a client gets no internals
+            request_id = uuid4().hex[:12]
+            _log.exception(
+                "request %s failed: %s %s", request_id, request.method, request.path[:200]
+            )
+            error = StatusError(
+                f"Internal error occurred: see the server's log for request {request_id}"
+            )
+            return status_errors.response(error)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        if len(path) > _MAX_PATH:
+            raise unknown_path()
+        parts = [unquote(part) for part in path.split("/") if part]
+        if parts and (parts[0] in _HEALTH or parts[0] == "readyz"):
+            return await self._health(parts[0])
+        if self._token:
+            self._authenticate(request)
+        if len(parts) > 2 and parts[0] in {"api", "apis"}:
+            short = parts[0] == "apis" and len(parts) == 3
+            if not short:
+                return await self._resource(request, parts)
+        if request.method not in {"GET", "HEAD"}:
+            raise status_errors.MethodNotAllowed(
+                "the server does not allow this method on the requested resource"
+            )
+        return self._document(request, parts)
+
+    async def _resource(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
+        place = find(parts, self.backend.registry)
+        call = Call(
+            request,
+            place.kind,
+            place.namespace,
+            place.name,
+            place.subresource,
+            Query(request.query),
+        )
+        return await self._resources.answer(call)
+
+    def _authenticate(self, request: web.Request) -> None:
+        """Compare the bearer token, in constant time."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        given = token.strip().encode("utf-8", "surrogateescape")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token):
+            raise Unauthorized("Unauthorized")
+
+    async def _health(self, name: str) -> web.Response:
+        if name == "readyz":
+            try:
+                async with asyncio.timeout(_STORE_PATIENCE):
+                    await self.backend.store.revision()
+            except (StatusError, TimeoutError):
+                return web.Response(
+                    status=503, text="[-]database failed: it does not answer\nreadyz check failed\n"
+                )
+        return web.Response(text="ok")
+
+    def _document(self, request: web.Request, parts: list[str]) -> web.Response:
+        found = self._discovery
+        match parts:
+            case ["version"]:
+                return _json(msgspec.json.encode(version()))
+            case ["api"]:
+                return self._discover(request, found.core, found.aggregated_core)
+            case ["apis"]:
+                return self._discover(request, found.groups, found.aggregated_groups)
+            case ["apis", group]:
+                return _json(found.group(group))
+            case ["api", version_name]:
+                return _json(found.resources("", version_name))
+            case ["apis", group, version_name]:
+                return _json(found.resources(group, version_name))
+            case ["openapi", "v2"]:
+                raise status_errors.NotAcceptable("OpenAPI v2 is not served; use /openapi/v3")
+            case ["openapi", "v3", *rest]:
+                return self._openapi("/".join(rest))
+            case _:
+                raise unknown_path()
+
+    def _discover(self, request: web.Request, plain: bytes, aggregated: bytes) -> web.Response:
+        form = negotiation.accepted(request.headers.get("Accept", ""), discovery=True).form
+        if form is negotiation.Form.DISCOVERY:
+            return web.Response(body=aggregated, headers={"Content-Type": AGGREGATED})
+        return _json(plain)
+
+    def _openapi(self, path: str) -> web.Response:
+        raise unknown_path()
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, headers={"Content-Type": JSON})
+
+
+def build(
+    store: Store, registry: KindRegistry, hosts: HostDirectory, settings: ApiSettings
+) -> web.Application:
+    """Return the application.
+
+    Args:
+        hosts: finds the connection that a pod's logs are read through.
+
+    Raises:
+        ConfigurationError: the settings would expose the cluster.
+    """
+    settings.check()
+    backend = Backend(
+        store=store,
+        registry=registry,
+        hosts=hosts,
+        settings=settings,
+        priorities=Priorities(store),
+        repeats=RepeatedSpecs(),
+        pages=Pages(settings.page_ttl, settings.page_objects),
+        addresses=ServiceAddresses(store, settings.service_range),
+    )
+    app = web.Application(client_max_size=settings.body_limit)
+    closing = asyncio.Event()
+    app[_CLOSING] = closing
+
+    async def follow_priorities(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(backend.priorities.run(), name="api priority classes")
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def close_watches(_app: web.Application) -> None:
+        closing.set()
+
+    app.cleanup_ctx.append(follow_priorities)
+    app.on_shutdown.append(close_watches)
+    app.router.add_route("*", "/{path:.*}", Api(backend, closing).handle)
+    return app
+
+
+async def serve(
+    app: web.Application, settings: ApiSettings, started: asyncio.Future[int] | None = None
+) -> None:
+    """Listen until cancelled; watches then end cleanly, and other requests get a moment.
+
+    Args:
+        started: gets the port once the server listens.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, keepalive_timeout=120.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(
+            runner, settings.host, settings.port, ssl_context=_tls(settings), backlog=1024
+        )
+        await site.start()
+        if started is not None:
+            started.set_result(runner.addresses[0][1])
+        await asyncio.Event().wait()
+    finally:
+        app[_CLOSING].set()
+        await runner.cleanup()
+
+
+def _tls(settings: ApiSettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context

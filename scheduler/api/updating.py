@@ -1,0 +1,215 @@
+"""Changes of objects: what a client sends against what is there."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from ..errors import BadRequest, Conflict, NotFound
+from ..objects.json import JsonObject
+from ..objects.kind import Kind
+from ..objects.meta import ObjectMeta
+from ..objects.stored import ObjectKey, StoredObject
+from ..objects.wire import decompose, document
+from ..store.operations import Remove, Replace
+from . import metadata, status_errors
+from .backend import Backend
+from .creation import parse_meta
+from .request import Call
+
+RACES = 10  # times a write that lost a race is tried again
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A wished-for state.
+
+    Args:
+        wanted: the whole object as the client wants it, checked and clean.
+        warnings: sentences for the client.
+        managed_fields: JSON of metadata.managedFields to store, None keeps what is there.
+    """
+
+    wanted: JsonObject
+    warnings: tuple[str, ...] = ()
+    managed_fields: bytes | None = None
+
+
+Wish = Callable[[StoredObject], Awaitable[Change]]
+
+
+@dataclass(frozen=True, slots=True)
+class Updater:
+    """Brings objects to a wished-for state, again as often as a race is lost."""
+
+    backend: Backend
+
+    async def current(self, call: Call) -> StoredObject:
+        """Return the object a call names.
+
+        Raises:
+            NotFound: there is none.
+        """
+        found = await self.backend.store.get(
+            ObjectKey(call.kind.resource, call.namespace, call.name)
+        )
+        if found is None:
+            raise missing(call.kind, call.name)
+        return found
+
+    async def update(self, call: Call, wish: Wish) -> tuple[StoredObject, tuple[str, ...]]:
+        """Ask for the wish against the present state until it is stored.
+
+        Args:
+            wish: called with the state at each attempt. Where its result names a resourceVersion,
+                that must be the present one.
+
+        Raises:
+            Conflict: a precondition failed, or too many races were lost.
+            StatusError: the change is not allowed.
+        """
+        for attempt in range(RACES):
+            current = await self.current(call)
+            change = await wish(current)
+            pinned = _check_identity(call.kind, current, change.wanted)
+            try:
+                return await self._store(call, current, change), change.warnings
+            except Conflict:
+                if pinned or attempt == RACES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _store(self, call: Call, current: StoredObject, change: Change) -> StoredObject:
+        operation = self._operation(call, current, change)
+        if operation is None:
+            return current
+        if call.query.dry_run:
+            return _rehearsed(current, operation)
+        stored = await self.backend.store.write(operation)
+        if call.kind.plural == "priorityclasses":
+            await self.backend.priorities.reached(stored.revision)
+        return stored
+
+    def _operation(
+        self, call: Call, current: StoredObject, change: Change
+    ) -> Replace | Remove | None:
+        """Return the write, None when nothing changes."""
+        kind, old = call.kind, document(current, call.kind)
+        new = _merged(kind, old, change.wanted, call.subresource)
+        if call.subresource != "status":
+            kind.default(new)
+        meta = metadata.carried_over(parse_meta(new), current)
+        if call.subresource == "status":
+            meta = current.meta
+        causes = [*metadata.causes(meta, kind)]
+        if call.subresource != "status":
+            causes += [*kind.validate(new), *kind.validate_update(old, new)]
+        causes += _deletion_causes(current.meta, meta)
+        if causes:
+            raise status_errors.invalid(kind, call.name, tuple(causes))
+        managed = current.meta.managed_fields
+        if change.managed_fields is not None:
+            managed = type(managed)(change.managed_fields)
+        meta = replace(meta, managed_fields=managed)
+        parts = decompose(new, kind, current.binding)
+        body = parts.body
+        same_body = _rest(new) == _rest(old)
+        same_status = (new.get("status") or None) == (old.get("status") or None)
+        if same_body and same_status and meta == current.meta:
+            return None
+        if not same_body and meta.generation:
+            meta = replace(meta, generation=meta.generation + 1)
+        if metadata.finished(meta, kind.resource) and not metadata.finished(
+            current.meta, kind.resource
+        ):
+            return Remove(current.key, current.meta.uid, current.revision)
+        return Replace(
+            kind.resource,
+            meta,
+            current.body if same_body else body,
+            current.status if same_status else parts.status,
+            current.revision,
+        )
+
+
+def missing(kind: Kind, name: str) -> NotFound:
+    """Return the error for an object that is not there."""
+    return NotFound(
+        f'{kind.resource} "{name}" not found', kind=kind.plural, group=kind.group, name=name
+    )
+
+
+def _rest(obj: JsonObject) -> JsonObject:
+    return {k: v for k, v in obj.items() if k not in {"apiVersion", "kind", "metadata", "status"}}
+
+
+def _merged(kind: Kind, old: JsonObject, new: JsonObject, subresource: str) -> JsonObject:
+    """Return the next document: /status takes only status, everything else leaves it."""
+    if subresource == "status":
+        merged = {**old}
+        merged.pop("status", None)
+        if new.get("status"):
+            merged["status"] = new["status"]
+        return merged
+    merged = {**new}
+    if kind.has_status:
+        merged.pop("status", None)
+        if "status" in old:
+            merged["status"] = old["status"]
+    return merged
+
+
+def _check_identity(kind: Kind, current: StoredObject, wanted: JsonObject) -> bool:
+    """Check name, namespace, uid and resourceVersion; return whether the latter was given."""
+    meta = parse_meta(wanted)
+    if meta.name and meta.name != current.meta.name:
+        raise BadRequest(
+            f"the name of the object ({meta.name}) does not match the name on the URL "
+            f"({current.meta.name})"
+        )
+    if kind.namespaced and meta.namespace and meta.namespace != current.meta.namespace:
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    shown = f'Operation cannot be fulfilled on {kind.resource} "{current.meta.name}"'
+    if meta.uid and meta.uid != current.meta.uid:
+        raise _conflict(
+            kind,
+            current,
+            f"{shown}: Precondition failed: UID in precondition: {meta.uid}, UID in object meta: "
+            f"{current.meta.uid}",
+        )
+    if meta.resource_version in {"", "0"}:
+        return False
+    if meta.resource_version != str(current.revision):
+        raise _conflict(
+            kind,
+            current,
+            f"{shown}: the object has been modified; please apply your changes to the latest "
+            "version and try again",
+        )
+    return True
+
+
+def _conflict(kind: Kind, current: StoredObject, message: str) -> Conflict:
+    return Conflict(message, kind=kind.plural, group=kind.group, name=current.meta.name)
+
+
+def _deletion_causes(old: ObjectMeta, new: ObjectMeta) -> "list[status_errors.Cause]":
+    added = set(new.finalizers) - set(old.finalizers)
+    if old.deletion_timestamp is None or not added:
+        return []
+    return [
+        status_errors.Cause(
+            "metadata.finalizers",
+            "Forbidden: no new finalizers can be added if the object is being deleted, found new "
+            f"finalizers {sorted(added)}",
+            "FieldValueForbidden",
+        )
+    ]
+
+
+def _rehearsed(current: StoredObject, operation: Replace | Remove) -> StoredObject:
+    if isinstance(operation, Remove):
+        return current
+    return replace(current, meta=operation.meta, body=operation.body, status=operation.status)
