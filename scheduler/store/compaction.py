@@ -15,7 +15,8 @@ from typing import Protocol
 from ..errors import Fenced, StatusError, Unavailable
 from ..objects.stored import ObjectKey, StoredObject
 from .operations import Remove, Write
-from .postgres import Connection, Pool, lent
+from .pool import Pool
+from .postgres import Connection
 
 _LOCK = 0x434F4D50
 _PIECE = 5000
@@ -65,17 +66,21 @@ async def compact(
     pool: Pool, store: _Writes, retention: Retention, now: datetime, *, specs: bool = True
 ) -> bool:
     """Compact once; returns False when another process is at it."""
-    async with lent(pool) as connection:
+    async with pool.lent() as connection:
         if not await connection.fetchval(f"SELECT pg_try_advisory_lock({_LOCK})"):
             return False
-        await connection.execute(
-            "INSERT INTO marks SELECT $1, revision FROM head ON CONFLICT DO NOTHING", now
-        )
-        await _drop_events(connection, store, now - retention.events)
-        await _drop_tombstones(connection, now - retention.tombstones, retention)
-        if specs:
-            await _drop_specs(connection)
-        await _drop_decisions(connection, now - retention.decisions)
+        try:
+            await connection.execute(
+                "INSERT INTO marks SELECT $1, revision FROM head ON CONFLICT DO NOTHING", now
+            )
+            await _drop_events(connection, store, now - retention.events)
+            await _drop_tombstones(connection, now - retention.tombstones, retention)
+            if specs:
+                await _drop_specs(connection)
+            await _drop_decisions(connection, now - retention.decisions)
+        except BaseException:
+            connection.terminate()  # which frees the lock
+            raise
         await connection.execute(f"SELECT pg_advisory_unlock({_LOCK})")
     return True
 

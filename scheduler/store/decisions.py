@@ -8,7 +8,8 @@ from datetime import datetime
 
 import msgspec
 
-from .postgres import Pool, Row, lent
+from .pool import Pool
+from .postgres import Row
 from .rows import encode_json
 
 
@@ -97,19 +98,19 @@ async def record(pool: Pool, records: Sequence[DecisionRecord]) -> None:
         )
         for r in records
     ]
-    async with lent(pool) as connection:
+    async with pool.lent() as connection:
         await connection.execute(_INSERT, *[list(column) for column in zip(*rows, strict=True)])
 
 
 async def of_pod(pool: Pool, namespace: str, pod: str, limit: int = 20) -> list[DecisionRecord]:
     """Return the latest decisions recorded under a pod's name, newest first."""
-    async with lent(pool) as connection:
+    async with pool.lent() as connection:
         return [_record(row) for row in await connection.fetch(_OF_POD, namespace, pod, limit)]
 
 
 async def by_id(pool: Pool, ids: Sequence[int]) -> list[DecisionRecord]:
     """Return the decisions of those ids, newest first."""
-    async with lent(pool) as connection:
+    async with pool.lent() as connection:
         return [_record(row) for row in await connection.fetch(_BY_ID, list(ids))]
 
 

@@ -9,14 +9,13 @@ JSON text's bytes in both directions: the driver neither decodes nor encodes it.
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol, cast
 
 import asyncpg
 from asyncpg.exceptions import _base as asyncpg_base
 
-from ..errors import ConfigurationError, StatusError, Unavailable
+from ..errors import ConfigurationError, Unavailable
 
 OLDEST_SERVER = 140000
 CONNECT_TIMEOUT = 5.0
@@ -34,11 +33,10 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.OperatorInterventionError,  # 57: shutting down, starting up, cancelled
     asyncpg.PostgresSystemError,  # 58
 )
-#: What a server that is there but not usable raises: class 28, 3D, 42 (not migrated).
+#: What a server that is there but not for us raises: class 28, 3D.
 SETUP_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    asyncpg.UndefinedTableError,
 )
 #: What one value that PostgreSQL cannot hold raises (NUL in JSON, number out of range, …).
 DATA_ERRORS: tuple[type[BaseException], ...] = (
@@ -72,15 +70,6 @@ class Connection(Protocol):
     def is_closed(self) -> bool: ...
     def terminate(self) -> None: ...
     async def close(self, *, timeout: float | None = None) -> None: ...
-
-
-class Pool(Protocol):
-    """asyncpg.Pool, the methods used here."""
-
-    async def acquire(self, *, timeout: float | None = None) -> Connection: ...
-    async def release(self, connection: Connection, *, timeout: float | None = None) -> None: ...
-    async def close(self) -> None: ...
-    def terminate(self) -> None: ...
 
 
 def driver_url(url: str) -> str:
@@ -167,64 +156,6 @@ async def connect(
             connection.terminate()
             raise
     return cast(Connection, connection)
-
-
-async def create_pool(url: str, size: int) -> Pool:
-    """Open a pool of up to `size` connections.
-
-    Raises:
-        Unavailable: no answer.
-        ConfigurationError: the server refuses us.
-    """
-    try:
-        pool = await asyncpg.create_pool(
-            driver_url(url),
-            min_size=0,
-            max_size=size,
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            server_settings=_SETTINGS,
-            init=prepare_connection,
-        )
-    except CONNECTION_ERRORS as error:
-        raise unavailable(error) from error
-    except (*SETUP_ERRORS, ValueError) as error:
-        raise ConfigurationError(f"cannot use {safe_url(url)}: {error}") from error
-    return cast(Pool, pool)
-
-
-@asynccontextmanager
-async def lent(pool: Pool, *, timeout: float = 10.0) -> AsyncGenerator[Connection, None]:
-    """Lend a connection of the pool; CONNECTION_ERRORS become Unavailable."""
-    try:
-        connection = await pool.acquire(timeout=timeout)
-    except CONNECTION_ERRORS as error:
-        raise unavailable(error) from error
-    try:
-        yield connection
-    except StatusError:
-        raise
-    except CONNECTION_ERRORS as error:
-        connection.terminate()
-        raise unavailable(error) from error
-    except BaseException:
-        connection.terminate()  # cancelled half-way: cheaper to replace than to clean up
-        raise
-    finally:
-        await pool.release(connection, timeout=5)
-
-
-@asynccontextmanager
-async def snapshot(pool: Pool) -> AsyncGenerator[Connection, None]:
-    """Lend a connection inside a transaction that sees one snapshot of the database."""
-    async with lent(pool) as connection:
-        await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        try:
-            yield connection
-        except StatusError:
-            await connection.execute("ROLLBACK")
-            raise
-        await connection.execute("ROLLBACK")
 
 
 def unavailable(error: BaseException) -> Unavailable:

@@ -6,7 +6,8 @@ import msgspec
 from ..errors import Expired
 from ..objects.stored import Body, ObjectKey, StoredObject
 from .operations import Batch, Change, ChangeType, Listing
-from .postgres import Connection, Pool, Row, lent, snapshot
+from .pool import Pool, patiently
+from .postgres import Connection, Row
 from .rows import COLUMNS, Bodies, stored
 
 _JOINED = "objects o LEFT JOIN bindings b ON b.pod_uid = o.uid"
@@ -42,29 +43,36 @@ _CHUNK = 4096
 
 
 class Reader:
-    """Reads through a pool; keeps the interned bodies it has met."""
+    """Reads through a pool; keeps the interned bodies it has met.
 
-    def __init__(self, pool: Pool, bodies: Bodies) -> None:
+    Every read is repeated while the database is away, for `patience` seconds, then Unavailable.
+    """
+
+    def __init__(self, pool: Pool, bodies: Bodies, *, patience: float) -> None:
         self._pool = pool
         self._bodies = bodies
+        self._patience = patience
 
     async def get(self, key: ObjectKey) -> StoredObject | None:
         """Return one object, or None."""
-        async with lent(self._pool) as connection:
-            return await self._get(connection, key)
+        return await patiently(self._patience, lambda: self._get(key))
 
-    async def _get(self, connection: Connection, key: ObjectKey) -> StoredObject | None:
-        while True:
-            row = await connection.fetchrow(_GET, key.resource, key.namespace, key.name)
-            if row is None:
-                return None
-            found = await self._bodies_of(connection, [row])
-            if found is not None:
-                return stored(row, found)
+    async def _get(self, key: ObjectKey) -> StoredObject | None:
+        async with self._pool.lent() as connection:
+            while True:
+                row = await connection.fetchrow(_GET, key.resource, key.namespace, key.name)
+                if row is None:
+                    return None
+                found = await self._bodies_of(connection, [row])
+                if found is not None:
+                    return stored(row, found)
 
     async def listing(self, resource: str, namespace: str = "") -> Listing:
         """Return all objects of a resource, of one namespace or of all, at one revision."""
-        async with snapshot(self._pool) as connection:
+        return await patiently(self._patience, lambda: self._listing(resource, namespace))
+
+    async def _listing(self, resource: str, namespace: str) -> Listing:
+        async with self._pool.snapshot() as connection:
             revision = int(await connection.fetchval("SELECT revision FROM head"))
             query, args = _LIST, [resource]
             if namespace:
@@ -81,7 +89,10 @@ class Reader:
 
     async def revision(self) -> int:
         """Return the last committed revision."""
-        async with lent(self._pool) as connection:
+        return await patiently(self._patience, self._revision)
+
+    async def _revision(self) -> int:
+        async with self._pool.lent() as connection:
             return int(await connection.fetchval("SELECT revision FROM head"))
 
     async def changes(
@@ -96,8 +107,12 @@ class Reader:
         Raises:
             Expired: `since` has been compacted, or lies in the future.
         """
-        async with snapshot(self._pool) as connection:
-            return await self._changes(connection, since, resources, limit)
+
+        async def read() -> Batch:
+            async with self._pool.snapshot() as connection:
+                return await self._changes(connection, since, resources, limit)
+
+        return await patiently(self._patience, read)
 
     async def _changes(
         self, connection: Connection, since: int, resources: frozenset[str] | None, limit: int

@@ -15,7 +15,7 @@ from .follower import follow
 from .hub import Hub, wanted
 from .leadership import Leadership
 from .operations import Batch, Listing, Write
-from .postgres import Pool, create_pool, driver_url
+from .pool import Pool, open_pool
 from .reader import Reader
 from .rows import Bodies
 from .writer import PATIENCE, Writer
@@ -50,16 +50,16 @@ class Store:
         Args:
             url: postgresql:// URL of a migrated database.
             pool_size: connections for reading.
-            patience: seconds a write waits for an absent database before Unavailable.
+            patience: seconds a read or write waits for an absent database before Unavailable.
             ring_changes, ring_bytes: bounds of the recent changes held in memory.
             retention: how long what is kept; None leaves compaction to other processes.
 
         Raises:
             Unavailable, ConfigurationError: the database does not answer, or cannot be used.
         """
-        pool = await create_pool(driver_url(url), pool_size)
+        pool = await open_pool(url, pool_size)
         try:
-            reader = Reader(pool, Bodies())
+            reader = Reader(pool, Bodies(), patience=patience)
             hub = Hub(await reader.revision(), changes=ring_changes, size=ring_bytes)
             writer = Writer(url, reader, hub, patience=patience)
             failure: Exception | None = None
@@ -83,7 +83,7 @@ class Store:
             if failure is not None:
                 raise failure
         finally:
-            pool.terminate()
+            pool.close()
 
     async def get(self, key: ObjectKey) -> StoredObject | None:
         """Return one object, or None. Sees every commit made before the call."""
