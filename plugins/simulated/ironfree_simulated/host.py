@@ -1,0 +1,149 @@
+"""An open connection to a simulated host."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from scheduler.drivers import (
+    ContainerSpec,
+    ContainerStatus,
+    EngineState,
+    HostEvent,
+    HostInfo,
+    LogOptions,
+    PodObservation,
+    PullPolicy,
+    SandboxSpec,
+    SandboxStatus,
+)
+from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
+
+from .machine import Machine, Process
+
+
+class SimulatedHost:
+    """Implements scheduler.drivers.Host on a Machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    async def info(self) -> HostInfo:
+        """Return the host's shape as an engine would tell it."""
+        await self._call()
+        shape = self._machine.shape
+        high, low = divmod(self._machine.index % 65536, 256)
+        return HostInfo(
+            engine="simulated://1.0",
+            api_version="1.0",
+            hostname=self._machine.name,
+            operating_system="Simulated",
+            os="linux",
+            architecture=shape.arch,
+            kernel="simulated",
+            cpus=shape.cpu,
+            memory_bytes=shape.memory,
+            disk_bytes=shape.disk,
+            resources=shape.resources,
+            address=f"10.{high}.{low}.1",
+        )
+
+    async def ping(self) -> None:
+        """Return while the host is reachable."""
+        await self._call()
+
+    async def observe(self) -> tuple[PodObservation, ...]:
+        """Return everything the host has."""
+        await self._call()
+        return self._machine.observe()
+
+    async def events(self) -> AsyncIterator[HostEvent]:
+        """Stream events until the host becomes unreachable."""
+        self._machine.check()
+        queue = self._machine.subscribe()
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            self._machine.unsubscribe(queue)
+        raise HostUnreachable(f"simulated host {self._machine.name}: the event stream broke")
+
+    async def ensure_image(self, image: str, policy: PullPolicy) -> str:
+        """Return the image's id; withheld images are refused."""
+        await self._call(self._machine.shape.pull)
+        if not self._machine.has_image(image):
+            words = "not present" if policy is PullPolicy.NEVER else "no such image to pull"
+            raise ImageUnavailable(f"image {image}: {words}")
+        return f"simulated://{image}"
+
+    async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+        """Make or adopt the pod's sandbox."""
+        await self._call()
+        return self._machine.ensure_sandbox(spec)
+
+    async def ensure_container(
+        self, sandbox: SandboxStatus, spec: ContainerSpec
+    ) -> ContainerStatus:
+        """Start or adopt an attempt of a container."""
+        await self._call(self._machine.shape.start)
+        return self._machine.ensure_container(sandbox.identity.uid, spec)
+
+    async def stop_container(self, container_id: str, grace_seconds: int) -> None:
+        """Stop a container; one that ignores TERM takes the whole grace."""
+        await self._call()
+        killed = False
+        process = self._process(container_id)
+        if process is not None and process.behaviour.ignores_term:
+            await asyncio.sleep(grace_seconds)
+            self._machine.check()
+            killed = True
+        self._machine.stop(container_id, killed=killed)
+
+    async def remove_container(self, container_id: str) -> None:
+        """Remove a stopped container or sandbox."""
+        await self._call()
+        self._machine.remove(container_id)
+
+    async def remove_pod(self, pod_uid: str) -> None:
+        """Remove all of a pod."""
+        await self._call()
+        self._machine.remove_pod(pod_uid)
+
+    async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """Stream a container's simulated output."""
+        await self._call()
+        process = self._process(container_id)
+        if process is None:
+            raise EngineRejected(f"no such container: {container_id}", 404)
+        left = options.limit_bytes
+        position = 0 if options.tail is None else max(0, len(process.output) - options.tail)
+        while True:
+            for moment, line in process.output[position:]:
+                position += 1
+                if options.since is not None and moment < options.since:
+                    continue
+                stamp = f"{moment:%Y-%m-%dT%H:%M:%S.%f}000Z ".encode()
+                chunk = stamp + line if options.timestamps else line
+                yield chunk if left is None else chunk[:left]
+                left = None if left is None else left - len(chunk)
+                if left is not None and left <= 0:
+                    return
+            if not options.follow or process.status.state is not EngineState.RUNNING:
+                return
+            process.changed.clear()
+            await process.changed.wait()
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _process(self, container_id: str) -> Process | None:
+        try:
+            return self._machine.find(container_id)[1]
+        except KeyError:
+            return None
+
+    async def _call(self, further: float = 0.0) -> None:
+        """Take the time a call takes; the host may be cut off before or meanwhile."""
+        self._machine.check()
+        delay = self._machine.shape.latency + further
+        if delay:
+            await asyncio.sleep(delay)
+            self._machine.check()

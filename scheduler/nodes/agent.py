@@ -1,0 +1,279 @@
+"""The agent of one host: connects, registers its Node, runs sessions, says when it cannot.
+
+A host that does not answer is unknown, not dead: its Node is left as it is (the node lifecycle
+controller judges by the missing heartbeat) and only the DockerHost says what is wrong.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+from ..drivers import Driver, Host, HostInfo
+from ..errors import (
+    AlreadyExists,
+    ConfigurationError,
+    Conflict,
+    DriverError,
+    HostUnreachable,
+    NotFound,
+    Unavailable,
+)
+from ..objects.meta import now_seconds
+from ..objects.stored import ObjectKey, StoredObject
+from ..store.operations import Create, Replace
+from .assigned_pod import AssignedPod
+from .docker_host import RESOURCE, DockerHost, docker_host_view, host_address, tls_key
+from .memory import Backoff, PodMemory
+from .registration import (
+    Registration,
+    host_write,
+    lease_key,
+    lease_write,
+    node_write,
+    reachability,
+)
+from .session import Office, Session
+
+_log = logging.getLogger(__name__)
+_RACES = 8  # optimistic writes tried before giving up until the next occasion
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """A node's Lease as last written, and when it is due again (loop time)."""
+
+    lease: StoredObject | None = None
+    due: float = 0.0
+    renewed_at: float = float("-inf")
+
+
+class NodeAgent:
+    """One host's agent."""
+
+    def __init__(
+        self,
+        office: Office,
+        docker_host: DockerHost,
+        drivers: Mapping[str, Driver],
+        connects: asyncio.Semaphore,
+    ) -> None:
+        self.docker_host = docker_host
+        self.heartbeat = Heartbeat()
+        self._office = office
+        self._drivers = drivers
+        self._connects = connects
+        self._session: Session | None = None
+        self._made: Registration | None = None
+        self._memories: dict[str, PodMemory] = {}
+        self._registering = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.docker_host.name
+
+    @property
+    def host(self) -> Host | None:
+        """The open connection, if there is one now."""
+        return self._session.host if self._session else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine has answered lately."""
+        if self._session is None:
+            return False
+        settings = self._office.settings
+        patience = settings.ping * 1.1 * settings.ping_failures + settings.ping_timeout
+        return asyncio.get_running_loop().time() - self._session.alive_at <= patience
+
+    async def run(self) -> None:
+        """Keep the host connected, forever.
+
+        Raises:
+            Fenced: another leader has taken over.
+        """
+        settings = self._office.settings
+        backoff = Backoff(settings.reconnect_initial, settings.reconnect_limit)
+        failures = 0
+        while True:
+            begun = asyncio.get_running_loop().time()
+            why = await self._connected()
+            lasted = asyncio.get_running_loop().time() - begun
+            failures = 1 if lasted > settings.reconnect_limit else failures + 1
+            _log.info("host %s: %s", self.name, why)
+            await asyncio.sleep(random.uniform(0, backoff.delay(failures).total_seconds()))
+
+    async def _connected(self) -> str:
+        """Connect and run one session; returns why it ended."""
+        try:
+            host, info = await self._open()
+        except (DriverError, ConfigurationError) as error:
+            await self._quietly_report(None, _reason(error), str(error))
+            return str(error)
+        except Unavailable as error:
+            return str(error)
+        try:
+            return await self._serve(host, info)
+        finally:
+            self._session = None
+            await host.close()
+
+    async def _open(self) -> tuple[Host, HostInfo]:
+        docker_host = self.docker_host
+        driver = self._drivers.get(docker_host.spec.driver)
+        if driver is None:
+            known = ", ".join(sorted(self._drivers)) or "none"
+            raise ConfigurationError(
+                f'no driver "{docker_host.spec.driver}" is installed (installed: {known}); '
+                "correct spec.driver or install the plugin that has it"
+            )
+        key = tls_key(docker_host)
+        secret = await self._office.store.get(key) if key else None
+        address = host_address(docker_host, secret)
+        try:
+            async with self._connects, asyncio.timeout(self._office.settings.connect_timeout):
+                host = await driver.connect(address)
+                try:
+                    return host, await host.info()
+                except BaseException:
+                    await host.close()
+                    raise
+        except TimeoutError as error:
+            raise HostUnreachable(
+                f"{docker_host.spec.address} did not answer in "
+                f"{self._office.settings.connect_timeout:g} s; is the engine running, and does a "
+                "firewall let this machine reach it?"
+            ) from error
+
+    async def _serve(self, host: Host, info: HostInfo) -> str:
+        self._made = self._registration(info)
+        session = Session(self._office, self._made, host, self._memories)
+        ended: list[Exception] = []
+        try:
+            await self._beat()
+            await self.register()
+            await self._report(info, *_content(info))
+            self._session = session
+            await session.run()
+        except* (DriverError, Unavailable) as group:
+            ended.append(cast("Exception", group))
+        return _first(ended[0]) if ended else "the session ended"
+
+    def _registration(self, info: HostInfo) -> Registration:
+        settings = self._office.settings
+        return Registration(self.docker_host, info, settings.max_pods, self._office.epoch)
+
+    # --- news -------------------------------------------------------------------------------
+
+    def notice(self, uid: str, current: AssignedPod | None) -> None:
+        """Take in a pod's present state in the store."""
+        if self._session is not None:
+            self._session.notice(uid, current)
+
+    async def changed(self, docker_host: DockerHost) -> None:
+        """Take in a DockerHost that changed but is reached as before."""
+        self.docker_host = docker_host
+        if self._session is not None and self._made is not None:
+            self._made = self._registration(self._made.info)
+            self._session.remade(self._made)
+            await self.register()
+
+    def disagrees(self, node: StoredObject | None) -> bool:
+        """Return whether the Node in the store is not what this live host says it is."""
+        if self._made is None or not self.alive:
+            return False
+        loop, settings = asyncio.get_running_loop(), self._office.settings
+        if loop.time() - self.heartbeat.renewed_at > settings.lease_duration / 2:
+            return False  # no heartbeat gets through, so the controller would only object again
+        return node_write(self._made, node, now_seconds()) is not None
+
+    # --- writing ----------------------------------------------------------------------------
+
+    async def register(self) -> None:
+        """Make the Node in the store what the host is; a lost race is run again."""
+        made, store = self._made, self._office.store
+        if made is None:
+            return
+        async with self._registering:
+            for _ in range(_RACES):
+                present = await store.get(ObjectKey("nodes", "", self.name))
+                operation = node_write(made, present, now_seconds())
+                if operation is None:
+                    return
+                try:
+                    await store.write(operation)
+                except (Conflict, AlreadyExists, NotFound):
+                    continue
+                return
+
+    def beat(self) -> Create | Replace:
+        """Return the write that renews this node's Lease."""
+        duration, epoch = self._office.settings.lease_duration, self._office.epoch
+        return lease_write(self.name, self.heartbeat.lease, duration, epoch, datetime.now(UTC))
+
+    def beaten(self, outcome: StoredObject) -> None:
+        """Hear that the Lease was renewed."""
+        loop, settings = asyncio.get_running_loop(), self._office.settings
+        self.heartbeat.lease = outcome
+        self.heartbeat.renewed_at = loop.time()
+        self.heartbeat.due = loop.time() + settings.lease * random.uniform(0.8, 1.0)
+
+    async def find_lease(self) -> None:
+        """Read the Lease again, after a write of it has failed."""
+        self.heartbeat.lease = await self._office.store.get(lease_key(self.name))
+
+    async def _beat(self) -> None:
+        """Renew the Lease before the Node is said to be ready."""
+        if self.heartbeat.lease is None:
+            await self.find_lease()
+        try:
+            self.beaten(await self._office.store.write(self.beat()))
+        except (Conflict, AlreadyExists, NotFound):
+            await self.find_lease()
+
+    async def _quietly_report(self, info: HostInfo | None, reason: str, message: str) -> None:
+        try:
+            await self._report(info, reason, message)
+        except Unavailable as error:
+            _log.warning("host %s: %s", self.name, error)
+
+    async def _report(self, info: HostInfo | None, reason: str, message: str) -> None:
+        """Put on the DockerHost whether it is reached; a lost race is run again."""
+        store, key = self._office.store, ObjectKey(RESOURCE, "", self.name)
+        for _ in range(_RACES):
+            stored = await store.get(key)
+            if stored is None or stored.meta.uid != self.docker_host.meta.uid:
+                return
+            current = docker_host_view(stored)
+            status = reachability(current, info, reason, message, now_seconds())
+            if status is None:
+                return
+            try:
+                await store.write(host_write(current, status, self._office.epoch))
+            except Conflict:
+                continue
+            except NotFound:
+                return
+            return
+
+
+def _first(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[Exception]", error).exceptions[0]
+    return str(error)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ConfigurationError):
+        return "InvalidConfiguration"
+    return "Unreachable" if isinstance(error, HostUnreachable) else "EngineRefused"
+
+
+def _content(info: HostInfo) -> tuple[str, str]:
+    if info.warnings:
+        return "EngineReadyWithWarnings", "; ".join(info.warnings)
+    return "EngineReady", f"{info.engine} answers"

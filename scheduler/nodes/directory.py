@@ -1,0 +1,191 @@
+"""All agents of one leader: one per DockerHost, coming and going with them."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping
+
+from ..drivers import Driver, Host, HostDirectory
+from ..errors import Conflict, Fenced, NotFound, StatusError, Unavailable
+from ..informer import Delta, Informer
+from ..objects.stored import ObjectKey, StoredObject
+from ..store.operations import Remove
+from ..store.store import Store
+from .agent import NodeAgent
+from .assigned_pod import BY_NODE, AssignedPod, assigned_pod_view, nodes_of
+from .docker_host import RESOURCE, DockerHost, docker_host_view
+from .event_recorder import EventRecorder
+from .registration import lease_key
+from .session import Office
+from .settings import NodeSettings
+from .status_writer import StatusWriter
+
+_log = logging.getLogger(__name__)
+_CONNECTS = 64  # hosts being connected to at once
+_TICK = 0.5  # seconds between looks for heartbeats that are due
+
+
+def _itself(stored: StoredObject) -> StoredObject:
+    return stored
+
+
+class NodeAgents(HostDirectory):
+    """Runs agents for every DockerHost in the store.
+
+    Args:
+        drivers: by the word in spec.driver.
+        epoch: of this leader; every write carries it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, Driver],
+        epoch: int,
+        settings: NodeSettings | None = None,
+    ) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._settings = settings or NodeSettings()
+        self._epoch = epoch
+        self._pods = Informer[AssignedPod](store, "pods", assigned_pod_view, {BY_NODE: nodes_of})
+        self._hosts = Informer[DockerHost](store, RESOURCE, docker_host_view)
+        self._nodes = Informer[StoredObject](store, "nodes", _itself)
+        self._statuses = StatusWriter(store, self._pods, epoch)
+        self._events = EventRecorder(store, epoch, self._settings)
+        self._office = Office(
+            store, epoch, self._settings, self._pods, self._statuses, self._events
+        )
+        self._connects = asyncio.Semaphore(_CONNECTS)
+        self._agents: dict[str, NodeAgent] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._group = asyncio.TaskGroup()
+
+    def host(self, node_name: str) -> Host | None:
+        """Return the open connection of a node, or None when there is none now."""
+        agent = self._agents.get(node_name)
+        return agent.host if agent else None
+
+    async def run(self) -> None:
+        """Run until cancelled.
+
+        Raises:
+            ExceptionGroup: with Fenced, when another leader has taken over.
+        """
+        async with self._group as group:
+            for informer in (self._pods, self._hosts, self._nodes):
+                group.create_task(informer.run())
+            await self._pods.synced()
+            await self._nodes.synced()
+            await self._hosts.synced()
+            group.create_task(self._statuses.run(), name="pod statuses")
+            group.create_task(self._events.run(), name="pod events")
+            group.create_task(self._heartbeats(), name="heartbeats")
+            group.create_task(self._route_pods(), name="pods to agents")
+            group.create_task(self._route_nodes(), name="nodes to agents")
+            await self._route_hosts()
+
+    # --- hosts come and go ------------------------------------------------------------------
+
+    async def _route_hosts(self) -> None:
+        async for deltas in self._hosts.subscribe():
+            for delta in deltas:
+                name = delta.key.name
+                await self._host_changed(name, self._hosts.get("", name))
+
+    async def _host_changed(self, name: str, docker_host: DockerHost | None) -> None:
+        agent = self._agents.get(name)
+        if agent is not None and docker_host is not None:
+            if docker_host.connects_like(agent.docker_host):
+                if docker_host.spec != agent.docker_host.spec:
+                    await self._bravely(agent.changed(docker_host), name)
+                return
+            await self._stop(name)
+        if docker_host is not None:
+            self._start(docker_host)
+        elif agent is not None:
+            await self._stop(name)
+            await self._bravely(self._unregister(name), name)
+
+    def _start(self, docker_host: DockerHost) -> None:
+        agent = NodeAgent(self._office, docker_host, self._drivers, self._connects)
+        self._agents[agent.name] = agent
+        task = self._group.create_task(agent.run(), name=f"agent of {agent.name}")
+        self._tasks[agent.name] = task
+
+    async def _stop(self, name: str) -> None:
+        self._agents.pop(name, None)
+        task = self._tasks.pop(name)
+        task.cancel()
+        await asyncio.wait({task})
+
+    async def _unregister(self, name: str) -> None:
+        """Remove the Node and heartbeat of a host that is not there any more."""
+        for key in (ObjectKey("nodes", "", name), lease_key(name)):
+            try:
+                await self._store.write(Remove(key, epoch=self._epoch))
+            except NotFound:
+                continue
+
+    async def _bravely(self, write: Awaitable[None], name: str) -> None:
+        try:
+            await write
+        except StatusError as error:
+            _log.warning("node %s: %s", name, error)
+
+    # --- news of pods and nodes -------------------------------------------------------------
+
+    async def _route_pods(self) -> None:
+        async for deltas in self._pods.subscribe():
+            for delta in deltas:
+                self._route_pod(delta)
+
+    def _route_pod(self, delta: Delta[AssignedPod]) -> None:
+        current = self._pods.get(delta.key.namespace, delta.key.name)
+        for version in (delta.old, delta.new):
+            agent = self._agents.get(version.pod.node) if version else None
+            if agent is None or version is None:
+                continue
+            here = (
+                current is not None
+                and current.uid == version.uid
+                and current.pod.node == agent.name
+            )
+            agent.notice(version.uid, current if here else None)
+
+    async def _route_nodes(self) -> None:
+        """Write a Node again when the store has it otherwise than its live host says."""
+        async for deltas in self._nodes.subscribe():
+            for delta in deltas:
+                agent = self._agents.get(delta.key.name)
+                if agent and agent.disagrees(self._nodes.get("", agent.name)):
+                    await self._bravely(agent.register(), agent.name)
+
+    # --- heartbeats -------------------------------------------------------------------------
+
+    async def _heartbeats(self) -> None:
+        """Renew the Leases of all hosts that answer, many in one write."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_TICK)
+            now = loop.time()
+            due = [a for a in self._agents.values() if a.alive and a.heartbeat.due <= now]
+            if not due:
+                continue
+            try:
+                await self._renew(due)
+            except Unavailable as error:
+                _log.warning("heartbeats of %d nodes: %s", len(due), error)
+
+    async def _renew(self, due: list[NodeAgent]) -> None:
+        outcomes = await self._store.write_many([agent.beat() for agent in due])
+        for agent, outcome in zip(due, outcomes, strict=True):
+            match outcome:
+                case StoredObject():
+                    agent.beaten(outcome)
+                case Fenced():
+                    raise outcome
+                case Conflict() | NotFound():
+                    await agent.find_lease()
+                case StatusError():
+                    _log.warning("heartbeat of node %s: %s", agent.name, outcome)
+                    await agent.find_lease()

@@ -1,0 +1,133 @@
+"""Typed view of DockerHost (ironfree.dev/v1) and the address a driver is given.
+
+A host reached over TLS names a Secret in namespace kube-system with keys ca.crt, tls.crt and
+tls.key (PEM), as `kubernetes.io/tls` secrets with a CA have them.
+"""
+
+import base64
+import binascii
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ..drivers import HostAddress, TlsMaterial
+from ..errors import ConfigurationError
+from ..objects.meta import ObjectMeta
+from ..objects.node import Taint
+from ..objects.pod import Condition, View
+from ..objects.stored import ObjectKey, StoredObject
+
+RESOURCE = "dockerhosts.ironfree.dev"
+TLS_NAMESPACE = "kube-system"
+
+
+class DockerHostSpec(View, frozen=True):
+    """ironfree.v1.DockerHostSpec."""
+
+    address: str = ""
+    driver: str = "docker"
+    tls_secret_name: str = ""
+    labels: dict[str, str] = {}
+    zone: str = ""
+    capacity: dict[str, str | int | float] = {}
+    reserved: dict[str, str | int | float] = {}
+    unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
+    options: dict[str, str] = {}
+
+
+class DockerHostStatus(View, frozen=True):
+    """ironfree.v1.DockerHostStatus."""
+
+    conditions: tuple[Condition, ...] = ()
+    node_name: str = ""
+    engine_version: str = ""
+    api_version: str = ""
+    observed_generation: int = 0
+
+
+class DockerHost(msgspec.Struct, frozen=True):
+    """A host as the node agents see it."""
+
+    meta: ObjectMeta
+    spec: DockerHostSpec
+    stored: StoredObject
+
+    @property
+    def name(self) -> str:
+        """The host's name, which is its Node's."""
+        return self.meta.name
+
+    @property
+    def status(self) -> DockerHostStatus:
+        """The status as stored."""
+        raw = self.stored.status
+        return _status.decode(raw) if raw else DockerHostStatus()
+
+    def connects_like(self, other: "DockerHost") -> bool:
+        """Return whether an open connection to the other is one to this."""
+        return self.meta.uid == other.meta.uid and all(
+            getattr(self.spec, field) == getattr(other.spec, field)
+            for field in ("address", "driver", "tls_secret_name", "options")
+        )
+
+
+class _Body(msgspec.Struct):
+    spec: DockerHostSpec = DockerHostSpec()
+
+
+class _SecretBody(msgspec.Struct):
+    data: dict[str, str] = {}
+
+
+_body = msgspec.json.Decoder(_Body)
+_status = msgspec.json.Decoder(DockerHostStatus)
+_secret = msgspec.json.Decoder(_SecretBody)
+
+
+def docker_host_view(stored: StoredObject) -> DockerHost:
+    """Return the typed view of a stored DockerHost."""
+    return DockerHost(stored.meta, _body.decode(stored.body.json).spec, stored)
+
+
+def tls_key(host: DockerHost) -> ObjectKey | None:
+    """Return the key of the Secret with the host's certificates, None when it uses no TLS."""
+    name = host.spec.tls_secret_name
+    return ObjectKey("secrets", TLS_NAMESPACE, name) if name else None
+
+
+def host_address(host: DockerHost, secret: StoredObject | None) -> HostAddress:
+    """Return what the driver is given.
+
+    Raises:
+        ConfigurationError: the Secret is absent or lacks a key.
+    """
+    tls = None
+    if host.spec.tls_secret_name:
+        tls = _tls(host, secret)
+    return HostAddress(host.name, host.spec.address, tls, host.spec.options)
+
+
+def _tls(host: DockerHost, secret: StoredObject | None) -> TlsMaterial:
+    name = f"{TLS_NAMESPACE}/{host.spec.tls_secret_name}"
+    if secret is None:
+        raise ConfigurationError(
+            f'secret "{name}" not found; DockerHost {host.name} names it in spec.tlsSecretName: '
+            "create it with keys ca.crt, tls.crt and tls.key"
+        )
+    data = _secret.decode(secret.body.json).data
+    missing = [key for key in ("ca.crt", "tls.crt", "tls.key") if not data.get(key)]
+    if missing:
+        raise ConfigurationError(
+            f'secret "{name}" of DockerHost {host.name} lacks {", ".join(missing)}: add PEM texts '
+            "under keys ca.crt, tls.crt and tls.key"
+        )
+    try:
+        return TlsMaterial(*(base64.b64decode(data[k]) for k in ("ca.crt", "tls.crt", "tls.key")))
+    except binascii.Error as error:
+        raise ConfigurationError(f'secret "{name}" holds data that is not base64') from error
+
+
+def url_ip(url: str) -> str:
+    """Return the host part of a tcp address, the loopback address for anything local."""
+    return urlsplit(url).hostname or "127.0.0.1" if url.startswith("tcp://") else "127.0.0.1"

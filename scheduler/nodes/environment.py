@@ -1,0 +1,234 @@
+"""A container's environment, with every reference resolved and $(NAME) expanded (kubelet's rules).
+
+Pure: the caller loads the ConfigMaps and Secrets that `references` names. Values may be secret
+and appear in no message.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+
+from ..objects import quantity
+from ..objects.pod import Container, EnvFromSource, EnvVarSource, FieldRef, Pod, ResourceFieldRef
+
+Data = Mapping[str, str | None]  # None: the value is not text
+
+_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
+_ENTRY = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]\Z")
+_TOKEN = re.compile(r"\$(?:\$|\(([^)]*)\))")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigProblem:
+    """Why a container cannot be created yet (CreateContainerConfigError)."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """What field references may name beyond the pod object itself.
+
+    Args:
+        allocatable: of the node, for resource limits that are not set; quantities as written.
+    """
+
+    pod: Pod
+    pod_ip: str
+    host_ip: str
+    service_account: str = "default"
+    allocatable: Mapping[str, str | int | float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The ConfigMaps and Secrets of the pod's namespace, by name; absent ones are missing."""
+
+    config_maps: Mapping[str, Data]
+    secrets: Mapping[str, Data]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A ConfigMap or Secret a container reads; kind is "ConfigMap" or "Secret"."""
+
+    kind: str
+    name: str
+
+
+class _Problem(Exception):
+    """Carries a ConfigProblem out of the resolution; never leaves this module."""
+
+
+def references(container: Container) -> frozenset[Reference]:
+    """Return every ConfigMap and Secret the container's environment names."""
+    return frozenset(_references(container))
+
+
+def _references(container: Container) -> Iterator[Reference]:
+    for source in container.env_from:
+        if source.config_map_ref is not None:
+            yield Reference("ConfigMap", source.config_map_ref.name)
+        if source.secret_ref is not None:
+            yield Reference("Secret", source.secret_ref.name)
+    for variable in container.env:
+        if variable.value_from is None:
+            continue
+        if variable.value_from.config_map_key_ref is not None:
+            yield Reference("ConfigMap", variable.value_from.config_map_key_ref.name)
+        if variable.value_from.secret_key_ref is not None:
+            yield Reference("Secret", variable.value_from.secret_key_ref.name)
+
+
+def secret_data(encoded: Mapping[str, str]) -> Data:
+    """Return a Secret's data decoded from base64; None for values that are not UTF-8 text."""
+    return {key: _text(value) for key, value in encoded.items()}
+
+
+def _text(encoded: str) -> str | None:
+    try:
+        return base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+
+
+def resolve(
+    container: Container, facts: PodFacts, sources: Sources
+) -> tuple[tuple[str, str], ...] | ConfigProblem:
+    """Return the container's variables in order, or why they cannot be had yet.
+
+    envFrom comes first, then env; a later entry of a name replaces an earlier one. Keys of envFrom
+    that cannot be variable names are left out, as kubelet does.
+    """
+    values: dict[str, str] = {}
+    try:
+        for source in container.env_from:
+            values.update(_from_source(source, facts, sources))
+        for variable in container.env:
+            if variable.value_from is not None and not variable.value:
+                value = _from_reference(variable.value_from, container, facts, sources)
+            else:
+                value = expand(variable.value, values)
+            if value is not None:
+                values.pop(variable.name, None)
+                values[variable.name] = value
+    except _Problem as problem:
+        return ConfigProblem(str(problem))
+    return tuple(values.items())
+
+
+def expand(text: str, values: Mapping[str, str]) -> str:
+    """Replace $(NAME) by its value; $$ is a dollar sign; unknown names stay as they are."""
+
+    def replacement(match: re.Match[str]) -> str:
+        name = match[1]
+        if name is None:
+            return "$"
+        return values.get(name, match[0])
+
+    return _TOKEN.sub(replacement, text)
+
+
+def _from_source(source: EnvFromSource, facts: PodFacts, sources: Sources) -> dict[str, str]:
+    kind, ref, known = "configmap", source.config_map_ref, sources.config_maps
+    if ref is None:
+        kind, ref, known = "secret", source.secret_ref, sources.secrets
+    if ref is None:
+        return {}
+    data = known.get(ref.name)
+    if data is None:
+        if ref.optional:
+            return {}
+        raise _Problem(f'{kind} "{ref.name}" not found')
+    found: dict[str, str] = {}
+    for key, value in data.items():
+        name = source.prefix + key
+        if not _NAME.match(name):
+            continue
+        if value is None:
+            raise _Problem(_not_text(key, kind, facts, ref.name))
+        found[name] = value
+    return found
+
+
+def _from_reference(
+    source: EnvVarSource, container: Container, facts: PodFacts, sources: Sources
+) -> str | None:
+    if source.field_ref is not None:
+        return _field(source.field_ref, facts)
+    if source.resource_field_ref is not None:
+        return _resource(source.resource_field_ref, container, facts)
+    for kind, title, ref, known in (
+        ("configmap", "ConfigMap", source.config_map_key_ref, sources.config_maps),
+        ("secret", "Secret", source.secret_key_ref, sources.secrets),
+    ):
+        if ref is None:
+            continue
+        data = known.get(ref.name)
+        if data is None:
+            if ref.optional:
+                return None
+            raise _Problem(f'{kind} "{ref.name}" not found')
+        if ref.key not in data:
+            if ref.optional:
+                return None
+            namespace = facts.pod.meta.namespace
+            raise _Problem(f"couldn't find key {ref.key} in {title} {namespace}/{ref.name}")
+        value = data[ref.key]
+        if value is None:
+            raise _Problem(_not_text(ref.key, kind, facts, ref.name))
+        return value
+    return ""
+
+
+def _not_text(key: str, kind: str, facts: PodFacts, name: str) -> str:
+    return (
+        f"key {key} of {kind} {facts.pod.meta.namespace}/{name} is not UTF-8 text, so it cannot "
+        "be an environment variable"
+    )
+
+
+_FIELDS: Mapping[str, Callable[[PodFacts], str]] = {
+    "metadata.name": lambda f: f.pod.meta.name,
+    "metadata.namespace": lambda f: f.pod.meta.namespace,
+    "metadata.uid": lambda f: f.pod.meta.uid,
+    "spec.nodeName": lambda f: f.pod.node,
+    "spec.serviceAccountName": lambda f: f.service_account,
+    "status.podIP": lambda f: f.pod_ip,
+    "status.podIPs": lambda f: f.pod_ip,
+    "status.hostIP": lambda f: f.host_ip,
+    "status.hostIPs": lambda f: f.host_ip,
+}
+
+
+def _field(ref: FieldRef, facts: PodFacts) -> str:
+    reader = _FIELDS.get(ref.field_path)
+    if reader is not None:
+        return reader(facts)
+    entry = _ENTRY.match(ref.field_path)
+    if entry is None:
+        raise _Problem(f"fieldPath {ref.field_path} is not supported for environment variables")
+    meta = facts.pod.meta
+    return (meta.labels if entry[1] == "labels" else meta.annotations).get(entry[2], "")
+
+
+def _resource(ref: ResourceFieldRef, container: Container, facts: PodFacts) -> str:
+    name = ref.container_name or container.name
+    spec = facts.pod.spec
+    every = (*spec.containers, *spec.init_containers)
+    target = next((c for c in every if c.name == name), None)
+    if target is None:
+        raise _Problem(f"resourceFieldRef names container {name}, which the pod does not have")
+    kind, _, resource = ref.resource.partition(".")
+    if kind not in {"limits", "requests"} or not resource:
+        raise _Problem(f"resource {ref.resource} is not supported for environment variables")
+    amounts = target.resources.limits if kind == "limits" else target.resources.requests
+    amount = amounts.get(resource)
+    if amount is None and kind == "limits":
+        amount = (facts.allocatable or {}).get(resource)
+    divisor = quantity.parse(str(ref.divisor)) or Decimal(1)
+    value = quantity.parse(str(amount if amount is not None else 0)) / divisor
+    return str(int(value.to_integral_value(rounding=ROUND_CEILING)))

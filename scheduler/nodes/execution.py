@@ -1,0 +1,318 @@
+"""Carries out one instruction on a host, and says what the host has afterwards."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import msgspec
+
+from ..drivers import ContainerStatus, EngineState, Host, PodIdentity, PodObservation, SandboxStatus
+from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
+from ..objects.pod import Container, Pod
+from ..objects.stored import ObjectKey, StoredObject
+from .assigned_pod import AssignedPod, service_account
+from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
+from .instructions import (
+    EnsureContainer,
+    EnsureSandbox,
+    FinishDeletion,
+    Instruction,
+    PullImage,
+    RemoveContainer,
+    RemovePod,
+    RemoveSandbox,
+    StopContainer,
+    StopSandbox,
+)
+from .pod_status import failed_start
+from .settings import NodeSettings
+from .translation import container_spec, pull_policy, sandbox_spec
+
+_SLOW_PULL = 1.0  # seconds after which a pull is worth an event of its own
+
+Words = tuple[str, str, str]  # an event's type, reason and message
+
+
+class Objects(Protocol):
+    """Reads objects of the store."""
+
+    async def get(self, key: ObjectKey) -> StoredObject | None:
+        """Return one object, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The host, or the pod's own configuration, does not allow an instruction.
+
+    Args:
+        reason: for the container's waiting state.
+    """
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The pod an instruction is about; assigned is None for one the store does not have."""
+
+    uid: str
+    assigned: AssignedPod | None
+    observed: PodObservation | None
+
+    @property
+    def pod(self) -> Pod:
+        """The pod; instructions that need it are only given when there is one."""
+        assert self.assigned is not None
+        return self.assigned.pod
+
+    def container(self, name: str) -> Container:
+        """Return a container of the pod's spec."""
+        spec = self.pod.spec
+        return next(c for c in (*spec.init_containers, *spec.containers) if c.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What instructions of one host are carried out with.
+
+    Args:
+        host_ip, allocatable: of the node, for references in environments.
+        tell: records an event of a pod: words and container.
+    """
+
+    host: Host
+    objects: Objects
+    settings: NodeSettings
+    epoch: int
+    host_ip: str
+    allocatable: Mapping[str, str | int | float]
+    tell: Callable[[Pod, Words, str], None]
+
+
+Seen = PodObservation | None
+Effect = Callable[[Seen], Seen]
+
+
+async def carry_out(shop: Workshop, step: Instruction, subject: Subject) -> Effect | Refusal:
+    """Do one instruction (never FinishDeletion: that is the store's).
+
+    Returns:
+        How what the host has of the pod has changed, or a Refusal.
+
+    Raises:
+        HostUnreachable: the outcome is unknown.
+    """
+    try:
+        async with asyncio.timeout(_limit(shop.settings, step)):
+            return await _do(shop, step, subject)
+    except TimeoutError as error:
+        raise HostUnreachable(
+            f"{type(step).__name__} took too long; its outcome is unknown"
+        ) from error
+    except ImageUnavailable as error:
+        return _image_refused(shop, step, subject, str(error))
+    except EngineRejected as error:
+        return _refused(shop, step, subject, str(error))
+
+
+def _limit(settings: NodeSettings, step: Instruction) -> float:
+    match step:
+        case PullImage():
+            return settings.pull_timeout
+        case StopContainer(_, _, grace, _):
+            return grace + settings.remove_timeout
+        case EnsureSandbox() | EnsureContainer():
+            return settings.start_timeout
+        case _:
+            return settings.remove_timeout
+
+
+async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | Refusal:
+    host = shop.host
+    match step:
+        case EnsureSandbox(attempt):
+            spec = sandbox_spec(subject.pod, attempt, shop.epoch)
+            return partial(_with_sandbox, spec.identity, await host.ensure_sandbox(spec))
+        case PullImage(name, _):
+            await _pull(shop, subject, subject.container(name))
+            return _unchanged
+        case EnsureContainer(name, attempt):
+            return await _start(shop, subject, subject.container(name), attempt)
+        case StopContainer(name, container_id, grace, why):
+            if subject.assigned is not None:
+                shop.tell(subject.pod, ("Normal", "Killing", why), name)
+            await host.stop_container(container_id, grace)
+            return _unchanged  # how it ended is for the next look to tell
+        case RemoveContainer(_, container_id):
+            await host.remove_container(container_id)
+            return partial(_without_container, container_id)
+        case StopSandbox(sandbox_id):
+            await host.stop_container(sandbox_id, 0)
+            return _with_sandbox_stopped
+        case RemoveSandbox(sandbox_id):
+            text = "Pod sandbox changed, it will be killed and re-created."
+            shop.tell(subject.pod, ("Normal", "SandboxChanged", text), "")
+            await host.remove_container(sandbox_id)
+            return _without_sandbox
+        case RemovePod(uid):
+            await host.remove_pod(uid)
+            return _nothing
+        case FinishDeletion():
+            raise AssertionError("FinishDeletion is not the host's to do")
+
+
+# --- pulling and starting -------------------------------------------------------------------
+
+
+async def _pull(shop: Workshop, subject: Subject, container: Container) -> None:
+    policy, image, pod = pull_policy(container), container.image, subject.pod
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    pulling = ("Normal", "Pulling", f'Pulling image "{image}"')
+    notice = loop.call_later(_SLOW_PULL, shop.tell, pod, pulling, container.name)
+    try:
+        await shop.host.ensure_image(image, policy)
+    finally:
+        notice.cancel()
+    took = loop.time() - begun
+    text = (
+        f'Successfully pulled image "{image}" in {took:.1f}s'
+        if took >= _SLOW_PULL
+        else f'Container image "{image}" is present on the host'
+    )
+    shop.tell(pod, ("Normal", "Pulled", text), container.name)
+
+
+async def _start(
+    shop: Workshop, subject: Subject, container: Container, attempt: int
+) -> Effect | Refusal:
+    sandbox = subject.observed.sandbox if subject.observed else None
+    if sandbox is None:
+        raise HostUnreachable("the sandbox is gone; look again")
+    env = await _environment(shop, subject, container, sandbox)
+    if isinstance(env, ConfigProblem):
+        shop.tell(subject.pod, ("Warning", "Failed", f"Error: {env.message}"), container.name)
+        return Refusal("CreateContainerConfigError", env.message)
+    spec = container_spec(container, attempt, sandbox.attempt, env)
+    status = await shop.host.ensure_container(sandbox, spec)
+    name = container.name
+    if failed_start(status):
+        shop.tell(subject.pod, ("Warning", "Failed", f"Error: {status.message}"), name)
+    elif status.state is not EngineState.CREATED:
+        shop.tell(subject.pod, ("Normal", "Created", f"Created container: {name}"), name)
+        shop.tell(subject.pod, ("Normal", "Started", f"Started container {name}"), name)
+    return partial(_with_container, sandbox.identity, status)
+
+
+async def _environment(
+    shop: Workshop, subject: Subject, container: Container, sandbox: SandboxStatus
+) -> tuple[tuple[str, str], ...] | ConfigProblem:
+    assert subject.assigned is not None
+    pod = subject.pod
+    facts = PodFacts(
+        pod=pod,
+        pod_ip=shop.host_ip if pod.spec.host_network else sandbox.ip,
+        host_ip=shop.host_ip,
+        service_account=service_account(subject.assigned.stored),
+        allocatable=shop.allocatable,
+    )
+    return resolve(container, facts, await _sources(shop, pod.meta.namespace, container))
+
+
+class _Data(msgspec.Struct):
+    data: dict[str, str] | None = None
+
+
+_data = msgspec.json.Decoder(_Data)
+
+
+async def _sources(shop: Workshop, namespace: str, container: Container) -> Sources:
+    config_maps: dict[str, Data] = {}
+    secrets: dict[str, Data] = {}
+    for reference in references(container):
+        secret = reference.kind == "Secret"
+        resource = "secrets" if secret else "configmaps"
+        stored = await shop.objects.get(ObjectKey(resource, namespace, reference.name))
+        if stored is None:
+            continue
+        data = _data.decode(stored.body.json).data or {}
+        if secret:
+            secrets[reference.name] = secret_data(data)
+        else:
+            config_maps[reference.name] = dict[str, str | None](data)
+    return Sources(config_maps, secrets)
+
+
+# --- refusals -------------------------------------------------------------------------------
+
+
+def _image_refused(shop: Workshop, step: Instruction, subject: Subject, message: str) -> Refusal:
+    if not isinstance(step, PullImage):
+        return _refused(shop, step, subject, message)
+    container = subject.container(step.container)
+    never = container.image_pull_policy == "Never"
+    reason = "ErrImageNeverPull" if never else "ErrImagePull"
+    text = message if never else f'Failed to pull image "{container.image}": {message}'
+    shop.tell(subject.pod, ("Warning", "Failed", text), container.name)
+    shop.tell(subject.pod, ("Warning", "Failed", f"Error: {reason}"), container.name)
+    return Refusal(reason, message)
+
+
+def _refused(shop: Workshop, step: Instruction, subject: Subject, message: str) -> Refusal:
+    match step:
+        case PullImage():
+            return _image_refused(shop, step, subject, message)
+        case EnsureSandbox():
+            text = f"Failed to create pod sandbox: {message}"
+            shop.tell(subject.pod, ("Warning", "FailedCreatePodSandBox", text), "")
+            return Refusal("FailedCreatePodSandBox", message)
+        case EnsureContainer(name, _):
+            shop.tell(subject.pod, ("Warning", "Failed", f"Error: {message}"), name)
+            return Refusal("CreateContainerError", message)
+        case _:
+            if subject.assigned is not None:
+                shop.tell(subject.pod, ("Warning", "FailedKillPod", message), "")
+            return Refusal(type(step).__name__, message)
+
+
+# --- what the host has afterwards -----------------------------------------------------------
+
+
+def _unchanged(seen: Seen) -> Seen:
+    return seen
+
+
+def _nothing(_seen: Seen) -> Seen:
+    return None
+
+
+def _with_sandbox(identity: PodIdentity, sandbox: SandboxStatus, seen: Seen) -> Seen:
+    return PodObservation(identity, sandbox, seen.containers if seen else ())
+
+
+def _without_sandbox(seen: Seen) -> Seen:
+    return replace(seen, sandbox=None) if seen and seen.containers else None
+
+
+def _with_sandbox_stopped(seen: Seen) -> Seen:
+    if seen is None or seen.sandbox is None:
+        return seen
+    return replace(seen, sandbox=replace(seen.sandbox, running=False, ip=""))
+
+
+def _with_container(identity: PodIdentity, status: ContainerStatus, seen: Seen) -> Seen:
+    base = seen or PodObservation(identity, None)
+    others = tuple(
+        c for c in base.containers if (c.name, c.attempt) != (status.name, status.attempt)
+    )
+    return replace(base, containers=(*others, status))
+
+
+def _without_container(container_id: str, seen: Seen) -> Seen:
+    if seen is None:
+        return None
+    return replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))

@@ -1,0 +1,274 @@
+"""Brings one pod on one host to its desired state: reconcile, carry out, report, again.
+
+A worker is a task only while there is something to do. A slow pod keeps no other waiting, and a
+deletion interrupts whatever its worker is doing: instructions may be cut off at any time, since
+each can be repeated.
+"""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ..drivers import PodObservation
+from ..errors import DriverError, Fenced, HostUnreachable, StatusError
+from ..objects.pod import PodStatus
+from .assigned_pod import AssignedPod
+from .execution import Refusal, Subject, Workshop, carry_out
+from .instructions import (
+    EnsureContainer,
+    EnsureSandbox,
+    FinishDeletion,
+    Instruction,
+    PullImage,
+    StopContainer,
+)
+from .lifecycle import Decision, DesiredPod, reconcile
+from .memory import PodMemory, failed, succeeded
+
+_log = logging.getLogger(__name__)
+_LONGEST_RETRY = 30.0
+
+
+class Desk(Protocol):
+    """What a worker needs of the session that runs it."""
+
+    looks: int  # how many looks at the host have begun
+    fence: asyncio.Event  # set when nothing stale is left on the host
+    shop: Workshop
+
+    def assigned(self, uid: str) -> AssignedPod | None:
+        """Return the pod if the store has it on this host."""
+        ...
+
+    def desired(self, assigned: AssignedPod, shown: PodStatus) -> DesiredPod:
+        """Return the pod as the lifecycle wants it."""
+        ...
+
+    def report(self, assigned: AssignedPod, status: PodStatus) -> None:
+        """Have a status written."""
+        ...
+
+    async def finish(self, assigned: AssignedPod) -> None:
+        """Let a deleted pod go from the store."""
+        ...
+
+    def look_soon(self) -> None:
+        """Ask for a look at the host."""
+        ...
+
+    async def looked(self) -> None:
+        """Wait for a look that begins after this call."""
+        ...
+
+    def spawn(self, worker: "PodWorker") -> asyncio.Task[None]:
+        """Run the worker as a task of the session."""
+        ...
+
+    def spawn_action(self, worker: "PodWorker", decision: Decision) -> asyncio.Task[bool]:
+        """Run a decision's instructions as a task of the session."""
+        ...
+
+    def settled(self, worker: "PodWorker") -> None:
+        """Hear that a worker came to rest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """What a running action was decided on; a change of it interrupts the action."""
+
+    present: bool
+    deadline: datetime | None
+
+
+class PodWorker:
+    """One pod's worker in one session."""
+
+    def __init__(self, desk: Desk, uid: str, memory: PodMemory) -> None:
+        self._desk = desk
+        self.uid = uid
+        self.memory = memory
+        self.observed: PodObservation | None = None
+        self._known = False  # whether `observed` is a fact or nobody has looked yet
+        self._dirty = False
+        self._task: asyncio.Task[None] | None = None
+        self._action: asyncio.Task[bool] | None = None
+        self._basis = _Basis(present=False, deadline=None)
+        self._acted = 0  # the look that had begun when the last action ended
+        self._missed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._troubles = 0
+        self._shown: tuple[int, PodStatus] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being done, nor will be without news."""
+        return self._task is None and self._timer is None
+
+    @property
+    def nothing_there(self) -> bool:
+        """Whether the host is known to have nothing of the pod."""
+        return self._known and self.observed is None
+
+    def see(self, look: int, observed: PodObservation | None) -> None:
+        """Take in what a look found, unless this worker acted after the look began."""
+        if self._action is not None or self._acted >= look:
+            self._missed = True
+            return
+        if not self._known or observed != self.observed:
+            self._known, self.observed = True, observed
+            self.poke()
+
+    def poke(self) -> None:
+        """Reconsider the pod; interrupts an action that its deletion has overtaken."""
+        self._dirty = True
+        if self._action is not None and self._basis != self._basis_now():
+            self._action.cancel()
+        if self._task is None and self._known:
+            self._task = self._desk.spawn(self)
+
+    def close(self) -> None:
+        """Forget the timer (the session's tasks end with the session)."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def run(self) -> None:
+        """Work until there is nothing to do."""
+        try:
+            while self._dirty:
+                self._dirty = False
+                self.close()
+                await self._round()
+        except Fenced:
+            raise
+        except (StatusError, DriverError) as error:
+            self._retry(f"pod {self.uid}: {error}")
+        except Exception:  # noqa: BLE001 - a bug met by one pod must not stop its host
+            _log.exception("pod %s cannot be reconciled", self.uid)
+            self._retry("")
+        finally:
+            self._task = None
+        self._desk.settled(self)
+
+    def _basis_now(self) -> _Basis:
+        assigned = self._desk.assigned(self.uid)
+        deadline = assigned.pod.meta.deletion_timestamp if assigned else None
+        return _Basis(assigned is not None, deadline)
+
+    async def _round(self) -> None:
+        assigned = self._desk.assigned(self.uid)
+        desired = self._desired(assigned) if assigned else None
+        decision = reconcile(desired, self.observed, self.memory, datetime.now(UTC))
+        self.memory = decision.memory
+        if assigned is not None:
+            self._report(assigned, decision)
+        if not decision.instructions:
+            self._sleep_until(decision.wake_at)
+        elif assigned is not None and isinstance(decision.instructions[0], FinishDeletion):
+            await self._desk.finish(assigned)
+        else:
+            await self._act(decision)
+
+    def _desired(self, assigned: AssignedPod) -> DesiredPod:
+        status = assigned.pod.status
+        if self._shown is not None and self._shown[0] == assigned.pod.revision:
+            status = self._shown[1]  # reported, but not yet come back
+        return self._desk.desired(assigned, status)
+
+    def _report(self, assigned: AssignedPod, decision: Decision) -> None:
+        tell = self._desk.shop.tell
+        for notice in decision.notices:
+            words = (notice.type, notice.reason, notice.message)
+            tell(assigned.pod, words, notice.container)
+        if decision.status is not None:
+            self._shown = (assigned.pod.revision, decision.status)
+            if decision.status != assigned.pod.status:
+                self._desk.report(assigned, decision.status)
+
+    async def _act(self, decision: Decision) -> None:
+        self._basis = self._basis_now()
+        self._action = self._desk.spawn_action(self, decision)
+        try:
+            await asyncio.wait({self._action})
+        finally:
+            action, self._action = self._action, None
+            self._acted = self._desk.looks
+        if action.cancelled():
+            self._dirty = True
+            await self._desk.looked()  # what was cut off may have happened
+            return
+        known = action.result()
+        stopped = any(isinstance(i, StopContainer) for i in decision.instructions)
+        if not known:
+            self._retry("")
+        else:
+            self._troubles = 0
+            self._dirty = True
+        if stopped:
+            await self._desk.looked()
+        elif self._missed or not known:
+            self._missed = False
+            self._desk.look_soon()
+
+    async def carry_out(self, decision: Decision) -> bool:
+        """Do a decision's instructions: containers in order, all else at once.
+
+        Returns:
+            Whether every outcome is known and worth going on from.
+        """
+        ensures = [i for i in decision.instructions if isinstance(i, EnsureContainer)]
+        others = [i for i in decision.instructions if not isinstance(i, EnsureContainer)]
+        if any(
+            isinstance(i, EnsureSandbox | PullImage | EnsureContainer) for i in ensures + others
+        ):
+            await self._desk.fence.wait()
+        known = all(await asyncio.gather(*(self._step(i) for i in others)))
+        for instruction in ensures:
+            known = await self._step(instruction) and known
+        return known
+
+    async def _step(self, instruction: Instruction) -> bool:
+        subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
+        try:
+            outcome = await carry_out(self._desk.shop, instruction, subject)
+        except HostUnreachable as error:
+            _log.info("pod %s on %s: %s", self.uid, self._desk.shop.host_ip, error)
+            return False
+        except Exception:  # noqa: BLE001 - a bug met by one pod must not stop its host
+            _log.exception("pod %s: %s failed", self.uid, type(instruction).__name__)
+            return False
+        if isinstance(outcome, Refusal):
+            now = datetime.now(UTC)
+            before, self.memory = (
+                self.memory,
+                failed(self.memory, instruction, outcome.reason, outcome.message, now),
+            )
+            return self.memory is not before  # remembered: the lifecycle knows when to go on
+        self.memory = succeeded(self.memory, instruction)
+        self.observed = outcome(self.observed)
+        return True
+
+    def _sleep_until(self, moment: datetime | None) -> None:
+        if moment is not None:
+            self._call_later(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
+
+    def _retry(self, why: str) -> None:
+        """Try again after a delay that doubles, with full jitter."""
+        if why:
+            _log.warning("%s; trying again", why)
+        self._troubles += 1
+        limit = min(_LONGEST_RETRY, 0.2 * 2.0 ** min(self._troubles, 16))
+        self._call_later(random.uniform(0.1, limit))
+
+    def _call_later(self, delay: float) -> None:
+        self.close()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay, self._woken)
+
+    def _woken(self) -> None:
+        self._timer = None
+        self.poke()

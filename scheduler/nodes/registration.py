@@ -1,0 +1,287 @@
+"""From a DockerHost and what its engine says to a Node (kubelet's node status setters).
+
+Pure: present objects in, writes out. Taints and unschedulable are taken from the DockerHost only
+when the Node is made, so that `kubectl cordon` and `kubectl taint` last.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from ..drivers import HostInfo
+from ..objects import quantity
+from ..objects.json import JsonObject
+from ..objects.meta import ObjectMeta, OwnerReference
+from ..objects.node import Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
+from ..objects.pod import Condition
+from ..objects.stored import Body, ObjectKey, StoredObject
+from ..store.operations import Create, Replace
+from .docker_host import RESOURCE, DockerHost, DockerHostStatus, url_ip
+
+VERSION = "v1.37.0+ironfree"
+LEASES = "leases.coordination.k8s.io"
+LEASE_NAMESPACE = "kube-node-lease"
+
+_HEALTHY = (
+    ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory"),
+    ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "True", "KubeletReady", "the container engine answers"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a Node is made of.
+
+    Args:
+        max_pods: where neither the DockerHost nor its engine says.
+        epoch: of the leader writing.
+    """
+
+    host: DockerHost
+    info: HostInfo
+    max_pods: int
+    epoch: int | None
+
+    @property
+    def address(self) -> str:
+        """The node's InternalIP."""
+        return self.info.address or url_ip(self.host.spec.address)
+
+
+def capacity(made: Registration) -> dict[str, str | int | float]:
+    """Return the node's capacity: the engine's word, overridden by spec.capacity."""
+    info = made.info
+    found: dict[str, str | int | float] = {
+        "cpu": str(info.cpus),
+        "memory": quantity.format_binary(info.memory_bytes),
+        "pods": str(made.max_pods),
+    }
+    if info.disk_bytes:
+        found["ephemeral-storage"] = quantity.format_binary(info.disk_bytes)
+    found |= {name: str(count) for name, count in info.resources.items()}
+    return {**found, **{name: str(v) for name, v in made.host.spec.capacity.items()}}
+
+
+def allocatable(made: Registration) -> dict[str, str | int | float]:
+    """Return capacity less spec.reserved, never below zero."""
+    reserved = made.host.spec.reserved
+    return {
+        name: _less(name, str(amount), str(reserved[name])) if name in reserved else amount
+        for name, amount in capacity(made).items()
+    }
+
+
+def _less(name: str, amount: str, reserved: str) -> str:
+    if name == "cpu":
+        return quantity.format_cpu(max(0, quantity.milli(amount) - quantity.milli(reserved)))
+    return quantity.format_binary(max(0, quantity.value(amount) - quantity.value(reserved)))
+
+
+def labels(made: Registration) -> dict[str, str]:
+    """Return the labels a node gets from its host; spec.labels win."""
+    info, spec = made.info, made.host.spec
+    found = {
+        "kubernetes.io/hostname": made.host.name,
+        "kubernetes.io/arch": info.architecture,
+        "kubernetes.io/os": info.os,
+        "beta.kubernetes.io/arch": info.architecture,
+        "beta.kubernetes.io/os": info.os,
+    }
+    if spec.zone:
+        found["topology.kubernetes.io/zone"] = spec.zone
+    return {**found, **spec.labels}
+
+
+def node_write(
+    made: Registration, present: StoredObject | None, now: datetime
+) -> Create | Replace | None:
+    """Return the write that makes the Node what the host is, or None when it is already."""
+    if present is None:
+        return _new_node(made, now)
+    node = node_view(present)
+    meta = replace(
+        present.meta,
+        labels={**present.meta.labels, **labels(made)},
+        owner_references=_owned(present.meta, made.host),
+    )
+    status = _node_status(made, node, now)
+    if meta == present.meta and status == node.status:
+        return None
+    return Replace(
+        "nodes",
+        meta,
+        present.body,
+        _merged(present.status, status),
+        expected_revision=present.revision,
+        epoch=made.epoch,
+    )
+
+
+def _new_node(made: Registration, now: datetime) -> Create:
+    host = made.host
+    spec: dict[str, object] = {"providerID": f"ironfree://{host.spec.driver}/{host.name}"}
+    if host.spec.unschedulable:
+        spec["unschedulable"] = True
+    if host.spec.taints:
+        spec["taints"] = host.spec.taints
+    meta = ObjectMeta(
+        name=host.name,
+        uid=str(uuid.uuid4()),
+        creation_timestamp=now,
+        labels=labels(made),
+        owner_references=(owner(host),),
+    )
+    status = _node_status(made, None, now)
+    body = Body(msgspec.json.encode({"spec": spec}))
+    return Create("nodes", meta, body, msgspec.json.encode(status), epoch=made.epoch)
+
+
+def owner(host: DockerHost) -> OwnerReference:
+    """Return the reference that makes a DockerHost own its Node."""
+    return OwnerReference("ironfree.dev/v1", "DockerHost", host.name, host.meta.uid, True)
+
+
+def _owned(meta: ObjectMeta, host: DockerHost) -> tuple[OwnerReference, ...]:
+    others = tuple(o for o in meta.owner_references if o.kind != "DockerHost")
+    return (*others, owner(host))
+
+
+def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeStatus:
+    before = node.status if node else NodeStatus()
+    info = made.info
+    others = tuple(c for c in before.conditions if c.type not in {h[0] for h in _HEALTHY})
+    return replace(
+        before,
+        capacity=capacity(made),
+        allocatable=allocatable(made),
+        conditions=(*(_healthy(before, now, *h) for h in _HEALTHY), *others),
+        addresses=(
+            NodeAddress("InternalIP", made.address),
+            NodeAddress("Hostname", info.hostname or made.host.name),
+        ),
+        node_info=NodeSystemInfo(
+            kernel_version=info.kernel,
+            os_image=info.operating_system,
+            container_runtime_version=info.engine,
+            kubelet_version=VERSION,
+            operating_system=info.os,
+            architecture=info.architecture,
+        ),
+    )
+
+
+def _healthy(
+    before: NodeStatus, now: datetime, kind: str, status: str, reason: str, message: str
+) -> Condition:
+    old = before.condition(kind)
+    if old is not None and (old.status, old.reason, old.message) == (status, reason, message):
+        return old
+    moved = old.last_transition_time if old and old.status == status else now
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message,
+        last_heartbeat_time=now,
+        last_transition_time=moved or now,
+    )
+
+
+_object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
+
+
+def _merged(present: bytes, status: NodeStatus) -> bytes:
+    """Put the fields a node agent owns into a status, leaving others (images, daemon endpoints)."""
+    fields = _object.decode(present or b"{}")
+    fields.update(msgspec.to_builtins(status))
+    return msgspec.json.encode(fields)
+
+
+def lease_write(
+    node: str, present: StoredObject | None, duration: int, epoch: int | None, now: datetime
+) -> Create | Replace:
+    """Return the heartbeat: a Lease renewed now.
+
+    Args:
+        duration: seconds.
+        now: UTC with microseconds.
+    """
+    moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {"holderIdentity": node, "leaseDurationSeconds": duration, "renewTime": moment}
+    body = Body(msgspec.json.encode({"spec": spec}))
+    if present is None:
+        meta = ObjectMeta(
+            name=node,
+            namespace=LEASE_NAMESPACE,
+            uid=str(uuid.uuid4()),
+            creation_timestamp=now.replace(microsecond=0),
+        )
+        return Create(LEASES, meta, body, epoch=epoch)
+    return Replace(LEASES, present.meta, body, b"", expected_revision=None, epoch=epoch)
+
+
+def lease_key(node: str) -> ObjectKey:
+    """Return the key of a node's heartbeat."""
+    return ObjectKey(LEASES, LEASE_NAMESPACE, node)
+
+
+def reachability(
+    host: DockerHost, info: HostInfo | None, reason: str, message: str, now: datetime
+) -> DockerHostStatus | None:
+    """Return the DockerHost's new status, or None when nothing has changed.
+
+    Args:
+        info: of the engine, None while it does not answer.
+        reason, message: why it does not, and what to mend; or a word of content.
+    """
+    before = host.status
+    status = "True" if info is not None else "False"
+    fresh = DockerHostStatus(
+        conditions=tuple(
+            _reached(before, host, kind, (status, reason, message), now)
+            for kind in ("Ready", "Reachable")
+        ),
+        node_name=host.name if info else before.node_name,
+        engine_version=info.engine if info else before.engine_version,
+        api_version=info.api_version if info else before.api_version,
+        observed_generation=host.meta.generation,
+    )
+    return None if fresh == before else fresh
+
+
+def _reached(
+    before: DockerHostStatus,
+    host: DockerHost,
+    kind: str,
+    words: tuple[str, str, str],
+    now: datetime,
+) -> Condition:
+    status, reason, message = words
+    old = next((c for c in before.conditions if c.type == kind), None)
+    moved = old.last_transition_time if old and old.status == status else now
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=moved or now,
+        observed_generation=host.meta.generation,
+    )
+
+
+def host_write(host: DockerHost, status: DockerHostStatus, epoch: int | None) -> Replace:
+    """Return the write that puts a status on the DockerHost; a Conflict means: look again."""
+    stored = host.stored
+    return Replace(
+        RESOURCE,
+        stored.meta,
+        stored.body,
+        msgspec.json.encode(status),
+        expected_revision=stored.revision,
+        epoch=epoch,
+    )

@@ -1,0 +1,268 @@
+"""One open connection to a host: looks at it, pings it, and runs a worker for each of its pods."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from msgspec.structs import replace as with_fields
+
+from ..drivers import EngineState, Host, PodObservation
+from ..errors import Conflict, HostUnreachable, NotFound
+from ..informer import Informer
+from ..objects.pod import Pod, PodStatus
+from ..store.operations import Remove, Replace
+from ..store.store import Store
+from .assigned_pod import BY_NODE, AssignedPod
+from .event_recorder import EventRecorder
+from .execution import Words, Workshop
+from .lifecycle import Decision, DesiredPod
+from .memory import PodMemory
+from .pod_worker import PodWorker
+from .registration import Registration, allocatable
+from .settings import NodeSettings
+from .status_writer import StatusWriter
+
+_log = logging.getLogger(__name__)
+_OWN = frozenset({"create", "start"})  # actions the workers know of, having caused them
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What all agents of one leader share."""
+
+    store: Store
+    epoch: int
+    settings: NodeSettings
+    pods: Informer[AssignedPod]
+    statuses: StatusWriter
+    events: EventRecorder
+
+
+class Session:
+    """Runs until the connection breaks.
+
+    Args:
+        memories: of the host's pods by uid; outlive the session.
+    """
+
+    def __init__(
+        self, office: Office, made: Registration, host: Host, memories: dict[str, PodMemory]
+    ) -> None:
+        self._office = office
+        self._node = made.host.name
+        self._runtime = made.info.engine.partition(":")[0]
+        self._memories = memories
+        self._workers: dict[str, PodWorker] = {}
+        self._assigned: dict[str, AssignedPod] = {}
+        self._stale: set[str] = set()
+        self._wanted = asyncio.Event()
+        self._done = 0
+        self._looked = asyncio.Condition()
+        self._group = asyncio.TaskGroup()
+        self.host = host
+        self.alive_at = asyncio.get_running_loop().time()
+        self.looks = 0
+        self.fence = asyncio.Event()
+        self.shop = self._workshop(made)
+
+    def _workshop(self, made: Registration) -> Workshop:
+        return Workshop(
+            host=self.host,
+            objects=self._office.store,
+            settings=self._office.settings,
+            epoch=self._office.epoch,
+            host_ip=made.address,
+            allocatable=allocatable(made),
+            tell=self._tell,
+        )
+
+    def remade(self, made: Registration) -> None:
+        """Take in a changed DockerHost (addresses and allocatable reach new containers)."""
+        self.shop = self._workshop(made)
+
+    async def run(self) -> None:
+        """Look, listen and ping until the host does not answer.
+
+        Raises:
+            ExceptionGroup: of HostUnreachable and other DriverErrors, or Unavailable.
+        """
+        pods = self._office.pods
+        async with self._group as group:
+            group.create_task(self._listen(), name=f"{self._node} events")
+            await asyncio.sleep(0)  # events first, then the list: nothing falls in between
+            await pods.reached(await self._office.store.revision())
+            self._assigned = {p.uid: p for p in pods.by_index(BY_NODE, self._node)}
+            try:
+                group.create_task(self._ping(), name=f"{self._node} ping")
+                await self._look_forever()
+            finally:
+                for worker in self._workers.values():
+                    worker.close()
+                    self._memories[worker.uid] = worker.memory
+
+    # --- the pods the store has on this host ------------------------------------------------
+
+    def notice(self, uid: str, current: AssignedPod | None) -> None:
+        """Take in a pod's present state in the store, None when it is not on this host."""
+        if current is None:
+            self._assigned.pop(uid, None)
+        else:
+            self._assigned[uid] = current
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.poke()
+        elif current is not None and self._done:
+            self._worker(uid).see(self._done, None)  # the last look found nothing of it
+
+    def assigned(self, uid: str) -> AssignedPod | None:
+        """Return the pod if the store has it on this host."""
+        return self._assigned.get(uid)
+
+    def desired(self, assigned: AssignedPod, shown: PodStatus) -> DesiredPod:
+        """Return the pod as the lifecycle wants it."""
+        return DesiredPod(
+            pod=with_fields(assigned.pod, status=shown),
+            bound_at=assigned.bound_at or datetime.now(UTC),
+            host_ip=self.shop.host_ip,
+            runtime=self._runtime,
+        )
+
+    def report(self, assigned: AssignedPod, status: PodStatus) -> None:
+        """Have a status written."""
+        self._office.statuses.put(assigned.key, assigned.uid, status)
+
+    async def finish(self, assigned: AssignedPod) -> None:
+        """Remove a deleted pod from the store; finalizers keep it, then only its grace ends."""
+        stored, epoch = assigned.stored, self._office.epoch
+        with contextlib.suppress(NotFound, Conflict):  # gone or changed: news will come
+            if not stored.meta.finalizers:
+                await self._office.store.write(Remove(stored.key, uid=stored.meta.uid, epoch=epoch))
+            elif stored.meta.deletion_grace_period_seconds:
+                meta = with_fields(stored.meta, deletion_grace_period_seconds=0)
+                await self._office.store.write(
+                    Replace("pods", meta, stored.body, stored.status, stored.revision, epoch)
+                )
+
+    def _tell(self, pod: Pod, words: Words, container: str) -> None:
+        self._office.events.record(pod, self._node, words, container)
+
+    # --- workers ----------------------------------------------------------------------------
+
+    def _worker(self, uid: str) -> PodWorker:
+        worker = self._workers.get(uid)
+        if worker is None:
+            worker = PodWorker(self, uid, self._memories.get(uid, PodMemory()))
+            self._workers[uid] = worker
+        return worker
+
+    def spawn(self, worker: PodWorker) -> asyncio.Task[None]:
+        """Run a worker as a task of this session."""
+        return self._group.create_task(worker.run())
+
+    def spawn_action(self, worker: PodWorker, decision: Decision) -> asyncio.Task[bool]:
+        """Run a decision's instructions as a task of this session."""
+        return self._group.create_task(worker.carry_out(decision))
+
+    def settled(self, worker: PodWorker) -> None:
+        """Hear that a worker came to rest; forget it when its pod is gone from both sides."""
+        uid, assigned = worker.uid, self._assigned.get(worker.uid)
+        if assigned is None or assigned.pod.terminal:
+            self._fence_off(uid, worker.observed)
+        if assigned is None and worker.nothing_there and worker.idle:
+            self._workers.pop(uid, None)
+            self._memories.pop(uid, None)
+
+    def _fence_off(self, uid: str, observed: PodObservation | None) -> None:
+        if uid in self._stale and not _runs(observed):
+            self._stale.discard(uid)
+            if not self._stale:
+                self.fence.set()
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def look_soon(self) -> None:
+        """Ask for a look at the host."""
+        self._wanted.set()
+
+    async def looked(self) -> None:
+        """Wait for a look that begins after this call."""
+        wanted = self.looks + 1
+        self.look_soon()
+        async with self._looked:
+            await self._looked.wait_for(lambda: self._done >= wanted)
+
+    async def _look_forever(self) -> None:
+        settings = self._office.settings
+        while True:
+            self._wanted.clear()
+            await self._look()
+            await asyncio.sleep(settings.settle)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.resync * random.uniform(0.75, 1.25)):
+                    await self._wanted.wait()
+
+    async def _look(self) -> None:
+        """List everything on the host once and hand it to the workers."""
+        self.looks += 1
+        look = self.looks
+        found = await self._observe()
+        if look == 1:
+            self._find_stale(found)
+        for uid in {*found, *self._workers, *self._assigned}:
+            self._worker(uid).see(look, found.get(uid))
+        async with self._looked:
+            self._done = look
+            self._looked.notify_all()
+
+    async def _observe(self) -> Mapping[str, PodObservation]:
+        try:
+            async with asyncio.timeout(self._office.settings.list_timeout):
+                return {seen.identity.uid: seen for seen in await self.host.observe()}
+        except TimeoutError as error:
+            raise HostUnreachable(
+                f"host {self._node} did not list its containers in time"
+            ) from error
+
+    def _find_stale(self, found: Mapping[str, PodObservation]) -> None:
+        """Keep new pods out until what should not run here any more is gone."""
+        for uid, observed in found.items():
+            assigned = self._assigned.get(uid)
+            if (assigned is None or assigned.pod.terminal) and _runs(observed):
+                self._stale.add(uid)
+        if self._stale:
+            _log.info("host %s: removing %d stale pods first", self._node, len(self._stale))
+        else:
+            self.fence.set()
+
+    async def _listen(self) -> None:
+        async for event in self.host.events():
+            if event.action not in _OWN:
+                self.look_soon()
+        raise HostUnreachable(f"host {self._node}: the event stream ended")
+
+    async def _ping(self) -> None:
+        settings, loop = self._office.settings, asyncio.get_running_loop()
+        failures = 0
+        while True:
+            await asyncio.sleep(settings.ping * random.uniform(0.9, 1.1))
+            try:
+                async with asyncio.timeout(settings.ping_timeout):
+                    await self.host.ping()
+            except (TimeoutError, HostUnreachable) as error:
+                failures += 1
+                if failures >= settings.ping_failures:
+                    text = f"host {self._node} did not answer {failures} pings"
+                    raise HostUnreachable(text) from error
+            else:
+                failures, self.alive_at = 0, loop.time()
+
+
+def _runs(observed: PodObservation | None) -> bool:
+    if observed is None:
+        return False
+    running = any(c.state is EngineState.RUNNING for c in observed.containers)
+    return running or (observed.sandbox is not None and observed.sandbox.running)
