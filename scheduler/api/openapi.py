@@ -6,7 +6,7 @@ parameter fieldValidation on every kind's PATCH and the patch types among its co
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -59,7 +59,7 @@ class OpenApiKind:
         "patch",
         "update",
     )
-    subresources: Mapping[str, tuple[str, ...]] | tuple[()] = ()
+    subresources: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     builtin: bool = True
 
     @property
@@ -242,8 +242,8 @@ def _add_message(schemas: dict[str, Json], name: str) -> None:
     schema: JsonObject = {"type": "object", "properties": {}}
     schemas[full] = schema
     properties: JsonObject = {}
-    for field in message.fields.values():
-        properties[field.name] = _property(schemas, field)
+    for each in message.fields.values():
+        properties[each.name] = _property(schemas, each)
     schema["properties"] = properties
     required: list[Json] = [each.name for each in message.fields.values() if each.required]
     if required:
@@ -305,9 +305,17 @@ def _in_path(name: str) -> JsonObject:
 
 _WRITE = ("dryRun", "fieldManager", "fieldValidation")
 _LIST = (
-    "allowWatchBookmarks continue fieldSelector labelSelector limit resourceVersion "
-    "resourceVersionMatch sendInitialEvents timeoutSeconds watch"
-).split()
+    "allowWatchBookmarks",
+    "continue",
+    "fieldSelector",
+    "labelSelector",
+    "limit",
+    "resourceVersion",
+    "resourceVersionMatch",
+    "sendInitialEvents",
+    "timeoutSeconds",
+    "watch",
+)
 _PARAMETERS: dict[str, tuple[str, ...]] = {
     "post": _WRITE,
     "put": _WRITE,
@@ -337,7 +345,7 @@ def _paths(kind: OpenApiKind) -> dict[str, Json]:
         if verb in kind.verbs
     }
     paths[f"{base}/{{name}}"] = {**item, "parameters": named}
-    for subresource, methods in dict(kind.subresources).items():
+    for subresource, methods in kind.subresources.items():
         operations = {
             method: _operation(kind, method, _METHODS[method], subresource) for method in methods
         }
