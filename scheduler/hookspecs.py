@@ -57,7 +57,7 @@ PROJECT = "ironfree"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-Scores = NDArray[np.int64] | NDArray[np.float64]
+Scores = NDArray[np.int64 | np.float64]
 
 
 class Change(IntFlag):

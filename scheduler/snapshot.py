@@ -7,6 +7,7 @@ operations. This room decides nothing and knows no store.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +19,8 @@ Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Rows = NDArray[np.int64]
 Codes = NDArray[np.int32]
+
+S = TypeVar("S", bound=np.generic)
 
 ABSENT = -1
 
@@ -97,6 +100,7 @@ class Snapshot:
         ready: (N,) bool, condition Ready is True.
         ports: (protocol, port) → {(row, host ip): how many pods}.
         placed: class → {row: how many pods}.
+        all_rows: (N,) 0 … N-1, the very object that scorers get when they are asked for every row.
     """
 
     revision: int
@@ -115,11 +119,21 @@ class Snapshot:
     ready: Mask
     ports: Mapping[tuple[str, int], Mapping[tuple[int, str], int]]
     placed: Mapping[PodClass, Mapping[int, int]]
+    all_rows: Rows
 
     @property
     def size(self) -> int:
         """N, the number of nodes."""
         return len(self.nodes)
+
+    def names(self, rows: Rows) -> tuple[str, ...]:
+        """Return the nodes' names of rows."""
+        indices: list[int] = rows.tolist()
+        return tuple([self.nodes[row].name for row in indices])
+
+    def at(self, column: NDArray[S], rows: Rows) -> NDArray[S]:
+        """Return column[rows], without copying when all rows are asked for; do not write to it."""
+        return column if rows is self.all_rows else column[rows]
 
     def none(self) -> Mask:
         """Return a fresh (N,) mask that is False everywhere."""

@@ -1,0 +1,75 @@
+"""TaintToleration: taints keep pods away that do not tolerate them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scheduler.hookspecs import (
+    Change,
+    Counts,
+    Normalise,
+    PodClass,
+    Rejection,
+    Rows,
+    Scores,
+    Snapshot,
+    TaintKey,
+    Verdict,
+)
+from scheduler.objects.pod import Toleration
+
+from .tolerations import tolerated
+
+_HARD = ("NoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True)
+class TaintToleration:
+    """Kubernetes TaintToleration.
+
+    Filter: every NoSchedule and NoExecute taint must be tolerated. Score: the fewer
+    PreferNoSchedule taints are not tolerated, the better; normalised in reverse.
+    """
+
+    name: str = "TaintToleration"
+    wakes_on: Change = Change.NODE_ADDED | Change.NODE_TAINTS
+    weight: int = 3
+    normalise: Normalise = Normalise.REVERSED
+    depends_on_copies: bool = False
+
+    def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
+        """Reject nodes with a hard taint that is not tolerated; the first such taint is named."""
+        blocking = [_first_hard(pod.spec.tolerations, taints) for taints in snapshot.taint_sets]
+        if not any(blocking):
+            return None
+        open_sets = np.array([taint is None for taint in blocking])
+
+        def because() -> Sequence[Rejection]:
+            groups: dict[str, list[int]] = {}
+            for code, taint in enumerate(blocking):
+                if taint is not None:
+                    reason = f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
+                    groups.setdefault(reason, []).append(code)
+            return [
+                Rejection(reason, np.isin(snapshot.taint_codes, codes), resolvable=False)
+                for reason, codes in groups.items()
+            ]
+
+        return Verdict(open_sets[snapshot.taint_codes], because)
+
+    def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
+        """Count the PreferNoSchedule taints that are not tolerated."""
+        # Only tolerations that apply to PreferNoSchedule are asked, as kube-scheduler does.
+        tolerations = [t for t in pod.spec.tolerations if t.effect in ("", "PreferNoSchedule")]
+        counts = [
+            sum(t.effect == "PreferNoSchedule" and not tolerated(tolerations, t) for t in taints)
+            for taints in snapshot.taint_sets
+        ]
+        if not any(counts):
+            return None
+        return np.array(counts, dtype=np.int64)[snapshot.at(snapshot.taint_codes, rows)]
+
+
+def _first_hard(tolerations: Sequence[Toleration], taints: Sequence[TaintKey]) -> TaintKey | None:
+    return next((t for t in taints if t.effect in _HARD and not tolerated(tolerations, t)), None)

@@ -1,0 +1,29 @@
+"""When a toleration tolerates a taint (core/v1 Toleration.ToleratesTaint)."""
+
+from collections.abc import Sequence
+
+from scheduler.objects.pod import Toleration
+from scheduler.snapshot import TaintKey
+
+
+def tolerates(toleration: Toleration, taint: TaintKey) -> bool:
+    """Tell whether one toleration tolerates one taint.
+
+    An empty effect matches every effect; an empty key with operator Exists matches every taint.
+    """
+    if toleration.effect and toleration.effect != taint.effect:
+        return False
+    if toleration.key and toleration.key != taint.key:
+        return False
+    if toleration.operator == "Exists":
+        return True
+    return (
+        toleration.operator in ("", "Equal")
+        and bool(toleration.key)
+        and toleration.value == taint.value
+    )
+
+
+def tolerated(tolerations: Sequence[Toleration], taint: TaintKey) -> bool:
+    """Tell whether any of the tolerations tolerates the taint."""
+    return any(tolerates(toleration, taint) for toleration in tolerations)

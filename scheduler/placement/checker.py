@@ -1,0 +1,147 @@
+"""Verifies every plan before it is applied, whoever made it.
+
+Pure, and on purpose not the framework: no plugin, no column tricks. It adds the plan up node by
+node from pods' specs and nodes' declarations and reports every broken hard rule.
+"""
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..objects.pod import NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Toleration
+from ..objects.pod_class import HostPort, PodClass
+from ..snapshot import NodeFacts, Snapshot, TaintKey
+from .plan import Allotment, Plan
+
+_CORDON = TaintKey("node.kubernetes.io/unschedulable", "", "NoSchedule")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken rule and the allotment that breaks it."""
+
+    allotment: int
+    message: str
+
+
+def check(plan: Plan, snapshot: Snapshot, bound: Container[str]) -> list[Violation]:
+    """Return what is wrong with a plan, nothing if it may be applied.
+
+    Args:
+        snapshot: the cluster before the plan.
+        bound: uids of pods that are bound or assumed already.
+    """
+    return _Check(snapshot, bound).run(plan.allotments)
+
+
+@dataclass(slots=True)
+class _Check:
+    snapshot: Snapshot
+    bound: Container[str]
+    seen: set[str] = field(default_factory=set[str])
+    used: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    ports: dict[str, list[HostPort]] = field(default_factory=dict[str, list[HostPort]])
+
+    def run(self, allotments: Sequence[Allotment]) -> list[Violation]:
+        violations: list[Violation] = []
+        for number, allotment in enumerate(allotments):
+            found = [*self._identity(allotment), *self._nodes(allotment)]
+            violations += [Violation(number, message) for message in found]
+        return violations
+
+    def _identity(self, allotment: Allotment) -> Iterable[str]:
+        if len(allotment.pods) != len(allotment.nodes):
+            yield f"{len(allotment.pods)} pods but {len(allotment.nodes)} nodes"
+        for pod in allotment.pods:
+            if pod.uid in self.seen or pod.uid in self.bound:
+                yield f"pod {pod.key.namespace}/{pod.key.name} would be bound twice"
+            self.seen.add(pod.uid)
+
+    def _nodes(self, allotment: Allotment) -> Iterable[str]:
+        copies: dict[str, int] = {}
+        for node in allotment.nodes:
+            copies[node] = copies.get(node, 0) + 1
+        for node, count in copies.items():
+            row = self.snapshot.row_of.get(node)
+            if row is None:
+                yield f"node {node!r} does not exist"
+                continue
+            facts = self.snapshot.nodes[row]
+            yield from self._declared(allotment.pod.spec, facts)
+            yield from self._resources(allotment.pod, count, facts.name, row)
+            yield from self._ports(allotment.pod, count, facts.name, row)
+
+    def _declared(self, spec: PodSpec, node: NodeFacts) -> Iterable[str]:
+        if spec.node_name and spec.node_name != node.name:
+            yield f"node {node.name!r} is not the requested node {spec.node_name!r}"
+        taints = (*node.taints, _CORDON) if node.unschedulable else node.taints
+        for taint in taints:
+            hard = taint.effect in ("NoSchedule", "NoExecute")
+            if hard and not any(_tolerates(t, taint) for t in spec.tolerations):
+                yield f"node {node.name!r} has untolerated taint {taint.key}:{taint.effect}"
+        if any(node.labels.get(key) != value for key, value in spec.node_selector.items()):
+            yield f"node {node.name!r} does not match the node selector"
+        affinity = spec.affinity.node_affinity if spec.affinity else None
+        if affinity and affinity.required:
+            terms = affinity.required.node_selector_terms
+            if not any(_matches(term, node) for term in terms):
+                yield f"node {node.name!r} matches no required node affinity term"
+
+    def _resources(self, pod: PodClass, count: int, node: str, row: int) -> Iterable[str]:
+        used = self.used.setdefault(node, {})
+        for name, amount in pod.requests.amounts.items():
+            used[name] = used.get(name, 0) + amount * count
+            resource = self.snapshot.resource_row.get(name)
+            if resource is None:
+                yield f"node {node!r} has no {name}"
+                continue
+            offered = int(self.snapshot.allocatable[resource, row])
+            total = int(self.snapshot.requested[resource, row]) + used[name]
+            if total > offered:
+                yield f"node {node!r} would be overcommitted: {name} {total} of {offered}"
+
+    def _ports(self, pod: PodClass, count: int, node: str, row: int) -> Iterable[str]:
+        taken = self.ports.setdefault(node, [])
+        for wanted in pod.host_ports:
+            there = self.snapshot.ports.get((wanted.protocol, wanted.port), {})
+            held = [HostPort(wanted.protocol, wanted.port, ip) for n, ip in there if n == row]
+            if count > 1 or any(wanted.conflicts(other) for other in (*held, *taken)):
+                yield f"host port {wanted.protocol}/{wanted.port} of {node!r} would be taken twice"
+        taken.extend(pod.host_ports)
+
+
+def _tolerates(toleration: Toleration, taint: TaintKey) -> bool:
+    effect = toleration.effect in ("", taint.effect)
+    if not toleration.key:
+        return effect and toleration.operator == "Exists"
+    value = toleration.operator == "Exists" or (
+        toleration.operator in ("", "Equal") and toleration.value == taint.value
+    )
+    return effect and toleration.key == taint.key and value
+
+
+def _matches(term: NodeSelectorTerm, node: NodeFacts) -> bool:
+    requirements = [
+        *((r, node.labels.get(r.key)) for r in term.match_expressions),
+        *((r, node.name if r.key == "metadata.name" else None) for r in term.match_fields),
+    ]
+    return bool(requirements) and all(_holds(r, value) for r, value in requirements)
+
+
+def _holds(requirement: NodeSelectorRequirement, value: str | None) -> bool:
+    match requirement.operator:
+        case "In":
+            return value in requirement.values
+        case "NotIn":
+            return value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt" if value is not None and len(requirement.values) == 1:
+            try:
+                difference = int(value) - int(requirement.values[0])
+            except ValueError:
+                return False
+            return difference > 0 if requirement.operator == "Gt" else difference < 0
+        case _:
+            return False

@@ -1,0 +1,220 @@
+"""The scheduling cycle: what waits is placed, checked, bound and reported.
+
+Deciding is synchronous and takes milliseconds; writing bindings overlaps with the next decisions.
+Pods decided but not yet confirmed are assumed, so decisions never wait for the database and never
+count on room that has been given away.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from ..hookspecs import Change, PodClass
+from ..informer import Informer, Subscription
+from ..objects.meta import now_seconds
+from ..objects.node import Node
+from ..objects.pod import Pod
+from ..plugin_manager import PluginManager
+from ..snapshot import Snapshot
+from ..store.store import Store
+from .binding import Binder, Bound, Refused
+from .checker import check
+from .draft import Draft
+from .framework import Framework
+from .ingest import Ingest, eligible
+from .plan import Allotment, Plan
+from .queue import SchedulingQueue
+from .records import decision_records
+from .reporting import Reporter
+from .state import ClusterState
+
+logger = logging.getLogger(__name__)
+
+BATCH_PODS = 4096
+BATCH_CLASSES = 128
+PLANS_IN_FLIGHT = 4
+
+
+class Placement:
+    """Places pods as the leader of one epoch.
+
+    Args:
+        store: where bindings, events and decisions go.
+        plugins: filters and scorers.
+        epoch: of the leadership this runs under; every write carries it.
+        pods, nodes: informers that somebody else runs.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        plugins: PluginManager,
+        epoch: int,
+        *,
+        pods: Informer[Pod],
+        nodes: Informer[Node],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._pods = pods
+        self._nodes = nodes
+        self._clock = clock
+        self._framework = Framework(plugins.filters, plugins.scorers)
+        self._state = ClusterState()
+        self.queue = SchedulingQueue()
+        self.reporter = Reporter(store, pods, epoch)
+        self._ingest = Ingest(self._state, self.queue, self.reporter.unschedulable)
+        self._binder = Binder(store, epoch)
+        self._pod_deltas: Subscription[Pod] = pods.subscribe()
+        self._node_deltas: Subscription[Node] = nodes.subscribe()
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(PLANS_IN_FLIGHT)
+        self._said: dict[PodClass, str] = {}
+
+    async def run(self) -> None:
+        """Place pods until cancelled.
+
+        Raises:
+            ExceptionGroup: of Fenced, when another leader has taken over; of a bug.
+        """
+        await self._nodes.synced()
+        await self._pods.synced()
+        self._drain()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.reporter.run(), name="placement reports")
+            group.create_task(self._follow_nodes(), name="placement nodes")
+            group.create_task(self._follow_pods(), name="placement pods")
+            while True:
+                await self._slots.acquire()
+                await self._something_to_do()
+                plan = self._decide()
+                group.create_task(self._apply(plan), name=f"bind at {plan.revision}")
+
+    async def _follow_nodes(self) -> None:
+        async for deltas in self._node_deltas:
+            self._ingest.nodes(deltas, self._clock())
+            self._wake.set()
+
+    async def _follow_pods(self) -> None:
+        async for deltas in self._pod_deltas:
+            self._ingest.pods(deltas, self._clock())
+            self._wake.set()
+
+    def _drain(self) -> None:
+        """Take over everything that informers have delivered."""
+        now = self._clock()
+        self._ingest.nodes(self._node_deltas.take(), now)
+        self._ingest.pods(self._pod_deltas.take(), now)
+
+    async def _something_to_do(self) -> None:
+        while not self.queue.ready(self._clock()):
+            self._wake.clear()
+            timer = self.queue.next_timer()
+            delay = None if timer is None else max(0.0, timer - self._clock())
+            try:
+                async with asyncio.timeout(delay):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _decide(self) -> Plan:
+        """Place the next batch, check it, and count its pods as assumed."""
+        revision = min(self._pods.revision, self._nodes.revision)
+        self._drain()
+        now = self._clock()
+        snapshot = self._state.freeze(revision)
+        draft = Draft(snapshot)
+        allotments: list[Allotment] = []
+        for pod, pending in self.queue.pop(BATCH_PODS, BATCH_CLASSES, now):
+            decision = self._framework.decide(pod, len(pending), draft)
+            names = snapshot.names(decision.rows)
+            placed = len(names)
+            allotments.append(
+                Allotment(pod, tuple(pending[:placed]), names, tuple(pending[placed:]), decision)
+            )
+        plan = self._checked(Plan(revision, tuple(allotments)), snapshot, now)
+        for allotment in plan.allotments:
+            pairs = zip(allotment.pods, allotment.nodes, strict=True)
+            self._state.assume(allotment.pod, [(pod.uid, node) for pod, node in pairs])
+            if allotment.left and allotment.decision.diagnosis is not None:
+                self.queue.park(allotment.pod, allotment.left, allotment.decision.diagnosis, now)
+                self.reporter.unschedulable(allotment.left, allotment.decision.diagnosis.message)
+        return plan
+
+    def _checked(self, plan: Plan, snapshot: Snapshot, now: float) -> Plan:
+        """Return the plan without allotments that break a hard rule (a plugin's or our bug)."""
+        violations = check(plan, snapshot, self._state)
+        if not violations:
+            return plan
+        broken = {v.allotment: v.message for v in reversed(violations)}
+        for number, message in broken.items():
+            allotment = plan.allotments[number]
+            logger.error("a plan for %r was refused by the checker: %s", allotment.pod, message)
+            pods = (*allotment.pods, *allotment.left)
+            self.queue.retry(allotment.pod, pods, now, backoff=True)
+            self.reporter.unschedulable(pods, f"the plan was refused: {message}")
+        kept = tuple(a for n, a in enumerate(plan.allotments) if n not in broken)
+        return Plan(plan.revision, kept)
+
+    async def _apply(self, plan: Plan) -> None:
+        """Bind a plan and take over the outcome."""
+        try:
+            records = [decision_records(a, now_seconds(), self._epoch) for a in plan.allotments]
+            ids = [r[0].id if a.pods else 0 for a, r in zip(plan.allotments, records, strict=True)]
+            bound = await self._binder.bind(plan, ids)
+            for allotment, outcome, made in zip(plan.allotments, bound, records, strict=True):
+                self._bound(allotment, outcome)
+                self.reporter.decided(r for r in made if self._is_news(allotment.pod, r.message))
+            await self._refused(plan, bound)
+        finally:
+            self._slots.release()
+            self._wake.set()
+
+    def _bound(self, allotment: Allotment, outcome: Bound) -> None:
+        for pod in outcome.pods:
+            self.queue.done(pod.key)
+        if outcome.pods:
+            self.queue.changed(Change.POD_PLACED, self._clock())
+            self.reporter.scheduled(outcome.pods, outcome.nodes)
+
+    async def _refused(self, plan: Plan, outcomes: Sequence[Bound]) -> None:
+        """Requeue pods that were not bound, once it is known what the store has of them."""
+        if not any(outcome.refused for outcome in outcomes):
+            return
+        await self._pods.reached(await self._binder.revision())
+        self._drain()
+        fresh = min(self._pods.revision, self._nodes.revision) > plan.revision
+        now = self._clock()
+        for allotment, outcome in zip(plan.allotments, outcomes, strict=True):
+            again = [refused.pod for refused in outcome.refused if self._forget(refused)]
+            self.queue.retry(allotment.pod, again, now, backoff=not fresh)
+            for pending in again:  # its labels may have changed while its binding was written
+                self._ingest.waits(self._pods.items[pending.key])
+        self.queue.changed(Change.POD_REMOVED, now)
+
+    def _forget(self, refused: Refused) -> bool:
+        """Stop assuming a pod; returns whether it still wants a node."""
+        pod = self._pods.items.get(refused.pod.key)
+        if pod is not None and pod.meta.uid == refused.pod.uid and pod.node:
+            return False  # bound by somebody, and counted there
+        logger.info("%s", refused.error)
+        self._state.remove_pod(refused.pod.uid)
+        if pod is None or pod.meta.uid != refused.pod.uid or not eligible(pod):
+            self.queue.remove(refused.pod.key)
+            return False
+        return True
+
+    def _is_news(self, pod: PodClass, message: str) -> bool:
+        """Tell whether a class's outcome differs from the last recorded one."""
+        if not message:
+            self._said.pop(pod, None)
+            return True
+        if self._said.get(pod) == message:
+            return False
+        if len(self._said) > BATCH_PODS:
+            self._said.clear()
+        self._said[pod] = message
+        return True

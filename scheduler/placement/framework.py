@@ -1,0 +1,232 @@
+"""Asks the plugins where a class may run and how good each node is, and places copies greedily.
+
+Pure. Filters' answers are ANDed, scorers' answers added; a rejection is a value that says which
+plugin, why, and on how many nodes. A filter that fails rejects the class (nothing is placed on a
+guess), a scorer that fails is left out (a worse place is better than none); both are reported.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import PluginError
+from ..hookspecs import Change, Counts, Filter, PodClass, Rejection, Rows, Scorer, Snapshot, Verdict
+from .draft import Draft
+from .greedy import place
+from .scoring import Scoring
+
+_ALTERNATIVES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One plugin's reason and how many nodes it was the first to hold for."""
+
+    plugin: str
+    reason: str
+    nodes: int
+    resolvable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why a pod has no node.
+
+    Args:
+        nodes: how many there are.
+        refusals: by plugin and reason; empty when there are no nodes or a plugin failed.
+        wakes_on: what may change the outcome.
+        failure: a plugin's failure, "" if none.
+    """
+
+    nodes: int
+    refusals: tuple[Refusal, ...]
+    wakes_on: Change
+    failure: str = ""
+
+    @property
+    def message(self) -> str:
+        """The reason in kube-scheduler's words (FitError)."""
+        if self.failure:
+            return self.failure
+        if not self.nodes:
+            return "no nodes available to schedule pods"
+        counts: Counter[str] = Counter()
+        for refusal in self.refusals:
+            counts[refusal.reason] += refusal.nodes
+        reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
+        head = f"0/{self.nodes} nodes are available"
+        return f"{head}: {reasons}." if reasons else f"{head}."
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A node with its total and its 0-100 score by plugin, when the decision was made."""
+
+    node: str
+    total: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Where copies of one class go.
+
+    Args:
+        rows: (K,) rows in order, K ≤ asked.
+        alternatives: the best nodes for the first copy, best first; the first was chosen.
+        rejected: by filter, how many nodes it was the first to reject; the reason where it has
+            but one.
+        diagnosis: why the rest has no node; None when K = asked.
+        failures: scorers that failed and were left out.
+    """
+
+    pod: PodClass
+    asked: int
+    rows: Rows
+    alternatives: tuple[Alternative, ...] = ()
+    rejected: tuple[Refusal, ...] = ()
+    diagnosis: Diagnosis | None = None
+    failures: tuple[str, ...] = ()
+
+
+class Framework:
+    """Decides with a fixed list of filters and scorers."""
+
+    def __init__(self, filters: Sequence[Filter], scorers: Sequence[Scorer]) -> None:
+        self._filters = tuple(filters)
+        self._scorers = tuple(scorers)
+
+    def decide(self, pod: PodClass, count: int, draft: Draft) -> Decision:
+        """Place up to `count` copies of a class and count them into the draft."""
+        nobody = np.zeros(0, dtype=np.int64)
+        try:
+            room, rejected = self._room(pod, draft.snapshot, count)
+            rows, first = self._place(pod, count, room, draft.snapshot)
+            if rows.size:
+                draft.add(pod, rows)
+            diagnosis = self._diagnose(pod, draft.snapshot) if rows.size < count else None
+        except PluginError as error:
+            failed = Diagnosis(draft.snapshot.size, (), Change.ANY, _with_cause(error))
+            return Decision(pod, count, nobody, diagnosis=failed)
+        return Decision(
+            pod,
+            count,
+            rows,
+            _alternatives(first, draft.snapshot, rows) if first and rows.size else (),
+            rejected,
+            diagnosis,
+            tuple(first.failures) if first else (),
+        )
+
+    def _room(
+        self, pod: PodClass, snapshot: Snapshot, count: int
+    ) -> tuple[Counts, tuple[Refusal, ...]]:
+        """Return copies per node, at most `count`, and rejections by plugin."""
+        room = np.full(snapshot.size, count, dtype=np.int64)
+        left = snapshot.size
+        rejected: list[Refusal] = []
+        for plugin in self._filters:
+            verdict = plugin.filter(pod, snapshot)
+            if verdict is None:
+                continue
+            room = (
+                np.minimum(room, verdict.room, out=room)
+                if _counts(verdict)
+                else (np.multiply(room, verdict.room, out=room))
+            )
+            now = int(np.count_nonzero(room))
+            if now < left:
+                reason = verdict.because if isinstance(verdict.because, str) else ""
+                rejected.append(Refusal(plugin.name, reason, left - now, verdict.resolvable))
+                left = now
+        return room, tuple(rejected)
+
+    def _place(
+        self, pod: PodClass, count: int, room: Counts, snapshot: Snapshot
+    ) -> tuple[Rows, Scoring | None]:
+        sequences: list[Rows] = []
+        first: Scoring | None = None
+        done: Counts | None = None
+        while count > 0:
+            rows = np.flatnonzero(room)
+            if rows.size == snapshot.size:
+                rows = snapshot.all_rows
+            if not rows.size:
+                break
+            scoring = Scoring(pod, snapshot, self._scorers, rows, done)
+            scoring.start()
+            first = first or scoring
+            chosen = place(room, 1 if scoring.stepwise else count, scoring.total, rows)
+            chosen = chosen[: scoring.valid(chosen, room)]
+            sequences.append(chosen)
+            count -= chosen.size
+            if count > 0:
+                put = np.bincount(chosen, minlength=snapshot.size)
+                room = room - put
+                done = put if done is None else done + put
+        if not sequences:
+            return np.zeros(0, dtype=np.int64), None
+        return sequences[0] if len(sequences) == 1 else np.concatenate(sequences), first
+
+    def _diagnose(self, pod: PodClass, snapshot: Snapshot) -> Diagnosis:
+        """Ask the filters why no node has room for another copy."""
+        open_nodes = snapshot.every()
+        refusals: list[Refusal] = []
+        wakes_on = Change.NODE_ADDED
+        for plugin in self._filters:
+            verdict = plugin.filter(pod, snapshot)
+            if verdict is None:
+                continue
+            closed = open_nodes & (verdict.room == 0)
+            if not closed.any():
+                continue
+            wakes_on |= plugin.wakes_on
+            for rejection in _rejections(plugin.name, verdict):
+                nodes = int(np.count_nonzero(rejection.nodes & closed))
+                if nodes:
+                    refusals.append(
+                        Refusal(plugin.name, rejection.reason, nodes, rejection.resolvable)
+                    )
+            open_nodes &= ~closed
+        return Diagnosis(snapshot.size, tuple(refusals), wakes_on)
+
+
+def _counts(verdict: Verdict) -> bool:
+    return verdict.room.dtype.kind != "b"
+
+
+def _rejections(plugin: str, verdict: Verdict) -> Sequence[Rejection]:
+    if isinstance(verdict.because, str):
+        return (Rejection(verdict.because, verdict.room == 0, verdict.resolvable),)
+    try:
+        return verdict.because()
+    except Exception as error:
+        raise PluginError(f"filter {plugin} failed to say why it rejects") from error
+
+
+def _alternatives(scoring: Scoring, snapshot: Snapshot, placed: Rows) -> tuple[Alternative, ...]:
+    totals = scoring.heads
+    best: list[int] = []
+    if totals.size > _ALTERNATIVES:
+        nearest: Rows = np.argpartition(totals, totals.size - _ALTERNATIVES)[-_ALTERNATIVES:]
+        top = [int(i) for i in nearest]
+        chosen = int(np.flatnonzero(scoring.rows == placed[0])[0])
+        others = sorted((i for i in top if i != chosen), key=lambda i: -float(totals[i]))
+        best = [chosen, *others][:_ALTERNATIVES]
+    else:
+        best = sorted(range(totals.size), key=lambda i: (-float(totals[i]), i))
+    return tuple(
+        Alternative(
+            snapshot.nodes[int(scoring.rows[i])].name,
+            float(totals[i]),
+            {part.name: float(part.scores[i]) for part in scoring.parts},
+        )
+        for i in best
+    )
+
+
+def _with_cause(error: PluginError) -> str:
+    return f"{error}: {error.__cause__!r}" if error.__cause__ else str(error)

@@ -1,0 +1,109 @@
+"""Places k copies of one class at once, exactly as one-by-one greedy would.
+
+Pure. One-by-one greedy puts each copy where the next copy scores highest (lowest row on a tie).
+Let S(n, i) be the score of a copy on node n that has i copies already, P(n, i) the smallest of
+S(n, 0) … S(n, i). Greedy's sequence is the pairs (n, i) sorted by P descending, then n, then i:
+once a node has been chosen at a score v, it stays chosen while its following scores are at least
+v, so what lies behind a dip counts no more than the dip. The k first pairs are found without
+looking at all of them: only the k best heads can take part, and a node's depth is doubled only
+while everything looked at so far is taken.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hookspecs import Counts, Rows, Scores
+
+ScoreOf = Callable[[Rows, Counts], Scores]
+
+_NOBODY = np.zeros(0, dtype=np.int64)
+
+
+def place(room: Counts, count: int, score: ScoreOf, rows: Rows | None = None) -> Rows:
+    """Return the rows of up to `count` copies, in the order greedy would choose them.
+
+    Args:
+        room: (N,) int64, how many copies each node can take.
+        count: copies wanted.
+        score: (rows, copies) → (M,) score of the next copy on each row that has so many copies
+            of this call already.
+        rows: the rows with room, ascending, if the caller knows them.
+
+    Returns:
+        (K,) int64, K = min(count, room.sum()).
+    """
+    if rows is None:
+        rows = np.flatnonzero(room)
+    if not rows.size or count <= 0:
+        return _NOBODY
+    values = score(rows, np.zeros(rows.size, dtype=np.int64))
+    if count == 1:
+        return rows[[int(np.argmax(values))]]
+    if rows.size > count:
+        best = _largest(values, count)
+        rows, values = rows[best], values[best]
+    return _Deepening(np.minimum(room, count), count, score).run(rows, values)
+
+
+def _largest(values: Scores, count: int) -> NDArray[np.int64]:
+    """Return the ascending indices of the `count` largest, lowest index on a tie."""
+    threshold = np.partition(values, values.size - count)[values.size - count]
+    chosen = values > threshold
+    ties = np.flatnonzero(values == threshold)
+    chosen[ties[: count - int(np.count_nonzero(chosen))]] = True
+    return np.flatnonzero(chosen)
+
+
+class _Deepening:
+    """The pairs (row, copy) taken so far, and the search for better ones."""
+
+    def __init__(self, room: Counts, count: int, score: ScoreOf) -> None:
+        self._room = room
+        self._count = count
+        self._score = score
+
+    def run(self, rows: Rows, values: Scores) -> Rows:
+        """Return the sequence, starting from the heads of candidate rows."""
+        depth = 1
+        copies = np.zeros(rows.size, dtype=np.int64)
+        stride = int(self._room[rows].max()) + 1
+        while True:
+            if values.size > self._count:
+                taken = self._best(rows * stride + copies, values)
+                rows, copies, values = rows[taken], copies[taken], values[taken]
+            full = np.flatnonzero((copies == depth - 1) & (self._room[rows] > depth))
+            if not full.size:
+                order = np.lexsort((copies, rows, -values))
+                return rows[order]
+            block = self._block(rows[full], values[full], depth)
+            rows = np.concatenate([rows, block[0]])
+            copies = np.concatenate([copies, block[1]])
+            values = np.concatenate([values, block[2]])
+            depth *= 2
+
+    def _best(self, keys: Counts, values: Scores) -> NDArray[np.bool_]:
+        """Mark the `count` best pairs: value descending, then key ascending (keys are unique)."""
+        threshold = np.partition(values, values.size - self._count)[values.size - self._count]
+        taken = values > threshold
+        missing = self._count - int(np.count_nonzero(taken))
+        ties = np.flatnonzero(values == threshold)
+        if missing < ties.size:
+            tied = keys[ties]
+            ties = ties[tied <= np.partition(tied, missing - 1)[missing - 1]]
+        taken[ties] = True
+        return taken
+
+    def _block(self, rows: Rows, last: Scores, depth: int) -> tuple[Rows, Counts, Scores]:
+        """Look at copies depth … 2·depth-1 of rows; `last` is P at depth-1."""
+        copies = np.broadcast_to(np.arange(depth, 2 * depth, dtype=np.int64), (rows.size, depth))
+        there = copies < self._room[rows][:, None]
+        lengths = there.sum(axis=1)
+        flat_rows, flat_copies = np.repeat(rows, lengths), copies[there]
+        scores = self._score(flat_rows, flat_copies)
+        grid = np.full(there.shape, np.inf)
+        grid[there] = scores
+        grid[:, 0] = np.minimum(grid[:, 0], last)
+        smallest = np.minimum.accumulate(grid, axis=1)[there]
+        return flat_rows, flat_copies, smallest

@@ -1,0 +1,146 @@
+"""Turns informers' deltas into cluster state and queue entries.
+
+Synchronous: what it is given is taken over before it returns, so a decision made right after sees
+everything that had been delivered.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+
+from ..errors import BadRequest
+from ..hookspecs import Change
+from ..informer import Delta
+from ..objects.node import Node
+from ..objects.pod import Pod
+from ..objects.pod_class import PodClass, pod_class
+from ..objects.stored import ObjectKey
+from .plan import PendingPod
+from .queue import SchedulingQueue
+from .state import ClusterState
+
+logger = logging.getLogger(__name__)
+
+OURS = frozenset({"default-scheduler", "ironfree", ""})
+
+Report = Callable[[Iterable[PendingPod], str], None]
+
+
+class Ingest:
+    """Keeps state and queue in step with the store.
+
+    Args:
+        report: told which pods wait, and why, when that is known without trying.
+    """
+
+    def __init__(self, state: ClusterState, queue: SchedulingQueue, report: Report) -> None:
+        self._state = state
+        self._queue = queue
+        self._report = report
+
+    def pods(self, deltas: Iterable[Delta[Pod]], now: float) -> None:
+        """Take over changes of pods."""
+        change = Change(0)
+        for delta in deltas:
+            change |= self._pod(delta)
+        if change:
+            self._queue.changed(change, now)
+
+    def nodes(self, deltas: Iterable[Delta[Node]], now: float) -> None:
+        """Take over changes of nodes."""
+        change = Change(0)
+        gone: dict[str, None] = {}
+        for delta in deltas:
+            name = delta.key.name
+            if delta.new is None:
+                gone[name] = None
+                continue
+            if name in gone:
+                self._state.remove_nodes((name,))
+                del gone[name]
+            change |= node_change(delta.old, delta.new)
+            self._state.set_node(delta.new)
+        self._state.remove_nodes(gone)
+        if change:
+            self._queue.changed(change, now)
+
+    def _pod(self, delta: Delta[Pod]) -> Change:
+        old, new = delta.old, delta.new
+        change = Change(0)
+        if old is not None and (new is None or new.meta.uid != old.meta.uid):
+            self._queue.remove(delta.key)
+            change |= self._freed(old)
+        if new is None:
+            return change
+        if new.node and not new.terminal:
+            self._queue.remove(delta.key)
+            return change | self._bound(new)
+        if new.node or not eligible(new):
+            self._queue.remove(delta.key)
+            return change | self._freed(new)
+        if new.meta.uid not in self._state:  # else its binding is being written
+            self.waits(new)
+        return change
+
+    def _freed(self, pod: Pod) -> Change:
+        counted = self._state.remove_pod(pod.meta.uid, pod.node)
+        return Change.POD_REMOVED if counted else Change(0)
+
+    def _bound(self, pod: Pod) -> Change:
+        try:
+            changed = self._state.set_pod(pod.meta.uid, pod_class(pod), pod.node)
+        except BadRequest as error:
+            logger.error(
+                "pod %s/%s on node %s cannot be counted: %s; it was stored without validation",
+                pod.meta.namespace,
+                pod.meta.name,
+                pod.node,
+                error,
+            )
+            return Change(0)
+        return Change.POD_PLACED if changed else Change(0)
+
+    def waits(self, pod: Pod) -> None:
+        """Have an eligible pod in the queue under its present class."""
+        key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
+        pending = PendingPod(key, pod.meta.uid)
+        wanted = self._class(pod, pending)
+        if wanted is None:
+            return
+        diagnosis = self._queue.add(wanted, pending)
+        if diagnosis is not None:
+            self._report((pending,), diagnosis.message)
+
+    def _class(self, pod: Pod, pending: PendingPod) -> PodClass | None:
+        try:
+            return pod_class(pod)
+        except BadRequest as error:
+            self._queue.remove(pending.key)
+            self._report((pending,), f"the pod's resource requests cannot be read: {error}")
+            return None
+
+
+def eligible(pod: Pod) -> bool:
+    """Tell whether an unbound pod is ours to place now."""
+    return (
+        pod.meta.deletion_timestamp is None
+        and not pod.terminal
+        and not pod.spec.scheduling_gates
+        and pod.spec.scheduler_name in OURS
+    )
+
+
+def node_change(old: Node | None, new: Node) -> Change:
+    """Return what of a node's change can help a pod that waits."""
+    if old is None:
+        return Change.NODE_ADDED
+    change = Change(0)
+    if (old.status.allocatable, old.status.capacity) != (
+        new.status.allocatable,
+        new.status.capacity,
+    ):
+        change |= Change.NODE_RESOURCES
+    if old.meta.labels != new.meta.labels:
+        change |= Change.NODE_LABELS
+    if old.spec.taints != new.spec.taints or old.spec.unschedulable != new.spec.unschedulable:
+        change |= Change.NODE_TAINTS
+    return change

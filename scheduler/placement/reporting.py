@@ -1,0 +1,176 @@
+"""Tells people what became of their pods: Events, the PodScheduled condition, decision records.
+
+Reports follow behind bindings at a bounded pace and from bounded queues: when pods are placed
+faster than events can be written, the oldest "Scheduled" events are dropped and counted (the
+binding itself and the decision record say the same). Nothing here is needed for placement to work.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import cast
+
+import msgspec
+
+from ..errors import Fenced, StatusError, Unavailable
+from ..informer import Informer
+from ..objects.json import Json, JsonObject
+from ..objects.meta import now_seconds
+from ..objects.pod import Pod
+from ..objects.stored import StoredObject
+from ..store.decisions import DecisionRecord
+from ..store.operations import Replace, Write
+from ..store.store import Store
+from .events import EventLog, Note
+from .plan import PendingPod
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 200
+_PACE = 0.2  # seconds between chunks: at most 1,000 events and 1,000 conditions a second
+_MOST_NOTES = 10_000
+_MOST_FAILURES = 50_000
+_MOST_RECORDS = 10_000
+_READERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    pod: PendingPod
+    message: str
+
+
+class Reporter:
+    """Queues reports and writes them in the background."""
+
+    def __init__(self, store: Store, pods: Informer[Pod], epoch: int) -> None:
+        self._store = store
+        self._pods = pods
+        self._epoch = epoch
+        self._events = EventLog(epoch)
+        self._notes: deque[Note] = deque(maxlen=_MOST_NOTES)
+        self._failures: OrderedDict[str, _Failure] = OrderedDict()
+        self._records: deque[DecisionRecord] = deque(maxlen=_MOST_RECORDS)
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.dropped = 0
+
+    def scheduled(self, pods: Iterable[PendingPod], nodes: Iterable[str]) -> None:
+        """Pods were bound."""
+        for pod, node in zip(pods, nodes, strict=True):
+            message = f"Successfully assigned {pod.key.namespace}/{pod.key.name} to {node}"
+            self._note(Note(pod, "Normal", "Scheduled", message))
+        self._awake()
+
+    def unschedulable(self, pods: Iterable[PendingPod], message: str) -> None:
+        """Pods have no node; the last message about a pod counts."""
+        for pod in pods:
+            if len(self._failures) >= _MOST_FAILURES and pod.uid not in self._failures:
+                self.dropped += 1
+                continue
+            self._failures[pod.uid] = _Failure(pod, message)
+        self._awake()
+
+    def decided(self, records: Iterable[DecisionRecord]) -> None:
+        """Decisions were made."""
+        self._records.extend(records)
+        self._awake()
+
+    async def flushed(self) -> None:
+        """Wait until nothing is left to report."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write reports until cancelled; raises Fenced when another leader has taken over."""
+        while True:
+            await self._wake.wait()
+            try:
+                await self._report()
+            except Unavailable as error:
+                logger.warning("reports wait: %s", error)
+            if not (self._notes or self._failures or self._records):
+                self._wake.clear()
+                self._idle.set()
+            await asyncio.sleep(_PACE)
+
+    async def _report(self) -> None:
+        if self._records:
+            records = tuple(self._records)
+            await self._store.record_decisions(records)
+            for _ in records:
+                self._records.popleft()
+        failures = list(islice(self._failures.values(), _CHUNK))
+        writes: list[Write] = await self._conditions(failures)
+        for failure in failures:
+            note = Note(failure.pod, "Warning", "FailedScheduling", failure.message)
+            writes.append(self._events.write(note))
+        notes = list(islice(self._notes, _CHUNK))
+        writes += [self._events.write(note) for note in notes]
+        if not writes:
+            return
+        outcomes = await self._store.write_many(writes)
+        for failure in failures:
+            if self._failures.get(failure.pod.uid) is failure:
+                del self._failures[failure.pod.uid]
+        while notes and self._notes and self._notes[0] is notes[0]:
+            self._notes.popleft()
+            notes.pop(0)
+        for outcome in outcomes:
+            if isinstance(outcome, Fenced):
+                raise outcome
+            if isinstance(outcome, StatusError):  # the pod or its namespace went, or changed
+                logger.debug("a report was not written: %s", outcome)
+
+    async def _conditions(self, failures: Sequence[_Failure]) -> list[Write]:
+        """Return writes of PodScheduled=False for pods that do not say so yet."""
+        wanted = [failure for failure in failures if self._unsaid(failure)]
+        found: list[Write] = []
+        for start in range(0, len(wanted), _READERS):
+            part = wanted[start : start + _READERS]
+            stored = await asyncio.gather(*(self._store.get(f.pod.key) for f in part))
+            for failure, pod in zip(part, stored, strict=True):
+                if pod is not None and pod.meta.uid == failure.pod.uid and pod.binding is None:
+                    found.append(_unscheduled(pod, failure.message, self._epoch))
+        return found
+
+    def _unsaid(self, failure: _Failure) -> bool:
+        pod = self._pods.items.get(failure.pod.key)
+        if pod is None or pod.meta.uid != failure.pod.uid or pod.node:
+            return False
+        said = pod.status.condition("PodScheduled")
+        return said is None or said.status != "False" or said.message != failure.message
+
+    def _note(self, note: Note) -> None:
+        if len(self._notes) == _MOST_NOTES:
+            self.dropped += 1
+        self._notes.append(note)
+
+    def _awake(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+
+def _unscheduled(pod: StoredObject, message: str, epoch: int) -> Replace:
+    status = cast(JsonObject, msgspec.json.decode(pod.status or b"{}"))
+    conditions = cast(list[JsonObject], status.get("conditions") or [])
+    before = next((c for c in conditions if c.get("type") == "PodScheduled"), JsonObject())
+    since: Json = now_seconds().strftime("%Y-%m-%dT%H:%M:%SZ")
+    if before.get("status") == "False":
+        since = before.get("lastTransitionTime", since)
+    condition: JsonObject = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": message,
+        "lastProbeTime": None,
+        "lastTransitionTime": since,
+    }
+    rest: list[Json] = [c for c in conditions if c.get("type") != "PodScheduled"]
+    status["conditions"] = [condition, *rest]
+    return Replace(
+        pod.resource, pod.meta, pod.body, msgspec.json.encode(status), pod.revision, epoch
+    )

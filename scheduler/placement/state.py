@@ -1,0 +1,246 @@
+"""The cluster as columns, kept current one delta at a time.
+
+Pure: informers' deltas and the cycle's own decisions come in, frozen snapshots go out. Bound pods
+count on their node's name, so they are remembered while the node is unknown. An assumed pod counts
+like a bound one until its binding is confirmed or forgotten.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BadRequest
+from ..objects.node import Node
+from ..objects.pod_class import PodClass
+from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY, PODS, allocatable
+from ..snapshot import Counts, NodeFacts, Snapshot, TaintKey
+from .columns import Column, CountTable
+from .facts import FactColumns
+
+_CORE = (CPU, MEMORY, EPHEMERAL_STORAGE, PODS)
+
+
+class ClusterState:
+    """Everything a snapshot is made of."""
+
+    def __init__(self) -> None:
+        self._facts = FactColumns()
+        self._resources: list[str] = list(_CORE)
+        self._resource_row = {name: row for row, name in enumerate(_CORE)}
+        self._offers: list[Mapping[str, int]] = []
+        self._allocatable = Column(np.zeros((len(_CORE), 0), dtype=np.int64))
+        self._requested = Column(np.zeros((len(_CORE), 0), dtype=np.int64))
+        self._assumed = Column(np.zeros((2, 0), dtype=np.int64))
+        self._ports = CountTable[tuple[str, int], tuple[int, str]]()
+        self._placed = CountTable[PodClass, int]()
+        self._pods: dict[str, tuple[PodClass, str]] = {}
+        self._homeless: dict[str, dict[str, PodClass]] = {}
+        self._vectors: dict[PodClass, NDArray[np.int64]] = {}
+
+    @property
+    def size(self) -> int:
+        """How many nodes are known."""
+        return len(self._facts.row_of)
+
+    def __contains__(self, uid: str) -> bool:
+        """Tell whether a pod is counted on a known node."""
+        return uid in self._pods
+
+    def set_node(self, node: Node) -> None:
+        """Add a node or take over its new state."""
+        facts = node_facts(node)
+        name = facts.name
+        offer = _offer(node)
+        row = self._facts.row_of.get(name)
+        if row is None:
+            row = self._facts.add(facts)
+            self._offers.append({})
+            self._set_offer(row, offer)
+            for uid, pod in self._homeless.pop(name, {}).items():
+                self._pods[uid] = (pod, name)
+                self._count(pod, row, 1)
+            return
+        self._facts.set(row, facts)
+        if offer != self._offers[row]:
+            self._set_offer(row, offer)
+
+    def remove_nodes(self, names: Collection[str]) -> None:
+        """Forget nodes; the pods bound to them stay known."""
+        gone = {name: self._facts.row_of[name] for name in names if name in self._facts.row_of}
+        if not gone:
+            return
+        for uid, (pod, node) in list(self._pods.items()):
+            if node in gone:
+                del self._pods[uid]
+                self._homeless.setdefault(node, {})[uid] = pod
+        rows = self._facts.remove(sorted(gone.values()))
+        for column in (self._allocatable, self._requested, self._assumed):
+            column.keep(rows)
+        self._offers = [self._offers[row] for row in rows.tolist()]
+        self._rebuild_tables()
+
+    def set_pod(self, uid: str, pod: PodClass, node: str) -> bool:
+        """Count a bound or assumed pod on its node; returns whether anything changed."""
+        known = self._pods.get(uid)
+        if known is not None:
+            if known[1] == node and known[0] == pod:
+                return False
+            self.remove_pod(uid)
+        row = self._facts.row_of.get(node)
+        if row is None:
+            present = self._homeless.setdefault(node, {})
+            changed = present.get(uid) != pod
+            present[uid] = pod
+            return changed
+        self._pods[uid] = (pod, node)
+        self._count(pod, row, 1)
+        return True
+
+    def remove_pod(self, uid: str, node: str = "") -> bool:
+        """Stop counting a pod; returns whether it was counted.
+
+        Args:
+            uid: of the pod.
+            node: its node if known; finds pods whose node is not.
+        """
+        known = self._pods.pop(uid, None)
+        if known is not None:
+            self._count(known[0], self._facts.row_of[known[1]], -1)
+            return True
+        homeless = self._homeless.get(node)
+        if homeless is None or homeless.pop(uid, None) is None:
+            return False
+        if not homeless:
+            del self._homeless[node]
+        return True
+
+    def assume(self, pod: PodClass, placed: Iterable[tuple[str, str]]) -> None:
+        """Count pods of one class that are about to be bound.
+
+        Args:
+            pod: their class.
+            placed: (uid, node name) of each; nodes are known, uids are not counted yet.
+        """
+        rows: dict[int, int] = {}
+        row_of = self._facts.row_of
+        for uid, node in placed:
+            self._pods[uid] = (pod, node)
+            row = row_of[node]
+            rows[row] = rows.get(row, 0) + 1
+        if len(rows) < 16:
+            for row, count in rows.items():
+                self._count(pod, row, count)
+            return
+        index = np.fromiter(rows.keys(), dtype=np.int64, count=len(rows))
+        counts = np.fromiter(rows.values(), dtype=np.int64, count=len(rows))
+        self._requested.writable(self.size)[:, index] += self._vector(pod)[:, None] * counts
+        self._assumed.writable(self.size)[:, index] += assumed_vector(pod)[:, None] * counts
+        for row, count in rows.items():
+            self._count_tables(pod, row, count)
+
+    def freeze(self, revision: int) -> Snapshot:
+        """Return the cluster as it is now; later changes leave the snapshot alone."""
+        size = self.size
+        facts = self._facts
+        return Snapshot(
+            revision=revision,
+            generation=facts.generation,
+            nodes=facts.nodes(),
+            row_of=facts.names(),
+            resources=tuple(self._resources),
+            resource_row=dict(self._resource_row),
+            allocatable=self._allocatable.freeze(size),
+            requested=self._requested.freeze(size),
+            assumed=self._assumed.freeze(size),
+            labels=facts.labels(),
+            taint_codes=facts.taint_codes.freeze(size),
+            taint_sets=facts.taint_sets,
+            unschedulable=facts.unschedulable.freeze(size),
+            ready=facts.ready.freeze(size),
+            ports=self._ports.freeze(),
+            placed=self._placed.freeze(),
+            all_rows=np.arange(size, dtype=np.int64),
+        )
+
+    def _set_offer(self, row: int, offer: Mapping[str, int]) -> None:
+        fresh = [name for name in offer if name not in self._resource_row]
+        if fresh:
+            self._add_resources(fresh)
+        column = self._allocatable.writable(self.size)
+        column[:, row] = [offer.get(name, 0) for name in self._resources]
+        self._offers[row] = offer
+
+    def _add_resources(self, names: list[str]) -> None:
+        for name in names:
+            self._resource_row[name] = len(self._resources)
+            self._resources.append(name)
+        self._allocatable.add_rows(len(names))
+        self._requested.add_rows(len(names))
+        self._vectors.clear()
+        requested = self._requested.writable(self.size)
+        for pod, rows in self._placed.freeze().items():
+            for name in names:
+                amount = pod.requests.amounts.get(name, 0)
+                for row, count in rows.items() if amount else ():
+                    requested[self._resource_row[name], row] += amount * count
+
+    def _count(self, pod: PodClass, row: int, count: int) -> None:
+        self._requested.writable(self.size)[:, row] += self._vector(pod) * count
+        self._assumed.writable(self.size)[:, row] += assumed_vector(pod) * count
+        self._count_tables(pod, row, count)
+
+    def _count_tables(self, pod: PodClass, row: int, count: int) -> None:
+        self._placed.add(pod, row, count)
+        for port in pod.host_ports:
+            self._ports.add((port.protocol, port.port), (row, port.host_ip), count)
+
+    def _vector(self, pod: PodClass) -> NDArray[np.int64]:
+        vector = self._vectors.get(pod)
+        if vector is None:
+            if len(self._vectors) > 65536:
+                self._vectors.clear()
+            vector = self._vectors[pod] = request_vector(pod, self._resource_row)
+        return vector
+
+    def _rebuild_tables(self) -> None:
+        self._ports = CountTable[tuple[str, int], tuple[int, str]]()
+        self._placed = CountTable[PodClass, int]()
+        row_of = self._facts.row_of
+        for pod, node in self._pods.values():
+            self._count_tables(pod, row_of[node], 1)
+
+
+def request_vector(pod: PodClass, resource_row: Mapping[str, int]) -> Counts:
+    """Return what one copy requests as (R,) int64; resources no node offers are left out."""
+    vector = np.zeros(len(resource_row), dtype=np.int64)
+    for name, amount in pod.requests.amounts.items():
+        row = resource_row.get(name)
+        if row is not None:
+            vector[row] = amount
+    return vector
+
+
+def assumed_vector(pod: PodClass) -> Counts:
+    """Return what scores assume of one copy as (2,) int64: cpu, memory."""
+    return np.array([pod.requests.assumed_cpu, pod.requests.assumed_memory], dtype=np.int64)
+
+
+def node_facts(node: Node) -> NodeFacts:
+    """Return what a node declares of itself."""
+    ready = node.status.condition("Ready")
+    return NodeFacts(
+        name=node.meta.name,
+        labels=node.meta.labels,
+        taints=tuple(TaintKey(t.key, t.value, t.effect) for t in node.spec.taints),
+        unschedulable=node.spec.unschedulable,
+        ready=ready is not None and ready.status == "True",
+    )
+
+
+def _offer(node: Node) -> Mapping[str, int]:
+    """Return allocatable, or capacity where a node gives none (Kubernetes defaults it so)."""
+    try:
+        return allocatable({**node.status.capacity, **node.status.allocatable})
+    except BadRequest:
+        return {}  # nothing can be placed on a node whose offer cannot be read

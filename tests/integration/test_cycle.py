@@ -1,0 +1,234 @@
+"""The scheduling cycle on a real store: pods come in, bindings, events and records come out."""
+
+import asyncio
+import contextlib
+
+import msgspec
+import pytest
+
+from scheduler.informer import Informer
+from scheduler.objects.node import node_view
+from scheduler.objects.pod import pod_view
+from scheduler.objects.stored import ObjectKey, intern_body
+from scheduler.placement.cycle import Placement
+from scheduler.plugin_manager import PluginManager
+from scheduler.store.operations import Bind, Remove
+from tests.placement_cases import spec
+from tests.store_values import create, replace
+
+
+def node(name, *, cpu="4", memory="8Gi", pods="110", body=b'{"spec":{}}'):
+    offer = {"cpu": cpu, "memory": memory, "pods": pods}
+    status = {"allocatable": offer, "conditions": [{"type": "Ready", "status": "True"}]}
+    return create("nodes", name, body=body, status=msgspec.json.encode(status))
+
+
+def pod(name, **fields):
+    body = intern_body(msgspec.json.encode({"spec": spec(**fields)}, order="deterministic"))
+    return create("pods", name, "default", body, status=b'{"phase":"Pending"}')
+
+
+class Service:
+    """A running placement and the informers it needs."""
+
+    def __init__(self, store, epoch):
+        self.store = store
+        self.pods = Informer(store, "pods", pod_view)
+        self.nodes = Informer(store, "nodes", node_view)
+        self.placement = Placement(
+            store, PluginManager.load(), epoch, pods=self.pods, nodes=self.nodes
+        )
+
+    async def write(self, *ops):
+        outcomes = await self.store.write_many(ops)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+        return outcomes
+
+    async def seen(self, test):
+        """Wait until every pod passes a test, and return the pods by name."""
+        async with asyncio.timeout(20), contextlib.AsyncExitStack():
+            subscription = self.pods.subscribe()
+            while not test(self.by_name()):
+                await subscription.next()
+        return self.by_name()
+
+    def by_name(self):
+        return {key.name: pod for key, pod in self.pods.items.items()}
+
+    async def events(self, reason, count):
+        """Wait for that many events of a reason, as JSON."""
+        async with asyncio.timeout(20):
+            while True:
+                found = [
+                    msgspec.json.decode(e.body.json)
+                    for e in (await self.store.list("events")).objects
+                ]
+                found = [event for event in found if event["reason"] == reason]
+                if len(found) >= count:
+                    return found
+                await self.placement.reporter.flushed()
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def service(store):
+    await store.write(create("namespaces", "default"))
+    async with store.leadership("test").hold() as epoch:
+        running = Service(store, epoch)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(part.run())
+                for part in (running.pods, running.nodes, running.placement)
+            ]
+            yield running
+            for task in tasks:
+                task.cancel()
+
+
+def all_bound(pods):
+    return bool(pods) and all(p.node for p in pods.values())
+
+
+async def test_pods_are_packed_and_nothing_is_overcommitted(service):
+    await service.write(*(node(f"n{i}") for i in range(4)))
+    await service.write(*(pod(f"p{i}", cpu="1", memory="1Gi") for i in range(8)))
+    pods = await service.seen(lambda pods: len(pods) == 8 and all_bound(pods))
+    nodes = [p.node for p in pods.values()]
+    assert {name: nodes.count(name) for name in set(nodes)} == {"n0": 4, "n1": 4}
+
+
+async def test_a_binding_is_told_as_event_and_record(service):
+    await service.write(node("n0"), pod("p", cpu="1"))
+    await service.seen(all_bound)
+    (event,) = await service.events("Scheduled", 1)
+    assert event["message"] == "Successfully assigned default/p to n0"
+    assert event["source"] == {"component": "default-scheduler"}
+    (record,) = await service.store.decisions_of("default", "p")
+    assert (record.outcome, record.node, record.pods) == ("placed", "n0", 1)
+    assert record.alternatives[0].node == "n0"
+    assert record.alternatives[0].by_plugin["NodeResourcesFit"] > 0
+
+
+async def test_an_unschedulable_pod_says_why_and_wakes_for_a_new_node(service):
+    cordoned = node("cordoned", body=b'{"spec":{"unschedulable":true}}')
+    await service.write(node("small", cpu="1"), cordoned, pod("p", cpu="2"))
+    message = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable."
+    pods = await service.seen(
+        lambda pods: pods and pods["p"].status.condition("PodScheduled") is not None
+    )
+    condition = pods["p"].status.condition("PodScheduled")
+    assert (condition.status, condition.reason, condition.message) == (
+        "False",
+        "Unschedulable",
+        message,
+    )
+    (event,) = await service.events("FailedScheduling", 1)
+    assert (event["type"], event["message"]) == ("Warning", message)
+    assert service.placement.queue.counts()["parked"] == 1
+    await service.write(node("large"))
+    pods = await service.seen(all_bound)
+    assert pods["p"].node == "large"
+    records = await service.store.decisions_of("default", "p")
+    assert {record.outcome for record in records} == {"placed", "unschedulable"}
+
+
+async def test_a_pod_removed_makes_room_for_one_that_waits(service):
+    await service.write(node("n", cpu="1"), pod("first", cpu="1"))
+    await service.seen(all_bound)
+    await service.write(pod("second", cpu="1"))
+    await service.seen(lambda pods: pods["second"].status.condition("PodScheduled") is not None)
+    await service.write(Remove(ObjectKey("pods", "default", "first")))
+    pods = await service.seen(lambda pods: "first" not in pods and all_bound(pods))
+    assert pods["second"].node == "n"
+
+
+async def test_a_pod_bound_by_somebody_else_is_counted_and_left_alone(service):
+    await service.write(node("n", cpu="2"))
+    held = (await service.write(pod("gated", cpu="2", schedulerName="other")))[0]
+    await service.write(
+        Bind(held.key, held.meta.uid, "n", await service.store.revision(), {"cpu": 2000})
+    )
+    await service.seen(all_bound)
+    await service.write(pod("late", cpu="1"))
+    await service.seen(lambda pods: pods["late"].status.condition("PodScheduled") is not None)
+    assert service.by_name()["late"].node == ""
+
+
+async def test_a_conflict_concerns_that_pod_only(service):
+    """One pod vanishes from the store before the scheduler hears of it."""
+    await service.write(node("n"))
+    write_many = service.store.write_many
+    raced = asyncio.Event()
+
+    async def racing(ops):
+        if any(isinstance(op, Bind) for op in ops) and not raced.is_set():
+            raced.set()
+            stored = await service.store.get(ObjectKey("nodes", "", "n"))
+            await service.store.write(replace(stored, labels={"changed": "meanwhile"}))
+        return await write_many(ops)
+
+    service.store.write_many = racing
+    await service.write(*(pod(f"p{i}", cpu="100m") for i in range(5)))
+    pods = await service.seen(lambda pods: len(pods) == 5 and all_bound(pods))
+    assert raced.is_set()
+    assert {p.node for p in pods.values()} == {"n"}
+
+
+async def test_gated_foreign_and_deleted_pods_are_not_placed(service):
+    await service.write(
+        node("n"),
+        pod("gated", cpu="1", schedulingGates=[{"name": "wait"}]),
+        pod("foreign", cpu="1", schedulerName="somebody"),
+        pod("ours", cpu="1", schedulerName="ironfree"),
+    )
+    await service.seen(lambda pods: "ours" in pods and pods["ours"].node)
+    by_name = service.by_name()
+    assert (by_name["gated"].node, by_name["foreign"].node) == ("", "")
+    gated = await service.store.get(ObjectKey("pods", "default", "gated"))
+    opened = intern_body(msgspec.json.encode({"spec": spec(cpu="1")}, order="deterministic"))
+    await service.write(replace(gated, body=opened))
+    await service.seen(lambda pods: pods["gated"].node)
+
+
+async def test_host_ports_are_never_taken_twice(service):
+    await service.write(*(node(f"n{i}") for i in range(3)))
+    await service.write(*(pod(f"p{i}", port=8080) for i in range(4)))
+    pods = await service.seen(
+        lambda pods: (
+            sum(bool(p.node) for p in pods.values()) == 3
+            and any(p.status.condition("PodScheduled") for p in pods.values())
+        )
+    )
+    assert sorted(p.node for p in pods.values()) == ["", "n0", "n1", "n2"]
+
+
+async def test_a_thousand_identical_pods_without_room_park_together(service):
+    await service.write(node("n", cpu="1"))
+    await service.write(*(pod(f"p{i}", cpu="100m") for i in range(1000)))
+    async with asyncio.timeout(20):
+        while service.placement.queue.counts() != {
+            "active": 0,
+            "backoff": 0,
+            "parked": 990,
+            "flying": 0,
+        }:
+            await asyncio.sleep(0.01)
+    assert sum(bool(p.node) for p in service.by_name().values()) == 10
+
+
+async def test_a_replaced_leader_stops(store):
+    await store.write(create("namespaces", "default"))
+    async with store.leadership("old").hold() as epoch:
+        pass
+    async with store.leadership("new").hold():
+        running = Service(store, epoch)
+        await store.write(node("n"))
+        await store.write(pod("p", cpu="1"))
+        with pytest.RaisesGroup(pytest.RaisesExc(Exception), flatten_subgroups=True) as raised:
+            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+                for part in (running.pods, running.nodes, running.placement):
+                    group.create_task(part.run())
+        assert "has been replaced" in str(raised.value.exceptions[0].exceptions[0])
+        assert (await store.get(ObjectKey("pods", "default", "p"))).binding is None

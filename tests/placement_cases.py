@@ -1,0 +1,94 @@
+"""Nodes, pods and clusters that tests of placement are made of."""
+
+import hashlib
+import itertools
+
+import msgspec
+import numpy as np
+
+from scheduler.objects.meta import ObjectMeta
+from scheduler.objects.node import Node, NodeSpec, NodeStatus, Taint
+from scheduler.objects.pod import Condition, Pod, PodSpec, PodStatus
+from scheduler.objects.pod_class import PodClass, pod_class
+from scheduler.placement.draft import Draft
+from scheduler.placement.framework import Framework
+from scheduler.placement.state import ClusterState
+from scheduler.plugin_manager import PluginManager
+
+_numbers = itertools.count()
+
+
+def node(name, *, cpu="4", memory="8Gi", pods="110", labels=None, taints=(), **more):
+    """Return a ready node; `more` is unschedulable or further resources by name."""
+    unschedulable = more.pop("unschedulable", False)
+    ready = more.pop("ready", "True")
+    offer = {"cpu": cpu, "memory": memory, "pods": pods}
+    offer |= {key.replace("__", "/"): value for key, value in more.items()}
+    return Node(
+        meta=ObjectMeta(name=name, uid=f"uid-{name}", labels=labels or {}),
+        spec=NodeSpec(unschedulable=unschedulable, taints=tuple(Taint(*t) for t in taints)),
+        status=NodeStatus(
+            capacity=offer, allocatable=offer, conditions=(Condition("Ready", ready),)
+        ),
+        revision=1,
+    )
+
+
+def spec(*, cpu=None, memory=None, port=None, **more):
+    """Return a pod spec of one container; `more` is JSON of further spec fields."""
+    requests = {k: v for k, v in (("cpu", cpu), ("memory", memory)) if v is not None}
+    requests |= more.pop("requests", {})
+    container = {"name": "c", "image": "i", "resources": {"requests": requests}}
+    if port is not None:
+        container["ports"] = [{"containerPort": 80, "hostPort": port}]
+    return {"containers": [container], **more}
+
+
+def pod(
+    name="", *, node="", namespace="default", labels=None, phase="Pending", json=None, **fields
+):
+    """Return a pod; `json` is its spec, or `fields` go to `spec`."""
+    body = json or spec(**fields)
+    name = name or f"pod-{next(_numbers)}"
+    encoded = msgspec.json.encode(body, order="sorted")
+    return Pod(
+        meta=ObjectMeta(name=name, namespace=namespace, uid=f"uid-{name}", labels=labels or {}),
+        spec=msgspec.convert(body, PodSpec),
+        status=PodStatus(phase=phase),
+        node=node,
+        revision=1,
+        digest=hashlib.blake2b(encoded, digest_size=16).digest(),
+    )
+
+
+def a_class(**fields) -> PodClass:
+    """Return the class of pods with that spec."""
+    return pod_class(pod(**fields))
+
+
+def cluster(*nodes, pods=()) -> ClusterState:
+    """Return a state of nodes and bound pods."""
+    state = ClusterState()
+    for each in nodes:
+        state.set_node(each)
+    for each in pods:
+        state.set_pod(each.meta.uid, pod_class(each), each.node)
+    return state
+
+
+def default_framework(options=None) -> Framework:
+    """Return the framework with the default plugins."""
+    manager = PluginManager.load(options)
+    return Framework(manager.filters, manager.scorers)
+
+
+def decide(state, wanted, count=1, *, framework=None):
+    """Return (chosen node names, decision) for copies of a class."""
+    snapshot = state.freeze(1)
+    decision = (framework or default_framework()).decide(wanted, count, Draft(snapshot))
+    return list(snapshot.names(decision.rows)), decision
+
+
+def everywhere(size):
+    """Return zeros for every one of `size` rows."""
+    return np.zeros(size, dtype=np.int64)
