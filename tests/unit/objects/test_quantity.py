@@ -1,0 +1,75 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from scheduler.errors import BadRequest
+from scheduler.objects import quantity
+
+
+@pytest.mark.parametrize(
+    ("text", "milli", "value", "canonical"),
+    [
+        ("0", 0, 0, "0"),
+        ("100m", 100, 1, "100m"),
+        ("1.5", 1500, 2, "1500m"),
+        (".5", 500, 1, "500m"),
+        ("1.5Gi", 1610612736000, 1610612736, "1536Mi"),
+        ("0.1m", 1, 1, "100u"),
+        ("-1.5", -1500, -2, "-1500m"),
+        ("1e3", 1000000, 1000, "1e3"),
+        ("12E6", 12000000000, 12000000, "12e6"),
+        ("1025Ki", 1049600000, 1049600, "1025Ki"),
+        ("0.5Ki", 512000, 512, "512"),
+        ("1.3Ki", 1331200, 1332, "1331200m"),
+        ("1000k", 1000000000, 1000000, "1M"),
+        ("0.0000000001", 1, 1, "1n"),
+        ("+3", 3000, 3, "3"),
+        ("99999999999Ei", quantity.MAX, quantity.MAX, str(quantity.MAX)),
+    ],
+)
+def test_values_are_upstreams(text, milli, value, canonical):
+    assert quantity.milli(text) == milli
+    assert quantity.value(text) == value
+    assert quantity.canonical(text) == canonical
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1x", "1 ", "1\n", "1.2.3", "--1", "1KI", "1e", "1e1e1", "٣", "Gi"]
+)
+def test_what_is_no_quantity_is_refused_in_upstreams_words(text):
+    for function in (quantity.parse, quantity.milli, quantity.value, quantity.canonical):
+        with pytest.raises(BadRequest, match="quantities must match the regular expression"):
+            function(text)
+    assert not quantity.valid(text)
+
+
+SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti", "e3", "E-2"]
+
+
+@given(st.decimals(-10000, 10000, places=3), st.sampled_from(SUFFIXES))
+def test_canonical_form_keeps_the_amount_and_is_a_fixed_point(number, suffix):
+    text = f"{number}{suffix}"
+    canonical = quantity.canonical(text)
+    assert quantity.parse(canonical) == quantity.parse(text)
+    assert quantity.canonical(canonical) == canonical
+    assert "." not in canonical
+
+
+@given(st.text(max_size=8) | st.from_regex(quantity.PATTERN))
+def test_any_text_is_a_quantity_or_a_bad_request(text):
+    assume("\n" not in text)
+    if quantity.valid(text):
+        assert abs(quantity.value(text)) <= quantity.MAX
+        quantity.canonical(text)
+    else:
+        with pytest.raises(BadRequest):
+            quantity.parse(text)
+
+
+@given(st.integers(0, 2**62))
+def test_formats_read_back(amount):
+    assert quantity.value(quantity.format_bytes(amount)) == amount
+    assert quantity.parse(quantity.format_cpu(amount)) == Decimal(amount) / 1000
+    assert quantity.parse(quantity.format_milli(amount)) == Decimal(amount) / 1000

@@ -1,0 +1,138 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.errors import BadRequest
+from scheduler.objects.selectors import (
+    EVERYTHING,
+    NOTHING,
+    from_label_selector,
+    from_map,
+    node_requirements,
+    parse_field_selector,
+    parse_label_selector,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "matches"),
+    [
+        ("", {}, True),
+        ("a=b", {"a": "b"}, True),
+        ("a == b", {"a": "c"}, False),
+        ("a=b", {}, False),
+        ("a!=b", {}, True),
+        ("a!=b", {"a": "b"}, False),
+        ("a in (x,y)", {"a": "y"}, True),
+        ("a notin (x,y)", {"a": "y"}, False),
+        ("a notin (x,y)", {}, True),
+        ("a", {"a": ""}, True),
+        ("!a", {"a": ""}, False),
+        ("!a,b=c", {"b": "c"}, True),
+        ("a=", {"a": ""}, True),
+        ("a in (,x)", {"a": ""}, True),
+        ("in in (in)", {"in": "in"}, True),
+        ("n>5", {"n": "6"}, True),
+        ("n<5", {"n": "six"}, False),
+    ],
+)
+def test_text_selectors_match_as_upstream(text, labels, matches):
+    selector = parse_label_selector(text)
+    assert selector.matches(labels) is matches
+    assert parse_label_selector(str(selector)) == selector
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a=b,", "found '', expected: identifier after ','"),
+        ("a=b=c", "found '=', expected: ',' or 'end of string'"),
+        ("=b", "found '=', expected: !, identifier, or 'end of string'"),
+        ("a in x", "unable to parse requirement: found 'x' expected: '\\('"),
+        ("a in (b", "unable to parse requirement: found ''"),
+        ("!", "expected: identifier"),
+        ("a b", "expected: in, notin, =, ==, !=, gt, lt"),
+        ("-a=b", "name part must consist of"),
+        ("a=-", "a valid label must be"),
+        ("n>x", "the value must be an integer"),
+    ],
+)
+def test_bad_text_says_what_was_found(text, says):
+    with pytest.raises(BadRequest, match=says):
+        parse_label_selector(text)
+
+
+@given(st.text(alphabet="ab=!(),<> in\t/.é\\-", max_size=20))
+def test_any_text_parses_and_prints_back_or_is_refused(text):
+    try:
+        selector = parse_label_selector(text)
+    except BadRequest:
+        return
+    assert parse_label_selector(str(selector)) == selector
+
+
+def test_object_selectors():
+    selector = from_label_selector(
+        {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "DoesNotExist"}]}
+    )
+    assert selector.matches({"a": "b"})
+    assert not selector.matches({"a": "b", "c": ""})
+    assert from_label_selector(None) == NOTHING
+    assert not NOTHING.matches({})
+    assert from_label_selector({}) == EVERYTHING
+    assert EVERYTHING.everything
+    assert from_map({"a": "b"}).matches({"a": "b", "x": "y"})
+
+
+@pytest.mark.parametrize(
+    ("selector", "says"),
+    [
+        ({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}, '"Gt" is not a'),
+        ({"matchExpressions": [{"key": "a", "operator": "In"}]}, "can't be empty"),
+        ({"matchExpressions": [{"key": "", "operator": "Exists"}]}, "must be non-empty"),
+        (
+            {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
+            "must be empty",
+        ),
+        ({"matchLabels": {"a": 1}}, "must be text"),
+        ([], "must be an object"),
+    ],
+)
+def test_bad_object_selectors_are_refused(selector, says):
+    with pytest.raises(BadRequest, match=says):
+        from_label_selector(selector)
+
+
+def test_node_selectors_may_compare_numbers():
+    (term,) = node_requirements([{"key": "cores", "operator": "Gt", "values": ["8"]}])
+    assert term.matches({"cores": "16"})
+    assert not term.matches({"cores": "8"})
+
+
+def test_field_selectors_unescape_and_repeat():
+    terms = parse_field_selector(r"a=b,c!=d,,e==x\,y\=z\\,f=")
+    assert [(t.field, t.value, t.negated) for t in terms] == [
+        ("a", "b", False),
+        ("c", "d", True),
+        ("e", "x,y=z\\", False),
+        ("f", "", False),
+    ]
+    assert terms[1].matches("x")
+    assert not terms[0].matches("x")
+
+
+@pytest.mark.parametrize("text", ["a", "a=b=c", r"a=\x", "a=b\\"])
+def test_bad_field_selectors_are_refused(text):
+    with pytest.raises(BadRequest, match="invalid"):
+        parse_field_selector(text)
+
+
+@given(st.lists(st.text(alphabet="ab,=\\", max_size=5), min_size=1, max_size=3))
+def test_field_requirements_print_back(values):
+    def escape(value):
+        return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+
+    text = ",".join(f"f={escape(value)}" for value in values)
+    terms = parse_field_selector(text)
+    assert [term.value for term in terms] == values
+    assert ",".join(map(str, terms)) == text
