@@ -200,9 +200,9 @@ def copies(hosts: Sequence[Host]) -> dict[str, list[str]]:
     for host in hosts:
         for container in host.containers():
             labels = container.labels
-            name = labels.get("dev.ironfree.container")
+            name = labels.get("ironfree.dev/container")
             if container.state == "running" and name == "main":
-                found.setdefault(labels["dev.ironfree.pod-uid"], []).append(host.name)
+                found.setdefault(labels["ironfree.dev/pod-uid"], []).append(host.name)
     return found
 
 

@@ -24,7 +24,7 @@ def test_a_killed_container_is_replaced_in_its_pod(ironfree: Ironfree, lab: Lab)
     apply(ironfree, replication_controller("web", 1))
     (pod,) = ironfree.running(1)
     host = lab.host(pod["spec"]["nodeName"])
-    (victim,) = [c for c in host.containers() if c.labels.get("dev.ironfree.container") == "main"]
+    (victim,) = [c for c in host.containers() if c.labels.get("ironfree.dev/container") == "main"]
     host.kill(victim.id)
 
     def restarted():
