@@ -13,9 +13,9 @@ from ..errors import BadRequest
 MAX = 2**63 - 1
 PATTERN = (
     r"^[+-]?(?:[0-9]{1,64}(?:\.[0-9]{0,64})?|\.[0-9]{1,64})"
-    r"(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?$"
+    r"(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?\Z"
 )
-_FORM = re.compile(PATTERN.removesuffix("$") + r"\Z")
+_FORM = re.compile(PATTERN)
 _UPSTREAM_ERROR = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 )

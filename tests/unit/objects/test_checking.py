@@ -73,6 +73,29 @@ def test_wrong_metadata_and_times():
     ]
 
 
+TIMES = st.sampled_from(
+    [
+        "2026-01-31T00:00:00Z",
+        "2026-02-31T00:00:00Z",
+        "2026-01-01 00:00:00Z",
+        "2026-01-01T00:00:00+01:00",
+        "2026-01-01T00:00:00Z\n",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T00:00:00",
+    ]
+)
+
+
+@given(TIMES)
+def test_only_rfc_3339_times_pass(text):
+    good = text in ("2026-01-31T00:00:00Z", "2026-01-01T00:00:00+01:00")
+    assert (check("core.v1.Pod", {"metadata": {"creationTimestamp": text}}) == []) is good
+
+
+def test_a_newline_after_a_quantity_is_refused():
+    assert check("core.v1.Pod", pod(overhead={"cpu": "1\n"})) != []
+
+
 def test_own_kinds_are_checked_too():
     host = {"apiVersion": "ironfree.dev/v1", "kind": "DockerHost", "spec": {"adress": "x"}}
     assert [p.message for p in check("ironfree.v1.DockerHost", host)] == [
