@@ -9,6 +9,7 @@ import msgspec
 
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind, KindRegistry
+from . import openapi
 from .routes import subresources, unknown_path
 
 KUBERNETES = ("1", "37")
@@ -19,6 +20,7 @@ _SUB_VERBS = {
     "binding": ("create",),
     "log": ("get",),
 }
+_METHODS = {"create": "post", "get": "get", "patch": "patch", "update": "put"}
 _SUB_KINDS = {"scale": _SCALE, "binding": {"group": "", "version": "v1", "kind": "Binding"}}
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _encode = msgspec.json.encode
@@ -115,6 +117,22 @@ class Discovery:
             }
         )
 
+    @cached_property
+    def _openapi(self) -> dict[str, bytes]:
+        return openapi.documents(map(_described, self.registry.kinds))
+
+    def openapi(self, path: str) -> bytes:
+        """Return an OpenAPI v3 document, the index of them all for "".
+
+        Raises:
+            NotFound: there is no such group or version.
+        """
+        if not path:
+            return openapi.index(self._openapi)
+        if path not in self._openapi:
+            raise unknown_path()
+        return self._openapi[path]
+
     def _kinds(self, group: str, version_name: str) -> list[Kind]:
         return [k for k in self.registry.kinds if (k.group, k.version) == (group, version_name)]
 
@@ -154,6 +172,23 @@ class Discovery:
 def singular(kind: Kind) -> str:
     """Return the kind's singular name."""
     return kind.singular or kind.kind.lower()
+
+
+def _described(kind: Kind) -> openapi.OpenApiKind:
+    return openapi.OpenApiKind(
+        group=kind.group,
+        version=kind.version,
+        kind=kind.kind,
+        plural=kind.plural,
+        message=kind.message,
+        namespaced=kind.namespaced,
+        verbs=kind.verbs,
+        subresources={
+            name: tuple(_METHODS[verb] for verb in _SUB_VERBS.get(name, ("get",)))
+            for name in subresources(kind)
+        },
+        builtin=kind.builtin,
+    )
 
 
 def _resource(kind: Kind) -> JsonObject:

@@ -130,7 +130,7 @@ class Api:
             case ["openapi", "v2"]:
                 raise status_errors.NotAcceptable("OpenAPI v2 is not served; use /openapi/v3")
             case ["openapi", "v3", *rest]:
-                return self._openapi("/".join(rest))
+                return _json(found.openapi("/".join(rest)))
             case _:
                 raise unknown_path()
 
@@ -139,9 +139,6 @@ class Api:
         if form is negotiation.Form.DISCOVERY:
             return web.Response(body=aggregated, headers={"Content-Type": AGGREGATED})
         return _json(plain)
-
-    def _openapi(self, path: str) -> web.Response:
-        raise unknown_path()
 
 
 def _json(body: bytes) -> web.Response:

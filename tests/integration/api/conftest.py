@@ -1,0 +1,163 @@
+"""A running API on a database of the module's own, and clients for it."""
+
+import asyncio
+import json
+import os
+import uuid
+from pathlib import Path
+from types import SimpleNamespace
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from scheduler.api.configuration import ApiSettings
+from scheduler.api.server import build, serve
+from scheduler.objects.kinds import REGISTRY
+from scheduler.objects.meta import ObjectMeta, now_seconds
+from scheduler.objects.stored import Body
+from scheduler.store.operations import Create
+from scheduler.store.postgres import connect
+from scheduler.store.store import Store
+
+KUBECTL = Path(os.environ.get("VIRTUAL_ENV", Path(__file__).parents[3] / ".venv")) / "bin/kubectl"
+
+
+class Hosts:
+    """A host directory that a test fills."""
+
+    def __init__(self):
+        self.known = {}
+
+    def host(self, node_name):
+        return self.known.get(node_name)
+
+
+def namespace(name):
+    meta = ObjectMeta(
+        name=name,
+        uid=str(uuid.uuid4()),
+        creation_timestamp=now_seconds(),
+        labels={"kubernetes.io/metadata.name": name},
+    )
+    return Create(
+        "namespaces", meta, Body(b'{"spec":{"finalizers":["kubernetes"]}}'), b'{"phase":"Active"}'
+    )
+
+
+class Running:
+    """The API under test."""
+
+    def __init__(self, url, store, hosts, session, app):
+        self.url, self.store, self.hosts, self.session, self.app = url, store, hosts, session, app
+
+    async def call(self, method, path, body=None, *, headers=None, data=None, **params):
+        """Return (status, JSON, headers) of a request."""
+        sent = dict(headers or {})
+        if body is not None:
+            data = json.dumps(body).encode()
+            sent.setdefault("Content-Type", "application/json")
+        async with self.session.request(
+            method, self.url + path, data=data, headers=sent, params=params
+        ) as response:
+            text = await response.read()
+            kind = response.headers.get("Content-Type", "")
+            value = json.loads(text) if "application/json" in kind else text.decode()
+            return SimpleNamespace(
+                code=response.status, body=value, headers=response.headers, raw=text
+            )
+
+    async def get(self, path, **params):
+        return await self.call("GET", path, **params)
+
+    async def post(self, path, body=None, **more):
+        return await self.call("POST", path, body, **more)
+
+    async def fresh_namespace(self):
+        name = f"t-{uuid.uuid4().hex[:10]}"
+        await self.store.write(namespace(name))
+        return name
+
+    async def kubectl(self, *arguments, stdin=None, check=True):
+        """Run the real kubectl; return its output, or the whole outcome with check=False."""
+        process = await asyncio.create_subprocess_exec(
+            KUBECTL,
+            "--server",
+            self.url,
+            "--cache-dir",
+            str(self.cache),
+            *arguments,
+            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "KUBECONFIG": os.devnull, "HOME": str(self.cache)},
+        )
+        out, err = await process.communicate(stdin.encode() if stdin is not None else None)
+        done = SimpleNamespace(code=process.returncode, out=out.decode(), err=err.decode())
+        if check:
+            assert done.code == 0, f"kubectl {' '.join(arguments)}: {done.err}\n{done.out}"
+            return done.out
+        return done
+
+
+def settings(**changes):
+    return ApiSettings(**{"port": 0, "bookmark_seconds": 0.2, **changes})
+
+
+class Database:
+    """A database of a module's own on the shared server."""
+
+    def __init__(self, server_url):
+        self.server_url, self.name = server_url, f"test_{uuid.uuid4().hex}"
+
+    async def __aenter__(self):
+        self.admin = await connect(self.server_url)
+        await self.admin.execute(f"CREATE DATABASE {self.name} TEMPLATE ironfree_template")
+        return self.server_url.replace("@/ironfree?", f"@/{self.name}?")
+
+    async def __aexit__(self, *_):
+        await self.admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+        await self.admin.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(postgres_url, tmp_path_factory):
+    """The API, with the namespaces every cluster has."""
+    async with Database(postgres_url) as url, Store.open(url) as store:
+        for name in ("default", "kube-system"):
+            await store.write(namespace(name))
+        hosts = Hosts()
+        app = build(store, REGISTRY, hosts, settings())
+        started = asyncio.get_running_loop().create_future()
+        server = asyncio.create_task(serve(app, settings(), started))
+        try:
+            port = await started
+            async with aiohttp.ClientSession() as session:
+                running = Running(f"http://127.0.0.1:{port}", store, hosts, session, app)
+                running.cache = tmp_path_factory.mktemp("kubectl")
+                yield running
+        finally:
+            server.cancel()
+            await asyncio.wait({server})
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def ns(api):
+    """A namespace of the test's own."""
+    return await api.fresh_namespace()
+
+
+@pytest.fixture(scope="session")
+def pod():
+    """Makes a small pod."""
+
+    def make(name="web", **spec):
+        containers = [{"name": "c", "image": "nginx:1.27"}]
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app": name}},
+            "spec": {"containers": containers, **spec},
+        }
+
+    return make
