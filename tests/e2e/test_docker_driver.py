@@ -112,7 +112,7 @@ async def test_two_containers_share_network_hostname_and_volume(
     )
     writer = await ended(engine, "writer")
     assert (writer.exit_code, writer.oom_killed) == (0, False)
-    assert await output(engine, writer.id) == "web-0\n777\n777\n"
+    assert await output(engine, writer.id) == "web-0\n777\n777\n1000\n"
     read = "cat /data/word /fast/word; ! touch /data/x 2>/dev/null; netstat -ltn | grep -c :6379"
     await engine.ensure_container(
         sandbox,

@@ -1,0 +1,338 @@
+"""A Docker Engine that is none: containers in memory, faults at will, as many as you like.
+
+Speaks as much of the Docker Engine API as the driver uses, on a unix socket. It follows the real
+engine where the driver depends on it (names are unique, 304 for a second start, null for empty
+lists, errors inside a 200); where it does not, tests/e2e has the last word.
+"""
+
+import asyncio
+import hashlib
+import json
+import struct
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+ZERO_TIME = "0001-01-01T00:00:00Z"
+NOW = "2026-01-02T03:04:05.123456789Z"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class FakeContainer:
+    """One container; `body` is what it was created from."""
+
+    id: str
+    name: str
+    body: dict[str, Any]
+    status: str = "created"
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    log: bytes = b""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.body.get("Labels") or {}
+
+
+@dataclass
+class FakeEngine:
+    """The engine and its faults, by action ("create", "start", "inspect", "list", …).
+
+    Args:
+        api, min_api: versions offered.
+        reject: answers an action with (code, message) and does nothing.
+        lose: does the action, then breaks the connection; once per entry.
+        hang: does the action, then says nothing until the engine stops; once per entry.
+        garbage: answers an action with these bytes.
+        start_fails: by image, the error that a start leaves in the container's state.
+    """
+
+    api: str = "1.41"
+    min_api: str = "1.12"
+    architecture: str = "amd64"
+    images: set[str] = field(default_factory=set)
+    pullable: set[str] = field(default_factory=set)
+    reject: dict[str, tuple[int, str]] = field(default_factory=dict)
+    lose: Counter[str] = field(default_factory=Counter)
+    hang: Counter[str] = field(default_factory=Counter)
+    garbage: dict[str, bytes] = field(default_factory=dict)
+    start_fails: dict[str, str] = field(default_factory=dict)
+
+    containers: dict[str, FakeContainer] = field(default_factory=dict)
+    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    busiest: Counter[str] = field(default_factory=Counter)
+    hanging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    events: "list[asyncio.Queue[bytes | None]]" = field(default_factory=list)
+    _under_way: Counter[str] = field(default_factory=Counter)
+    _runner: web.AppRunner | None = None
+    _created: int = 0
+
+    async def serve(self, socket: Path) -> str:
+        """Listen on a unix socket; returns the URL."""
+        application = web.Application(client_max_size=64 << 20)
+        for method, path, handler, action in self._routes():
+            application.router.add_route(method, path, self._faulty(handler, action))
+            versioned = r"/{version:v\d+\.\d+}" + path
+            application.router.add_route(method, versioned, self._faulty(handler, action))
+        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.UnixSite(self._runner, str(socket)).start()
+        return f"unix://{socket}"
+
+    async def stop(self) -> None:
+        """Break every connection."""
+        self.stopping.set()
+        for queue in self.events:
+            queue.put_nowait(None)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def emit(self, action: str, container: FakeContainer) -> None:
+        """Send an event to every listener."""
+        actor = {"ID": container.id, "Attributes": container.labels | {"name": container.name}}
+        line = json.dumps({"Type": "container", "Action": action, "Actor": actor}).encode()
+        for queue in self.events:
+            queue.put_nowait(line + b"\n")
+
+    def find(self, name: str) -> FakeContainer | None:
+        """By name, id or prefix of an id."""
+        if name in self.containers:
+            return self.containers[name]
+        matches = [c for c in self.containers.values() if c.id.startswith(name)]
+        return matches[0] if matches else None
+
+    # ---------------------------------------------------------------------------------------
+
+    def _routes(self) -> list[tuple[str, str, Handler, str]]:
+        return [
+            ("GET", "/_ping", self._ping, "ping"),
+            ("GET", "/version", self._version, "version"),
+            ("GET", "/info", self._info, "info"),
+            ("GET", "/events", self._events, "events"),
+            ("GET", "/containers/json", self._list, "list"),
+            ("POST", "/containers/create", self._create, "create"),
+            ("GET", "/containers/{name}/json", self._inspect, "inspect"),
+            ("POST", "/containers/{name}/start", self._start, "start"),
+            ("POST", "/containers/{name}/stop", self._stop, "stop"),
+            ("POST", "/containers/{name}/kill", self._stop, "kill"),
+            ("POST", "/containers/{name}/wait", self._wait, "wait"),
+            ("GET", "/containers/{name}/logs", self._logs, "logs"),
+            ("DELETE", "/containers/{name}", self._remove, "remove"),
+            ("POST", "/images/create", self._pull, "pull"),
+            ("POST", "/images/load", self._load, "load"),
+            ("GET", "/images/{name:.+}/json", self._image, "image"),
+            ("POST", "/volumes/create", self._create_volume, "volume"),
+            ("GET", "/volumes", self._volumes, "volumes"),
+            ("DELETE", "/volumes/{name}", self._remove_volume, "remove-volume"),
+        ]
+
+    def _faulty(self, handler: Handler, action: str) -> Handler:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            self.calls.append(action)
+            self._under_way[action] += 1
+            self.busiest[action] = max(self.busiest[action], self._under_way[action])
+            try:
+                return await self._answer(request, handler, action)
+            finally:
+                self._under_way[action] -= 1
+
+        return handle
+
+    async def _answer(
+        self, request: web.Request, handler: Handler, action: str
+    ) -> web.StreamResponse:
+        version = request.match_info.get("version")
+        if version and not _number(self.min_api) <= _number(version[1:]) <= _number(self.api):
+            return _error(400, f"client version {version} is out of range")
+        if action in self.reject:
+            return _error(*self.reject[action])
+        if action in self.garbage:
+            return web.Response(body=self.garbage[action], content_type="application/json")
+        response = await handler(request)
+        if self.lose[action]:
+            self.lose[action] -= 1
+            assert request.transport is not None
+            request.transport.abort()
+        if self.hang[action]:
+            self.hang[action] -= 1
+            self.hanging.release()
+            await self.stopping.wait()
+        return response
+
+    async def _ping(self, _: web.Request) -> web.Response:
+        return web.Response(text="OK")
+
+    async def _version(self, _: web.Request) -> web.Response:
+        versions = {"Version": "20.10.24", "ApiVersion": self.api, "MinAPIVersion": self.min_api}
+        return web.json_response(versions | {"Os": "linux", "Arch": self.architecture})
+
+    async def _info(self, _: web.Request) -> web.Response:
+        return web.json_response(
+            {
+                "Name": "fake",
+                "NCPU": 4,
+                "MemTotal": 8 << 30,
+                "ServerVersion": "20.10.24",
+                "LiveRestoreEnabled": False,
+                "Warnings": None,
+            }
+        )
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.events.append(queue)
+        while (line := await queue.get()) is not None:
+            await response.write(line)
+        return response
+
+    async def _list(self, request: web.Request) -> web.Response:
+        wanted = json.loads(request.query["filters"])["label"]
+        found = [c for c in self.containers.values() if all(_has(c.labels, w) for w in wanted)]
+        return web.json_response(
+            [{"Id": c.id, "State": c.status, "Labels": c.labels or None} for c in found]
+        )
+
+    async def _create(self, request: web.Request) -> web.Response:
+        name, body = request.query["name"], await request.json()
+        if name in self.containers:
+            taken = self.containers[name].id
+            return _error(409, f'Conflict. The name "/{name}" is in use by container "{taken}".')
+        if body["Image"] not in self.images:
+            return _error(404, f"No such image: {body['Image']}")
+        self._created += 1
+        identifier = hashlib.sha256(f"{self._created}".encode()).hexdigest()
+        self.containers[name] = FakeContainer(identifier, name, body)
+        return web.json_response({"Id": identifier, "Warnings": None}, status=201)
+
+    async def _inspect(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        if found is None:
+            return _error(404, "No such container")
+        state = {
+            "Status": found.status,
+            "ExitCode": found.exit_code,
+            "OOMKilled": found.oom_killed,
+            "Error": found.error,
+            "StartedAt": ZERO_TIME if found.status == "created" else NOW,
+            "FinishedAt": NOW if found.status == "exited" else ZERO_TIME,
+        }
+        config = {"Image": found.body["Image"], "Labels": found.labels or None}
+        config["Tty"] = found.body.get("Tty", False)
+        networks = {"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}}
+        return web.json_response(
+            {
+                "Id": found.id,
+                "Name": f"/{found.name}",
+                "Created": NOW,
+                "Image": "sha256:" + "0" * 64,
+                "State": state,
+                "Config": config,
+                "NetworkSettings": networks,
+            }
+        )
+
+    async def _start(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        if found is None:
+            return _error(404, "No such container")
+        if found.status == "running":
+            return web.Response(status=304)
+        if error := self.start_fails.get(found.body["Image"]):
+            found.error, found.exit_code = error, 127
+            return _error(400, error)
+        found.status = "running"
+        self.emit("start", found)
+        return web.Response(status=204)
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        if found is None:
+            return _error(404, "No such container")
+        if found.status != "running":
+            return web.Response(status=304)
+        found.status, found.exit_code = "exited", 143
+        self.emit("die", found)
+        return web.Response(status=204)
+
+    async def _wait(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        return web.json_response({"StatusCode": found.exit_code if found else 0})
+
+    async def _logs(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        if found is None:
+            return _error(404, "No such container")
+        return web.Response(body=found.log)
+
+    async def _remove(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        if found is None:
+            return _error(404, "No such container")
+        if found.status == "running" and request.query.get("force") != "1":
+            return _error(409, "You cannot remove a running container")
+        del self.containers[found.name]
+        return web.Response(status=204)
+
+    async def _pull(self, request: web.Request) -> web.Response:
+        name = f"{request.query['fromImage']}:{request.query['tag']}"
+        if name not in self.pullable:
+            message = f"manifest for {name} not found"
+            line = {"errorDetail": {"message": message}, "error": message}
+            return web.Response(text='{"status":"Pulling"}\r\n' + json.dumps(line) + "\r\n")
+        self.images.add(name)
+        return web.Response(text='{"status":"Pulling"}\r\n{"status":"Done"}\r\n')
+
+    async def _load(self, request: web.Request) -> web.Response:
+        await request.read()
+        self.images.add("ironfree/pause:1")
+        return web.Response(text='{"stream":"Loaded image: ironfree/pause:1\\n"}\r\n')
+
+    async def _image(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in self.images:
+            return _error(404, f"No such image: {name}")
+        return web.json_response({"Id": "sha256:" + hashlib.sha256(name.encode()).hexdigest()})
+
+    async def _create_volume(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.volumes.setdefault(body["Name"], body)
+        return web.json_response({"Name": body["Name"]}, status=201)
+
+    async def _volumes(self, request: web.Request) -> web.Response:
+        (wanted,) = json.loads(request.query["filters"])["label"]
+        found = [{"Name": n} for n, v in self.volumes.items() if _has(v["Labels"], wanted)]
+        return web.json_response({"Volumes": found or None, "Warnings": None})
+
+    async def _remove_volume(self, request: web.Request) -> web.Response:
+        if self.volumes.pop(request.match_info["name"], None) is None:
+            return _error(404, "no such volume")
+        return web.Response(status=204)
+
+
+def frame(stream: int, content: bytes) -> bytes:
+    """One frame of multiplexed output."""
+    return struct.pack(">BxxxI", stream, len(content)) + content
+
+
+def _has(labels: dict[str, str], wanted: str) -> bool:
+    key, equals, value = wanted.partition("=")
+    return key in labels and (not equals or labels[key] == value)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _error(code: int, message: str) -> web.Response:
+    return web.json_response({"message": message}, status=code)

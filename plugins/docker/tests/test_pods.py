@@ -1,0 +1,247 @@
+"""Sandboxes and containers on an engine that loses answers, refuses and lies."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from ironfree_docker import DockerDriver
+from ironfree_docker import containers as endpoints
+
+from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine, frame
+from scheduler.drivers import (
+    ContainerSpec,
+    EmptyDir,
+    EngineState,
+    Host,
+    HostAddress,
+    LogOptions,
+    PodIdentity,
+    PortMapping,
+    PullPolicy,
+    SandboxSpec,
+)
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+
+POD = PodIdentity("u-1", "default", "web", 1)
+SPEC = SandboxSpec(POD, "web", ports=(PortMapping(80, 8080),), volumes=(EmptyDir("data"),))
+APP = ContainerSpec("app", "app:v1", 0, "h1", env=(("PASSWORD", "very secret"),))
+
+
+async def walk(host: Host) -> tuple[str, str]:
+    sandbox = await host.ensure_sandbox(SPEC)
+    return sandbox.id, (await host.ensure_container(sandbox, APP)).id
+
+
+@pytest.mark.parametrize("action", ["create", "start", "inspect", "volume", "load", "image"])
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_whatever_answer_is_lost_repeating_leaves_one_of_each(
+    engine: FakeEngine, host: Host, action: str, times: int
+):
+    engine.lose[action] = times
+    for _ in range(10):
+        try:
+            await walk(host)
+        except HostUnreachable:
+            continue
+        break
+    else:
+        pytest.fail("ten attempts did not do")
+    assert sorted(name.split("_")[1] for name in engine.containers) == ["POD", "app"]
+    assert {c.status for c in engine.containers.values()} == {"running"}
+    assert list(engine.volumes) == ["ironfree_u-1_data"]
+
+
+async def test_a_create_that_times_out_is_looked_for_by_name(
+    monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, host: Host
+):
+    sandbox = await host.ensure_sandbox(SPEC)
+    monkeypatch.setattr(endpoints, "CREATE", 0.1)
+    engine.hang["create"] = 1
+    status = await host.ensure_container(sandbox, APP)
+    assert status.state is EngineState.RUNNING
+    assert engine.calls.count("create") == 2
+
+
+async def test_a_name_taken_in_between_is_adopted(engine: FakeEngine, host: Host):
+    results = await asyncio.gather(*(walk(host) for _ in range(20)))
+    assert len(set(results)) == 1
+    assert len(engine.containers) == 2
+    assert engine.busiest["create"] <= 4
+
+
+async def test_a_name_taken_by_another_is_not_adopted(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    status = await host.ensure_container(sandbox, APP)
+    taken = next(c for c in engine.containers.values() if c.id == status.id)
+    taken.body["Labels"] = {}
+    with pytest.raises(EngineRejected, match="remove it first"):
+        await host.ensure_container(sandbox, APP)
+    taken.body["Labels"] = None
+    with pytest.raises(EngineRejected, match="remove it first"):
+        await host.ensure_container(sandbox, APP)
+
+
+async def test_a_start_that_fails_is_a_status_and_is_not_repeated(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    engine.start_fails["app:v1"] = 'exec: "x": executable file not found in $PATH'
+    first = await host.ensure_container(sandbox, APP)
+    starts = engine.calls.count("start")
+    again = await host.ensure_container(sandbox, APP)
+    assert first == again
+    assert (first.state, first.reason, first.exit_code) == (EngineState.CREATED, "StartError", 127)
+    assert "executable file not found" in first.message
+    assert engine.calls.count("start") == starts
+    engine.start_fails.clear()
+    next_attempt = await host.ensure_container(sandbox, replace(APP, attempt=1))
+    assert next_attempt.state is EngineState.RUNNING
+
+
+async def test_an_exited_attempt_is_never_started_again(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    first = await host.ensure_container(sandbox, APP)
+    await host.stop_container(first.id, 1)
+    starts = engine.calls.count("start")
+    again = await host.ensure_container(sandbox, APP)
+    assert (again.id, again.state, again.exit_code) == (first.id, EngineState.EXITED, 143)
+    assert engine.calls.count("start") == starts
+
+
+async def test_a_container_made_for_a_sandbox_that_is_gone_is_made_anew(
+    engine: FakeEngine, host: Host
+):
+    sandbox = await host.ensure_sandbox(SPEC)
+    engine.reject["start"] = (500, "out of memory")
+    with pytest.raises(EngineRejected, match="out of memory"):
+        await host.ensure_container(sandbox, APP)
+    engine.reject.clear()
+    sandbox = await host.ensure_sandbox(replace(SPEC, attempt=1))
+    status = await host.ensure_container(sandbox, APP)
+    made = engine.find(status.id)
+    assert made is not None
+    assert made.body["HostConfig"]["NetworkMode"] == f"container:{sandbox.id}"
+    assert status.state is EngineState.RUNNING
+
+
+async def test_a_new_sandbox_attempt_ends_the_one_before(engine: FakeEngine, host: Host):
+    first = await host.ensure_sandbox(SPEC)
+    app = await host.ensure_container(first, APP)
+    second = await host.ensure_sandbox(replace(SPEC, attempt=1))
+    (pod,) = await host.observe()
+    assert pod.sandbox is not None
+    assert pod.sandbox.id == second.id
+    assert engine.find(first.id) is None
+    assert [(c.id, c.state) for c in pod.containers] == [(app.id, EngineState.EXITED)]
+    await host.ensure_container(second, replace(APP, attempt=1))
+    await host.ensure_sandbox(replace(SPEC, attempt=1))
+    (pod,) = await host.observe()
+    assert pod.containers[-1].state is EngineState.RUNNING
+
+
+async def test_exited_containers_are_looked_at_once(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    app = await host.ensure_container(sandbox, APP)
+    await host.stop_container(app.id, 0)
+    before = await host.observe()
+    looks = engine.calls.count("inspect")
+    assert await host.observe() == before
+    assert engine.calls.count("inspect") == looks + 1  # the sandbox, which runs
+    await host.remove_pod("u-1")
+    assert await host.observe() == ()
+
+
+async def test_a_container_without_sandbox_is_still_seen(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    await host.ensure_container(sandbox, APP)
+    engine.containers = {n: c for n, c in engine.containers.items() if c.id != sandbox.id}
+    (pod,) = await host.observe()
+    assert pod.sandbox is None
+    assert pod.identity == POD
+
+
+async def test_labels_that_lie_do_no_harm(engine: FakeEngine, host: Host):
+    labels = {"ironfree.dev/pod-uid": "x", "ironfree.dev/attempt": "²", "ironfree.dev/epoch": "-"}
+    body = {"Image": "app:v1", "Labels": labels}
+    engine.containers["odd"] = FakeContainer("f" * 64, "odd", body, "dead")
+    (pod,) = await host.observe()
+    assert (pod.sandbox, pod.containers[0].attempt) == (None, 0)
+    assert pod.containers[0].state is EngineState.EXITED
+
+
+async def test_nothing_secret_is_in_a_message(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    engine.reject["create"] = (400, "no")
+    with pytest.raises(EngineRejected) as failure:
+        await host.ensure_container(sandbox, APP)
+    assert "very secret" not in f"{failure.value!r} {failure.value} {APP!r}"
+
+
+async def test_images_by_policy(engine: FakeEngine, host: Host):
+    engine.pullable = {"reg:5000/new:latest"}
+    assert await host.ensure_image("app:v1", PullPolicy.IF_NOT_PRESENT)
+    assert "pull" not in engine.calls
+    with pytest.raises(ImageUnavailable, match="manifest for app:v1 not found"):
+        await host.ensure_image("app:v1", PullPolicy.ALWAYS)
+    with pytest.raises(ImageUnavailable, match="Never"):
+        await host.ensure_image("reg:5000/new", PullPolicy.NEVER)
+    with pytest.raises(ImageUnavailable, match="does not show it"):
+        await host.ensure_image("reg:5000/new", PullPolicy.IF_NOT_PRESENT)
+    engine.pullable.add("reg:5000/new:v2")
+    pulls = engine.calls.count("pull")
+    policy = PullPolicy.IF_NOT_PRESENT
+    await asyncio.gather(*(host.ensure_image("reg:5000/new:v2", policy) for _ in range(10)))
+    assert engine.calls.count("pull") == pulls + 1
+    engine.reject["pull"] = (500, "dial tcp: lookup reg: no such host")
+    with pytest.raises(ImageUnavailable, match="no such host"):
+        await host.ensure_image("reg:5000/other", policy)
+
+
+async def test_another_processor_uses_an_image_of_a_registry(
+    engine: FakeEngine, address: HostAddress
+):
+    engine.images.add("registry.k8s.io/pause:3.10")
+    engine.architecture = "riscv64"
+    other = await DockerDriver().connect(address)
+    sandbox = await other.ensure_sandbox(SPEC)
+    await other.close()
+    made = engine.find(sandbox.id)
+    assert made is not None
+    assert made.body["Image"] == "registry.k8s.io/pause:3.10"
+    assert "load" not in engine.calls
+
+
+async def test_logs_are_unframed_whatever_the_chunks(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    app = await host.ensure_container(sandbox, APP)
+    found = engine.find(app.id)
+    assert found is not None
+    found.log = frame(1, b"out\n") + frame(2, b"") + frame(2, b"err\n")
+    assert [c async for c in host.logs(app.id, LogOptions())] == [b"out\n", b"err\n"]
+    found.log = frame(1, b"out\n") + frame(3, b"driver does not read")
+    with pytest.raises(DriverError, match="driver does not read"):
+        _ = [c async for c in host.logs(app.id, LogOptions())]
+    found.log = b"plain text that is no frame\n"
+    with pytest.raises(DriverError, match="not in Docker's frames"):
+        _ = [c async for c in host.logs(app.id, LogOptions())]
+    with pytest.raises(DriverError, match="no name"):
+        _ = [c async for c in host.logs("../x", LogOptions())]
+
+
+async def test_events_begin_with_open_and_end_with_the_engine(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    events = host.events()
+    assert (await anext(events)).action == "open"
+    found = engine.find(sandbox.id)
+    assert found is not None
+    engine.emit("exec_start: probe", found)
+    engine.emit("die", found)
+    event = await anext(events)
+    assert (event.pod_uid, event.action) == ("u-1", "die")
+    for queue in engine.events:
+        queue.put_nowait(b"x" * 50 + b"\n")
+    with pytest.raises(DriverError, match="no Docker engine answers"):
+        await anext(events)
+    events = host.events()
+    await anext(events)
+    await engine.stop()
+    with pytest.raises(HostUnreachable):
+        await anext(events)
