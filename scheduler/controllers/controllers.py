@@ -1,0 +1,60 @@
+"""All controllers as one thing that runs while this process leads."""
+
+import asyncio
+
+from ..objects.kind import KindRegistry
+from ..store.store import Store
+from .clock import Clock, SystemClock
+from .fenced_store import FencedStore
+from .garbage_collection import GarbageCollection
+from .informers import Informers
+from .namespace_content import NamespaceContent
+from .node_lifecycle import NodeLifecycle
+from .pod_collection import PodCollection
+from .replication import ReplicationController
+from .settings import ControllerSettings
+from .taint_eviction import TaintEviction
+
+
+class Controllers:
+    """Runs every controller under one leader epoch.
+
+    Args:
+        informers: run by the caller; they must start after leadership was won.
+        epoch: of this leader; carried by every write.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: KindRegistry,
+        informers: Informers,
+        epoch: int,
+        settings: ControllerSettings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        fenced = FencedStore(store, epoch)
+        settings = settings or ControllerSettings()
+        clock = clock or SystemClock()
+        self._store = fenced
+        self._informers = informers
+        self._controllers = (
+            ReplicationController(fenced, registry, informers, settings, clock),
+            NodeLifecycle(fenced, informers, settings, clock),
+            TaintEviction(fenced, informers, settings, clock),
+            PodCollection(fenced, informers, settings, clock),
+            GarbageCollection(fenced, registry, informers, settings, clock),
+            NamespaceContent(fenced, registry, informers, settings, clock),
+        )
+
+    async def run(self) -> None:
+        """Control, until cancelled.
+
+        Raises:
+            Fenced: (in an exception group) another leader has taken over.
+        """
+        await self._informers.synced()
+        await self._informers.reached(await self._store.revision())
+        async with asyncio.TaskGroup() as group:
+            for controller in self._controllers:
+                group.create_task(controller.run(), name=type(controller).__name__)

@@ -1,0 +1,196 @@
+"""The informers that controllers share with the rest of the process, and their indices."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from ..informer import Informer
+from ..objects.kind import KindRegistry
+from ..objects.meta import ObjectMeta
+from ..objects.node import Node, node_view
+from ..objects.pod import Pod, pod_view
+from ..objects.replication import Replication, replication_view
+from ..objects.stored import ObjectKey, StoredObject
+from ..store.store import Store
+
+NODE, OWNER, ORPHAN, SELECTOR, TERMINAL = "node", "owner", "orphan", "selector", "terminal"
+EVENTS = "events"
+LEASES = "leases.coordination.k8s.io"
+
+
+class Named(msgspec.Struct, frozen=True):
+    """An object of which only the metadata matters here."""
+
+    meta: ObjectMeta
+    revision: int
+
+
+class Owned(Protocol):
+    """Any view with metadata."""
+
+    @property
+    def meta(self) -> ObjectMeta:
+        """The object's metadata."""
+        ...
+
+
+class OwnedDelta(Protocol):
+    """A change of an object with metadata."""
+
+    @property
+    def key(self) -> ObjectKey:
+        """Whose change."""
+        ...
+
+    @property
+    def old(self) -> Owned | None:
+        """Before; None for an addition."""
+        ...
+
+    @property
+    def new(self) -> Owned | None:
+        """After; None for a removal."""
+        ...
+
+
+class OwnedSubscription(Protocol):
+    """Changes of objects with metadata."""
+
+    async def next(self) -> Collection[OwnedDelta]:
+        """Wait for changes and take them."""
+        ...
+
+
+class OwnedInformer(Protocol):
+    """An informer of any view with metadata, indexed by owner."""
+
+    def get(self, namespace: str, name: str) -> Owned | None:
+        """Return the object of that name, or None."""
+        ...
+
+    def by_index(self, index: str, value: str) -> Collection[Owned]:
+        """Return the objects whose indexer gave that value."""
+        ...
+
+    def subscribe(self) -> OwnedSubscription:
+        """Return a new subscription, which starts with the present objects."""
+        ...
+
+    async def run(self) -> None:
+        """Keep current, forever."""
+        ...
+
+    async def synced(self) -> None:
+        """Wait for the first list."""
+        ...
+
+    async def reached(self, revision: int) -> None:
+        """Wait until everything committed up to the revision is here."""
+        ...
+
+
+def owner_uids(item: Owned) -> Iterable[str]:
+    """Return the uids of an object's owners (index OWNER)."""
+    return [owner.uid for owner in item.meta.owner_references]
+
+
+def pair(namespace: str, key: str, value: str) -> str:
+    """Return the index value of one label in one namespace."""
+    return f"{namespace}/{key}={value}"
+
+
+def _orphan_labels(pod: Pod) -> Iterable[str]:
+    if pod.meta.controller_owner() is not None or pod.terminal:
+        return []
+    return [pair(pod.meta.namespace, k, v) for k, v in pod.meta.labels.items()]
+
+
+def _selector(controller: Replication) -> Iterable[str]:
+    """Index by the first pair only: a pod that matches carries it, and few others do."""
+    first = min(controller.selector.items(), default=None)
+    return [pair(controller.meta.namespace, *first)] if first else []
+
+
+POD_INDEXERS: Mapping[str, Callable[[Pod], Iterable[str]]] = {
+    NODE: lambda pod: [pod.node],
+    OWNER: owner_uids,
+    ORPHAN: _orphan_labels,
+    TERMINAL: lambda pod: ["terminal"] if pod.terminal else [],
+}
+NODE_INDEXERS: Mapping[str, Callable[[Node], Iterable[str]]] = {OWNER: owner_uids}
+
+
+@dataclass(frozen=True)
+class Informers:
+    """What the controllers look at.
+
+    Args:
+        pods: with POD_INDEXERS; nodes: with NODE_INDEXERS; both shared with others.
+        replications: with the indexers of `open`.
+        others: the registry's remaining resources but events, by resource, for owners and
+            namespaces.
+    """
+
+    pods: Informer[Pod]
+    nodes: Informer[Node]
+    replications: Informer[Replication]
+    others: Mapping[str, Informer[Named]]
+
+    @classmethod
+    def open(
+        cls,
+        store: Store,
+        registry: KindRegistry,
+        pods: Informer[Pod] | None = None,
+        nodes: Informer[Node] | None = None,
+    ) -> "Informers":
+        """Build the informers; those given are shared and run by whoever made them."""
+        known = {"pods", "nodes", "replicationcontrollers", EVENTS}
+        return cls(
+            pods or Informer(store, "pods", pod_view, POD_INDEXERS),
+            nodes or Informer(store, "nodes", node_view, NODE_INDEXERS),
+            Informer(
+                store,
+                "replicationcontrollers",
+                replication_view,
+                {OWNER: owner_uids, SELECTOR: _selector},
+            ),
+            {
+                kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
+                for kind in registry.kinds
+                if kind.resource not in known
+            },
+        )
+
+    def all(self) -> Mapping[str, OwnedInformer]:
+        """Return every informer by resource."""
+        return {
+            "pods": self.pods,
+            "nodes": self.nodes,
+            "replicationcontrollers": self.replications,
+            **self.others,
+        }
+
+    async def run(self, shared: Collection[str] = ()) -> None:
+        """Keep all current forever, but those of the resources `shared`, which others run."""
+        async with asyncio.TaskGroup() as group:
+            for resource, informer in self.all().items():
+                if resource not in shared:
+                    group.create_task(informer.run(), name=f"informer of {resource}")
+
+    async def synced(self) -> None:
+        """Wait until all have taken their first list."""
+        for informer in self.all().values():
+            await informer.synced()
+
+    async def reached(self, revision: int) -> None:
+        """Wait until all know everything committed up to the revision."""
+        for informer in self.all().values():
+            await informer.reached(revision)
+
+
+def _named(stored: StoredObject) -> Named:
+    return Named(stored.meta, stored.revision)

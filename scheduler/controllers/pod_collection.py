@@ -1,0 +1,101 @@
+"""Removes pods that nobody will finish (Kubernetes' pod garbage collector).
+
+Those bound to a node that no longer exists, those deleting without ever having had a node, and
+the oldest of too many that have ended.
+"""
+
+import asyncio
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+
+from ..objects.pod import Pod
+from ..objects.stored import ObjectKey
+from ..store.operations import Remove
+from .clock import Clock
+from .fenced_store import FencedStore, raise_failures
+from .informers import NODE, TERMINAL, Informers
+from .settings import ControllerSettings
+from .work_queue import WorkQueue
+
+_ENDED = ObjectKey("pods", "", "")
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+def superfluous(ended: Collection[Pod], keep: int) -> list[Pod]:
+    """Return the oldest ended pods beyond the number to keep."""
+    if len(ended) <= keep:
+        return []
+    by_age = sorted(ended, key=lambda pod: (pod.meta.creation_timestamp or _EPOCH, pod.meta.name))
+    return by_age[: len(ended) - keep]
+
+
+class PodCollection:
+    """Collects pods. A key is a node's name, a pod, or all ended pods."""
+
+    def __init__(
+        self, store: FencedStore, informers: Informers, settings: ControllerSettings, clock: Clock
+    ) -> None:
+        self._store = store
+        self._nodes = informers.nodes
+        self._pods = informers.pods
+        self._settings = settings
+        self._clock = clock
+        self._queue = WorkQueue[ObjectKey]("pod collection", clock)
+
+    async def run(self) -> None:
+        """Collect, until cancelled or fenced."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_nodes())
+            group.create_task(self._follow_pods())
+            group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
+
+    async def _follow_nodes(self) -> None:
+        async for deltas in self._nodes.subscribe():
+            for delta in deltas:
+                if delta.new is None:
+                    self._queue.add_after(delta.key, self._settings.orphan_quarantine)
+
+    async def _follow_pods(self) -> None:
+        async for deltas in self._pods.subscribe():
+            for delta in deltas:
+                if delta.new is not None:
+                    self._look(delta.key, delta.new)
+
+    def _look(self, key: ObjectKey, pod: Pod) -> None:
+        if pod.node and self._nodes.get("", pod.node) is None:
+            node = ObjectKey("nodes", "", pod.node)
+            self._queue.add_after(node, self._settings.orphan_quarantine)
+        elif not pod.node and pod.meta.deletion_timestamp is not None:
+            self._queue.add(key)
+        if pod.terminal:
+            ended = self._pods.by_index(TERMINAL, "terminal")
+            if len(ended) > self._settings.terminated_pods:
+                self._queue.add(_ENDED)
+
+    async def _reconcile(self, key: ObjectKey) -> timedelta | None:
+        if key == _ENDED:
+            ended = self._pods.by_index(TERMINAL, "terminal")
+            await self._remove(superfluous(ended, self._settings.terminated_pods))
+        elif key.resource == "nodes":
+            if await self._store.get(key) is None:
+                await self._remove(list(self._pods.by_index(NODE, key.name)))
+        else:
+            pod = self._pods.get(key.namespace, key.name)
+            if pod is not None and not pod.node and pod.meta.deletion_timestamp is not None:
+                await self._remove([pod])
+        return None
+
+    async def _remove(self, pods: Collection[Pod]) -> None:
+        """Remove pods as they were seen, unless a finalizer holds them."""
+        results = await self._store.write_many(
+            [
+                Remove(
+                    ObjectKey("pods", pod.meta.namespace, pod.meta.name),
+                    pod.meta.uid,
+                    pod.revision,
+                )
+                for pod in pods
+                if not pod.meta.finalizers
+            ]
+        )
+        raise_failures(results)

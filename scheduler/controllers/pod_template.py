@@ -1,0 +1,108 @@
+"""Pods made from a controller's template, as if a client had created them. Pure.
+
+The template is taken through the defaults and checks of the Pod kind once; every replica shares
+the resulting body.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from uuid import uuid4
+
+import msgspec
+
+from ..errors import Invalid
+from ..objects import names
+from ..objects.json import Json, JsonObject
+from ..objects.kind import Kind
+from ..objects.kinds.pod_defaults import tolerate_lost_nodes
+from ..objects.kinds.priority import PriorityView, assign_priority
+from ..objects.meta import ObjectMeta, OwnerReference
+from ..objects.replication import PodTemplate
+from ..objects.stored import Body
+from ..objects.wire import decompose
+from ..store.operations import Create
+
+
+@dataclass(frozen=True, slots=True)
+class PodMold:
+    """What all pods of a template have in common."""
+
+    meta: ObjectMeta
+    body: Body
+    status: bytes
+
+
+def mold(
+    template: PodTemplate,
+    kind: Kind,
+    priorities: Mapping[str, PriorityView],
+    toleration_seconds: int,
+) -> PodMold:
+    """Return the template as pods take it over.
+
+    Args:
+        kind: Pod's.
+        priorities: every PriorityClass by name.
+        toleration_seconds: how long pods stay bound to lost nodes unless they say.
+
+    Raises:
+        Invalid, Forbidden: no pod can be made from this template.
+    """
+    spec = cast(JsonObject, msgspec.json.decode(template.spec))
+    metadata = cast(JsonObject, msgspec.to_builtins(template.metadata))
+    obj: JsonObject = {
+        "apiVersion": kind.group_version,
+        "kind": kind.kind,
+        "metadata": {**metadata, "name": "template"},
+        "spec": spec,
+    }
+    tolerate_lost_nodes(spec, toleration_seconds)
+    assign_priority(spec, priorities)
+    kind.default(obj)
+    causes = tuple(kind.validate(obj))
+    if causes:
+        said = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
+        raise Invalid(f"no pod can be made from the template: {said}", causes=causes)
+    status: Json = kind.initial_status(obj)
+    parts = decompose(obj, kind)
+    return PodMold(
+        msgspec.structs.replace(parts.meta, name=""),
+        parts.body,
+        msgspec.json.encode(status) if status else b"",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PodSeries:
+    """Makes pods of one owner, each under a new name.
+
+    Args:
+        taken: names in use, which are not given again; grows.
+    """
+
+    shape: PodMold
+    owner: OwnerReference
+    namespace: str
+    taken: set[str]
+    now: datetime
+
+    def next(self) -> Create:
+        """Return the next pod's Create."""
+        prefix = f"{self.owner.name}-"
+        name = names.generate(prefix)
+        while name in self.taken:
+            name = names.generate(prefix)
+        self.taken.add(name)
+        meta = msgspec.structs.replace(
+            self.shape.meta,
+            name=name,
+            generate_name=prefix,
+            namespace=self.namespace,
+            uid=str(uuid4()),
+            generation=1,
+            creation_timestamp=self.now,
+            owner_references=(self.owner,),
+        )
+        return Create("pods", meta, self.shape.body, self.shape.status)

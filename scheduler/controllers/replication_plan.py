@@ -1,0 +1,207 @@
+"""What a ReplicationController's pods should become: adopt, release, create, delete, status. Pure.
+
+Kubernetes' replica set semantics: PodControllerRefManager (adoption and release),
+ActivePodsWithRanks (which pods go first) and calculateStatus.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from ..objects.meta import OwnerReference
+from ..objects.pod import Condition, Pod
+from ..objects.replication import Replication, ReplicationStatus
+
+KIND = "ReplicationController"
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+FAILURE = "ReplicaFailure"
+_PHASES = {"Pending": 0, "": 0, "Unknown": 1, "Running": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicationPlan:
+    """What to write for one ReplicationController.
+
+    Args:
+        creates: number of pods to create now, at most the burst.
+        deletes: pods to delete now, in order; at most the burst.
+        adopt: orphans to take over.
+        orphan: owned pods to let go, because they stopped matching.
+        status: to be; equal to the present one when nothing has changed.
+        look_again: after which a ready pod becomes available, None when there is none waiting.
+    """
+
+    creates: int
+    deletes: tuple[Pod, ...]
+    adopt: tuple[Pod, ...]
+    orphan: tuple[Pod, ...]
+    status: ReplicationStatus
+    look_again: timedelta | None = None
+
+
+def plan(
+    controller: Replication, pods: Iterable[Pod], now: datetime, burst: int = 5000
+) -> ReplicationPlan:
+    """Return what makes the pods those the controller asks for.
+
+    Terminating pods and pods that have Succeeded or Failed count as gone.
+
+    Args:
+        pods: of the controller's namespace; at least those it owns and the orphans it selects.
+        now: UTC.
+        burst: most pods created or deleted at a time.
+    """
+    owned: list[Pod] = []
+    adopt: list[Pod] = []
+    orphan: list[Pod] = []
+    deleting = controller.meta.deletion_timestamp is not None
+    for pod in pods:
+        if not active(pod):
+            continue
+        owner = pod.meta.controller_owner()
+        matches = selects(controller.selector, pod.meta.labels)
+        if owner is None:
+            if matches and not deleting:
+                adopt.append(pod)
+        elif owner.uid == controller.meta.uid:
+            if matches or deleting:
+                owned.append(pod)
+            else:
+                orphan.append(pod)
+    claimed = owned + adopt
+    excess = 0 if deleting else len(claimed) - controller.spec.replicas
+    doomed = deletion_order(claimed, now)[: min(excess, burst)] if excess > 0 else []
+    gone = {pod.meta.uid for pod in doomed}
+    return ReplicationPlan(
+        creates=min(-excess, burst) if excess < 0 else 0,
+        deletes=tuple(doomed),
+        adopt=tuple(pod for pod in adopt if pod.meta.uid not in gone),
+        orphan=tuple(orphan),
+        status=_status(controller, claimed, now),
+        look_again=_look_again(controller, claimed, now),
+    )
+
+
+def active(pod: Pod) -> bool:
+    """Tell whether a pod counts as a replica: neither ended nor being deleted."""
+    return not pod.terminal and pod.meta.deletion_timestamp is None
+
+
+def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Tell whether labels carry every pair of the selector; an empty one selects nothing."""
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
+
+
+def owner_reference(controller: Replication) -> OwnerReference:
+    """Return the reference that makes the controller own a pod."""
+    return OwnerReference(
+        "v1",
+        KIND,
+        controller.meta.name,
+        controller.meta.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
+
+
+def deletion_order(pods: Collection[Pod], now: datetime) -> list[Pod]:
+    """Return the pods in the order in which an excess is deleted (ActivePodsWithRanks).
+
+    Unassigned, then Pending, then not ready, cheap to delete, doubled up on a node, ready or
+    created for a shorter time on a logarithmic scale, restarted more often. Where upstream leaves
+    the order within a logarithmic step to the uid alone, restarts and age are looked at before.
+    """
+    on_node = Counter(pod.node for pod in pods if pod.node)
+
+    def rank(pod: Pod) -> tuple[float | str, ...]:
+        since = ready_since(pod)
+        return (
+            pod.node != "",
+            _PHASES.get(pod.status.phase, 2),
+            is_ready(pod),
+            _cost(pod),
+            -on_node[pod.node],
+            _magnitude(since, now) if is_ready(pod) else 0,
+            -max((s.restart_count or 0 for s in pod.status.container_statuses), default=0),
+            _magnitude(pod.meta.creation_timestamp, now),
+            -_moment(pod.meta.creation_timestamp),
+            pod.meta.uid,
+        )
+
+    return sorted(pods, key=rank)
+
+
+def is_ready(pod: Pod) -> bool:
+    """Tell whether the pod's Ready condition is True."""
+    condition = pod.status.condition("Ready")
+    return condition is not None and condition.status == "True"
+
+
+def ready_since(pod: Pod) -> datetime | None:
+    """Return when the pod became ready, if it is."""
+    condition = pod.status.condition("Ready")
+    ready = condition is not None and condition.status == "True"
+    return condition.last_transition_time if condition is not None and ready else None
+
+
+def with_failure(
+    status: ReplicationStatus, reason: str, message: str, now: datetime
+) -> ReplicationStatus:
+    """Return the status with or, for reason "", without the condition ReplicaFailure."""
+    others = tuple(c for c in status.conditions if c.type != FAILURE)
+    if not reason:
+        return msgspec.structs.replace(status, conditions=others)
+    old = next((c for c in status.conditions if c.type == FAILURE), None)
+    since = old.last_transition_time if old is not None and old.status == "True" else now
+    failure = Condition(FAILURE, "True", reason, message[:1024], last_transition_time=since)
+    return msgspec.structs.replace(status, conditions=(*others, failure))
+
+
+def _status(controller: Replication, pods: Sequence[Pod], now: datetime) -> ReplicationStatus:
+    template = controller.spec.template
+    labels = template.metadata.labels if template is not None else {}
+    ready = [pod for pod in pods if is_ready(pod)]
+    return ReplicationStatus(
+        replicas=len(pods),
+        fully_labeled_replicas=sum(
+            1 for pod in pods if all(pod.meta.labels.get(k) == v for k, v in labels.items())
+        ),
+        ready_replicas=len(ready),
+        available_replicas=sum(1 for pod in ready if _available_at(controller, pod, now) <= now),
+        observed_generation=controller.meta.generation,
+        conditions=controller.status.conditions,
+    )
+
+
+def _available_at(controller: Replication, pod: Pod, now: datetime) -> datetime:
+    if not controller.spec.min_ready_seconds:
+        return now
+    return (ready_since(pod) or now) + timedelta(seconds=controller.spec.min_ready_seconds)
+
+
+def _look_again(controller: Replication, pods: Sequence[Pod], now: datetime) -> timedelta | None:
+    waits = [_available_at(controller, pod, now) - now for pod in pods if is_ready(pod)]
+    return min((wait for wait in waits if wait > timedelta()), default=None)
+
+
+def _cost(pod: Pod) -> int:
+    try:
+        return int(pod.meta.annotations.get(DELETION_COST, "0"))
+    except ValueError:
+        return 0
+
+
+def _magnitude(since: datetime | None, now: datetime) -> int:
+    """Return the logarithm of an age in seconds, -1 for none: equal ages look equal."""
+    if since is None:
+        return -1
+    age = (now - since).total_seconds()
+    return math.floor(math.log2(age)) + 1 if age >= 1 else 0
+
+
+def _moment(at: datetime | None) -> float:
+    return at.timestamp() if at is not None else math.inf
