@@ -91,6 +91,11 @@ CREATE TABLE decisions (
 );
 CREATE INDEX decisions_made_at_idx ON decisions (made_at);
 CREATE INDEX decisions_namespace_pod_idx ON decisions (namespace, pod);
+CREATE TABLE writers (
+    id uuid CONSTRAINT writers_pkey PRIMARY KEY,
+    transaction bigint NOT NULL,
+    at timestamptz NOT NULL
+) WITH (fillfactor = 10);
 CREATE TABLE marks (
     at timestamptz CONSTRAINT marks_pkey PRIMARY KEY,
     revision bigint NOT NULL
@@ -100,6 +105,7 @@ ALTER TABLE head SET (fillfactor = 10)
 """
 
 NAMES = (
+    "writers",
     "marks",
     "decisions",
     "leaders",

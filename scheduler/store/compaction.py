@@ -20,6 +20,7 @@ from .postgres import Connection
 
 _LOCK = 0x434F4D50
 _PIECE = 5000
+_FORGOTTEN = timedelta(days=1)  # far longer than a writer asks for its outcome
 _EVENTS = ("events", "events.events.k8s.io")
 
 
@@ -78,6 +79,7 @@ async def compact(
             if specs:
                 await _drop_specs(connection)
             await _drop_decisions(connection, now - retention.decisions)
+            await connection.execute("DELETE FROM writers WHERE at < $1", now - _FORGOTTEN)
         except BaseException:
             connection.terminate()  # which frees the lock
             raise

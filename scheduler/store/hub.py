@@ -129,6 +129,7 @@ class Hub:
         for change in changes:
             if change.revision <= self.revision:
                 continue
+            change = _seen_from(change, self.revision)  # noqa: PLW2901
             obj = change.object
             key = obj.key
             if change.type is ChangeType.DELETED:

@@ -190,6 +190,6 @@ def _change(obj: StoredObject, since: int, *, gone: bool) -> Change:
 
 def with_prior(change: Change, prior: StoredObject | None) -> Change:
     """Return the change with the state before it, where that is known."""
-    if prior is None or change.type is ChangeType.ADDED:
+    if prior is None or prior.meta.uid != change.object.meta.uid:
         return change
     return msgspec.structs.replace(change, prior=prior)

@@ -4,6 +4,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from .decide import HostPort, Verdict, interned
 from .postgres import Connection
@@ -14,12 +15,11 @@ _Row = Sequence[Any]
 
 
 class Head(NamedTuple):
-    """The locked head row, and the id of the transaction that holds it."""
+    """The locked head row."""
 
     revision: int
     epoch: int
     spec_generation: int
-    xid: str
 
 
 async def prepare(connection: Connection) -> None:
@@ -35,21 +35,29 @@ async def prepare(connection: Connection) -> None:
 async def lock_head(connection: Connection) -> Head:
     """Begin a transaction and take the lock that serialises commits."""
     await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-    row = await connection.fetchrow(
-        "SELECT revision, epoch, spec_generation, pg_current_xact_id()::text FROM head FOR UPDATE"
-    )
+    row = await connection.fetchrow("SELECT revision, epoch, spec_generation FROM head FOR UPDATE")
     assert row is not None
     return Head(*row)
 
 
-async def commit(connection: Connection, revision: int) -> None:
-    """Advance the head, wake listeners, commit: one round trip."""
+async def commit(connection: Connection, revision: int, writer: str, transaction: int) -> None:
+    """Advance the head, leave the writer's mark, wake listeners, commit: one round trip.
+
+    Args:
+        connection: in the transaction of lock_head.
+        revision: the last one given out.
+        writer: uuid of the writing process.
+        transaction: its own count of transactions.
+    """
     await connection.execute(
-        f"UPDATE head SET revision = {revision:d}; NOTIFY {CHANNEL}, '{revision:d}'; COMMIT"
+        f"UPDATE head SET revision = {revision:d};"
+        f"INSERT INTO writers VALUES ('{UUID(writer)}', {transaction:d}, now())"
+        " ON CONFLICT (id) DO UPDATE SET transaction = excluded.transaction, at = excluded.at;"
+        f"NOTIFY {CHANNEL}, '{revision:d}'; COMMIT"
     )
 
 
-async def committed(connection: Connection, xid: str) -> bool:
+async def committed(connection: Connection, writer: str, transaction: int) -> bool:
     """Tell whether a transaction that a lost connection left behind was committed.
 
     Takes the head lock first: while that transaction is still being decided, it holds the lock.
@@ -57,11 +65,13 @@ async def committed(connection: Connection, xid: str) -> bool:
     await connection.execute("BEGIN")
     try:
         await connection.execute("SELECT FROM head FOR UPDATE")
-        status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
+        last = await connection.fetchval(
+            "SELECT transaction FROM writers WHERE id = $1::uuid", writer
+        )
     finally:
         if not connection.is_closed():
             await connection.execute("ROLLBACK")
-    return status == "committed"
+    return last == transaction
 
 
 async def bound_since(

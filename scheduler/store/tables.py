@@ -9,6 +9,9 @@
     head        one row: the revision, the leader's epoch, how far the log has been compacted
     leaders     who led in which epoch
     decisions   why pods went where they went
+    writers     the last transaction of each writing process: when a connection dies while
+                committing, this tells what became of it. (Transaction ids do not: after a crash
+                PostgreSQL gives the id of a transaction that left no trace to another one.)
     marks       which revision was the last one at a time, so that age needs no column
 
 Objects carry their digest without a foreign key: its per-row trigger would halve insert speed.
@@ -132,6 +135,14 @@ decisions = sa.Table(
     sa.Column("rejections", JSONB, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Index(None, "namespace", "pod"),
+)
+
+writers = sa.Table(
+    "writers",
+    metadata,
+    sa.Column("id", UUID(as_uuid=False), primary_key=True),
+    sa.Column("transaction", sa.BigInteger, nullable=False),
+    sa.Column("at", Time, nullable=False),
 )
 
 marks = sa.Table(

@@ -3,11 +3,12 @@
 The transaction takes the row lock of `head` first, so commits are serialised over all processes
 and what it reads afterwards cannot change before it commits: it checks, then writes. Callers get
 their answer after the commit. If the connection dies while committing, the outcome is asked of
-PostgreSQL by transaction id (pg_xact_status) before anybody is answered.
+PostgreSQL (by the writer's mark in `writers`) before anybody is answered.
 """
 
 import asyncio
 import time
+import uuid
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -56,12 +57,10 @@ Slice = tuple[Ticket, Sequence[Write]]
 class _Unknown(Exception):
     """The connection died while committing."""
 
-    def __init__(self, xid: str, verdict: Verdict, after: int, cause: BaseException) -> None:
-        super().__init__(str(cause))
-        self.xid = xid
+    def __init__(self, verdict: Verdict, after: int) -> None:
+        super().__init__("the connection was lost while committing")
         self.verdict = verdict
         self.after = after
-        self.cause = cause
 
 
 class Writer:
@@ -79,6 +78,8 @@ class Writer:
         self._known: set[bytes] = set()
         self._generation = -1
         self._closed = False
+        self._id = str(uuid.uuid4())
+        self._transaction = 0
 
     async def write(self, ops: Sequence[Write]) -> list[Outcome]:
         """Queue operations and wait until they are committed or refused."""
@@ -141,7 +142,7 @@ class Writer:
             try:
                 connection = await self._connected()
                 if unknown is not None:
-                    if await statements.committed(connection, unknown.xid):
+                    if await statements.committed(connection, self._id, self._transaction):
                         self._done(slices, unknown.verdict, unknown.after)
                         return
                     unknown = None
@@ -181,11 +182,10 @@ class Writer:
     async def _attempt(self, connection: Connection, slices: list[Slice]) -> None:
         ops = [op for _, part in slices for op in part]
         verdict: Verdict | None = None
-        xid, after = "", 0
+        after = 0
         try:
             head = await statements.lock_head(connection)
             after = head.revision
-            xid = head.xid
             if head.spec_generation != self._generation:
                 self._known.clear()
                 self._generation = head.spec_generation
@@ -199,13 +199,14 @@ class Writer:
             await self._roll_back(connection)
             raise
         if verdict.changes:
+            self._transaction += 1
             try:
-                await statements.commit(connection, verdict.revision)
+                await statements.commit(connection, verdict.revision, self._id, self._transaction)
             except DATA_ERRORS:
                 await self._roll_back(connection)
                 raise
             except CONNECTION_ERRORS as error:
-                raise _Unknown(xid, verdict, after, error) from error
+                raise _Unknown(verdict, after) from error
         self._done(slices, verdict, after)
 
     async def _roll_back(self, connection: Connection) -> None:

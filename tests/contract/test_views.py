@@ -1,6 +1,8 @@
 """The SQL views, which are a public interface (docs/sql.md)."""
 
+import re
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -9,12 +11,9 @@ from scheduler.store.operations import Remove
 from scheduler.store.postgres import connect
 from tests.store_values import bind, create, key, pod, replace
 
-OVERCOMMITTED = """
-SELECT name FROM nodes
-WHERE requested_cpu_milli > allocatable_cpu_milli
-   OR requested_memory_bytes > allocatable_memory_bytes
-   OR pods > allocatable_pods
-"""
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
+QUERIES = re.findall(r"```sql\n(.*?);\n```", DOCUMENT.read_text(), re.DOTALL)
+OVERCOMMITTED, OVERCOMMITTED_OTHERS = QUERIES[:2]
 
 
 @pytest.fixture
@@ -97,3 +96,20 @@ async def test_views_bear_odd_objects(cluster, sql):
     await cluster.write(create("pods", "odd", "default"))
     assert await sql.fetchval("SELECT count(*) FROM nodes") == 3
     assert await sql.fetchval("SELECT count(*) FROM pods") == 1
+
+
+async def test_other_resources_are_counted_too(cluster, sql):
+    node = await cluster.get(key("nodes", "a"))
+    await cluster.write(replace(node, status=b'{"allocatable":{"nvidia.com/gpu":"1"}}'))
+    for name in ("p", "q"):
+        assert await sql.fetch(OVERCOMMITTED_OTHERS) == []
+        made = await cluster.write(pod(name))
+        requests = {"nvidia.com/gpu": 1, "pods": 1}
+        await cluster.write(bind(made, "a", await cluster.revision(), requests=requests))
+    rows = await sql.fetch(OVERCOMMITTED_OTHERS)
+    assert [tuple(row) for row in rows] == [("a", "nvidia.com/gpu", 2)]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+async def test_documented_queries_run(cluster, sql, query):
+    await sql.fetch(query)

@@ -142,13 +142,13 @@ async def test_a_connection_lost_while_committing(database_url, monkeypatch, com
     real = statements.commit
     lost = []
 
-    async def commit(connection, revision):
+    async def commit(connection, revision, *mark):
         if not lost:
             lost.append(revision)
             if committed:
-                await real(connection, revision)
+                await real(connection, revision, *mark)
             raise ConnectionResetError("lost")
-        await real(connection, revision)
+        await real(connection, revision, *mark)
 
     monkeypatch.setattr(statements, "commit", commit)
     async with Store.open(database_url) as store:
@@ -165,10 +165,10 @@ async def test_a_connection_lost_while_committing(database_url, monkeypatch, com
 
 
 async def test_an_outcome_that_stays_unknown_is_said_to_be(database_url, monkeypatch):
-    async def commit(connection, revision):
+    async def commit(*_):
         raise ConnectionResetError("lost")
 
-    async def refuse(connection, xid):
+    async def refuse(*_):
         raise ConnectionRefusedError("still away")
 
     monkeypatch.setattr(statements, "commit", commit)
