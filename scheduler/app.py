@@ -11,14 +11,44 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import AsyncGenerator
+import uuid
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import cast
 
+import msgspec
+
+from .api import server
+from .api.configuration import ApiSettings
+from .controllers.controllers import Controllers
+from .controllers.informers import NODE_INDEXERS, POD_INDEXERS, Informers
+from .controllers.settings import ControllerSettings
+from .drivers import Host, HostDirectory
+from .errors import AlreadyExists, ConfigurationError, Fenced, LeadershipLost, Unavailable
+from .informer import Informer
+from .nodes.directory import NodeAgents
+from .nodes.settings import NodeSettings
+from .objects.json import JsonObject
+from .objects.kinds import REGISTRY
+from .objects.kinds.priority_class import SYSTEM_CLASSES
+from .objects.meta import now_seconds
+from .objects.node import node_view
+from .objects.pod import pod_view
+from .objects.wire import decompose
+from .placement.cycle import Placement
+from .plugin_manager import PluginManager
 from .settings import Settings
 from .store import migration
+from .store.compaction import Retention
 from .store.embedded import EmbeddedPostgres
+from .store.operations import Create
+from .store.store import Store
 
 logger = logging.getLogger(__name__)
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_PAUSE = 1.0  # seconds before leading again, or before asking an absent database again
 
 
 class Started:
@@ -39,16 +69,15 @@ class Started:
         return self.url
 
 
-@asynccontextmanager
-async def _database(settings: Settings) -> AsyncGenerator[str, None]:
-    """Yield the URL of a migrated database: somebody's PostgreSQL, or the embedded one."""
-    if settings.database_url:
-        await migration.upgrade(settings.database_url)
-        yield settings.database_url
-        return
-    async with EmbeddedPostgres(settings.data_dir).run() as url:
-        await migration.upgrade(url)
-        yield url
+class LeaderHosts:
+    """The hosts of the node agents while this process leads; none otherwise."""
+
+    def __init__(self) -> None:
+        self.current: HostDirectory | None = None
+
+    def host(self, node_name: str) -> Host | None:
+        """Return the open connection of a node, or None when there is none now."""
+        return None if self.current is None else self.current.host(node_name)
 
 
 async def migrate(settings: Settings) -> None:
@@ -62,8 +91,177 @@ async def serve(settings: Settings, started: Started) -> None:
 
     Raises:
         ConfigurationError: settings, data directory or plugins cannot work; says why.
+        PluginError: a plugin breaks its contract.
     """
-    async with _database(settings) as url:
-        print(url, os.getpid(), socket.gethostname(), gc.get_count())
-        started.at(url)
-        await asyncio.Event().wait()
+    plugins = PluginManager.load()
+    async with (
+        _database(settings) as url,
+        Store.open(url, retention=_retention(settings)) as store,
+        asyncio.TaskGroup() as parts,
+    ):
+        await _bootstrap(store)
+        hosts = LeaderHosts()
+        leading = parts.create_task(_lead(store, plugins, settings, hosts), name="leader")
+        try:
+            await _serve_api(store, settings, hosts, started)
+        finally:
+            leading.cancel()
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncGenerator[str, None]:
+    """Yield the URL of a migrated database: somebody's PostgreSQL, or the embedded one."""
+    if not settings.database_url:
+        async with EmbeddedPostgres(settings.data_dir).run() as url:
+            await migration.upgrade(url)
+            yield url
+        return
+    while True:
+        try:
+            await migration.upgrade(settings.database_url)
+            break
+        except Unavailable as error:
+            logger.warning("%s; asking again in %g s", error, _PAUSE)
+            await asyncio.sleep(_PAUSE)
+    yield settings.database_url
+
+
+def _retention(settings: Settings) -> Retention:
+    return Retention(
+        tombstones=timedelta(seconds=settings.tombstone_seconds),
+        events=timedelta(seconds=settings.event_seconds),
+        decisions=timedelta(days=settings.decision_days),
+    )
+
+
+async def _serve_api(
+    store: Store, settings: Settings, hosts: HostDirectory, started: Started
+) -> None:
+    """Serve HTTP until cancelled."""
+    api_settings = ApiSettings(
+        host=settings.listen,
+        port=settings.port,
+        tls_certificate=settings.tls_certificate,
+        tls_key=settings.tls_key,
+        token=settings.token,
+        toleration_seconds=settings.toleration_seconds,
+    )
+    scheme = "https" if settings.tls_certificate else "http"
+    application = server.build(store, REGISTRY, hosts, api_settings)
+    listening = asyncio.get_running_loop().create_future()
+
+    def announce(port: asyncio.Future[int]) -> None:
+        if not port.cancelled():
+            _settle_memory()
+            started.at(f"{scheme}://{settings.listen}:{port.result()}")
+
+    listening.add_done_callback(announce)
+    try:
+        await server.serve(application, api_settings, listening)
+    except OSError as error:
+        if listening.done():
+            raise
+        raise ConfigurationError(
+            f"cannot listen on {settings.listen} port {settings.port}: {error.strerror}; choose "
+            "another with --port or IRONFREE_PORT"
+        ) from error
+
+
+def _settle_memory() -> None:
+    """Take what lives for ever out of the collector's sight, and let it look less often.
+
+    With many objects kept, collections cost five times what the work does (docs/benchmarks.md).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
+
+
+async def _lead(
+    store: Store, plugins: PluginManager, settings: Settings, hosts: LeaderHosts
+) -> None:
+    """Run the leader's parts whenever this process leads, until cancelled."""
+    identity = f"{socket.gethostname()}-{os.getpid()}"
+    while True:
+        try:
+            async with store.leadership(identity).hold() as epoch:
+                logger.info("leading, epoch %d", epoch)
+                await _run_parts(store, plugins, settings, hosts, epoch)
+        except* (LeadershipLost, Fenced, Unavailable) as lost:
+            logger.warning("no longer leading: %s", "; ".join(map(str, _leaves(lost))))
+        finally:
+            hosts.current = None
+        await asyncio.sleep(_PAUSE)
+
+
+async def _run_parts(
+    store: Store, plugins: PluginManager, settings: Settings, hosts: LeaderHosts, epoch: int
+) -> None:
+    """Run placement, controllers and node agents as the leader of an epoch."""
+    pods = Informer(store, "pods", pod_view, POD_INDEXERS)
+    nodes = Informer(store, "nodes", node_view, NODE_INDEXERS)
+    informers = Informers.open(store, REGISTRY, pods, nodes)
+    placement = Placement(store, plugins, epoch, pods=pods, nodes=nodes)
+    pace = ControllerSettings(
+        node_grace=settings.node_grace_seconds, toleration_seconds=settings.toleration_seconds
+    )
+    controllers = Controllers(store, REGISTRY, informers, epoch, pace)
+    heartbeat = NodeSettings(
+        lease=settings.heartbeat_seconds, lease_duration=settings.node_grace_seconds
+    )
+    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat)
+    hosts.current = agents
+    async with asyncio.TaskGroup() as group:
+        group.create_task(informers.run(), name="informers")
+        group.create_task(placement.run(), name="placement")
+        group.create_task(controllers.run(), name="controllers")
+        group.create_task(agents.run(), name="node agents")
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        yield error
+        return
+    for inner in cast(BaseExceptionGroup[BaseException], error).exceptions:
+        yield from _leaves(inner)
+
+
+async def _bootstrap(store: Store) -> None:
+    """Create the namespaces and priority classes that every cluster has; keeps present ones."""
+    namespaces: list[JsonObject] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in NAMESPACES
+    ]
+    classes: list[JsonObject] = [
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+            "description": "Used for system critical pods that must not be moved.",
+        }
+        for name, value in SYSTEM_CLASSES.items()
+    ]
+    while True:
+        try:
+            outcomes = await store.write_many([_creation(obj) for obj in (*namespaces, *classes)])
+            break
+        except Unavailable as error:
+            logger.warning("%s; asking again in %g s", error, _PAUSE)
+            await asyncio.sleep(_PAUSE)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception) and not isinstance(outcome, AlreadyExists):
+            raise outcome
+
+
+def _creation(obj: JsonObject) -> Create:
+    """Return the write that creates an object of ours, defaulted as the API would."""
+    kind = REGISTRY.by_gvk(str(obj["apiVersion"]), str(obj["kind"]))
+    assert kind is not None
+    kind.default(obj)
+    if kind.has_status:
+        obj["status"] = kind.initial_status(obj)
+    parts = decompose(obj, kind)
+    meta = msgspec.structs.replace(
+        parts.meta, uid=str(uuid.uuid4()), creation_timestamp=now_seconds(), generation=1
+    )
+    return Create(kind.resource, meta, parts.body, parts.status)

@@ -5,13 +5,23 @@ Imports nothing of the package but its errors.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
 
 from .errors import ConfigurationError
 
+_WHOLE = (
+    "port",
+    "heartbeat_seconds",
+    "node_grace_seconds",
+    "toleration_seconds",
+    "tombstone_seconds",
+    "event_seconds",
+    "decision_days",
+)
+_POSITIVE = frozenset(_WHOLE) - {"port", "toleration_seconds"}
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
 
 
@@ -23,7 +33,12 @@ class Settings:
         database_url: a PostgreSQL ≥ 14 of somebody else's; "" runs the embedded one.
         data_dir: the embedded database, certificates and tokens.
         listen, port: where the API listens.
+        tls_certificate, tls_key: PEM files; needed, as is token, to listen beyond this machine.
+        token: bearer token that clients must show; "" admits everybody on this machine.
         log_level: DEBUG, INFO, WARNING or ERROR.
+        heartbeat_seconds: between two heartbeats of a node.
+        node_grace_seconds: without a heartbeat, after which a node counts as lost.
+        toleration_seconds: how long pods stay bound to a lost node unless they say otherwise.
         tombstone_seconds: how long a watch may be away and still continue where it was.
         event_seconds: age at which Event objects are removed (Kubernetes: one hour).
         decision_days: age at which decision records are removed.
@@ -33,7 +48,13 @@ class Settings:
     data_dir: Path
     listen: str = "127.0.0.1"
     port: int = 7443
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    token: str = field(default="", repr=False)
     log_level: str = "INFO"
+    heartbeat_seconds: int = 10
+    node_grace_seconds: int = 40
+    toleration_seconds: int = 300
     tombstone_seconds: int = 3600
     event_seconds: int = 3600
     decision_days: int = 180
@@ -45,9 +66,14 @@ class Settings:
             )
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(f"port {self.port} is not between 0 and 65535")
-        for name in ("tombstone_seconds", "event_seconds", "decision_days"):
-            if getattr(self, name) <= 0:
+        for name in _WHOLE:
+            if getattr(self, name) < (name in _POSITIVE):
                 raise ConfigurationError(f"{name} must be positive")
+        if self.heartbeat_seconds >= self.node_grace_seconds:
+            raise ConfigurationError(
+                f"node_grace_seconds ({self.node_grace_seconds}) must exceed heartbeat_seconds "
+                f"({self.heartbeat_seconds}), or every node counts as lost"
+            )
         scheme = self.database_url.partition("://")[0]
         if self.database_url and scheme.partition("+")[0] not in {"postgresql", "postgres"}:
             raise ConfigurationError(
@@ -65,28 +91,34 @@ def default_data_dir() -> Path:
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Return the settings of an environment.
 
-    Reads DATABASE_URL, and IRONFREE_ with DATA_DIR, LISTEN, PORT, LOG_LEVEL, TOMBSTONE_SECONDS,
-    EVENT_SECONDS and DECISION_DAYS.
+    Reads DATABASE_URL, and IRONFREE_ with every other field in capitals (IRONFREE_DATA_DIR, …).
 
     Raises:
         ConfigurationError: a value cannot be read.
     """
 
-    def number(name: str, default: int) -> int:
-        text = environment.get(name, "")
-        try:
-            return int(text) if text else default
-        except ValueError as error:
-            raise ConfigurationError(f'{name} must be a whole number, not "{text}"') from error
+    def text(field_name: str) -> str:
+        return environment.get(f"IRONFREE_{field_name.upper()}", "")
 
-    data_dir = environment.get("IRONFREE_DATA_DIR", "")
+    def path(field_name: str) -> Path | None:
+        return Path(found) if (found := text(field_name)) else None
+
+    numbers: dict[str, int] = {}
+    for name in _WHOLE:
+        if found := text(name):
+            try:
+                numbers[name] = int(found)
+            except ValueError as error:
+                raise ConfigurationError(
+                    f'IRONFREE_{name.upper()} must be a whole number, not "{found}"'
+                ) from error
     return Settings(
         database_url=environment.get("DATABASE_URL", ""),
-        data_dir=Path(data_dir) if data_dir else default_data_dir(),
-        listen=environment.get("IRONFREE_LISTEN") or Settings.listen,
-        port=number("IRONFREE_PORT", Settings.port),
-        log_level=(environment.get("IRONFREE_LOG_LEVEL") or Settings.log_level).upper(),
-        tombstone_seconds=number("IRONFREE_TOMBSTONE_SECONDS", Settings.tombstone_seconds),
-        event_seconds=number("IRONFREE_EVENT_SECONDS", Settings.event_seconds),
-        decision_days=number("IRONFREE_DECISION_DAYS", Settings.decision_days),
+        data_dir=path("data_dir") or default_data_dir(),
+        listen=text("listen") or Settings.listen,
+        tls_certificate=path("tls_certificate"),
+        tls_key=path("tls_key"),
+        token=text("token"),
+        log_level=(text("log_level") or Settings.log_level).upper(),
+        **numbers,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
 
-from ..errors import IronfreeError, StatusError
+from ..errors import ConfigurationError, IronfreeError, PluginError, StatusError
 
 Arguments = argparse.Namespace
 
@@ -92,11 +92,23 @@ def _guarded(run: Callable[[Arguments], int], arguments: Arguments) -> int:
     except IronfreeError as error:
         _complain(error, as_json=bool(getattr(arguments, "json", False)))
         return 1
+    except ExceptionGroup as group:  # of a service that could not start
+        expected, bugs = group.split((ConfigurationError, PluginError))
+        if expected is None or bugs is not None:
+            raise
+        _complain(_first(expected), as_json=False)
+        return 1
     else:
         return code
 
 
-def _complain(error: IronfreeError, *, as_json: bool) -> None:
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error
+
+
+def _complain(error: Exception, *, as_json: bool) -> None:
     if not as_json:
         print(f"Error: {error}", file=sys.stderr)
         return

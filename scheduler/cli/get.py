@@ -55,13 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
         several = len({r for r, _ in targets}) > 1
         writer = _writer(arguments, resource, several=several)
         path, query = _request(resource, name, namespace, arguments)
-        for page in _pages(connection, path, query, TABLE):
-            rows = writer.write(page) if page.get("rows") else 0
-            shown += rows
+        shown += sum(writer.write(page) for page in _pages(connection, path, query, TABLE))
         if several and writer.used:
             print()
     if not shown:
-        print("No objects found" + (f" in namespace {namespace}" if namespace else ""))
+        scoped = namespace and any(resource.namespaced for resource, _ in targets)
+        print("No objects found" + (f" in namespace {namespace}" if scoped else ""))
     return 0
 
 
@@ -79,9 +78,7 @@ def _request(
     return resource.path(namespace), {k: v for k, v in query.items() if v}
 
 
-def _pages(
-    connection: Connection, path: str, query: Query, accept: str = JSON
-) -> "list[JsonObject]":
+def _pages(connection: Connection, path: str, query: Query, accept: str = JSON) -> list[JsonObject]:
     pages: list[JsonObject] = []
     onward = ""
     while True:

@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     asyncio.run(_serve(settings, arguments))
     return 0
 
@@ -101,16 +102,15 @@ async def _announce(
     url: str,
     running: contextlib.AsyncExitStack,
 ) -> None:
-    path = settings.data_dir / "kubeconfig"
-    kubeconfig.write(path, Target(url))
+    kubeconfig.write(settings.data_dir / "kubeconfig", Target(url, token=settings.token))
     print(f"Ironfree serves at {url}", flush=True)
-    print(f"export KUBECONFIG={path}", flush=True)
     if arguments.verb == "serve":
         return
     tour = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scheduler", "tour", "--server", url),
         *("--hosts", cast(str, arguments.hosts), "--example", cast(str, arguments.example)),
         stdin=asyncio.subprocess.DEVNULL,
+        env=os.environ | {"IRONFREE_DATA_DIR": str(settings.data_dir)},
     )
     running.push_async_callback(_end, tour)
 

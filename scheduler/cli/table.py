@@ -31,13 +31,16 @@ class TableWriter:
 
     def write(self, table: JsonObject, *, event: str = "") -> int:
         """Print a table; returns how many rows it had. `event` marks rows of a watch."""
-        rows = [self._row(row, event) for row in entries(table.get("rows"))]
+        found = entries(table.get("rows"))
+        if not found:
+            return 0
+        rows = [self._row(row, event) for row in found]
         definitions = entries(table.get("columnDefinitions"))
         if not self._shown and definitions:
             self._shown = [
                 index for index, column in enumerate(definitions) if self._is_shown(column)
             ]
-            rows = [self._row(row, event) for row in entries(table.get("rows"))]
+            rows = [self._row(row, event) for row in found]
             names = [str(definitions[index].get("name")).upper() for index in self._shown]
             header = ["NAMESPACE", *names] if self._namespace else names
             self._widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]

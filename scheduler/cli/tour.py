@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         _run_example(connection, resources, console, example, namespace_of(arguments, connection))
     console.print(
         f"\nGo on with\n  ironfree get pods -A -o wide\n"
-        f"  export KUBECONFIG={default_path()} && kubectl get pods -A -o wide\n"
+        f"  export KUBECONFIG={default_path().absolute()} && kubectl get pods -A -o wide\n"
         "Stop with Ctrl-C; containers keep running and data stays.",
         soft_wrap=True,
     )
