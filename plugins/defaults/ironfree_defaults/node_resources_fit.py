@@ -22,7 +22,6 @@ from scheduler.hookspecs import (
 _STRATEGIES = ("MostAllocated", "LeastAllocated")
 _SCORED = ("cpu", "memory")  # each with weight 1
 _EXACT_AS_FLOAT = 2**46
-_UNLIMITED = 2**31
 
 
 @dataclass(frozen=True)
@@ -64,26 +63,27 @@ class NodeResourcesFit:
             room = fits if room is None else np.minimum(room, fits, out=room)
         if room is None:
             return None
-        np.clip(room, 0, _UNLIMITED, out=room)
-        return Verdict(room, lambda: self._reasons(pod, snapshot))
+        return Verdict(np.maximum(room, 0, out=room), lambda: self._reasons(pod, snapshot))
 
     def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
         """Average the share of cpu and memory in use (or free) once the next copy is there."""
         asked = (pod.requests.assumed_cpu, pod.requests.assumed_memory)
-        total = np.zeros(rows.size, dtype=np.int64)
-        weights = np.zeros(rows.size, dtype=np.int64)
-        everywhere = True
+        nth = copies + 1 if copies.any() else 1
+        total: Counts | None = None
+        weights: Counts | None = None
         for number, name in enumerate(_SCORED):
             column = snapshot.allocatable[snapshot.resource_row[name]]
             capacity = snapshot.at(column, rows)
-            used = snapshot.at(snapshot.assumed[number], rows) + asked[number] * (copies + 1)
-            exists = capacity > 0
-            everywhere = everywhere and bool(exists.all())
-            total += self._share(used, capacity)
-            weights += exists
-        if everywhere:
-            return total // len(_SCORED)
-        return total // np.maximum(weights, 1)
+            used = snapshot.at(snapshot.assumed[number], rows) + asked[number] * nth
+            share = self._share(used, capacity)
+            total = share if total is None else total + share
+            if not capacity.all():
+                absent = (capacity == 0).astype(np.int64)
+                weights = absent if weights is None else weights + absent
+        assert total is not None
+        if weights is None:
+            return total >> 1
+        return total // np.maximum(len(_SCORED) - weights, 1)
 
     def _share(self, used: Counts, capacity: Counts) -> Counts:
         """Return 0-100 per node, 0 without capacity (mostRequestedScore, leastRequestedScore)."""
@@ -116,7 +116,11 @@ def _hundredths(part: Counts, whole: Counts) -> NDArray[np.int64]:
     Floating point division is several times faster than int64's and exact below 2^46: a quotient
     of at most 100 that is no integer is further from one than its rounding error.
     """
-    divisor = np.maximum(whole, 1)
-    if whole.size and int(whole.max()) < _EXACT_AS_FLOAT:
-        return (part * 100 / divisor).astype(np.int64)
-    return part * 100 // divisor
+    if not whole.all():
+        whole = np.maximum(whole, 1)
+    if whole.size and int(whole.max()) >= _EXACT_AS_FLOAT:
+        return part * 100 // whole
+    quotient = part.astype(np.float64)
+    quotient *= 100.0
+    quotient /= whole.astype(np.float64)
+    return quotient.astype(np.int64)
