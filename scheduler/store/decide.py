@@ -20,7 +20,7 @@ Outcome = StoredObject | StatusError | Fenced
 HostPort = tuple[str, str, int]  # (hostIP, protocol, port)
 
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - a value to compare with
-_NEVER_RELEASED = ("cpu", "memory")
+_COLUMNS = frozenset({"cpu", "memory", "pods"})  # "pods" is 1 and needs none
 
 
 @dataclass
@@ -29,8 +29,8 @@ class Present:
 
     Args:
         objects: every key the operations name, None where there is no object.
-        bound: node → binder's epoch → revision of its latest binding there, where that is later
-            than the operations' snapshots.
+        bound: node → binder's epoch → revision of its latest binding there, complete after the
+            operations' snapshots; only read.
         ports: host ports held on the nodes that operations want host ports of.
     """
 
@@ -99,6 +99,7 @@ def touched(ops: Sequence[Write]) -> set[ObjectKey]:
     """Return the keys whose present state `decide` needs."""
     keys: set[ObjectKey] = set()
     namespaces: set[str] = set()
+    nodes: set[str] = set()
     for op in ops:
         if isinstance(op, Create):
             keys.add(ObjectKey(op.resource, op.meta.namespace, op.meta.name))
@@ -109,8 +110,9 @@ def touched(ops: Sequence[Write]) -> set[ObjectKey]:
             keys.add(op.key)
         else:
             keys.add(op.pod)
-            keys.add(ObjectKey("nodes", "", op.node))
+            nodes.add(op.node)
     keys.update(ObjectKey("namespaces", "", name) for name in namespaces if name)
+    keys.update(ObjectKey("nodes", "", name) for name in nodes)
     return keys
 
 
@@ -137,6 +139,8 @@ class _Batch:
         self._removed: list[str] = []
         self._released: list[str] = []
         self._tombstones: list[StoredObject] = []
+        self._bound: dict[str, dict[int, int]] = {}
+        self._nodes: dict[str, ObjectKey] = {}
 
     def apply(self, op: Write) -> Outcome:
         """Do one operation, or say why not."""
@@ -274,7 +278,7 @@ class _Batch:
         self._revision += 1
         revision = self._revision
         self._bindings[pod.meta.uid] = _binding_row(op, pod.meta.uid, revision, self._now)
-        self._present.bound.setdefault(op.node, {})[_binder(op)] = revision
+        self._bound.setdefault(op.node, {})[_binder(op)] = revision
         if op.host_ports:
             self._ports[pod.meta.uid] = (op.node, op.host_ports)
             self._present.ports.setdefault(op.node, set()).update(op.host_ports)
@@ -292,14 +296,18 @@ class _Batch:
         return bound
 
     def _node_taken(self, op: Bind) -> StatusError | None:
-        node = self._objects[ObjectKey("nodes", "", op.node)]
+        key = self._nodes.get(op.node)
+        if key is None:
+            key = self._nodes[op.node] = ObjectKey("nodes", "", op.node)
+        node = self._objects[key]
         if node is None:
             return NotFound(f'nodes "{op.node}" not found', kind="nodes", name=op.node)
         if node.revision > op.snapshot_revision:
             return _cannot_bind(op, f'node "{op.node}" has changed since it was looked at')
-        for epoch, revision in self._present.bound.get(op.node, {}).items():
-            if revision > op.snapshot_revision and (epoch == 0 or epoch != op.epoch):
-                return _cannot_bind(op, f'another binder has used node "{op.node}" meanwhile')
+        for bound in (self._present.bound.get(op.node), self._bound.get(op.node)):
+            for epoch, revision in bound.items() if bound else ():
+                if revision > op.snapshot_revision and (epoch == 0 or epoch != op.epoch):
+                    return _cannot_bind(op, f'another binder has used node "{op.node}" meanwhile')
         held = self._present.ports.get(op.node, ())
         for port in op.host_ports:
             if any(overlap(port, other) for other in held):
@@ -331,9 +339,9 @@ def _binder(op: Bind) -> int:
 
 
 def _binding_row(op: Bind, uid: str, revision: int, now: datetime) -> BindingRow:
-    rest = {name: n for name, n in op.requests.items() if name not in _NEVER_RELEASED}
-    if rest == {"pods": 1}:
-        rest = {}
+    rest = {}
+    if not op.requests.keys() <= _COLUMNS or op.requests.get("pods", 1) != 1:
+        rest = {name: n for name, n in op.requests.items() if name not in {"cpu", "memory"}}
     return BindingRow(
         pod_uid=uid,
         node=op.node,

@@ -55,6 +55,7 @@ class Hub:
         self._max_size = size
         self._latest: dict[ObjectKey, StoredObject] = {}
         self._watchers: set[Watcher] = set()
+        self._awaited = 0
 
     def latest(self, key: ObjectKey) -> StoredObject | None:
         """Return the object's present state as of `revision`, if a held commit left it."""
@@ -79,6 +80,17 @@ class Hub:
         for watcher in self._watchers:
             if watcher.resources is None or not watcher.resources.isdisjoint(commit.changes):
                 watcher.woken.set()
+        if 0 < self._awaited <= revision:
+            self._awaited = 0
+            self._wake_all()
+
+    def hurry(self, revision: int) -> None:
+        """Wake quiet watchers too once the hub has the revision: somebody waits for them."""
+        if revision <= self.revision:
+            self._wake_all()
+        else:
+            self._awaited = max(self._awaited, revision)
+            self.behind.set()
 
     def restart(self, revision: int) -> None:
         """Forget everything and continue from a later revision (the log was compacted)."""

@@ -74,21 +74,6 @@ async def committed(connection: Connection, writer: str, transaction: int) -> bo
     return last == transaction
 
 
-async def bound_since(
-    connection: Connection, nodes: Sequence[str], since: int
-) -> dict[str, dict[int, int]]:
-    """Return node → epoch → latest revision of the bindings to those nodes after `since`."""
-    found: dict[str, dict[int, int]] = {}
-    for node, epoch, revision in await connection.fetch(
-        "SELECT node, epoch, max(revision) FROM bindings"
-        " WHERE node = ANY ($1::text[]) AND revision > $2 GROUP BY node, epoch",
-        nodes,
-        since,
-    ):
-        found.setdefault(node, {})[epoch] = revision
-    return found
-
-
 async def held_ports(connection: Connection, nodes: Sequence[str]) -> dict[str, set[HostPort]]:
     """Return the host ports in use on those nodes."""
     held: dict[str, set[HostPort]] = {}

@@ -158,6 +158,10 @@ class Store:
         finally:
             hub.leave(watcher)
 
+    def hurry(self, revision: int) -> None:
+        """Have quiet watches of this store say at once when they are complete up to a revision."""
+        self._hub.hurry(revision)
+
     async def _reach(self, revision: int) -> None:
         """Wait until the hub has a revision that another process or a read has shown to exist."""
         if revision > await self._reader.revision():

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from ..errors import Invalid, Unavailable
 from ..objects.stored import ObjectKey
 from . import statements
+from .binders import Binders
 from .decide import Outcome, Present, Verdict, decide, touched
 from .hub import Hub
 from .operations import Bind, Remove, Write
@@ -78,6 +79,7 @@ class Writer:
         self._known: set[bytes] = set()
         self._generation = -1
         self._closed = False
+        self._binders = Binders()
         self._id = str(uuid.uuid4())
         self._transaction = 0
 
@@ -232,9 +234,8 @@ class Writer:
             present.objects.update(await self._reader.present(connection, missing))
         binds = [op for op in ops if isinstance(op, Bind)]
         if binds:
-            nodes = {op.node for op in binds}
-            since = min(op.snapshot_revision for op in binds)
-            present.bound = await statements.bound_since(connection, list(nodes), since)
+            snapshot = min(op.snapshot_revision for op in binds)
+            present.bound = await self._binders.after(connection, snapshot, head.revision)
             nodes = {op.node for op in binds if op.host_ports}
             if nodes:
                 present.ports = await statements.held_ports(connection, list(nodes))
@@ -242,6 +243,7 @@ class Writer:
 
     def _done(self, slices: list[Slice], verdict: Verdict, after: int) -> None:
         self._known.update(verdict.bodies)
+        self._binders.add(verdict.bindings, after, verdict.revision)
         if verdict.changes:
             self._hub.publish(after, verdict.revision, verdict.changes)
         start = 0
