@@ -43,7 +43,7 @@ def nodes_of(assigned: AssignedPod) -> Iterable[str]:
     return (assigned.pod.node,) if assigned.pod.node else ()
 
 
-class _Account(msgspec.Struct, rename="camel"):
+class _Account(msgspec.Struct, rename="camel", frozen=True):
     service_account_name: str = ""
 
 

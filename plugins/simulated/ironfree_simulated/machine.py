@@ -44,12 +44,16 @@ class Behaviour:
     ignores_term: bool = False
 
 
+_PLAIN = Behaviour()
+
+
 @dataclass(slots=True)
 class Process:
     """A container, with its output and the timer of its exit."""
 
     status: ContainerStatus
     behaviour: Behaviour
+    spec: ContainerSpec
     output: list[tuple[datetime, bytes]] = field(default_factory=list[tuple[datetime, bytes]])
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     timer: asyncio.TimerHandle | None = None
@@ -75,7 +79,7 @@ class Machine:
         self.index = index
         self.shape = shape
         self.pods: dict[str, PodPlace] = {}
-        self.starts: list[tuple[str, str, int]] = []  # (pod uid, container, attempt), for tests
+        self.starts: list[tuple[str, str, int]] = []  # (pod uid, container, attempt) in order
         self._missing: set[str] = set()
         self._behaviours: dict[str, Behaviour] = {}
         self._reachable = True
@@ -207,8 +211,8 @@ class Machine:
         present = place.processes.get((spec.name, spec.attempt))
         if present is not None:
             return present.status
-        behaviour = self._behaviours.get(spec.image, Behaviour())
-        process = Process(self._status(spec, behaviour), behaviour)
+        behaviour = self._behaviours.get(spec.image, _PLAIN)
+        process = Process(self._status(spec, behaviour), behaviour, spec)
         place.processes[spec.name, spec.attempt] = process
         if behaviour.start_error:
             return process.status

@@ -1,0 +1,159 @@
+"""What happens to pods when hosts, engines and schedulers come and go."""
+
+import asyncio
+
+from ironfree_simulated import Behaviour
+
+from scheduler.drivers import EngineState
+from scheduler.objects.stored import ObjectKey
+from scheduler.store.operations import Remove
+
+
+async def test_a_restarted_scheduler_adopts_what_runs(cluster):
+    await cluster.add_host("h1")
+    for number in range(5):
+        await cluster.add_pod(f"web-{number}", "h1")
+        await cluster.running(f"web-{number}")
+    machine = cluster.driver.machine("h1")
+    starts = list(machine.starts)
+    await cluster.stop_agents()
+    await cluster.start_agents()
+    await cluster.add_pod("late", "h1", wait_for_node=False)
+    await cluster.running("late")
+    assert machine.starts[:-1] == starts, "nothing was started again"
+
+
+async def test_a_scheduler_killed_while_starting_starts_everything_once(cluster):
+    await cluster.add_host("h1", address="simulated://h1?latency=0.01&start=0.02&pull=0.02")
+    await cluster.ready("h1")
+    machine = cluster.driver.machine("h1")
+    for number in range(20):
+        await cluster.add_pod(f"web-{number}", "h1")
+    for _ in range(3):
+        await cluster.eventually(lambda: machine.starts or machine.pods)
+        await cluster.stop_agents()
+        await cluster.start_agents()
+    for number in range(20):
+        await cluster.running(f"web-{number}")
+    assert len(machine.starts) == len(set(machine.starts)) == 20
+    assert {attempt for _, _, attempt in machine.starts} == {0}
+
+
+async def test_a_container_that_dies_is_replaced(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+    machine = cluster.driver.machine("h1")
+    [seen] = machine.observe()
+    machine.exit_container(seen.containers[0].id, 137)
+    pod = await cluster.pod("web", lambda p: p.status.container_statuses[0].restart_count == 1)
+    assert pod.status.container_statuses[0].last_state.terminated.exit_code == 137
+    assert len(machine.starts) == 2
+
+
+async def test_a_dead_sandbox_is_replaced_with_its_containers(cluster):
+    await cluster.add_host("h1")
+    made = await cluster.add_pod("web", "h1")
+    first = await cluster.running("web")
+    machine = cluster.driver.machine("h1")
+    machine.kill_sandbox(made.meta.uid)
+    pod = await cluster.pod(
+        "web",
+        lambda p: (
+            p.status.container_statuses[0].restart_count == 1
+            and p.status.pod_ip != first.status.pod_ip
+        ),
+    )
+    assert pod.status.phase == "Running"
+    [seen] = machine.observe()
+    assert seen.sandbox.running
+    assert seen.sandbox.attempt == 1
+    await cluster.events("SandboxChanged")
+
+
+async def test_an_unreachable_host_is_unknown_and_heals_without_duplicates(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    before = await cluster.running("web")
+    machine = cluster.driver.machine("h1")
+    machine.partition()
+
+    def reachable(host, word):
+        conditions = [c for c in host.status.conditions if c.type == "Reachable"]
+        return bool(conditions) and conditions[0].status == word
+
+    host = await cluster.host("h1", lambda h: reachable(h, "False"))
+    assert "does not answer" in host.status.conditions[0].message
+    assert cluster.agents.host("h1") is None
+    node = cluster.nodes.get("", "h1")
+    assert node.status.condition("Ready").status == "True", "the controller judges, not the agent"
+    after = cluster.pods.get("default", "web")
+    assert after.status == before.status
+    machine.heal()
+    await cluster.host("h1", lambda h: reachable(h, "True"))
+    await cluster.add_pod("late", "h1")
+    await cluster.running("late")
+    assert len(machine.starts) == 2
+
+
+async def test_a_rebooted_host_starts_its_pods_again_once(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+    machine = cluster.driver.machine("h1")
+    machine.power_off()
+    await cluster.eventually(lambda: cluster.agents.host("h1") is None)
+    machine.power_on()
+    await cluster.pod("web", lambda p: p.status.container_statuses[0].restart_count == 1)
+    assert [attempt for _, _, attempt in machine.starts] == [0, 1]
+
+
+async def test_stale_pods_go_before_anything_new_starts(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("old", "h1")
+    await cluster.running("old")
+    machine = cluster.driver.machine("h1")
+    machine.partition()
+    await cluster.eventually(lambda: cluster.agents.host("h1") is None)
+    await cluster.store.write(Remove(ObjectKey("pods", "default", "old")))  # evicted meanwhile
+    made = await cluster.add_pod("new", "h1", wait_for_node=False)
+    old_there_when_new_started = []
+    ensure = machine.ensure_sandbox
+
+    def watched(spec):
+        names = {seen.identity.name for seen in machine.observe()}
+        old_there_when_new_started.append("old" in names)
+        return ensure(spec)
+
+    machine.ensure_sandbox = watched
+    machine.heal()
+    await cluster.running("new")
+    assert old_there_when_new_started == [False]
+    assert [seen.identity.uid for seen in machine.observe()] == [made.meta.uid]
+
+
+async def test_a_slow_pod_keeps_no_other_waiting(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    machine = cluster.driver.machine("h1")
+    machine.script("stubborn", Behaviour(ignores_term=True))
+    stubborn = [{"name": "web", "image": "stubborn"}]
+    await cluster.add_pod("slow", "h1", containers=stubborn, terminationGracePeriodSeconds=600)
+    await cluster.running("slow")
+    await cluster.delete_pod("slow")
+    await cluster.events("Killing")
+    await cluster.add_pod("quick", "h1")
+    await cluster.running("quick")
+    [slow] = [s for s in machine.observe() if s.identity.name == "slow"]
+    assert slow.containers[0].state is EngineState.RUNNING
+
+
+async def test_a_hundred_hosts_run_a_thousand_pods(cluster):
+    hosts = [f"h{number}" for number in range(100)]
+    await asyncio.gather(*(cluster.add_host(name) for name in hosts))
+    pods = [(f"p{number}", hosts[number % len(hosts)]) for number in range(1000)]
+    await asyncio.gather(*(cluster.ready(name) for name in hosts))
+    await asyncio.gather(*(cluster.add_pod(p, h, wait_for_node=False) for p, h in pods))
+    await asyncio.gather(*(cluster.running(p) for p, _ in pods))
+    starts = [s for name in hosts for s in cluster.driver.machine(name).starts]
+    assert len(starts) == len(set(starts)) == 1000

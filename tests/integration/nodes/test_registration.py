@@ -1,0 +1,122 @@
+"""From DockerHost to Node: capacity, labels, conditions, heartbeats, removal."""
+
+import msgspec
+
+from scheduler.nodes.docker_host import RESOURCE
+from scheduler.nodes.registration import LEASES
+from scheduler.objects.stored import ObjectKey
+from scheduler.store.operations import Remove
+from tests.store_values import replace
+
+
+async def test_a_host_becomes_a_node(cluster):
+    made = await cluster.add_host(
+        "h1",
+        address="simulated://h1?cpu=4&memory=8Gi&disk=100Gi&arch=arm64&gpu=2",
+        zone="east",
+        labels={"disk": "ssd"},
+        reserved={"cpu": "500m", "memory": "1Gi"},
+        capacity={"pods": "20", "example.com/seat": "3"},
+        taints=[{"key": "dedicated", "value": "db", "effect": "NoSchedule"}],
+    )
+    node = await cluster.ready("h1")
+    assert node.status.capacity == {
+        "cpu": "4",
+        "memory": "8Gi",
+        "pods": "20",
+        "ephemeral-storage": "100Gi",
+        "nvidia.com/gpu": "2",
+        "example.com/seat": "3",
+    }
+    assert node.status.allocatable["cpu"] == "3500m"
+    assert node.status.allocatable["memory"] == "7Gi"
+    assert node.meta.labels["kubernetes.io/hostname"] == "h1"
+    assert node.meta.labels["kubernetes.io/arch"] == "arm64"
+    assert node.meta.labels["topology.kubernetes.io/zone"] == "east"
+    assert node.meta.labels["disk"] == "ssd"
+    assert node.spec.taints[0].key == "dedicated"
+    assert node.meta.owner_references[0].uid == made.meta.uid
+    assert {c.type: c.status for c in node.status.conditions} == {
+        "Ready": "True",
+        "MemoryPressure": "False",
+        "DiskPressure": "False",
+        "PIDPressure": "False",
+    }
+    host = await cluster.host("h1", lambda h: h.status.node_name == "h1")
+    assert host.status.engine_version == "simulated://1.0"
+    assert {c.type: c.status for c in host.status.conditions} == {
+        "Ready": "True",
+        "Reachable": "True",
+    }
+
+
+async def test_cordon_and_foreign_conditions_last(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    stored = await cluster.store.get(ObjectKey("nodes", "", "h1"))
+    status = msgspec.json.decode(stored.status)
+    for condition in status["conditions"]:
+        if condition["type"] == "Ready":
+            condition["status"] = "Unknown"
+    status["conditions"].append({"type": "NetworkUnavailable", "status": "False"})
+    spec = msgspec.json.decode(stored.body.json)
+    spec["spec"]["unschedulable"] = True
+    body = msgspec.structs.replace(stored.body, json=msgspec.json.encode(spec))
+    await cluster.store.write(
+        replace(stored, expected=None, body=body, status=msgspec.json.encode(status))
+    )
+    node = await cluster.until(
+        cluster.nodes,
+        "",
+        "h1",
+        lambda n: n.spec.unschedulable and n.status.condition("Ready").status == "True",
+    )
+    assert node.status.condition("NetworkUnavailable").status == "False"
+
+
+async def test_heartbeats_are_renewed_while_the_engine_answers(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    key = ObjectKey(LEASES, "kube-node-lease", "h1")
+
+    def renewed(lease):
+        return msgspec.json.decode(lease.body.json)["spec"]["renewTime"]
+
+    first = renewed(await cluster.store.get(key))
+    subscription = cluster.store.watch({LEASES}, await cluster.store.revision())
+    async for batch in subscription:
+        if batch.changes:
+            break
+    await subscription.aclose()
+    assert renewed(await cluster.store.get(key)) > first
+    machine = cluster.driver.machine("h1")
+    machine.partition()
+    await cluster.eventually(lambda: cluster.agents.host("h1") is None)
+    last = renewed(await cluster.store.get(key))
+    await cluster.host("h1", lambda h: h.status.conditions[0].status == "False")
+    assert renewed(await cluster.store.get(key)) == last
+
+
+async def test_a_removed_host_takes_its_node_with_it(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    await cluster.store.write(Remove(ObjectKey(RESOURCE, "", "h1")))
+    await cluster.until(cluster.nodes, "", "h1", lambda n: n is None)
+    assert cluster.agents.host("h1") is None
+
+
+async def test_what_is_wrong_with_a_host_is_said_on_it(cluster):
+    await cluster.add_host("typo", address="simulated://typo?cpus=4")
+    await cluster.add_host("engine", driver="podman")
+    await cluster.add_host("secret", tlsSecretName="absent")
+
+    def failed(host):
+        return any(c.status == "False" for c in host.status.conditions)
+
+    typo = await cluster.host("typo", failed)
+    assert "unknown option 'cpus'" in typo.status.conditions[0].message
+    engine = await cluster.host("engine", failed)
+    assert 'no driver "podman" is installed' in engine.status.conditions[0].message
+    secret = await cluster.host("secret", failed)
+    assert 'secret "kube-system/absent" not found' in secret.status.conditions[0].message
+    assert cluster.nodes.items == {}
