@@ -118,6 +118,8 @@ class Informer(Generic[T]):
 
     async def reached(self, revision: int) -> None:
         """Wait until everything committed up to `revision` is in `items`."""
+        if self.revision < revision:
+            self._store.hurry(revision)
         async with self._moved:
             await self._moved.wait_for(lambda: self.revision >= revision)
 
