@@ -107,7 +107,11 @@ class Host:
         if self._daemon is None:
             return
         os.kill(self._daemon_pid(), signal.SIGKILL)
-        self._daemon.wait()
+        while True:  # nsenter stops when its child is stopped, and may be so from a pause before
+            self._daemon.send_signal(signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._daemon.wait(0.1)
+                break
         self._daemon = None
 
     def pause_daemon(self) -> None:
