@@ -1,0 +1,53 @@
+"""Settings from the environment."""
+
+from pathlib import Path
+
+import pytest
+
+from scheduler.errors import ConfigurationError
+from scheduler.settings import Settings, default_data_dir, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults():
+    assert read_settings({}) == Settings("", default_data_dir())
+    assert read_settings({"IRONFREE_PORT": "", "IRONFREE_LOG_LEVEL": ""}).port == Settings.port
+
+
+def test_everything_can_be_set():
+    settings = read_settings(
+        {
+            "DATABASE_URL": "postgresql+asyncpg://u@h/d",
+            "IRONFREE_DATA_DIR": "/data",
+            "IRONFREE_LISTEN": "0.0.0.0",
+            "IRONFREE_PORT": "1",
+            "IRONFREE_LOG_LEVEL": "debug",
+            "IRONFREE_TOMBSTONE_SECONDS": "2",
+            "IRONFREE_EVENT_SECONDS": "3",
+            "IRONFREE_DECISION_DAYS": "4",
+        }
+    )
+    assert settings == Settings(
+        database_url="postgresql+asyncpg://u@h/d",
+        data_dir=Path("/data"),
+        listen="0.0.0.0",
+        port=1,
+        log_level="DEBUG",
+        tombstone_seconds=2,
+        event_seconds=3,
+        decision_days=4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("IRONFREE_PORT", "http", 'IRONFREE_PORT must be a whole number, not "http"'),
+        ("IRONFREE_PORT", "70000", "port 70000 is not between 0 and 65535"),
+        ("IRONFREE_LOG_LEVEL", "loud", 'log level "LOUD" is unknown'),
+        ("IRONFREE_EVENT_SECONDS", "0", "event_seconds must be positive"),
+        ("DATABASE_URL", "mysql://h/d", 'must begin with postgresql://, not "mysql://"'),
+    ],
+)
+def test_what_cannot_work_is_refused(name, value, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        read_settings({name: value})
