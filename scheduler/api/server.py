@@ -16,7 +16,7 @@ from ..drivers import HostDirectory
 from ..errors import StatusError
 from ..objects.kind import KindRegistry
 from ..store.store import Store
-from . import negotiation, status_errors
+from . import negotiation, openapi_v2, status_errors
 from .addresses import ServiceAddresses
 from .backend import Backend
 from .configuration import ApiSettings
@@ -128,11 +128,17 @@ class Api:
             case ["apis", group, version_name]:
                 return _json(found.resources(group, version_name))
             case ["openapi", "v2"]:
-                raise status_errors.NotAcceptable("OpenAPI v2 is not served; use /openapi/v3")
+                return self._openapi_v2(request)
             case ["openapi", "v3", *rest]:
                 return _json(found.openapi("/".join(rest)))
             case _:
                 raise unknown_path()
+
+    def _openapi_v2(self, request: web.Request) -> web.Response:
+        if not openapi_v2.wanted(request.headers.get("Accept", "")):
+            raise status_errors.NotAcceptable("OpenAPI v2 is not served; use /openapi/v3")
+        body = openapi_v2.document(self.backend.registry.kinds)
+        return web.Response(body=body, headers={"Content-Type": openapi_v2.CONTENT_TYPE})
 
     def _discover(self, request: web.Request, plain: bytes, aggregated: bytes) -> web.Response:
         form = negotiation.accepted(request.headers.get("Accept", ""), discovery=True).form

@@ -43,7 +43,9 @@ def ironfree(lab: Lab, database_url: str) -> Iterator[Ironfree]:
     """Ironfree in a process of its own, with the lab's hosts as Ready nodes."""
     with tempfile.TemporaryDirectory(prefix="ironfree-e2e-") as directory:
         service = Ironfree(Path(directory), database_url)
-        service.start()
-        service.add_hosts(lab)
-        yield service
-        service.stop()
+        try:
+            service.start()
+            service.add_hosts(lab)
+            yield service
+        finally:
+            service.stop()
