@@ -143,7 +143,8 @@ class Watcher:
             if call.request.transport is not None:
                 call.request.transport.abort()
             return response
-        await response.write_eof()
+        with contextlib.suppress(ConnectionResetError):  # the client went away meanwhile
+            await response.write_eof()
         return response
 
     def _wish(self, call: Call) -> Wish:

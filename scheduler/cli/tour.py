@@ -167,7 +167,8 @@ def reason(connection: Connection, resources: Resources, pod: PodState) -> str:
     path = resources.named("events").path(pod.namespace)
     events = entries(connection.get(path, {"fieldSelector": fields}).get("items"))
     events.sort(key=lambda event: metadata(event).get("creationTimestamp", ""))
-    return str(events[-1].get("message")) if events else ""
+    message = str(events[-1].get("message")) if events else ""
+    return message.partition(f"to {pod.node}: ")[2] or message
 
 
 def _ignore(_pod: PodState) -> None:

@@ -178,7 +178,7 @@ class Placement:
             self.queue.done(pod.key)
         if outcome.pods:
             self.queue.changed(Change.POD_PLACED, self._clock())
-            self.reporter.scheduled(outcome.pods, outcome.nodes)
+            self.reporter.scheduled(outcome.pods, outcome.nodes, allotment.decision.why)
 
     async def _refused(self, plan: Plan, outcomes: Sequence[Bound]) -> None:
         """Requeue pods that were not bound, once it is known what the store has of them."""
@@ -191,8 +191,6 @@ class Placement:
         for allotment, outcome in zip(plan.allotments, outcomes, strict=True):
             again = [refused.pod for refused in outcome.refused if self._forget(refused)]
             self.queue.retry(allotment.pod, again, now, backoff=not fresh)
-            for pending in again:  # its labels may have changed while its binding was written
-                self._ingest.waits(self._pods.items[pending.key])
         self.queue.changed(Change.POD_REMOVED, now)
 
     def _forget(self, refused: Refused) -> bool:

@@ -81,6 +81,7 @@ class Decision:
             but one.
         diagnosis: why the rest has no node; None when K = asked.
         failures: scorers that failed and were left out.
+        nodes: how many nodes there were.
     """
 
     pod: PodClass
@@ -90,6 +91,21 @@ class Decision:
     rejected: tuple[Refusal, ...] = ()
     diagnosis: Diagnosis | None = None
     failures: tuple[str, ...] = ()
+    nodes: int = 0
+
+    @property
+    def why(self) -> str:
+        """Why the pods are where they are, as it reads after "assigned … to node"."""
+        if not self.alternatives:
+            return ""
+        fit = self.nodes - sum(refusal.nodes for refusal in self.rejected)
+        best = self.alternatives[0]
+        scores = ", ".join(f"{name} {score:.0f}" for name, score in best.scores.items())
+        refused = ", ".join(f"{r.nodes} by {r.plugin}" for r in self.rejected)
+        return (
+            f": {fit} of {self.nodes} nodes fit{f' (refused: {refused})' if refused else ''}, "
+            f"the best scored {best.total:.0f}{f' ({scores})' if scores else ''}"
+        )
 
 
 class Framework:
@@ -119,6 +135,7 @@ class Framework:
             rejected,
             diagnosis,
             tuple(first.failures) if first else (),
+            draft.snapshot.size,
         )
 
     def _room(

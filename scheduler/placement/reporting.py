@@ -59,10 +59,10 @@ class Reporter:
         self._idle.set()
         self.dropped = 0
 
-    def scheduled(self, pods: Iterable[PendingPod], nodes: Iterable[str]) -> None:
-        """Pods were bound."""
+    def scheduled(self, pods: Iterable[PendingPod], nodes: Iterable[str], why: str = "") -> None:
+        """Pods were bound; `why` follows what kube-scheduler would say."""
         for pod, node in zip(pods, nodes, strict=True):
-            message = f"Successfully assigned {pod.key.namespace}/{pod.key.name} to {node}"
+            message = f"Successfully assigned {pod.key.namespace}/{pod.key.name} to {node}{why}"
             self._note(Note(pod, "Normal", "Scheduled", message))
         self._awake()
 

@@ -32,6 +32,7 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.InsufficientResourcesError,  # 53: disk full, too many connections
     asyncpg.OperatorInterventionError,  # 57: shutting down, starting up, cancelled
     asyncpg.PostgresSystemError,  # 58
+    asyncpg.InternalClientError,  # the driver lost track of the connection's state
 )
 #: What a server that is there but not for us raises: class 28, 3D.
 SETUP_ERRORS: tuple[type[BaseException], ...] = (
