@@ -170,8 +170,7 @@ class Session:
     def settled(self, worker: PodWorker) -> None:
         """Hear that a worker came to rest; forget it when its pod is gone from both sides."""
         uid, assigned = worker.uid, self._assigned.get(worker.uid)
-        if assigned is None or assigned.pod.terminal:
-            self._fence_off(uid, worker.observed)
+        self._fence_off(uid, worker.observed)
         if assigned is None and worker.nothing_there and worker.idle:
             self._workers.pop(uid, None)
             self._memories.pop(uid, None)
@@ -231,7 +230,7 @@ class Session:
         """Keep new pods out until what should not run here any more is gone."""
         for uid, observed in found.items():
             assigned = self._assigned.get(uid)
-            if (assigned is None or assigned.pod.terminal) and _runs(observed):
+            if _over(assigned) and _runs(observed):
                 self._stale.add(uid)
         if self._stale:
             _log.info("host %s: removing %d stale pods first", self._node, len(self._stale))
@@ -259,6 +258,14 @@ class Session:
                     raise HostUnreachable(text) from error
             else:
                 failures, self.alive_at = 0, loop.time()
+
+
+def _over(assigned: AssignedPod | None) -> bool:
+    """Return whether a pod should not run here any more: gone, ended, or deleted long ago."""
+    if assigned is None or assigned.pod.terminal:
+        return True
+    deadline = assigned.pod.meta.deletion_timestamp
+    return deadline is not None and deadline <= datetime.now(UTC)
 
 
 def _runs(observed: PodObservation | None) -> bool:

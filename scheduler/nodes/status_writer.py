@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
@@ -78,7 +79,7 @@ class StatusWriter:
         """
         while True:
             await self._wake.wait()
-            batch = dict(list(self._wishes.items())[:_MOST])
+            batch = dict(islice(self._wishes.items(), _MOST))
             for key in batch:
                 del self._wishes[key]
             if not self._wishes:

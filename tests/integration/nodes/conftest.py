@@ -77,7 +77,9 @@ class Cluster:
             create("pods", name, "default", body, status=b'{"phase":"Pending","qosClass":"Burst"}')
         )
         revision = await self.store.revision()
-        await self.store.write(Bind(made.key, made.meta.uid, node, revision, {"pods": 1}))
+        await self.store.write(
+            Bind(made.key, made.meta.uid, node, revision, {"pods": 1}, epoch=self.epoch)
+        )
         return made
 
     async def delete_pod(self, name, grace=None):
