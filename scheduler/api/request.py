@@ -107,7 +107,7 @@ async def read_body(request: web.Request, limit: int) -> bytes:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
-    async for chunk, _end in request.content.iter_chunks():
+    async for chunk in request.content.iter_any():
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
