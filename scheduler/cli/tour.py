@@ -4,6 +4,7 @@ import argparse
 import http.client
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
@@ -16,9 +17,9 @@ from ..objects.json import JsonObject
 from .apply import apply
 from .connection import (
     Connection,
+    child,
     connect,
     entries,
-    metadata,
     namespace_of,
 )
 from .connection import (
@@ -32,6 +33,7 @@ from .rollout import PodState, follow
 
 _SIMULATED = 3
 _PATIENCE = 50.0  # seconds for the example's pods, images included
+_EVENT_PATIENCE = "5"  # seconds
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
 _EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -155,20 +157,35 @@ def _run_example(
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("Pod", "State", "Node", "Why"):
         table.add_column(column, overflow="fold")
+    why = reasons(connection, resources, pods)
     for pod in pods:
-        table.add_row(pod.name, pod.state, pod.node, reason(connection, resources, pod))
+        table.add_row(pod.name, pod.state, pod.node, why.get(pod.uid, ""))
     if pods:
         console.print(table)
 
 
-def reason(connection: Connection, resources: Resources, pod: PodState) -> str:
-    """Return the scheduler's word on why the pod is where it is (its Scheduled event)."""
-    fields = f"involvedObject.uid={pod.uid},reason=Scheduled"
-    path = resources.named("events").path(pod.namespace)
-    events = entries(connection.get(path, {"fieldSelector": fields}).get("items"))
-    events.sort(key=lambda event: metadata(event).get("creationTimestamp", ""))
-    message = str(events[-1].get("message")) if events else ""
-    return message.partition(f"to {pod.node}: ")[2] or message
+def reasons(
+    connection: Connection, resources: Resources, pods: Sequence[PodState]
+) -> dict[str, str]:
+    """Return the scheduler's words, by pod uid, on why pods are where they are.
+
+    They are in the Scheduled events, which are written a moment after the bindings.
+    """
+    nodes = {pod.uid: pod.node for pod in pods}
+    found: dict[str, str] = {}
+    query = {
+        "fieldSelector": "reason=Scheduled",
+        "resourceVersion": "0",
+        "timeoutSeconds": _EVENT_PATIENCE,
+    }
+    for _, event in connection.watch(resources.named("events").path(), query) if pods else ():
+        uid = str(child(event, "involvedObject").get("uid"))
+        if uid in nodes:
+            message = str(event.get("message"))
+            found[uid] = message.partition(f"to {nodes[uid]}: ")[2] or message
+        if len(found) == len(nodes):
+            break
+    return found
 
 
 def _ignore(_pod: PodState) -> None:
