@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 
-from ..errors import NotFound, StatusError
+from ..errors import StatusError
 from ..objects.json import JsonObject
 from ..objects.meta import ObjectMeta
 from ..objects.stored import Body, StoredObject
@@ -72,7 +72,7 @@ class EventLog:
         except StatusError:
             return
         for op, result in zip(writes, results, strict=True):
-            if isinstance(result, NotFound) or not isinstance(result, StoredObject):
+            if not isinstance(result, StoredObject):
                 self._forget(op.meta.uid)
 
     def _write(self, note: Note) -> Create | Replace:

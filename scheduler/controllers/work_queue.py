@@ -18,6 +18,7 @@ from ..errors import Conflict, Fenced, IronfreeError, Unavailable
 from .clock import Clock, Timer
 
 K = TypeVar("K", bound=Hashable)
+_LONGEST_REST = 0.5
 _log = logging.getLogger(__name__)
 
 Reconcile = Callable[[K], Awaitable[timedelta | None]]
@@ -49,8 +50,9 @@ class WorkQueue(Generic[K]):
     Args:
         name: of the controller, for logs.
         clock: times add_after; back-off and rest are about load and take the loop's own time.
-        rest: after a reconcile that took t seconds, its key rests rest x t before it runs again,
-            so that a huge object that changes all the time cannot occupy the event loop.
+        rest: after a reconcile that took t seconds, its key rests rest x t (at most half a second)
+            before it runs again, so that a huge object that changes all the time cannot occupy
+            the event loop.
     """
 
     def __init__(
@@ -138,7 +140,7 @@ class WorkQueue(Generic[K]):
 
     def _done(self, key: K, took: float) -> None:
         self._running.discard(key)
-        rest = took * self._rest
+        rest = min(took * self._rest, _LONGEST_REST)
         if rest > 0.02:
             self._resting[key] = _later(rest, lambda: self._rested(key))
         elif key in self._again:

@@ -1,0 +1,151 @@
+"""What a ReplicationController wants, and which of its pods go first."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from scheduler.controllers.replication_plan import deletion_order, owner_reference, plan
+from scheduler.objects.meta import ObjectMeta
+from scheduler.objects.pod import Condition, Pod, PodContainerStatus, PodSpec, PodStatus
+from scheduler.objects.replication import (
+    PodTemplate,
+    Replication,
+    ReplicationSpec,
+    ReplicationStatus,
+    TemplateMeta,
+)
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+LABELS = {"app": "web"}
+
+
+def controller(replicas=3, min_ready=0, **meta):
+    template = PodTemplate(TemplateMeta(labels={**LABELS, "tier": "front"}))
+    return Replication(
+        ObjectMeta(name="web", namespace="default", uid="rc", generation=4, **meta),
+        ReplicationSpec(replicas, min_ready, LABELS, template),
+        ReplicationStatus(),
+        1,
+    )
+
+
+def pod(uid, *, owned=True, ready=None, phase="Running", node="a", age=100, restarts=0, **meta):
+    """ready: seconds since it became ready, None when it is not."""
+    conditions = (
+        ()
+        if ready is None
+        else (Condition("Ready", "True", last_transition_time=NOW - timedelta(seconds=ready)),)
+    )
+    meta.setdefault("labels", LABELS)
+    return Pod(
+        ObjectMeta(
+            name=uid,
+            namespace="default",
+            uid=uid,
+            creation_timestamp=NOW - timedelta(seconds=age),
+            owner_references=(owner_reference(controller()),) if owned else (),
+            **meta,
+        ),
+        PodSpec(),
+        PodStatus(
+            phase,
+            conditions,
+            container_statuses=(PodContainerStatus("c", restart_count=restarts),),
+        ),
+        node,
+        1,
+        b"",
+    )
+
+
+def uids(pods):
+    return [p.meta.uid for p in pods]
+
+
+def test_missing_pods_are_made():
+    planned = plan(controller(3), [pod("a")], NOW)
+    assert (planned.creates, planned.deletes) == (2, ())
+
+
+def test_a_burst_is_bounded():
+    assert plan(controller(100), [], NOW, burst=7).creates == 7
+    many = [pod(str(n)) for n in range(100)]
+    assert len(plan(controller(0), many, NOW, burst=7).deletes) == 7
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        pod("x", phase="Succeeded"),
+        pod("x", phase="Failed"),
+        pod("x", deletion_timestamp=NOW),
+    ],
+)
+def test_ended_and_terminating_pods_do_not_count(gone):
+    planned = plan(controller(1), [gone], NOW)
+    assert planned.creates == 1
+    assert planned.status.replicas == 0
+
+
+def test_orphans_are_adopted_and_strays_let_go():
+    orphan = pod("orphan", owned=False)
+    other = pod("other", owned=False, labels={"app": "else"})
+    stray = pod("stray", labels={"app": "else"})
+    planned = plan(controller(1), [orphan, other, stray], NOW)
+    assert (uids(planned.adopt), uids(planned.orphan)) == (["orphan"], ["stray"])
+    assert (planned.creates, planned.deletes) == (0, ())
+
+
+def test_pods_of_others_are_left_alone():
+    foreign = owner_reference(controller())
+    foreign = msgspec.structs.replace(foreign, uid="another")
+    theirs = msgspec.structs.replace(
+        pod("x"), meta=msgspec.structs.replace(pod("x").meta, owner_references=(foreign,))
+    )
+    planned = plan(controller(1), [theirs], NOW)
+    assert (planned.creates, planned.adopt, planned.orphan) == (1, (), ())
+
+
+def test_a_deleting_controller_touches_no_pods():
+    pods = [pod("a"), pod("o", owned=False), pod("s", labels={})]
+    planned = plan(controller(9, deletion_timestamp=NOW), pods, NOW)
+    assert (planned.creates, planned.deletes, planned.adopt, planned.orphan) == (0, (), (), ())
+
+
+def test_the_status_counts():
+    full = {**LABELS, "tier": "front"}
+    pods = [pod("a", ready=100, labels=full), pod("b", ready=5), pod("c")]
+    planned = plan(controller(3, min_ready=30), pods, NOW)
+    status = planned.status
+    assert (status.replicas, status.ready_replicas, status.available_replicas) == (3, 2, 1)
+    assert (status.fully_labeled_replicas, status.observed_generation) == (1, 4)
+    assert planned.look_again == timedelta(seconds=25)
+
+
+COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (pod("z", node="", ready=9999, phase="Running"), pod("a", phase="Pending")),
+        (pod("z", phase="Pending", ready=9), pod("a", phase="Unknown")),
+        (pod("z", phase="Unknown", ready=9), pod("a", phase="Running")),
+        (pod("z"), pod("a", ready=9, annotations={COST: "-5"})),
+        (pod("z", ready=999, annotations={COST: "-5"}), pod("a", ready=9)),
+        (pod("z", ready=999), pod("a", ready=999, annotations={COST: "5"})),
+        (pod("z", ready=10), pod("a", ready=9999)),
+        (pod("z", ready=9, restarts=3, age=999), pod("a", ready=9, restarts=1)),
+        (pod("z", ready=9, age=10), pod("a", ready=9, age=9999)),
+        (pod("z", age=101), pod("a", age=102)),
+    ],
+)
+def test_the_order_of_deletion(first, second):
+    assert uids(deletion_order([second, first], NOW)) == ["z", "a"]
+    assert uids(deletion_order([first, second], NOW)) == ["z", "a"]
+
+
+def test_doubled_up_pods_go_first():
+    pods = [pod("lone", node="b", ready=1), *(pod(f"d{n}", node="a", ready=999) for n in range(2))]
+    assert uids(plan(controller(2), pods, NOW).deletes) in (["d0"], ["d1"])
