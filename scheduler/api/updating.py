@@ -3,12 +3,15 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 
 from ..errors import BadRequest, Conflict, NotFound
-from ..objects.json import JsonObject
+from ..objects.apply import Writer, record_update
+from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
-from ..objects.meta import ObjectMeta
+from ..objects.kinds.fields import child
+from ..objects.meta import NO_MANAGED_FIELDS, ObjectMeta, now_seconds
 from ..objects.stored import ObjectKey, StoredObject
 from ..objects.wire import decompose, document
 from ..store.operations import Remove, Replace
@@ -27,12 +30,12 @@ class Change:
     Args:
         wanted: the whole object as the client wants it, checked and clean.
         warnings: sentences for the client.
-        managed_fields: JSON of metadata.managedFields to store, None keeps what is there.
+        applied: by server-side apply, which has written the object's managedFields.
     """
 
     wanted: JsonObject
     warnings: tuple[str, ...] = ()
-    managed_fields: bytes | None = None
+    applied: bool = False
 
 
 Wish = Callable[[StoredObject], Awaitable[Change]]
@@ -97,6 +100,7 @@ class Updater:
         kind, old = call.kind, document(current, call.kind)
         new = _merged(kind, old, change.wanted, call.subresource)
         if call.subresource != "status":
+            kind.carry_over(old, new)
             kind.default(new)
         meta = metadata.carried_over(parse_meta(new), current)
         if call.subresource == "status":
@@ -107,16 +111,18 @@ class Updater:
         causes += _deletion_causes(current.meta, meta)
         if causes:
             raise status_errors.invalid(kind, call.name, tuple(causes))
-        managed = current.meta.managed_fields
-        if change.managed_fields is not None:
-            managed = type(managed)(change.managed_fields)
-        meta = replace(meta, managed_fields=managed)
         parts = decompose(new, kind, current.binding)
-        body = parts.body
         same_body = _rest(new) == _rest(old)
         same_status = (new.get("status") or None) == (old.get("status") or None)
+        meta = replace(meta, managed_fields=current.meta.managed_fields)
+        owners = child(change.wanted, "metadata").get("managedFields") if change.applied else None
         if same_body and same_status and meta == current.meta:
-            return None
+            if owners is None or owners == child(old, "metadata").get("managedFields"):
+                return None
+        elif owners is None:
+            owners = _owners(call, old, {**new, "metadata": _clean_meta(meta)})
+        if owners:
+            meta = replace(meta, managed_fields=msgspec.Raw(msgspec.json.encode(owners)))
         if not same_body and meta.generation:
             meta = replace(meta, generation=meta.generation + 1)
         if metadata.finished(meta, kind.resource) and not metadata.finished(
@@ -126,10 +132,29 @@ class Updater:
         return Replace(
             kind.resource,
             meta,
-            current.body if same_body else body,
+            current.body if same_body else parts.body,
             current.status if same_status else parts.status,
             current.revision,
         )
+
+
+def _owners(call: Call, old: JsonObject, new: JsonObject) -> Json:
+    """Return managedFields after an update.
+
+    Pods are many and mostly written by machines: theirs are kept only once someone has applied
+    them (upstream treats an object without any as owned by "before-first-apply" then).
+    """
+    tracked = bool(child(old, "metadata").get("managedFields"))
+    if call.kind.interned and not tracked:
+        return None
+    writer = Writer(call.manager, call.kind.group_version, now_seconds(), call.subresource)
+    recorded = record_update(old, new, call.kind.message, writer)
+    return child(recorded, "metadata").get("managedFields")
+
+
+def _clean_meta(meta: ObjectMeta) -> JsonObject:
+    """Return the metadata as JSON, without managedFields."""
+    return msgspec.json.decode(msgspec.json.encode(replace(meta, managed_fields=NO_MANAGED_FIELDS)))
 
 
 def missing(kind: Kind, name: str) -> NotFound:

@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
+NO_MANAGED_FIELDS = msgspec.Raw(b"")
+"""The absence of managedFields. Only this very object is left out when encoding."""
+
 
 class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Who owns an object; the owner's deletion collects it (meta/v1 OwnerReference)."""
@@ -35,7 +38,7 @@ class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     annotations: dict[str, str] = {}
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
-    managed_fields: msgspec.Raw = msgspec.Raw(b"")
+    managed_fields: msgspec.Raw = NO_MANAGED_FIELDS
 
     def controller_owner(self) -> OwnerReference | None:
         """Return the owner that controls this object, if any (meta/v1 GetControllerOf)."""

@@ -51,10 +51,10 @@ def test_it_runs_packed_and_answers(guestbook: Ironfree, lab: Lab):
 
 def test_describe_says_where_and_why(guestbook: Ironfree):
     (leader,) = guestbook.pods("role=leader")
-    words = guestbook.kubectl("describe", "pod", leader["metadata"]["name"])
+    words = " ".join(guestbook.kubectl("describe", "pod", leader["metadata"]["name"]).split())
     node = leader["spec"]["nodeName"]
     assert f"Successfully assigned default/{leader['metadata']['name']} to {node}" in words
-    for line in ("Status:           Running", "Started container leader", "Ready          True"):
+    for line in ("Status: Running", "Started container leader", "Ready True"):
         assert line in words
     assert "guestbook-leader" in guestbook.kubectl("describe", "rc", "guestbook-leader")
     assert "Allocated resources" in guestbook.kubectl("describe", "node", node)
@@ -76,7 +76,7 @@ def test_a_watch_shows_pods_come_and_go(guestbook: Ironfree):
     while "Terminating" not in watch.stdout.readline():
         pass
     watch.kill()
-    watch.wait()
+    watch.communicate()
 
 
 def test_logs_follow_what_a_container_says(guestbook: Ironfree):
@@ -87,7 +87,8 @@ def test_logs_follow_what_a_container_says(guestbook: Ironfree):
     assert all(logs.stdout.readline().strip() for _ in range(3)), "a line a second"
     assert guestbook.kubectl("logs", name, "--tail=1").count("\n") == 1
     guestbook.kubectl("delete", "rc", "guestbook-leader")
-    assert logs.wait(30) == 0, "follow ends with the container"
+    logs.communicate(timeout=30)
+    assert logs.returncode == 0, "follow ends with the container"
 
 
 def test_scale_wait_and_delete(guestbook: Ironfree, lab: Lab):
