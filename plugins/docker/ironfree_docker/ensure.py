@@ -11,7 +11,7 @@ from scheduler.objects.json import JsonObject
 
 from . import wire
 from .containers import Containers
-from .labels import EPOCH, POD_UID, SPEC_HASH, number
+from .labels import EPOCH, POD_UID, SANDBOX, SPEC_HASH, number
 
 _IDENTITY = (POD_UID, SPEC_HASH)
 _LOOKS = 20
@@ -27,6 +27,9 @@ async def ensure_created(
     ImageUnavailable when its image is not on the host, HostUnreachable when the outcome is unknown.
     """
     found = await containers.inspect(name)
+    if found is not None and _made_for_another_sandbox(found, labels):
+        await containers.remove(found.id, force=True)
+        found = None
     if found is None:
         found = await _create(containers, name, body)
     _check(name, found, labels)
@@ -96,6 +99,11 @@ def _check(name: str, found: wire.Container, labels: dict[str, str]) -> None:
             f"this one is {labels.get(EPOCH)})",
             409,
         )
+
+
+def _made_for_another_sandbox(found: wire.Container, labels: dict[str, str]) -> bool:
+    """Whether it never ran and never can, because the sandbox it was to join is gone."""
+    return found.state.status == "created" and found.labels.get(SANDBOX) != labels.get(SANDBOX)
 
 
 def _is_joining(refusal: EngineRejected | HostUnreachable) -> bool:

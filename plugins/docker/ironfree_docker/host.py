@@ -143,9 +143,6 @@ class DockerHost:
         labels = container_labels(sandbox.identity, sandbox.id, spec)
         body = container_body(sandbox, spec)
         found = await ensure_created(self._containers, name, labels, body)
-        if found.state.status == "created" and found.labels.get(SANDBOX) != sandbox.id:
-            await self._containers.remove(found.id, force=True)  # made for a sandbox that is gone
-            found = await ensure_created(self._containers, name, labels, body)
         if found.state.status == "created" and not start_failed(found):
             found = await ensure_started(self._containers, found.id)
         return container_status(found)

@@ -115,7 +115,7 @@ async def test_a_container_made_for_a_sandbox_that_is_gone_is_made_anew(
         await host.ensure_container(sandbox, APP)
     engine.reject.clear()
     sandbox = await host.ensure_sandbox(replace(SPEC, attempt=1))
-    status = await host.ensure_container(sandbox, APP)
+    status = await host.ensure_container(sandbox, replace(APP, spec_hash="h1.1"))
     made = engine.find(status.id)
     assert made is not None
     assert made.body["HostConfig"]["NetworkMode"] == f"container:{sandbox.id}"
