@@ -1,7 +1,14 @@
 """ReplicationControllers against a real store."""
 
 import asyncio
+import contextlib
 
+import pytest
+
+from scheduler.controllers.controllers import Controllers
+from scheduler.controllers.informers import Informers
+from scheduler.errors import Fenced, NotFound
+from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.stored import ObjectKey
 
 
@@ -166,3 +173,43 @@ async def test_changes_of_the_number_while_pods_die_end_at_the_number(cluster):
             return_exceptions=True,
         )
     await cluster.running(7)
+
+
+async def test_it_never_makes_more_than_the_number(cluster):
+    since = await cluster.store.revision()
+    made = await cluster.replication("web", 30)
+    for _ in range(5):
+        for pod in (await cluster.running(30))[:7]:
+            await cluster.delete(pod.key)
+    await cluster.running(30)
+    until, alive, most = await cluster.store.revision(), set(), 0
+    async with contextlib.aclosing(cluster.store.watch({"pods"}, since)) as batches:
+        async for batch in batches:
+            for change in batch.changes:
+                if change.type == "ADDED":
+                    assert change.object.meta.controller_owner().uid == made.meta.uid
+                    alive.add(change.object.meta.uid)
+                elif change.type == "DELETED":
+                    alive.discard(change.object.meta.uid)
+                most = max(most, len(alive))
+            if batch.revision >= until:
+                break
+    assert most == 30
+
+
+async def test_a_deposed_leader_writes_nothing(cluster, settings):
+    informers = Informers.open(cluster.store, REGISTRY)
+    deposed = Controllers(cluster.store, REGISTRY, informers, cluster.epoch - 1, settings)
+    await cluster.replication("web", 3)
+    following = asyncio.create_task(informers.run())
+    ending = asyncio.create_task(deposed.run())
+    while not ending.done():
+        for pod in await cluster.pods():
+            with contextlib.suppress(NotFound):
+                await cluster.delete(pod.key)
+        await asyncio.wait({ending}, timeout=0.05)
+    with pytest.raises(ExceptionGroup) as caught:
+        await ending
+    assert caught.group_contains(Fenced)
+    following.cancel()
+    await cluster.running(3)  # the leader goes on
