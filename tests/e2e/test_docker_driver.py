@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -60,10 +61,19 @@ async def ended(engine: Host, name: str) -> ContainerStatus:
 
 
 def ask(host: str, port: int, line: str) -> str:
-    with socket.create_connection((host, port), timeout=5) as connection:
-        connection.sendall(f"{line}\n".encode())
-        with connection.makefile() as stream:
-            return stream.readline().strip()
+    """The answer to a line; a container that was started a moment ago may not listen yet."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=5) as connection:
+                connection.sendall(f"{line}\n".encode())
+                with connection.makefile() as stream:
+                    if answer := stream.readline().strip():
+                        return answer
+        except ConnectionError:
+            pass
+        assert time.monotonic() < deadline, f"{host}:{port} does not answer"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -207,7 +217,7 @@ async def test_a_missing_image_is_told_and_a_pullable_one_is_had(
 
 async def test_logs_follow_tail_since_and_limits(engine: Host):
     sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
-    script = "echo one; echo two >&2; sleep 0.3; echo three; sleep 0.3; echo four"
+    script = "echo one; sleep 0.3; echo two >&2; sleep 0.3; echo three; sleep 0.3; echo four"
     app = await engine.ensure_container(sandbox, shell("app", script))
     assert await output(engine, app.id, follow=True) == "one\ntwo\nthree\nfour\n"
     assert await output(engine, app.id, tail=1) == "four\n"
@@ -398,6 +408,7 @@ async def test_a_guestbook_pod_answers_http(engine: Host, host: laboratory.Host)
         finally:
             connection.close()
 
+    await asyncio.to_thread(ask, host.address, 7005, "GET /healthz HTTP/1.0\n")
     assert await asyncio.to_thread(page, "/set?key=a&value=b") == "+OK"
     assert await asyncio.to_thread(page, "/get?key=a") == "$b"
     assert await asyncio.to_thread(page, "/") == "web-0"

@@ -31,10 +31,19 @@ def ask(lab: Lab, host: Host, timeout: float = 5) -> bytes:
 
 
 def answer(address: str, port: int, line: str) -> str:
-    with socket.create_connection((address, port), timeout=2) as connection:
-        connection.sendall(f"{line}\n".encode())
-        with connection.makefile() as stream:
-            return stream.readline().strip()
+    """The answer to a line; a container that was started a moment ago may not listen yet."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with socket.create_connection((address, port), timeout=2) as connection:
+                connection.sendall(f"{line}\n".encode())
+                with connection.makefile() as stream:
+                    if found := stream.readline().strip():
+                        return found
+        except ConnectionError:
+            pass
+        assert time.monotonic() < deadline, f"{address}:{port} does not answer"
+        time.sleep(0.02)
 
 
 def page(address: str, port: int, path: str) -> tuple[int, str]:
@@ -107,6 +116,7 @@ def test_a_refusing_api_refuses_and_comes_back(lab: Lab, host: Host):
 
 def test_published_ports_serve_through_an_api_partition(lab: Lab, host: Host):
     host.run("run", "-d", "-p", "7000:6379", GUESTBOOK_IMAGES["leader"])
+    assert answer(host.address, 7000, "PING") == "+PONG"
     host.api_partition()
     assert answer(host.address, 7000, "PING") == "+PONG"
 
@@ -124,7 +134,10 @@ def test_the_guestbook_works_across_hosts(lab: Lab):
         *("-e", "LEADER_ADDR=leader:7000", "-e", f"FOLLOWER_ADDR={follower}"),
         GUESTBOOK_IMAGES["frontend"],
     )
+    for each in one, two:
+        assert answer(each.address, 7000, "PING") == "+PONG"
     web = three.address, 8080
+    assert answer(*web, "GET /healthz HTTP/1.0\n").startswith("HTTP/1.1 200")
     assert page(*web, "/healthz") == (200, "ok")
     assert page(*web, "/set?key=guest&value=hello") == (200, "+OK")
     deadline = time.monotonic() + 10
