@@ -31,7 +31,7 @@ class Server:
         self._sampler.start()
 
     def memory(self) -> tuple[int, int]:
-        """Return the peaks so far in MiB: the service's resident set, PostgreSQL's (shared once)."""
+        """Return the peaks in MiB: of the service (resident), of PostgreSQL (proportional)."""
         self._look()
         status = Path(f"/proc/{self.pid}/status").read_text()
         peak = re.search(r"VmHWM:\s+(\d+) kB", status)
@@ -69,7 +69,8 @@ def _descendants(pid: int) -> list[int]:
 def _proportional(pid: int) -> int:
     """Return a process's proportional set size in KiB."""
     with contextlib.suppress(OSError):
-        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
         return int(found[1]) if found else 0
     return 0
 

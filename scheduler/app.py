@@ -203,7 +203,9 @@ async def _run_parts(
     informers = Informers.open(store, REGISTRY, pods, nodes)
     placement = Placement(store, plugins, epoch, pods=pods, nodes=nodes)
     pace = ControllerSettings(
-        node_grace=settings.node_grace_seconds, toleration_seconds=settings.toleration_seconds
+        node_grace=settings.node_grace_seconds,
+        node_startup_grace=max(60.0, settings.node_grace_seconds),
+        toleration_seconds=settings.toleration_seconds,
     )
     controllers = Controllers(store, REGISTRY, informers, epoch, pace)
     heartbeat = NodeSettings(

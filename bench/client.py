@@ -1,0 +1,60 @@
+"""A lean HTTP/1.1 client: the benchmark shares two cores with what it measures."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+CHUNK = 2000
+
+
+async def post(
+    streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    path: str,
+    body: bytes,
+    content_type: str = "application/json",
+) -> tuple[int, bytes]:
+    """POST over an open connection; returns code and body."""
+    reader, writer = streams
+    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    await writer.drain()
+    answer = await reader.readuntil(b"\r\n\r\n")
+    code = int(answer[9:12])
+    lower = answer.lower()
+    at = lower.find(b"content-length:")
+    if at >= 0:
+        return code, await reader.readexactly(int(lower[at + 15 : lower.index(b"\r", at)]))
+    parts: list[bytes] = []
+    while size := int(await reader.readline(), 16):
+        parts.append(await reader.readexactly(size))
+        await reader.readexactly(2)
+    await reader.readexactly(2)
+    return code, b"".join(parts)
+
+
+async def connect(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection to a server."""
+    parts = urlsplit(url)
+    return await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 26)
+
+
+async def create_all(url: str, path: str, objects: Sequence[dict[str, object]]) -> None:
+    """Create many objects by one bulk request per CHUNK; SystemExit if any is refused."""
+    streams = await connect(url)
+    for start in range(0, len(objects), CHUNK):
+        code, answer = await bulk(streams, path, objects[start : start + CHUNK])
+        if code >= 300 or b'"status":"Failure"' in answer:
+            at = max(0, answer.find(b'"status":"Failure"') - 200)
+            raise SystemExit(f"HTTP {code}: {answer[at : at + 600].decode()}")
+    streams[1].close()
+
+
+async def bulk(
+    streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    path: str,
+    objects: Sequence[dict[str, object]],
+) -> tuple[int, bytes]:
+    """Create objects by one request, one JSON document per line."""
+    body = b"\n".join(json.dumps(obj).encode() for obj in objects)
+    return await post(streams, path, body, "application/x-ndjson")
