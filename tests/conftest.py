@@ -1,6 +1,8 @@
 """Fixtures for every suite: real PostgreSQL, one server per session, one database per test."""
 
 import asyncio
+import os
+import re
 import shutil
 import tempfile
 import threading
@@ -53,20 +55,28 @@ class Server:
             self._started.set()
 
     async def _serve(self):
+        given = os.environ.get("IRONFREE_TEST_DATABASE_URL", "")
+        if given:  # another server, such as the oldest we support
+            await self._offer(given)
+            return
         async with EmbeddedPostgres(self.directory / "data", settings=FAST).run() as url:
-            connection = await connect(url)
-            await connection.execute(f"CREATE DATABASE {TEMPLATE}")
-            await connection.close()
-            await upgrade(of_database(url, TEMPLATE))
-            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-            self.url = url
-            self._started.set()
-            await self._stop.wait()
+            await self._offer(url)
+
+    async def _offer(self, url):
+        connection = await connect(url)
+        await connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
+        await connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        await connection.close()
+        await upgrade(of_database(url, TEMPLATE))
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self.url = url
+        self._started.set()
+        await self._stop.wait()
 
 
 def of_database(url, name):
-    """Return the URL of another database of the same embedded server."""
-    return url.replace("@/ironfree?", f"@/{name}?")
+    """Return the URL of another database of the same server."""
+    return re.sub(r"(://[^/]*/)[^?]*", rf"\g<1>{name}", url)
 
 
 class SharedServer:

@@ -26,6 +26,8 @@ from ..errors import ConfigurationError
 from .postgres import connect
 
 _USERS = ("postgres", "nobody")
+_PROC = Path("/proc")
+_PROC_IS_THERE = (_PROC / "self" / "cmdline").exists()
 _START = 60.0  # seconds; recovery after a crash may take a while
 _STOP = 30.0
 _LONGEST_SOCKET = 100  # bytes; sun_path holds 107
@@ -304,19 +306,8 @@ class EmbeddedPostgres:
 
     async def _is_ours(self, pid: int) -> bool:
         """Tell whether that process is a PostgreSQL server of this data directory."""
-        process = await asyncio.create_subprocess_exec(
-            "ps",
-            "-ww",
-            "-o",
-            "stat=,command=",
-            "-p",
-            str(pid),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        output, _ = await process.communicate()
-        line = output.decode(errors="replace").strip()
-        return str(self.cluster) in line and "postgres" in line and not line.startswith("Z")
+        command = await _command_line(pid)
+        return "postgres" in command and str(self.cluster) in command
 
     async def _create_database(self, sockets: Path) -> None:
         connection = await connect(_url(sockets, "postgres"), timeout=_START)
@@ -355,6 +346,31 @@ def _world_reachable(path: Path) -> bool:
     return path.stat().st_mode & 0o005 == 0o005 and all(
         parent.stat().st_mode & 0o001 for parent in path.resolve().parents
     )
+
+
+async def _command_line(pid: int) -> str:
+    """Return a process's command line, "" when there is none (a zombie has none)."""
+    if _PROC_IS_THERE:
+        return _listed_command_line(pid)
+    process = await asyncio.create_subprocess_exec(
+        "ps",
+        "-ww",
+        "-o",
+        "command=",
+        "-p",
+        str(pid),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    output, _ = await process.communicate()
+    return output.decode(errors="replace")
+
+
+def _listed_command_line(pid: int) -> str:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _status(pidfile: Path, pid: int) -> str:

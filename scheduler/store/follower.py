@@ -12,19 +12,14 @@ from .statements import CHANNEL
 _POLL = 3.0
 
 
-async def follow(url: str, reader: Reader, hub: Hub, ready: asyncio.Event) -> None:
-    """Listen and catch up forever, reconnecting as needed.
-
-    Args:
-        ready: set whenever listening has begun.
-    """
+async def follow(url: str, reader: Reader, hub: Hub) -> None:
+    """Listen and catch up forever, reconnecting as needed."""
     connection: Connection | None = None
     try:
         while True:
             try:
                 if connection is None or connection.is_closed():
                     connection = await _listen(url, hub)
-                    ready.set()
                     await catch_up(reader, hub)
                 await _told(hub)
                 await catch_up(reader, hub)

@@ -64,10 +64,9 @@ class Store:
             writer = Writer(url, reader, hub, patience=patience)
             failure: Exception | None = None
             async with asyncio.TaskGroup() as group:
-                ready = asyncio.Event()
                 tasks = [
                     group.create_task(writer.run(), name="store writer"),
-                    group.create_task(follow(url, reader, hub, ready), name="store follower"),
+                    group.create_task(follow(url, reader, hub), name="store follower"),
                 ]
                 store = cls(url, pool, reader, hub, writer)
                 if retention is not None:

@@ -19,13 +19,15 @@ from . import statements
 from .binders import Binders
 from .decide import Outcome, Present, Verdict, decide, touched
 from .hub import Hub
-from .operations import Bind, Remove, Write
+from .operations import Bind, Create, Remove, Replace, Write
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
 from .reader import Reader
 from .rows import names
 
 _BATCH = 4096
+_BATCH_BYTES = 16 << 20
 _QUEUE = 200_000
+_QUEUE_BYTES = 256 << 20
 PATIENCE = 15.0  # seconds an operation waits for the database
 
 
@@ -74,6 +76,7 @@ class Writer:
         self._patience = patience
         self._queue: deque[Ticket] = deque()
         self._queued = 0
+        self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._connection: Connection | None = None
         self._known: set[bytes] = set()
@@ -89,11 +92,14 @@ class Writer:
             return []
         if self._closed:
             raise Unavailable("the store is closing; try again", retry_after=1)
-        if self._queued + len(ops) > _QUEUE and self._queued:
+        size = sum(map(_size, ops))
+        full = self._queued + len(ops) > _QUEUE or self._queued_bytes + size > _QUEUE_BYTES
+        if full and self._queued:
             raise Unavailable("too many writes are waiting; try again", retry_after=1)
         ticket = Ticket(ops, time.monotonic() + self._patience)
         self._queue.append(ticket)
         self._queued += len(ops)
+        self._queued_bytes += size
         self._wake.set()
         return await ticket.future
 
@@ -118,23 +124,31 @@ class Writer:
     def _take(self) -> list[Slice]:
         """Take up to a batch, a share of every ticket so that a long one delays no short one."""
         slices: list[Slice] = []
-        room = _BATCH
+        room, bytes_left = _BATCH, _BATCH_BYTES
         for _ in range(len(self._queue)):
-            if room <= 0:
+            if room <= 0 or bytes_left <= 0:
                 break
             ticket = self._queue.popleft()
-            share = min(room, len(ticket.ops) - ticket.sent)
-            room -= share
-            self._queued -= share
-            if not (ticket.future.cancelled() and ticket.sent == 0):
-                slices.append((ticket, ticket.ops[ticket.sent : ticket.sent + share]))
-            else:
-                self._queued -= len(ticket.ops) - share
+            if ticket.future.cancelled() and ticket.sent == 0:
+                self._forget(ticket.ops)
                 continue
-            ticket.sent += share
+            ops: list[Write] = []
+            for op in ticket.ops[ticket.sent : ticket.sent + room]:
+                ops.append(op)
+                bytes_left -= _size(op)
+                if bytes_left <= 0:
+                    break
+            room -= len(ops)
+            ticket.sent += len(ops)
+            self._forget(ops)
+            slices.append((ticket, ops))
             if ticket.sent < len(ticket.ops):
                 self._queue.append(ticket)
         return slices
+
+    def _forget(self, ops: Sequence[Write]) -> None:
+        self._queued -= len(ops)
+        self._queued_bytes -= sum(map(_size, ops))
 
     async def _write(self, slices: list[Slice]) -> None:
         """Bring the slices to an answer, through outages and refusals by PostgreSQL."""
@@ -283,6 +297,13 @@ def _still_waiting(
     overdue = [part for part in slices if part[0].deadline < now]
     _fail(overdue, unavailable(error))
     return [part for part in slices if part[0].deadline >= now]
+
+
+def _size(op: Write) -> int:
+    """Return about how many bytes an operation writes."""
+    if isinstance(op, (Create, Replace)):
+        return 300 + len(op.status) + (0 if op.body.digest else len(op.body.json))
+    return 100
 
 
 def _fail(slices: list[Slice], error: Exception) -> None:

@@ -14,6 +14,7 @@ from scheduler.store.embedded import EmbeddedPostgres
 from scheduler.store.migration import upgrade
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
+from tests.conftest import of_database
 from tests.store_load import Follower, Load, follow_long, furnish
 from tests.store_values import create, key
 
@@ -129,7 +130,7 @@ async def test_a_longer_outage_is_a_clear_error_and_then_over(data_dir):
 async def test_opening_without_a_database_says_why(data_dir, postgres_url):
     with pytest.raises(Unavailable, match="does not answer"):
         await Store.open("postgresql://user:secret@127.0.0.1:1/x").__aenter__()
-    missing = postgres_url.replace("@/ironfree?", "@/missing?")
+    missing = of_database(postgres_url, "missing")
     with pytest.raises(ConfigurationError, match='database "missing" does not exist'):
         await Store.open(missing).__aenter__()
     with pytest.raises(ConfigurationError, match="migrate"):
