@@ -125,12 +125,19 @@ class Ironfree:
         """The pods of namespace default, those being deleted included."""
         return self.get("pods", *(["-l", selector] if selector else []))["items"]
 
-    def running(self, count: int, selector: str = "", seconds: float = 45.0) -> list[Any]:
-        """Wait until exactly `count` undeleted pods are there, all Ready; returns them."""
+    def running(
+        self, count: int, selector: str = "", seconds: float = 45.0, away_from: str = ""
+    ) -> list[Any]:
+        """Wait until exactly `count` undeleted pods are there, all Ready; returns them.
+
+        Args:
+            away_from: a node that none of them may be on.
+        """
 
         def look() -> list[Any] | None:
             pods = [p for p in self.pods(selector) if "deletionTimestamp" not in p["metadata"]]
-            return pods if len(pods) == count and all(map(is_ready, pods)) else None
+            elsewhere = all(p["spec"].get("nodeName") != away_from for p in pods)
+            return pods if len(pods) == count and elsewhere and all(map(is_ready, pods)) else None
 
         try:
             return eventually(look, seconds, f"{count} ready pods of {selector or 'default'}")
