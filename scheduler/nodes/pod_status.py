@@ -142,12 +142,14 @@ def _container_status(
     latest, before = report.latest, report.before
     state = _state(report, runtime, waiting)
     running = state.running is not None
-    done = init and state.terminated is not None and state.terminated.exit_code == 0
+    # A regular init container is ready when it has succeeded, all others while they run.
+    regular = init and not restartable(report.container)
+    done = state.terminated is not None and state.terminated.exit_code == 0
     known_id = f"{runtime}://{latest.id}" if latest else before.container_id if before else ""
     attempt = latest.attempt if latest else (before.restart_count or 0) if before else 0
     return PodContainerStatus(
         name=report.container.name,
-        ready=running or done,
+        ready=done if regular else running,
         restart_count=attempt,
         image=latest.image if latest and latest.image else report.container.image,
         image_id=latest.image_id if latest else (before.image_id or "") if before else "",

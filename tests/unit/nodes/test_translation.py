@@ -1,0 +1,94 @@
+"""From pods to driver specs."""
+
+import pytest
+
+from scheduler.drivers import EmptyDir, PortMapping, PullPolicy
+from scheduler.nodes.pod_case import spec_hash
+from scheduler.nodes.translation import container_spec, pull_policy, sandbox_spec
+from scheduler.objects.meta import ObjectMeta
+from scheduler.objects.pod import (
+    Container,
+    ContainerPort,
+    EmptyDirVolumeSource,
+    HostAlias,
+    Pod,
+    PodSpec,
+    PodStatus,
+    ResourceRequirements,
+    Volume,
+    VolumeMount,
+)
+
+
+def pod(**spec):
+    meta = ObjectMeta(name="web-" + "x" * 80, namespace="shop", uid="u-1")
+    return Pod(meta, PodSpec(**spec), PodStatus(), "h1", 1, b"")
+
+
+def test_a_sandbox_has_what_its_containers_share():
+    ports = (ContainerPort(80, 8080), ContainerPort(53, 5353, "UDP", "192.0.2.1"), ContainerPort(1))
+    found = sandbox_spec(
+        pod(
+            containers=(Container("c", ports=ports),),
+            volumes=(
+                Volume("scratch", EmptyDirVolumeSource("Memory", "64Mi")),
+                Volume("disk", EmptyDirVolumeSource()),
+            ),
+            host_aliases=(HostAlias("192.0.2.9", ("db", "cache")),),
+        ),
+        attempt=2,
+        epoch=7,
+    )
+    assert found.ports == (PortMapping(80, 8080), PortMapping(53, 5353, "UDP", "192.0.2.1"))
+    assert found.volumes == (EmptyDir("scratch", "Memory", 64 << 20), EmptyDir("disk"))
+    assert found.host_aliases == (("db", "192.0.2.9"), ("cache", "192.0.2.9"))
+    assert len(found.hostname) <= 63
+    assert (found.attempt, found.identity.epoch, found.identity.uid) == (2, 7, "u-1")
+
+
+def test_the_hosts_network_needs_no_published_ports():
+    found = sandbox_spec(
+        pod(containers=(Container("c", ports=(ContainerPort(80, 80),)),), host_network=True), 0, 1
+    )
+    assert found.host_network
+    assert found.ports == ()
+
+
+def test_a_container_gets_its_limits_and_expanded_words():
+    container = Container(
+        "c",
+        "img:1",
+        command=("run", "$(WORD)"),
+        args=("$(NONE)",),
+        resources=ResourceRequirements(limits={"cpu": "1500m", "memory": "1Gi"}),
+        volume_mounts=(VolumeMount("disk", "/data", read_only=True),),
+    )
+    found = container_spec(container, 3, 1, (("WORD", "hush"),))
+    assert found.command == ("run", "hush")
+    assert found.args == ("$(NONE)",)
+    assert (found.cpu_request, found.cpu_limit, found.memory_limit) == (1500, 1500, 1 << 30)
+    assert found.mounts[0].read_only
+    assert found.spec_hash == spec_hash(container, 1)
+    assert container_spec(Container("c"), 0, 0, ()).command is None
+
+
+def test_the_hash_tells_images_and_sandboxes_apart_and_nothing_else():
+    base = Container("c", "img:1")
+    assert spec_hash(base, 0) == spec_hash(Container("c", "img:1", args=("x",)), 0)
+    assert len({spec_hash(base, 0), spec_hash(base, 1), spec_hash(Container("c", "img:2"), 0)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("image", "policy"),
+    [
+        ("web", PullPolicy.ALWAYS),
+        ("web:latest", PullPolicy.ALWAYS),
+        ("web:1", PullPolicy.IF_NOT_PRESENT),
+        ("registry:5000/web", PullPolicy.ALWAYS),
+        ("web@sha256:00", PullPolicy.IF_NOT_PRESENT),
+    ],
+)
+def test_images_are_pulled_by_kubernetes_defaults(image, policy):
+    assert pull_policy(Container("c", image)) is policy
+    never = Container("c", image, image_pull_policy="Never")
+    assert pull_policy(never) is PullPolicy.NEVER
