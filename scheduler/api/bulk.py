@@ -6,7 +6,7 @@ Status that says why it was not made. One object's failure does not touch the ot
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from aiohttp import web
@@ -17,7 +17,7 @@ from ..objects.stored import StoredObject
 from ..store.operations import Create
 from . import status_errors
 from .backend import Backend
-from .creation import Creator, Draft, stamp
+from .creation import Creator, Draft, stamp, submission
 from .request import Call
 from .status_errors import JSON, TooLarge
 
@@ -99,12 +99,12 @@ class BulkCreator:
         return response
 
     async def _create(self, call: Call, items: Sequence[bytes]) -> list[Outcome]:
-        creator, validation = Creator(self.backend), call.query.field_validation
+        creator, how = Creator(self.backend), replace(submission(call), content_type="")
         outcomes: list[Outcome | None] = [None] * len(items)
         drafts: list[tuple[int, Draft]] = []
         for index, item in enumerate(items):
             try:
-                draft = await creator.draft(call.kind, call.namespace, "", item, validation)
+                draft = await creator.draft(call.kind, how, item)
                 drafts.append((index, draft))
             except StatusError as error:
                 outcomes[index] = error

@@ -9,12 +9,13 @@ from msgspec.structs import replace
 
 from ..errors import AlreadyExists, BadRequest, Cause, NotFound, StatusError
 from ..objects import checking
+from ..objects.apply import Writer, record_update
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child, ensure, text
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.service import HEADLESS
-from ..objects.meta import ObjectMeta, OwnerReference
+from ..objects.meta import ObjectMeta, OwnerReference, now_seconds
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..objects.wire import decompose
 from ..store.operations import Create
@@ -22,6 +23,7 @@ from . import bodies, metadata, status_errors
 from .backend import Backend
 from .cleaning import clean
 from .repeats import Prepared
+from .request import Call
 
 _NAME_TRIES = 8
 _encode = msgspec.json.encode
@@ -40,6 +42,28 @@ class Draft:
     body: Body
     status: bytes
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """How objects come in.
+
+    Args:
+        namespace: of the path, "" where each object must name its own.
+        content_type: of the body, without parameters.
+        validation: Strict, Warn or Ignore.
+        manager: who writes, for managedFields.
+    """
+
+    namespace: str
+    content_type: str
+    validation: str
+    manager: str
+
+
+def submission(call: Call) -> Submission:
+    """Return how a call's object comes in."""
+    return Submission(call.namespace, call.content_type, call.query.field_validation, call.manager)
 
 
 class _PlainMeta(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
@@ -75,27 +99,21 @@ class Creator:
 
     backend: Backend
 
-    async def draft(
-        self, kind: Kind, namespace: str, content_type: str, data: bytes, validation: str
-    ) -> Draft:
+    async def draft(self, kind: Kind, how: Submission, data: bytes) -> Draft:
         """Return the checked object of a body.
-
-        Args:
-            namespace: of the path, "" where the object must name its own.
-            validation: Strict, Warn or Ignore.
 
         Raises:
             StatusError: the body cannot be read, or a field is not allowed.
         """
         raw_spec = None
-        if kind.interned and content_type in {"", "application/json"}:
+        if kind.interned and how.content_type in {"", "application/json"}:
             quick, raw_spec = self._quick(kind, data)
             if quick is not None:
-                meta = metadata.settle_namespace(quick.meta, namespace, kind)
+                meta = metadata.settle_namespace(quick.meta, how.namespace, kind)
                 self._refuse(kind, meta, metadata.causes(meta, kind))
                 return replace_meta(quick, meta)
-        obj, complaints = bodies.decode(content_type, data)
-        draft = await self.draft_object(kind, namespace, obj, complaints, validation)
+        obj, complaints = bodies.decode(how.content_type, data)
+        draft = await self.draft_object(kind, how, obj, complaints)
         if raw_spec is not None and not complaints and not draft.warnings:
             version = self.backend.priorities.version
             prepared = Prepared(draft.body, draft.status, draft.warnings, version)
@@ -124,14 +142,22 @@ class Creator:
     async def draft_object(
         self,
         kind: Kind,
-        namespace: str,
+        how: Submission,
         obj: JsonObject,
-        complaints: Sequence[str],
-        validation: str,
+        complaints: Sequence[str] = (),
+        applied: Json = None,
     ) -> Draft:
-        """Return the checked object of decoded JSON; complaints are repeated fields."""
-        obj, warnings = checked(kind, obj, complaints, validation)
-        meta = metadata.settle_namespace(parse_meta(obj), namespace, kind)
+        """Return the checked object of decoded JSON.
+
+        Args:
+            complaints: fields given twice.
+            applied: managedFields of a server-side apply; otherwise they are made here.
+
+        Raises:
+            StatusError: a field is not allowed.
+        """
+        obj, warnings = checked(kind, obj, complaints, how.validation)
+        meta = metadata.settle_namespace(parse_meta(obj), how.namespace, kind)
         if meta.resource_version not in {"", "0"}:
             raise BadRequest("resourceVersion should not be set on objects to be created")
         warnings.extend(kind.warnings(obj))
@@ -139,6 +165,12 @@ class Creator:
         await self._admit(kind, meta, obj)
         kind.default(obj)
         self._refuse(kind, meta, (*metadata.causes(meta, kind), *kind.validate(obj)))
+        ensure(obj, "metadata").pop("managedFields", None)
+        if applied:
+            obj["metadata"] = {**child(obj, "metadata"), "managedFields": applied}
+        elif not kind.interned:
+            writer = Writer(how.manager, kind.group_version, now_seconds())
+            obj = record_update(None, obj, kind.message, writer)
         parts = decompose(obj, kind)
         status = kind.initial_status(obj)
         return Draft(

@@ -6,19 +6,22 @@ from typing import cast
 
 import msgspec
 
-from ..errors import BadRequest
+from ..errors import AlreadyExists, BadRequest, Conflict, NotFound
+from ..objects.apply import Writer, apply
 from ..objects.json import Json, JsonObject
-from ..objects.kinds.fields import child, ensure
+from ..objects.kinds.fields import child, ensure, text
+from ..objects.meta import now_seconds
 from ..objects.patching import json_patch, merge_patch
-from ..objects.stored import StoredObject
+from ..objects.stored import ObjectKey, StoredObject
 from ..objects.strategic import strategic_merge
 from ..objects.wire import document
+from . import bodies
 from .backend import Backend
-from .creation import checked
+from .creation import Creator, checked, submission
 from .request import Call, read_body
 from .status_errors import UnsupportedMediaType
 from .subresources import Scaler
-from .updating import Change, Updater
+from .updating import RACES, Change, Updater
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -38,6 +41,8 @@ class Patcher:
     async def patch(self, call: Call) -> Result:
         """Return the object after the patch, warnings, and whether it was created."""
         data = await read_body(call.request, self.backend.settings.body_limit)
+        if call.content_type == APPLY_PATCH:
+            return await self._apply(call, data)
         patch = _patch_of(call, data, call.kind.message)
 
         async def wish(current: StoredObject) -> Change:
@@ -50,6 +55,76 @@ class Patcher:
 
         stored, told = await Updater(self.backend).update(call, wish)
         return stored, told, False
+
+    async def _apply(self, call: Call, data: bytes) -> Result:
+        """Server-side apply: merge by ownership, creating what is not there."""
+        if not call.query.text("fieldManager"):
+            raise BadRequest(
+                'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required '
+                "for apply patch"
+            )
+        applied, warnings = self._applied(call, data)
+        for attempt in range(RACES):
+            try:
+                return await self._apply_once(call, applied, warnings)
+            except (AlreadyExists, NotFound) as error:
+                # made or gone between the look and the write
+                if error.name != call.name or attempt == RACES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _applied(self, call: Call, data: bytes) -> tuple[JsonObject, tuple[str, ...]]:
+        value = bodies.decode_yaml(data) if not data.lstrip().startswith(b"{") else _decoded(data)
+        if not isinstance(value, dict):
+            raise BadRequest("the applied configuration must be an object")
+        if not (value.get("apiVersion") and value.get("kind")):
+            raise BadRequest("the applied configuration needs apiVersion and kind")
+        if child(value, "metadata").get("managedFields"):
+            raise BadRequest("metadata.managedFields must be nil")
+        obj, warnings = checked(call.kind, value, (), call.query.field_validation)
+        meta = ensure(obj, "metadata")
+        if text(meta, "name") not in {"", call.name}:
+            raise BadRequest(
+                f"the name of the object ({text(meta, 'name')}) does not match the name on the URL "
+                f"({call.name})"
+            )
+        meta["name"] = call.name
+        return obj, tuple(warnings)
+
+    async def _apply_once(
+        self, call: Call, applied: JsonObject, warnings: tuple[str, ...]
+    ) -> Result:
+        kind, force = call.kind, call.query.flag("force")
+        writer = Writer(call.manager, kind.group_version, now_seconds(), call.subresource)
+        key = ObjectKey(kind.resource, call.namespace, call.name)
+        if not call.subresource and await self.backend.store.get(key) is None:
+            return await self._apply_new(call, applied, writer)
+
+        async def wish(current: StoredObject) -> Change:
+            old = document(current, kind)
+            wanted = {**applied}
+            new = apply(old, wanted, kind.message, writer, force=force)
+            _keep_unpinned(old, new)
+            told = () if call.subresource else tuple(kind.warnings(applied))
+            return Change(new, (*warnings, *told), applied=True)
+
+        stored, told = await Updater(self.backend).update(call, wish)
+        return stored, told, False
+
+    async def _apply_new(self, call: Call, applied: JsonObject, writer: Writer) -> Result:
+        if child(applied, "metadata").get("uid"):
+            raise Conflict(
+                "uid mismatch: the provided object specified uid "
+                f"{child(applied, 'metadata')['uid']}, and no existing object was found",
+                kind=call.kind.plural,
+                name=call.name,
+            )
+        obj = apply(None, applied, call.kind.message, writer)
+        owners = child(obj, "metadata").get("managedFields")
+        creator = Creator(self.backend)
+        draft = await creator.draft_object(call.kind, submission(call), obj, applied=owners)
+        stored = await creator.store(call.kind, draft, dry_run=call.query.dry_run)
+        return stored, draft.warnings, True
 
     async def patch_scale(self, call: Call) -> StoredObject:
         """Return the object after a patch of its Scale."""

@@ -11,7 +11,7 @@ from ..objects.stored import StoredObject
 from . import bodies, logs, removal, status_errors
 from .backend import Backend
 from .bulk import BulkCreator, is_bulk
-from .creation import Creator, checked
+from .creation import Creator, checked, submission
 from .listing import Lister, rendering_of
 from .patches import Patcher
 from .removal import Remover
@@ -78,9 +78,7 @@ class Resources:
         limit = self._backend.settings.body_limit
         if len(data) > limit:
             raise status_errors.TooLarge(f"Request entity too large: limit is {limit}")
-        draft = await self._creator.draft(
-            call.kind, call.namespace, call.content_type, data, call.query.field_validation
-        )
+        draft = await self._creator.draft(call.kind, submission(call), data)
         stored = await self._creator.store(call.kind, draft, dry_run=call.query.dry_run)
         return _object(call, stored, draft.warnings, 201)
 

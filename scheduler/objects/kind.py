@@ -43,6 +43,10 @@ def no_status(_obj: JsonObject) -> JsonObject | None:
     return None
 
 
+def no_carry_over(_old: JsonObject, _new: JsonObject) -> None:
+    """Keep nothing."""
+
+
 def no_causes(_obj: JsonObject) -> Iterable[Cause]:
     """Complain of nothing."""
     return ()
@@ -72,6 +76,8 @@ class Kind:
             schema check.
         initial_status: the status a new object starts with, given the object after defaults.
         validate: yields a cause per bad field, after defaults.
+        carry_over: given the old and the new object, keeps in place what the server once chose
+            and an update leaves out.
         validate_update: yields a cause per field that may not change so.
         warnings: yields sentences about fields that are accepted but have no effect here.
         fields: field selectors beyond metadata.name and metadata.namespace: name → value reader.
@@ -94,6 +100,7 @@ class Kind:
     default: Callable[[JsonObject], None] = no_defaults
     initial_status: Callable[[JsonObject], JsonObject | None] = no_status
     validate: Callable[[JsonObject], Iterable[Cause]] = no_causes
+    carry_over: Callable[[JsonObject, JsonObject], None] = no_carry_over
     validate_update: Callable[[JsonObject, JsonObject], Iterable[Cause]] = no_update_causes
     warnings: Callable[[JsonObject], Iterable[str]] = lambda _obj: ()
     fields: Mapping[str, Callable[[JsonObject], str]] = field(

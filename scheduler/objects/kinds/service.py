@@ -117,6 +117,16 @@ def _ports(spec: JsonObject) -> Iterable[Cause]:
         numbers.add(key)
 
 
+def _carry_over(old: JsonObject, new: JsonObject) -> None:
+    before, after = child(old, "spec"), ensure(new, "spec")
+    if text(after, "type") not in {"", "ClusterIP", "NodePort", "LoadBalancer"}:
+        return
+    if not text(after, "clusterIP") and text(before, "clusterIP"):
+        for field in ("clusterIP", "clusterIPs"):
+            if field in before:
+                after[field] = before[field]
+
+
 def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
     before, after = text(child(old, "spec"), "clusterIP"), text(child(new, "spec"), "clusterIP")
     released = text(child(new, "spec"), "type") == "ExternalName"
@@ -192,6 +202,7 @@ KIND = Kind(
     ),
     default=_default,
     initial_status=_initial_status,
+    carry_over=_carry_over,
     validate=_validate,
     validate_update=_validate_update,
     warnings=_warnings,
