@@ -70,7 +70,7 @@ class Service:
             check=False,
         )
         assert done.returncode == code, f"{words}: {done.stdout}{done.stderr}{self.lines}"
-        return done.stdout if code == 0 else done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
 
     def pods(self):
         return json.loads(self.run("get", "pods", "--json"))["items"]
@@ -166,7 +166,7 @@ def test_client_verbs_say_what_they_do(service):
     service.run("apply", "--wait", "-f", file, "--force-conflicts")
 
     assert "deleted" in service.run("delete", "-f", file)
-    assert service.run("apply", "-f", "-", given="{}", code=1).count("apiVersion and kind")
+    assert "apiVersion and kind" in service.run("apply", "-f", "-", given="{}", code=1)
     assert 'pods "absent" not found' in service.run("get", "pod", "absent", code=1)
     assert "no resource" in service.run("get", "pots", code=1)
     service.run("scale", "rc/hello", code=2)
