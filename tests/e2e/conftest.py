@@ -11,6 +11,15 @@ from tests.e2e.lab import Host, Lab, missing_requirements
 from tests.e2e.service import Ironfree
 
 HOSTS = 3
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark everything here e2e, and keep it in one worker: one lab serves all."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.xdist_group("lab"))
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,6 @@ from scheduler.errors import DriverError, EngineRejected, HostUnreachable, Image
 from tests.e2e import lab as laboratory
 from tests.e2e.lab.images import GUESTBOOK_IMAGES, SHELL_IMAGE
 
-pytestmark = pytest.mark.e2e
-
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 POD = PodIdentity(uid=UID, namespace="default", name="web-0", epoch=3)
 

@@ -5,7 +5,7 @@ import pytest
 from tests.e2e.lab import Lab
 from tests.e2e.service import Ironfree, copies, eventually, replication_controller
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.timeout(180)
 
 
 def apply(ironfree: Ironfree, manifest: str) -> None:

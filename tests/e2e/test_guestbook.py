@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.lab import Lab
 from tests.e2e.service import Ironfree, eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.timeout(180)
 
 MANIFESTS = Path(__file__).parents[2] / "examples" / "guestbook"
 FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5).read().decode())"

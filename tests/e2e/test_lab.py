@@ -16,8 +16,6 @@ from tests.e2e.lab import Host, Lab
 from tests.e2e.lab.host import API_PORT
 from tests.e2e.lab.images import GUESTBOOK_IMAGES, SHELL_IMAGE
 
-pytestmark = pytest.mark.e2e
-
 
 def ask(lab: Lab, host: Host, timeout: float = 5) -> bytes:
     context = ssl.create_default_context(cafile=str(lab.tls.ca))
