@@ -5,6 +5,7 @@ controller judges by the missing heartbeat) and only the DockerHost says what is
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from ..errors import (
     ConfigurationError,
     Conflict,
     DriverError,
+    Fenced,
     HostUnreachable,
     NotFound,
     Unavailable,
@@ -101,7 +103,13 @@ class NodeAgent:
         failures = 0
         while True:
             begun = asyncio.get_running_loop().time()
-            why = await self._connected()
+            try:
+                why = await self._connected()
+            except Exception as error:
+                if _is_fenced(error):
+                    raise
+                _log.exception("the agent of host %s met a bug; it starts over", self.name)
+                why = "an internal error"
             lasted = asyncio.get_running_loop().time() - begun
             failures = 1 if lasted > settings.reconnect_limit else failures + 1
             _log.info("host %s: %s", self.name, why)
@@ -120,7 +128,9 @@ class NodeAgent:
             return await self._serve(host, info)
         finally:
             self._session = None
-            await host.close()
+            with contextlib.suppress(DriverError, TimeoutError):
+                async with asyncio.timeout(self._office.settings.connect_timeout):
+                    await host.close()
 
     async def _open(self) -> tuple[Host, HostInfo]:
         docker_host = self.docker_host
@@ -265,6 +275,13 @@ def _first(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = cast("BaseExceptionGroup[Exception]", error).exceptions[0]
     return str(error)
+
+
+def _is_fenced(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return any(_is_fenced(each) for each in group.exceptions)
+    return isinstance(error, Fenced)
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ..drivers import PodObservation
-from ..errors import DriverError, Fenced, HostUnreachable, StatusError
+from ..errors import DriverError, Fenced, StatusError
 from ..objects.pod import PodStatus
 from .assigned_pod import AssignedPod
 from .execution import Refusal, Subject, Workshop, carry_out
@@ -235,7 +235,7 @@ class PodWorker:
         subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
         try:
             outcome = await carry_out(self._desk.shop, instruction, subject)
-        except HostUnreachable as error:
+        except (DriverError, StatusError) as error:
             _log.info("pod %s on %s: %s", self.uid, self._desk.shop.host_ip, error)
             return False
         except Exception:  # noqa: BLE001 - a bug met by one pod must not stop its host

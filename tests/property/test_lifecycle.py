@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -371,3 +372,66 @@ def test_refusals_wait_longer_each_time_and_never_end(times):
     assert waits == sorted(waits)
     assert waits[-1] <= timedelta(minutes=5)
     assert waits[0] >= timedelta(seconds=1)
+
+
+class Mishap(Enum):
+    """What may come between a decision and its outcome."""
+
+    NONE = auto()
+    LOST = auto()  # the call never reached the host
+    UNHEARD = auto()  # it did, but the answer got lost
+    FORGOTTEN = auto()  # the scheduler was killed after the call
+    CRASH = auto()  # a container exits meanwhile
+    SANDBOX = auto()  # the sandbox dies meanwhile
+    POWER = auto()  # everything dies meanwhile
+
+
+def suffer(engine, mishap, draw):
+    running = [c for c in engine.containers.values() if c.state is EngineState.RUNNING]
+    if mishap is Mishap.CRASH and running:
+        engine.end(draw(st.sampled_from(running)).id, draw(st.sampled_from([0, 1, 137])))
+    if mishap in {Mishap.SANDBOX, Mishap.POWER} and engine.sandbox is not None:
+        engine.sandbox = replace(engine.sandbox, running=False)
+    if mishap is Mishap.POWER:
+        for container in running:
+            engine.end(container.id, 137)
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_no_mishap_starts_anything_twice_and_all_is_well_in_the_end(data):
+    engine = Engine(data.draw(pods))
+    memory = PodMemory()
+    for mishap in data.draw(st.lists(st.sampled_from(Mishap), max_size=25)):
+        target = DesiredPod(engine.pod, START, "192.0.2.1", "test")
+        decision = reconcile(target, engine.observe(), memory, engine.now)
+        memory = decision.memory
+        if data.draw(st.booleans()):  # the status may or may not have been written
+            engine.pod = replace_status(engine.pod, decision.status or engine.pod.status)
+        for instruction in decision.instructions:
+            if mishap is not Mishap.LOST:
+                engine.apply(instruction)
+            if mishap not in {Mishap.LOST, Mishap.UNHEARD}:
+                memory = succeeded(memory, instruction)
+        if not decision.instructions:
+            engine.end_inits()
+            engine.now += timedelta(seconds=data.draw(st.integers(0, 700)))
+        if mishap is Mishap.FORGOTTEN:
+            memory = PodMemory()
+        suffer(engine, mishap, data.draw)
+    drive(engine, memory, waits=20)
+    status = engine.pod.status
+    running = {c.name for c in engine.containers.values() if c.state is EngineState.RUNNING}
+    if status.phase in {"Succeeded", "Failed"}:
+        assert engine.pod.spec.restart_policy != "Always"
+        assert not running
+    else:
+        assert status.phase == "Running"
+        assert engine.sandbox.running
+        assert running
+    if engine.pod.spec.restart_policy == "Always":
+        assert status.condition("Ready").status == "True"
+        assert {c.name for c in engine.pod.spec.containers} <= running
+    if engine.pod.spec.restart_policy == "Never":
+        apps = {c.name for c in engine.pod.spec.containers}
+        assert all(attempt == 0 for name, attempt in engine.started if name in apps)
