@@ -77,12 +77,12 @@ class Ingest:
         if new.node or not eligible(new):
             self._queue.remove(delta.key)
             return change | self._freed(new)
-        if new.meta.uid not in self._state:  # else its binding is being written
-            self.waits(new)
+        if new.meta.uid not in self._state or delta.key in self._queue:
+            self._waits(new)  # otherwise it has been bound, and this is older news
         return change
 
     def _freed(self, pod: Pod) -> Change:
-        counted = self._state.remove_pod(pod.meta.uid, pod.node)
+        counted = self._state.remove_pod(pod.meta.uid)
         return Change.POD_REMOVED if counted else Change(0)
 
     def _bound(self, pod: Pod) -> Change:
@@ -99,8 +99,7 @@ class Ingest:
             return Change(0)
         return Change.POD_PLACED if changed else Change(0)
 
-    def waits(self, pod: Pod) -> None:
-        """Have an eligible pod in the queue under its present class."""
+    def _waits(self, pod: Pod) -> None:
         key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
         pending = PendingPod(key, pod.meta.uid)
         wanted = self._class(pod, pending)

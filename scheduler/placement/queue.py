@@ -64,7 +64,7 @@ class SchedulingQueue:
         self._groups: dict[PodClass, _Group] = {}
         self._class_of: dict[ObjectKey, PodClass] = {}
         self._history: dict[PodClass, tuple[int, float]] = {}
-        self._flying: dict[ObjectKey, tuple[PodClass, PendingPod]] = {}
+        self._flying: dict[ObjectKey, PendingPod] = {}
         self._active: list[tuple[int, int, int, _Group]] = []
         self._timers: list[tuple[float, int, _Group]] = []
         self._arrivals = 0
@@ -84,7 +84,7 @@ class SchedulingQueue:
         return counts
 
     def add(self, pod: PodClass, pending: PendingPod) -> Diagnosis | None:
-        """Add a pod, or take over its new state.
+        """Add a pod, or take over its new state; one in flight takes it over when it lands.
 
         Returns:
             Why it is parked, if it joins a class that is.
@@ -93,9 +93,10 @@ class SchedulingQueue:
         known = self._class_of.get(key)
         if known is not None:
             flying = self._flying.get(key)
-            waiting = self._groups[known].pods.get(key) if flying is None else None
-            present = flying[1] if flying else waiting[1] if waiting else None
-            if known == pod and present == pending:
+            if flying == pending:
+                self._class_of[key] = pod
+                return None
+            if flying is None and known == pod and self._groups[pod].pods[key][1] == pending:
                 return None
             self.remove(key)
         self._class_of[key] = pod
@@ -202,12 +203,13 @@ class SchedulingQueue:
         """Put pods in flight back into their group; those removed meanwhile stay away."""
         group: _Group | None = None
         for pending in pods:
-            flying = self._flying.get(pending.key)
-            if flying is None or flying[1] != pending:
+            if self._flying.get(pending.key) != pending:
                 continue
             del self._flying[pending.key]
-            self._join(pod, pending)
-            group = self._groups[pod]
+            present = self._class_of[pending.key]
+            self._join(present, pending)
+            if present == pod:
+                group = self._groups[pod]
         return group
 
     def _failed(self, group: _Group, now: float) -> None:
@@ -227,7 +229,7 @@ class SchedulingQueue:
             head = next(iter(group.pods.values()))[0]
             self._push_active(group, -group.pod.priority, head)
         for pending in taken:
-            self._flying[pending.key] = (group.pod, pending)
+            self._flying[pending.key] = pending
         return taken
 
     def _expire(self, now: float) -> None:

@@ -35,7 +35,8 @@ class ClusterState:
         self._ports = CountTable[tuple[str, int], tuple[int, str]]()
         self._placed = CountTable[PodClass, int]()
         self._pods: dict[str, tuple[PodClass, str]] = {}
-        self._homeless: dict[str, dict[str, PodClass]] = {}
+        self._homeless: dict[str, dict[str, PodClass]] = {}  # unknown node → uid → class
+        self._homeless_on: dict[str, str] = {}  # uid → unknown node
         self._vectors: dict[PodClass, NDArray[np.int64]] = {}
 
     @property
@@ -58,6 +59,7 @@ class ClusterState:
             self._offers.append({})
             self._set_offer(row, offer)
             for uid, pod in self._homeless.pop(name, {}).items():
+                del self._homeless_on[uid]
                 self._pods[uid] = (pod, name)
                 self._count(pod, row, 1)
             return
@@ -73,7 +75,7 @@ class ClusterState:
         for uid, (pod, node) in list(self._pods.items()):
             if node in gone:
                 del self._pods[uid]
-                self._homeless.setdefault(node, {})[uid] = pod
+                self._keep_homeless(uid, pod, node)
         rows = self._facts.remove(sorted(gone.values()))
         for column in (self._allocatable, self._requested, self._assumed):
             column.keep(rows)
@@ -83,37 +85,38 @@ class ClusterState:
     def set_pod(self, uid: str, pod: PodClass, node: str) -> bool:
         """Count a bound or assumed pod on its node; returns whether anything changed."""
         known = self._pods.get(uid)
-        if known is not None:
-            if known[1] == node and known[0] == pod:
-                return False
-            self.remove_pod(uid)
+        if known is not None and known[1] == node and known[0] == pod:
+            return False
         row = self._facts.row_of.get(node)
         if row is None:
-            present = self._homeless.setdefault(node, {})
-            changed = present.get(uid) != pod
-            present[uid] = pod
-            return changed
+            if self._homeless.get(node, {}).get(uid) == pod:
+                return False
+            self.remove_pod(uid)
+            self._keep_homeless(uid, pod, node)
+            return True
+        self.remove_pod(uid)
         self._pods[uid] = (pod, node)
         self._count(pod, row, 1)
         return True
 
-    def remove_pod(self, uid: str, node: str = "") -> bool:
-        """Stop counting a pod; returns whether it was counted.
-
-        Args:
-            uid: of the pod.
-            node: its node if known; finds pods whose node is not.
-        """
+    def remove_pod(self, uid: str) -> bool:
+        """Stop counting a pod; returns whether it was counted."""
         known = self._pods.pop(uid, None)
         if known is not None:
             self._count(known[0], self._facts.row_of[known[1]], -1)
             return True
-        homeless = self._homeless.get(node)
-        if homeless is None or homeless.pop(uid, None) is None:
+        node = self._homeless_on.pop(uid, None)
+        if node is None:
             return False
-        if not homeless:
+        del self._homeless[node][uid]
+        if not self._homeless[node]:
             del self._homeless[node]
         return True
+
+    def _keep_homeless(self, uid: str, pod: PodClass, node: str) -> None:
+        """Remember a pod whose node is not known."""
+        self._homeless.setdefault(node, {})[uid] = pod
+        self._homeless_on[uid] = node
 
     def assume(self, pod: PodClass, placed: Iterable[tuple[str, str]]) -> None:
         """Count pods of one class that are about to be bound.

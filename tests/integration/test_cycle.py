@@ -1,7 +1,6 @@
 """The scheduling cycle on a real store: pods come in, bindings, events and records come out."""
 
 import asyncio
-import contextlib
 
 import msgspec
 import pytest
@@ -35,6 +34,9 @@ class Service:
         self.store = store
         self.pods = Informer(store, "pods", pod_view)
         self.nodes = Informer(store, "nodes", node_view)
+        self.events = Informer(
+            store, "events", lambda stored: msgspec.json.decode(stored.body.json)
+        )
         self.placement = Placement(
             store, PluginManager.load(), epoch, pods=self.pods, nodes=self.nodes
         )
@@ -47,29 +49,29 @@ class Service:
         return outcomes
 
     async def seen(self, test):
-        """Wait until every pod passes a test, and return the pods by name."""
-        async with asyncio.timeout(20), contextlib.AsyncExitStack():
-            subscription = self.pods.subscribe()
-            while not test(self.by_name()):
-                await subscription.next()
+        """Wait until the pods by name pass a test, and return them."""
+        await passing(self.pods, lambda: test(self.by_name()))
         return self.by_name()
 
     def by_name(self):
         return {key.name: pod for key, pod in self.pods.items.items()}
 
-    async def events(self, reason, count):
-        """Wait for that many events of a reason, as JSON."""
-        async with asyncio.timeout(20):
-            while True:
-                found = [
-                    msgspec.json.decode(e.body.json)
-                    for e in (await self.store.list("events")).objects
-                ]
-                found = [event for event in found if event["reason"] == reason]
-                if len(found) >= count:
-                    return found
-                await self.placement.reporter.flushed()
-                await asyncio.sleep(0.05)
+    async def told(self, reason, count):
+        """Wait for that many events of a reason; what was decided has been recorded by then."""
+
+        def found():
+            return [event for event in self.events.items.values() if event["reason"] == reason]
+
+        await passing(self.events, lambda: len(found()) >= count)
+        return found()
+
+
+async def passing(informer, test):
+    """Wait until a test of what an informer has passes."""
+    subscription = informer.subscribe()
+    async with asyncio.timeout(20):
+        while not test():
+            await subscription.next()
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ async def service(store):
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(part.run())
-                for part in (running.pods, running.nodes, running.placement)
+                for part in (running.pods, running.nodes, running.events, running.placement)
             ]
             yield running
             for task in tasks:
@@ -102,8 +104,8 @@ async def test_pods_are_packed_and_nothing_is_overcommitted(service):
 async def test_a_binding_is_told_as_event_and_record(service):
     await service.write(node("n0"), pod("p", cpu="1"))
     await service.seen(all_bound)
-    (event,) = await service.events("Scheduled", 1)
-    assert event["message"] == "Successfully assigned default/p to n0"
+    (event,) = await service.told("Scheduled", 1)
+    assert event["message"].startswith("Successfully assigned default/p to n0")
     assert event["source"] == {"component": "default-scheduler"}
     (record,) = await service.store.decisions_of("default", "p")
     assert (record.outcome, record.node, record.pods) == ("placed", "n0", 1)
@@ -124,12 +126,13 @@ async def test_an_unschedulable_pod_says_why_and_wakes_for_a_new_node(service):
         "Unschedulable",
         message,
     )
-    (event,) = await service.events("FailedScheduling", 1)
+    (event,) = await service.told("FailedScheduling", 1)
     assert (event["type"], event["message"]) == ("Warning", message)
     assert service.placement.queue.counts()["parked"] == 1
     await service.write(node("large"))
     pods = await service.seen(all_bound)
     assert pods["p"].node == "large"
+    await service.told("Scheduled", 1)
     records = await service.store.decisions_of("default", "p")
     assert {record.outcome for record in records} == {"placed", "unschedulable"}
 
@@ -207,15 +210,14 @@ async def test_host_ports_are_never_taken_twice(service):
 async def test_a_thousand_identical_pods_without_room_park_together(service):
     await service.write(node("n", cpu="1"))
     await service.write(*(pod(f"p{i}", cpu="100m") for i in range(1000)))
-    async with asyncio.timeout(20):
-        while service.placement.queue.counts() != {
-            "active": 0,
-            "backoff": 0,
-            "parked": 990,
-            "flying": 0,
-        }:
-            await asyncio.sleep(0.01)
-    assert sum(bool(p.node) for p in service.by_name().values()) == 10
+    pods = await service.seen(
+        lambda pods: (
+            len(pods) == 1000
+            and all(p.node or p.status.condition("PodScheduled") for p in pods.values())
+        )
+    )
+    assert service.placement.queue.counts()["parked"] == 990
+    assert sum(bool(p.node) for p in pods.values()) == 10
 
 
 async def test_a_replaced_leader_stops(store):
