@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 CHUNK = 2000
+NDJSON = "application/x-ndjson"
 
 
 async def post(
@@ -56,5 +57,9 @@ async def bulk(
     objects: Sequence[dict[str, object]],
 ) -> tuple[int, bytes]:
     """Create objects by one request, one JSON document per line."""
-    body = b"\n".join(json.dumps(obj).encode() for obj in objects)
-    return await post(streams, path, body, "application/x-ndjson")
+    return await post(streams, path, lines(objects), NDJSON)
+
+
+def lines(objects: Sequence[dict[str, object]]) -> bytes:
+    """Return objects as one JSON document per line."""
+    return b"\n".join(json.dumps(obj).encode() for obj in objects)

@@ -103,7 +103,7 @@ def _add(connection: Connection, resources: Resources, arguments: argparse.Names
     if not arguments.json:
         print(f"dockerhost.ironfree.dev/{name} {verb}", flush=True)
     if not arguments.no_wait:
-        stored = _wait_ready(connection, resources, name, cast(float, arguments.timeout))
+        stored = wait_ready(connection, resources, name, cast(float, arguments.timeout))
     if arguments.json:
         print(dump(stored, "json"), end="")
     elif not arguments.no_wait:
@@ -149,10 +149,17 @@ def _tls_secret(name: str, directory: Path) -> JsonObject:
     }
 
 
-def _wait_ready(
+def wait_ready(
     connection: Connection, resources: Resources, name: str, seconds: float
 ) -> JsonObject:
-    """Return the node once it is ready; StatusError with the host's complaint otherwise."""
+    """Return the node once it is ready.
+
+    Args:
+        seconds: patience.
+
+    Raises:
+        StatusError: it was not ready in time; with the host's complaint.
+    """
     deadline = time.monotonic() + seconds
     path = resources.named("nodes").path()
     query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": "0"}

@@ -27,12 +27,13 @@ from .connection import (
 )
 from .kubeconfig import default_path
 from .manifests import read_manifests
-from .node import host_name
+from .node import host_name, wait_ready
 from .resources import Resources, discover
 from .rollout import PodState, follow
 
 _SIMULATED = 3
 _PATIENCE = 50.0  # seconds for the example's pods, images included
+_HOST_PATIENCE = 15.0  # seconds
 _EVENT_PATIENCE = "5"  # seconds
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
 _EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -104,8 +105,9 @@ def _offer_hosts(
 ) -> None:
     engine = local_engine() if hosts in {"auto", "docker"} else None
     if engine:
-        console.print(f"Found a Docker engine at {engine}; it becomes a node.")
+        console.print(f"Found a Docker engine at {engine}; it becomes a node.", soft_wrap=True)
         _host(connection, resources, host_name(engine), engine, "docker")
+        _await_hosts(connection, resources, console, [host_name(engine)])
         return
     if hosts == "docker":
         raise ConfigurationError(
@@ -117,9 +119,21 @@ def _offer_hosts(
         "run.\nAdd a real one with `ironfree node add tcp://HOST:2376 --tls DIR`.",
         soft_wrap=True,
     )
-    for number in range(1, _SIMULATED + 1):
-        name = f"simulated-{number}"
+    names = [f"simulated-{number}" for number in range(1, _SIMULATED + 1)]
+    for name in names:
         _host(connection, resources, name, f"simulated://{name}", "simulated")
+    _await_hosts(connection, resources, console, names)
+
+
+def _await_hosts(
+    connection: Connection, resources: Resources, console: Console, names: Sequence[str]
+) -> None:
+    """Wait for the nodes, so that the example need not; what is wrong with one is said."""
+    for name in names:
+        try:
+            wait_ready(connection, resources, name, _HOST_PATIENCE)
+        except StatusError as error:
+            console.print(f"[yellow]{error}[/yellow]", soft_wrap=True)
 
 
 def _host(
