@@ -20,7 +20,7 @@ from ..objects.pod import Condition, Pod, PodStatus
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Replace
 from .clock import Clock
-from .event_log import EventLog, Note
+from .event_log import EventLog, note
 from .fenced_store import FencedStore, raise_failures
 from .informers import LEASES, NODE, Informers, Named
 from .node_plan import Heartbeat, NodePlan, is_healthy, plan
@@ -130,7 +130,7 @@ class NodeLifecycle:
         before, after = node.status.condition("Ready"), planned.status.condition("Ready")
         if after is not None and after.status == "Unknown" and before != after:
             words = f"Node {node.meta.name} status is now: NodeNotReady"
-            await self._events.tell(Note("Node", node.meta, "NodeNotReady", words))
+            await self._events.tell(note("Node", node.meta, "NodeNotReady", words))
 
     async def _unready(self, node: Node) -> None:
         """Set the Ready condition of the node's pods to False (MarkPodsNotReady)."""
@@ -150,7 +150,9 @@ class NodeLifecycle:
         raise_failures(results)
 
     async def _tell_pods(self, pods: Sequence[Pod]) -> None:
-        notes = [Note("Pod", p.meta, "NodeNotReady", "Node is not ready", True) for p in pods]
+        notes = [
+            note("Pod", p.meta, "NodeNotReady", "Node is not ready", warning=True) for p in pods
+        ]
         await self._events.tell(*notes)
 
 

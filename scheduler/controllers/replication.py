@@ -24,7 +24,7 @@ from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from .clock import Clock
 from .deletion_writes import deletion
-from .event_log import EventLog, Note
+from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
 from .informers import ORPHAN, OWNER, SELECTOR, Informers, pair
 from .pod_template import PodMold, PodSeries, mold
@@ -146,8 +146,8 @@ class ReplicationController:
         status = with_failure(planned.status, reason, message, self._clock.now())
         await self._write_status(controller, status)
         if failure is not None and not await self._namespace_ends(controller):
-            note = Note(KIND, controller.meta, reason, f"Error creating: {message}", warning=True)
-            await self._events.tell(note)
+            failed = note(KIND, controller.meta, reason, f"Error creating: {message}", warning=True)
+            await self._events.tell(failed)
             raise failure
         return planned.look_again
 
@@ -278,12 +278,13 @@ class ReplicationController:
         self, controller: Replication, reason: str, words: str, names: Sequence[str]
     ) -> None:
         """Name the first pods one by one and count the rest, as Kubernetes' correlator does."""
-        notes = [Note(KIND, controller.meta, reason, words + name) for name in names]
-        if len(names) > _NAMED_EVENTS:
-            rest = names[_NAMED_EVENTS:]
+        named, rest = names[:_NAMED_EVENTS], names[_NAMED_EVENTS:]
+        await self._events.tell(
+            *(note(KIND, controller.meta, reason, words + name) for name in named)
+        )
+        if rest:
             combined = f"(combined from similar events): {words}{rest[0]}"
-            notes[_NAMED_EVENTS:] = [Note(KIND, controller.meta, reason, combined, times=len(rest))]
-        await self._events.tell(*notes)
+            await self._events.tell(note(KIND, controller.meta, reason, combined), times=len(rest))
 
 
 def _key(meta: ObjectMeta) -> ObjectKey:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from ..objects.deletion import DeletionRequest
+from ..objects.event import Note
 from ..objects.json import Json, JsonObject
 from ..objects.node import Node, Taint
 from ..objects.pod import Pod, Toleration
@@ -19,7 +20,7 @@ from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from .clock import Clock
 from .deletion_writes import deletion
-from .event_log import EventLog, Note
+from .event_log import EventLog, note
 from .fenced_store import FencedStore, raise_failures
 from .informers import NODE, Informers
 from .settings import ControllerSettings
@@ -154,7 +155,7 @@ class TaintEviction:
             if stored.meta.deletion_timestamp is None and write is not None:
                 writes.append(_disrupted(write, stored, self._clock.now()))
                 words = f"Marking for deletion Pod {pod.meta.namespace}/{pod.meta.name}"
-                notes.append(Note("Pod", pod.meta, "TaintManagerEviction", words))
+                notes.append(note("Pod", pod.meta, "TaintManagerEviction", words))
         results = await self._store.write_many(writes)
         await self._events.tell(*notes)
         raise_failures(results)
