@@ -261,7 +261,6 @@ class _Batch:
         self._revision += 1
         obj = msgspec.structs.replace(old, revision=self._revision)
         self._objects[op.key] = None
-        self._metadata.pop(op.key, None)
         self._tombstones.append(obj)
         self._changes.append(Change(ChangeType.DELETED, self._revision, obj, old))
         if old.binding is not None:

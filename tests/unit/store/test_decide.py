@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +14,11 @@ from scheduler.store.decide import Present, decide, overlap, touched
 from scheduler.store.operations import Bind, Create, Remove, Replace
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-NAMES = st.sampled_from(["x", "y"])
-UIDS = st.sampled_from(["u1", "u2", "u3", "u4"])
-RESOURCES = st.sampled_from(["pods", "configmaps"])
-EPOCHS = st.sampled_from([None, 1, 2])
-REVISIONS = st.one_of(st.none(), st.integers(10, 20))
+NAMES = st.sampled_from(["x", "x", "x", "y"])
+UIDS = st.sampled_from(["u1", "u2", "u3"])
+RESOURCES = st.sampled_from(["pods", "pods", "pods", "configmaps"])
+EPOCHS = st.sampled_from([None, 1, 1, 1, 2])
+REVISIONS = st.sampled_from([None, None, None, 11, 12, 13])
 STATUSES = st.sampled_from([b"", b'{"phase":"Running"}', b'{"phase":"Failed"}'])
 PORTS = st.sampled_from([(), (("", "TCP", 80),), (("10.0.0.1", "TCP", 80),)])
 
@@ -46,8 +47,16 @@ def bind(name, uid, node, snapshot, ports, epoch):
 OPS = st.one_of(
     st.builds(create, RESOURCES, NAMES, UIDS, STATUSES, EPOCHS),
     st.builds(replace, RESOURCES, NAMES, UIDS, STATUSES, REVISIONS, EPOCHS),
-    st.builds(remove, RESOURCES, NAMES, st.one_of(st.just(""), UIDS), REVISIONS, EPOCHS),
-    st.builds(bind, NAMES, UIDS, st.sampled_from(["a", "b"]), st.integers(9, 20), PORTS, EPOCHS),
+    st.builds(remove, RESOURCES, NAMES, st.sampled_from(["", "", "u1"]), REVISIONS, EPOCHS),
+    st.builds(
+        bind,
+        NAMES,
+        UIDS,
+        st.sampled_from(["a", "b"]),
+        st.sampled_from([9, 11, 20, 20, 20]),
+        PORTS,
+        EPOCHS,
+    ),
 )
 
 
@@ -142,7 +151,7 @@ def plain(outcomes):
     return [o if isinstance(o, StoredObject) else (type(o), str(o)) for o in outcomes]
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=600)
 @given(st.lists(OPS, max_size=14).map(distinct), st.integers(0, 14))
 def test_a_batch_is_its_operations_in_order(ops, split):
     together, single = Database(), Database()
@@ -152,6 +161,40 @@ def test_a_batch_is_its_operations_in_order(ops, split):
     if any("host port" in str(outcome) for outcome in first):
         return
     assert plain(first) == plain(second)
+    assert together.__dict__ == single.__dict__
+
+
+@pytest.mark.parametrize("split", [0, 1, 2])
+@pytest.mark.parametrize(
+    "ops",
+    [
+        [
+            create("pods", "x", "u1", b"", None),
+            remove("pods", "x", "", None, None),
+            create("pods", "x", "u2", b"", None),
+            remove("pods", "x", "", None, None),
+            create("pods", "x", "u3", b"", None),
+        ],
+        [
+            create("pods", "x", "u1", b"", None),
+            bind("x", "u1", "a", 20, (("", "TCP", 80),), 1),
+            replace("pods", "x", "u1", b'{"phase":"Failed"}', None, None),
+            replace("pods", "x", "u1", b'{"phase":"Failed","reason":"x"}', None, None),
+        ],
+        [
+            create("pods", "x", "u1", b"", None),
+            bind("x", "u1", "a", 20, (("", "TCP", 80),), 1),
+            remove("pods", "x", "u1", None, None),
+            create("pods", "y", "u2", b"", None),
+        ],
+    ],
+)
+def test_long_lives_in_one_batch(ops, split):
+    together, single = Database(), Database()
+    first = together.write(ops[:split]) + together.write(ops[split:])
+    second = [outcome for op in ops for outcome in single.write([op])]
+    assert all(isinstance(outcome, StoredObject) for outcome in first)
+    assert first == second
     assert together.__dict__ == single.__dict__
 
 
