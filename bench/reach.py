@@ -1,8 +1,8 @@
 """`make bench-reach`: how many pods a second, singly and in bulk, with everything durable.
 
 1. Single POSTs of 1 KB pods over 64 kept connections; each answer means committed.
-2. Bulk: pods of 50 templates by NDJSON requests of 2,000, three at a time, onto 5,000 ready nodes without
-   agents; the clock runs from the first byte sent to the last binding's commit.
+2. Bulk: pods of 50 templates by NDJSON requests of 2,000, three at a time, onto 5,000 ready nodes
+   without agents; the clock runs from the first byte sent to the last binding's commit.
 
 The service, its PostgreSQL (fsync on) and this client share the machine.
 """
