@@ -2,50 +2,16 @@
 
 import asyncio
 import logging
-import secrets
-import uuid
-from collections import OrderedDict
-from dataclasses import dataclass
-from datetime import datetime
-
-import msgspec
 
 from ..errors import Fenced, StatusError, Unavailable
-from ..objects.meta import ObjectMeta, now_seconds
+from ..objects.event import EventSeries, Note
+from ..objects.meta import now_seconds
 from ..objects.pod import Pod
-from ..objects.stored import Body
 from ..store.operations import Create, Replace
 from ..store.store import Store
 from .settings import NodeSettings
 
 _log = logging.getLogger(__name__)
-_KNOWN = 4096  # events whose repetition is still counted
-_LONGEST = 1024  # characters of a message (Kubernetes' own limit)
-
-
-@dataclass(frozen=True, slots=True)
-class PodEvent:
-    """Something that happened to a pod; equal values count as repetitions."""
-
-    namespace: str
-    name: str
-    uid: str
-    node: str
-    type: str
-    reason: str
-    message: str
-    field_path: str
-
-
-@dataclass(slots=True)
-class _Series:
-    """An event object in the store, and what is to be added to it."""
-
-    meta: ObjectMeta
-    first: datetime
-    last: datetime
-    count: int = 0
-    written: bool = False
 
 
 class EventRecorder:
@@ -55,8 +21,8 @@ class EventRecorder:
         self._store = store
         self._epoch = epoch
         self._settings = settings
-        self._series: OrderedDict[PodEvent, _Series] = OrderedDict()
-        self._pending: dict[PodEvent, _Series] = {}
+        self._series = EventSeries("kubelet")
+        self._pending: dict[tuple[str, Note], int] = {}
         self._wake = asyncio.Event()
         self._tokens = float(settings.events_burst)
         self._filled_at = 0.0
@@ -73,20 +39,17 @@ class EventRecorder:
             return
         kind, reason, message = words
         meta = pod.meta
-        path = _field_path(pod, container)
-        event = PodEvent(
-            meta.namespace, meta.name, meta.uid, node, kind, reason, message[:_LONGEST], path
+        note = Note(
+            "Pod",
+            meta.namespace,
+            meta.name,
+            meta.uid,
+            reason,
+            message,
+            kind == "Warning",
+            _field_path(pod, container),
         )
-        now = now_seconds()
-        series = self._series.get(event)
-        if series is None:
-            series = self._series[event] = _Series(_meta(event, now), now, now)
-            if len(self._series) > _KNOWN:
-                self._series.popitem(last=False)
-        self._series.move_to_end(event)
-        series.count += 1
-        series.last = now
-        self._pending[event] = series
+        self._pending[node, note] = self._pending.get((node, note), 0) + 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -99,20 +62,20 @@ class EventRecorder:
             await self._wake.wait()
             self._wake.clear()
             batch, self._pending = self._pending, {}
-            operations = [self._operation(event, series) for event, series in batch.items()]
+            operations = [self._operation(*what, times) for what, times in batch.items()]
             try:
                 outcomes = await self._store.write_many(operations)
             except Unavailable as error:
                 _log.warning("%d events are lost: %s", len(batch), error)
+                for operation in operations:
+                    self._series.forget(operation.meta.uid)
                 continue
-            for (event, series), outcome in zip(batch.items(), outcomes, strict=True):
+            for operation, outcome in zip(operations, outcomes, strict=True):
                 if isinstance(outcome, Fenced):
                     raise outcome
-                if isinstance(outcome, StatusError):
-                    self._series.pop(event, None)  # its namespace or the event itself is gone
-                    _log.debug("event %s of %s: %s", event.reason, event.name, outcome)
-                else:
-                    series.written = True
+                if isinstance(outcome, StatusError):  # its namespace or the event itself is gone
+                    self._series.forget(operation.meta.uid)
+                    _log.debug("event %s: %s", operation.meta.name, outcome)
 
     def _allowed(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -124,45 +87,11 @@ class EventRecorder:
         self._tokens -= 1
         return True
 
-    def _operation(self, event: PodEvent, series: _Series) -> Create | Replace:
-        body = Body(msgspec.json.encode(_document(event, series)))
-        if series.written:
-            return Replace("events", series.meta, body, b"", None, epoch=self._epoch)
-        return Create("events", series.meta, body, epoch=self._epoch)
-
-
-def _meta(event: PodEvent, now: datetime) -> ObjectMeta:
-    return ObjectMeta(
-        name=f"{event.name[:220]}.{secrets.token_hex(8)}",
-        namespace=event.namespace,
-        uid=str(uuid.uuid4()),
-        creation_timestamp=now,
-    )
-
-
-def _document(event: PodEvent, series: _Series) -> dict[str, object]:
-    involved = {
-        "kind": "Pod",
-        "apiVersion": "v1",
-        "namespace": event.namespace,
-        "name": event.name,
-        "uid": event.uid,
-    }
-    if event.field_path:
-        involved["fieldPath"] = event.field_path
-    return {
-        "involvedObject": involved,
-        "type": event.type,
-        "reason": event.reason,
-        "message": event.message,
-        "source": {"component": "kubelet", "host": event.node},
-        "firstTimestamp": series.first,
-        "lastTimestamp": series.last,
-        "count": series.count,
-        "eventTime": None,
-        "reportingComponent": "kubelet",
-        "reportingInstance": event.node,
-    }
+    def _operation(self, node: str, note: Note, times: int) -> Create | Replace:
+        telling = self._series.tell(note, now_seconds(), times=times, host=node)
+        if telling.repeated:
+            return Replace("events", telling.meta, telling.body, b"", None, epoch=self._epoch)
+        return Create("events", telling.meta, telling.body, epoch=self._epoch)
 
 
 def _field_path(pod: Pod, container: str) -> str:

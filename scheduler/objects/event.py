@@ -63,12 +63,13 @@ class EventSeries:
     """Turns one component's notes into Events, and remembers the latest to count repetitions.
 
     Args:
-        component, host: who tells (EventSource).
+        component: who tells (EventSource).
     """
 
     def __init__(self, component: str) -> None:
         self._component = component
         self._told: OrderedDict[Note, _Told] = OrderedDict()
+        self._notes: dict[str, Note] = {}  # by the uid of their Event
 
     def tell(self, note: Note, now: datetime, *, times: int = 1, host: str = "") -> Telling:
         """Return the Event for a note.
@@ -84,8 +85,10 @@ class EventSeries:
         repeated = told is not None
         if told is None:
             told = self._told[note] = _Told(_meta(note, now), now, 0)
+            self._notes[told.meta.uid] = note
             if len(self._told) > _REMEMBERED:
-                self._told.popitem(last=False)
+                _, oldest = self._told.popitem(last=False)
+                del self._notes[oldest.meta.uid]
         else:
             self._told.move_to_end(note)
         told.count += times
@@ -93,7 +96,8 @@ class EventSeries:
 
     def forget(self, event_uid: str) -> None:
         """Forget an Event that could not be written; its note begins a new one."""
-        for note in [note for note, told in self._told.items() if told.meta.uid == event_uid]:
+        note = self._notes.pop(event_uid, None)
+        if note is not None:
             del self._told[note]
 
     def _body(self, note: Note, told: _Told, now: datetime, host: str) -> Body:

@@ -168,6 +168,8 @@ class Placement:
             for allotment, outcome, made in zip(plan.allotments, bound, records, strict=True):
                 self._bound(allotment, outcome)
                 self.reporter.decided(r for r in made if self._is_news(allotment.pod, r.message))
+            if any(outcome.pods for outcome in bound):
+                self.queue.changed(Change.POD_PLACED, self._clock())
             await self._refused(plan, bound)
         finally:
             self._slots.release()
@@ -177,7 +179,6 @@ class Placement:
         for pod in outcome.pods:
             self.queue.done(pod.key)
         if outcome.pods:
-            self.queue.changed(Change.POD_PLACED, self._clock())
             self.reporter.scheduled(outcome.pods, outcome.nodes, allotment.decision.why)
 
     async def _refused(self, plan: Plan, outcomes: Sequence[Bound]) -> None:

@@ -225,16 +225,14 @@ def _rejections(plugin: str, verdict: Verdict) -> Sequence[Rejection]:
 
 
 def _alternatives(scoring: Scoring, snapshot: Snapshot, placed: Rows) -> tuple[Alternative, ...]:
+    left = scoring.heads.astype(np.float64)
+    best = [int(np.flatnonzero(scoring.rows == placed[0])[0])]
+    while True:
+        left[best[-1]] = -np.inf
+        if len(best) == min(_ALTERNATIVES, left.size):
+            break
+        best.append(int(np.argmax(left)))
     totals = scoring.heads
-    best: list[int] = []
-    if totals.size > _ALTERNATIVES:
-        nearest: Rows = np.argpartition(totals, totals.size - _ALTERNATIVES)[-_ALTERNATIVES:]
-        top = [int(i) for i in nearest]
-        chosen = int(np.flatnonzero(scoring.rows == placed[0])[0])
-        others = sorted((i for i in top if i != chosen), key=lambda i: -float(totals[i]))
-        best = [chosen, *others][:_ALTERNATIVES]
-    else:
-        best = sorted(range(totals.size), key=lambda i: (-float(totals[i]), i))
     return tuple(
         Alternative(
             snapshot.nodes[int(scoring.rows[i])].name,

@@ -17,18 +17,19 @@ import msgspec
 
 from ..errors import Fenced, StatusError, Unavailable
 from ..informer import Informer
+from ..objects.event import EventSeries, Note
 from ..objects.json import Json, JsonObject
 from ..objects.meta import now_seconds
 from ..objects.pod import Pod
 from ..objects.stored import StoredObject
 from ..store.decisions import DecisionRecord
-from ..store.operations import Replace, Write
+from ..store.operations import Bind, Create, Remove, Replace, Write
 from ..store.store import Store
-from .events import EventLog, Note
 from .plan import PendingPod
 
 logger = logging.getLogger(__name__)
 
+COMPONENT = "default-scheduler"
 _CHUNK = 200
 _PACE = 0.2  # seconds between chunks: at most 1,000 events and 1,000 conditions a second
 _MOST_NOTES = 10_000
@@ -50,7 +51,8 @@ class Reporter:
         self._store = store
         self._pods = pods
         self._epoch = epoch
-        self._events = EventLog(epoch)
+        self._placements = EventSeries(COMPONENT)  # apart: a flood of them must not make the
+        self._refusals = EventSeries(COMPONENT)  # others forget what they have told
         self._notes: deque[Note] = deque(maxlen=_MOST_NOTES)
         self._failures: OrderedDict[str, _Failure] = OrderedDict()
         self._records: deque[DecisionRecord] = deque(maxlen=_MOST_RECORDS)
@@ -63,7 +65,7 @@ class Reporter:
         """Pods were bound; `why` follows what kube-scheduler would say."""
         for pod, node in zip(pods, nodes, strict=True):
             message = f"Successfully assigned {pod.key.namespace}/{pod.key.name} to {node}{why}"
-            self._note(Note(pod, "Normal", "Scheduled", message))
+            self._note(_note(pod, "Scheduled", message))
         self._awake()
 
     def unschedulable(self, pods: Iterable[PendingPod], message: str) -> None:
@@ -106,24 +108,41 @@ class Reporter:
         failures = list(islice(self._failures.values(), _CHUNK))
         writes: list[Write] = await self._conditions(failures)
         for failure in failures:
-            note = Note(failure.pod, "Warning", "FailedScheduling", failure.message)
-            writes.append(self._events.write(note))
+            note = _note(failure.pod, "FailedScheduling", failure.message, warning=True)
+            writes.append(self._event(self._refusals, note))
         notes = list(islice(self._notes, _CHUNK))
-        writes += [self._events.write(note) for note in notes]
+        writes += [self._event(self._placements, note) for note in notes]
         if not writes:
             return
-        outcomes = await self._store.write_many(writes)
+        try:
+            outcomes = await self._store.write_many(writes)
+        except Unavailable:
+            self._forget(writes)
+            raise
         for failure in failures:
             if self._failures.get(failure.pod.uid) is failure:
                 del self._failures[failure.pod.uid]
         while notes and self._notes and self._notes[0] is notes[0]:
             self._notes.popleft()
             notes.pop(0)
-        for outcome in outcomes:
+        for write, outcome in zip(writes, outcomes, strict=True):
             if isinstance(outcome, Fenced):
                 raise outcome
             if isinstance(outcome, StatusError):  # the pod or its namespace went, or changed
                 logger.debug("a report was not written: %s", outcome)
+                self._forget([write])
+
+    def _event(self, series: EventSeries, note: Note) -> Create | Replace:
+        telling = series.tell(note, now_seconds())
+        if telling.repeated:
+            return Replace("events", telling.meta, telling.body, b"", None, self._epoch)
+        return Create("events", telling.meta, telling.body, b"", self._epoch)
+
+    def _forget(self, writes: Iterable[Write]) -> None:
+        for write in writes:
+            if not isinstance(write, (Remove, Bind)) and write.resource == "events":
+                self._placements.forget(write.meta.uid)
+                self._refusals.forget(write.meta.uid)
 
     async def _conditions(self, failures: Sequence[_Failure]) -> list[Write]:
         """Return writes of PodScheduled=False for pods that do not say so yet."""
@@ -152,6 +171,10 @@ class Reporter:
     def _awake(self) -> None:
         self._idle.clear()
         self._wake.set()
+
+
+def _note(pod: PendingPod, reason: str, message: str, *, warning: bool = False) -> Note:
+    return Note("Pod", pod.key.namespace, pod.key.name, pod.uid, reason, message, warning)
 
 
 def _unscheduled(pod: StoredObject, message: str, epoch: int) -> Replace:
