@@ -1,6 +1,7 @@
 """A running API on a database of the module's own, and clients for it."""
 
 import asyncio
+import io
 import json
 import os
 import uuid
@@ -57,6 +58,8 @@ class Running:
         if body is not None:
             data = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
+        if data is not None:
+            data = io.BytesIO(data)
         async with self.session.request(
             method, self.url + path, data=data, headers=sent, params=params
         ) as response:
