@@ -17,6 +17,7 @@ from ..objects.json import Json, JsonObject
 from ..objects.node import Node, Taint
 from ..objects.pod import Pod, Toleration
 from ..objects.stored import ObjectKey, StoredObject
+from ..objects.tolerations import tolerates
 from ..store.operations import Remove, Replace
 from .clock import Clock
 from .deletion_writes import deletion
@@ -79,17 +80,6 @@ def evicted_at(
         if limited:
             moments.append(start + timedelta(seconds=min(limited)))
     return min(moments, default=None)
-
-
-def tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Tell whether a toleration tolerates a taint (core/v1 Toleration.ToleratesTaint)."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value
 
 
 class TaintEviction:

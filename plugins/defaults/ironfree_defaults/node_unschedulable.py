@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from scheduler.hookspecs import Change, PodClass, Snapshot, TaintKey, Verdict
-
-from .tolerations import tolerated
+from scheduler.objects.tolerations import tolerated
 
 _TAINT = TaintKey("node.kubernetes.io/unschedulable", "", "NoSchedule")
 

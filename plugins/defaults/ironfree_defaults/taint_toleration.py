@@ -18,8 +18,7 @@ from scheduler.hookspecs import (
     Verdict,
 )
 from scheduler.objects.pod import Toleration
-
-from .tolerations import tolerated
+from scheduler.objects.tolerations import tolerated
 
 _HARD = ("NoSchedule", "NoExecute")
 

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scheduler.controllers.node_plan import Heartbeat, plan
-from scheduler.controllers.taint_eviction import evicted_at, evictions, tolerates
+from scheduler.controllers.taint_eviction import evicted_at, evictions
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.node import Node, NodeSpec, NodeStatus, Taint
 from scheduler.objects.pod import Condition, Pod, PodSpec, PodStatus, Toleration
+from scheduler.objects.tolerations import tolerates
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 GRACE = timedelta(seconds=40)

@@ -1,9 +1,28 @@
 """When a toleration tolerates a taint (core/v1 Toleration.ToleratesTaint)."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from scheduler.objects.pod import Toleration
-from scheduler.snapshot import TaintKey
+from .pod import Toleration
+
+
+class TaintKey(Protocol):
+    """What of a taint a toleration looks at."""
+
+    @property
+    def key(self) -> str:
+        """The taint's key."""
+        ...
+
+    @property
+    def value(self) -> str:
+        """Its value, "" if none."""
+        ...
+
+    @property
+    def effect(self) -> str:
+        """NoSchedule, PreferNoSchedule or NoExecute."""
+        ...
 
 
 def tolerates(toleration: Toleration, taint: TaintKey) -> bool:
