@@ -134,3 +134,12 @@ def test_rejections_of_one_filter_may_overlap():
 
     _, decision = decide(cluster(*NODES), a_class(), framework=framework([Two()]))
     assert decision.diagnosis.message == "0/3 nodes are available: 3 first, 3 second."
+
+
+def test_alternatives_are_the_best_nodes_and_the_chosen_one_leads():
+    nodes = [node(f"n{i}", cpu=str(cpu)) for i, cpu in enumerate((16, 2, 8, 4, 32, 64))]
+    names, decision = decide(cluster(*nodes), a_class(cpu="1", memory="1Gi"))
+    assert names == ["n1"]
+    assert [a.node for a in decision.alternatives] == ["n1", "n3", "n2", "n0"]
+    totals = [a.total for a in decision.alternatives]
+    assert totals == sorted(totals, reverse=True)
