@@ -108,7 +108,7 @@ def _status_word(obj: JsonObject, statuses: list[JsonObject]) -> str:
             word = text(waiting, "reason")
         elif terminated:
             word = text(terminated, "reason") or _exit_word(terminated)
-        elif container.get("ready") and child(state, "running"):
+        elif container.get("ready") and "running" in state:
             running = True
     if word == "Completed" and running:
         word = "Running"

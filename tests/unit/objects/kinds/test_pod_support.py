@@ -1,0 +1,48 @@
+"""Every field of a pod has its place in the support table."""
+
+import pytest
+
+from scheduler.objects.kinds.pod_support import TABLES, Support, examine, rejections, warnings
+from scheduler.objects.schema import load
+
+
+@pytest.mark.parametrize("message", sorted(TABLES))
+def test_no_field_is_forgotten(message):
+    assert set(load().message(message).fields) == set(TABLES[message])
+
+
+@pytest.mark.parametrize("message", sorted(TABLES))
+def test_what_has_no_effect_says_why(message):
+    for name, entry in TABLES[message].items():
+        assert entry.support is Support.ENFORCED or entry.note, name
+
+
+def test_empty_values_are_not_reported():
+    spec = {"hostPID": False, "initContainers": [], "dnsConfig": {}, "dnsPolicy": "ClusterFirst"}
+    assert list(examine(spec, "spec")) == []
+
+
+def test_a_zero_that_says_something_is_reported():
+    spec = {"securityContext": {"runAsUser": 0}}
+    assert [cause.field for cause in rejections(spec, "spec")] == ["spec.securityContext.runAsUser"]
+    spec = {"containers": [{"securityContext": {"allowPrivilegeEscalation": False}}]}
+    assert len(list(warnings(spec, "spec"))) == 1
+
+
+def test_paths_lead_to_the_field():
+    spec = {
+        "volumes": [{"name": "a"}, {"name": "b", "hostPath": {}}],
+        "containers": [
+            {
+                "volumeMounts": [{"name": "a", "subPath": "x"}],
+                "env": [{"name": "v", "valueFrom": {"fileKeyRef": {"key": "k"}}}],
+                "securityContext": {"capabilities": {"add": ["ALL"]}},
+            }
+        ],
+    }
+    assert {cause.field for cause in rejections(spec, "t.spec")} == {
+        "t.spec.volumes[1].hostPath",
+        "t.spec.containers[0].volumeMounts[0].subPath",
+        "t.spec.containers[0].env[0].valueFrom.fileKeyRef",
+        "t.spec.containers[0].securityContext.capabilities.add",
+    }
