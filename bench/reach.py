@@ -131,12 +131,15 @@ async def main(nodes: int, pods: int, seconds: float) -> None:
         table.add_row("single POSTs, 1 connection", f"{rate:,.0f}/s")
         table.add_row("  answered, p50 / p99", f"{p50:.1f} / {p99:.1f} ms")
         await create_all(server.url, "/api/v1/nodes", [node(number) for number in range(nodes)])
+        before = server.cpu_seconds()
         took = await in_bulk(server, pods)
+        spent = (server.cpu_seconds() - before) / pods
         table.add_row(f"bulk, {pods:,} pods on {nodes:,} nodes", "")
         table.add_row("  submitted → durable", f"{pods / took['durable']:,.0f} pods/s")
         table.add_row(
             "  submitted → durable → placed → durable", f"{pods / took['bound']:,.0f} pods/s"
         )
+        table.add_row("  CPU time of the service", f"{1e6 * spent:.0f} µs a pod")
         over = await ask(server, OVERCOMMITTED)
         table.add_row("  overcommitted nodes (SQL)", f"{len(over)}")
         rate, p50, p99 = await single(server, seconds, 64, "default-scheduler")
