@@ -1,0 +1,112 @@
+"""What agents write: never over another's change, counted, bounded."""
+
+import asyncio
+import contextlib
+
+import msgspec
+import pytest
+
+from scheduler.errors import Fenced
+from scheduler.informer import Informer
+from scheduler.nodes.assigned_pod import assigned_pod_view
+from scheduler.nodes.event_recorder import EventRecorder
+from scheduler.nodes.settings import NodeSettings
+from scheduler.nodes.status_writer import StatusWriter
+from scheduler.objects.pod import PodStatus, pod_view
+from tests.store_values import create, pod, replace
+
+
+@contextlib.asynccontextmanager
+async def running(*works):
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def pods(store):
+    await store.write(create("namespaces", "default"))
+    return Informer(store, "pods", assigned_pod_view)
+
+
+async def until(store, key, test):
+    async with asyncio.timeout(10):
+        while True:
+            stored = await store.get(key)
+            if test(msgspec.json.decode(stored.status or b"{}")):
+                return stored
+            await asyncio.sleep(0.01)
+
+
+async def test_a_status_is_merged_with_what_others_write_meanwhile(store, pods):
+    made = await store.write(pod("web"))
+    writer = StatusWriter(store, pods, None)
+    async with running(pods.run()):
+        await pods.synced()
+        foreign = b'{"phase":"Pending","nominatedNodeName":"h2","qosClass":"BestEffort"}'
+        writer.put(made.key, made.meta.uid, PodStatus(phase="Running", host_ip="192.0.2.1"))
+        async with running(writer.run()):
+            # The informer cannot have seen this yet, so the writer's first try is a conflict.
+            await store.write(replace(made, expected=None, status=foreign))
+            stored = await until(store, made.key, lambda s: s.get("phase") == "Running")
+    status = msgspec.json.decode(stored.status)
+    assert status["nominatedNodeName"] == "h2"
+    assert status["qosClass"] == "BestEffort"
+    assert status["hostIPs"] == [{"ip": "192.0.2.1"}]
+
+
+async def test_only_the_latest_status_of_a_living_pod_is_written(store, pods):
+    made = await store.write(pod("web"))
+    writer = StatusWriter(store, pods, None)
+    async with running(pods.run()):
+        await pods.synced()
+        for phase in ("Pending", "Failed", "Running"):
+            writer.put(made.key, made.meta.uid, PodStatus(phase=phase))
+        writer.put(made.key.__class__("pods", "default", "gone"), "u", PodStatus(phase="Running"))
+        async with running(writer.run()):
+            stored = await until(store, made.key, lambda s: s.get("phase") == "Running")
+    assert stored.revision == made.revision + 1
+
+
+async def test_a_deposed_leader_stops_writing(store, pods):
+    made = await store.write(pod("web"))
+    async with store.leadership("old").hold() as epoch:
+        pass
+    async with store.leadership("new").hold(), running(pods.run()):
+        await pods.synced()
+        writer = StatusWriter(store, pods, epoch)
+        writer.put(made.key, made.meta.uid, PodStatus(phase="Running"))
+        with pytest.raises(Fenced):
+            await asyncio.wait_for(writer.run(), 10)
+
+
+async def test_events_are_counted_not_repeated_and_bounded(store, pods):
+    stored = await store.write(pod("web"))
+    subject = pod_view(stored)
+    settings = NodeSettings(events_per_second=0.0, events_burst=5)
+    recorder = EventRecorder(store, None, settings)
+    async with running(recorder.run()):
+
+        async def seen():
+            listing = await store.list("events")
+            found = [msgspec.json.decode(e.body.json) for e in listing.objects]
+            return {event["message"]: event["count"] for event in found}
+
+        async def eventually(expected):
+            async with asyncio.timeout(10):
+                while await seen() != expected:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+
+        recorder.record(subject, "h1", ("Warning", "BackOff", "again"), "web")
+        await eventually({"again": 1})
+        recorder.record(subject, "h1", ("Warning", "BackOff", "again"), "web")
+        recorder.record(subject, "h1", ("Warning", "BackOff", "again"), "web")
+        await eventually({"again": 3})
+        for number in range(20):
+            recorder.record(subject, "h1", ("Normal", "Flood", str(number)))
+        await eventually({"again": 3, "0": 1, "1": 1})
+        assert recorder.dropped == 18
