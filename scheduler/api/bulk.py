@@ -5,7 +5,8 @@ Status that says why it was not made. One object's failure does not touch the ot
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -70,9 +71,9 @@ class BulkCreator:
         """Create the items of a List; return a List of outcomes."""
         items = [bytes(raw) for raw in _list_head.decode(data).items]
         tally, parts = _Tally(), list[bytes]()
-        for start in range(0, len(items), _CHUNK):
-            outcomes = await self._create(call, items[start : start + _CHUNK])
-            parts.extend(_line(call.kind, each, tally) for each in outcomes)
+        async with contextlib.aclosing(self._create(call, _cut(items))) as results:
+            async for outcomes in results:
+                parts.extend(_line(call.kind, each, tally) for each in outcomes)
         body = b'{"kind":"List","apiVersion":"v1","metadata":%s,"items":[%s]}' % (
             _summary(tally),
             b",".join(parts),
@@ -84,13 +85,20 @@ class BulkCreator:
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         response.enable_chunked_encoding()
         tally = _Tally()
-        limit = self.backend.settings.body_limit
-        async for chunk in _chunks(call.request, limit, self.backend.settings.bulk_limit):
-            outcomes = await self._create(call, chunk)
+        settings = self.backend.settings
+        chunks = _chunks(call.request, settings.body_limit, settings.bulk_limit)
+        try:
+            async with contextlib.aclosing(self._create(call, chunks)) as results:
+                async for outcomes in results:
+                    if not response.prepared:
+                        await response.prepare(call.request)
+                    lines = [_line(call.kind, each, tally) for each in outcomes]
+                    await response.write(b"\n".join(lines) + b"\n")
+        except StatusError as error:
             if not response.prepared:
-                await response.prepare(call.request)
-            lines = [_line(call.kind, each, tally) for each in outcomes]
-            await response.write(b"\n".join(lines) + b"\n")
+                raise
+            # what came before is made and told; the rest of the body cannot be read
+            await response.write(_line(call.kind, error, tally) + b"\n")
         if not response.prepared:
             await response.prepare(call.request)
         summary = b'{"kind":"Summary","apiVersion":"ironfree.dev/v1","metadata":%s}\n'
@@ -98,7 +106,32 @@ class BulkCreator:
         await response.write_eof()
         return response
 
-    async def _create(self, call: Call, items: Sequence[bytes]) -> list[Outcome]:
+    async def _create(
+        self, call: Call, chunks: AsyncIterator[list[bytes]]
+    ) -> AsyncGenerator[list[Outcome], None]:
+        """Yield the outcomes of each chunk; one is stored while the next is decoded."""
+        storing: asyncio.Task[list[Outcome]] | None = None
+        try:
+            async for items in chunks:
+                drafted = await self._draft(call, items)
+                if storing is not None:
+                    yield await storing
+                storing = asyncio.create_task(self._store_all(call, *drafted))
+            if storing is not None:
+                yield await storing
+        except StatusError:
+            if storing is not None:
+                told, storing = await storing, None
+                yield told
+            raise
+        finally:
+            if storing is not None and not storing.done():
+                await asyncio.wait({storing})
+
+    async def _draft(
+        self, call: Call, items: Sequence[bytes]
+    ) -> tuple[list[tuple[int, Draft]], list[Outcome | None]]:
+        """Return the drafts with their places, and the outcomes of what cannot be made."""
         creator, how = Creator(self.backend), replace(submission(call), content_type="")
         outcomes: list[Outcome | None] = [None] * len(items)
         drafts: list[tuple[int, Draft]] = []
@@ -110,6 +143,12 @@ class BulkCreator:
                 outcomes[index] = error
             if index % _STRETCH == _STRETCH - 1:
                 await asyncio.sleep(0)
+        return drafts, outcomes
+
+    async def _store_all(
+        self, call: Call, drafts: Sequence[tuple[int, Draft]], outcomes: list[Outcome | None]
+    ) -> list[Outcome]:
+        creator = Creator(self.backend)
         if call.query.dry_run or call.kind.resource in {"services", "priorityclasses"}:
             for index, draft in drafts:
                 outcomes[index] = await self._one(creator, call, draft)
@@ -147,6 +186,11 @@ class BulkCreator:
             if not again:
                 return
             left = again
+
+
+async def _cut(items: list[bytes]) -> AsyncIterator[list[bytes]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]
 
 
 async def _chunks(

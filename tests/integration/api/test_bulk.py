@@ -86,3 +86,11 @@ async def test_an_empty_body_is_refused(api, ns):
     path = f"/api/v1/namespaces/{ns}/pods"
     answer = await api.call("POST", path, data=b"", headers=NDJSON)
     assert (answer.code, answer.body["reason"]) == (400, "BadRequest")
+
+
+async def test_a_line_too_large_ends_the_request_but_keeps_what_came_before(api, ns, pod):
+    data = lines(*[pod(f"p{i}") for i in range(2000)]) + b"\n" + b"x" * (4 << 20)
+    items, summary = await send(api, ns, data)
+    assert items[-1]["reason"] == "RequestEntityTooLarge"
+    assert summary["ironfree.dev/created"] == "2000"
+    assert len(await names(api, ns)) == int(summary["ironfree.dev/created"])
