@@ -226,7 +226,10 @@ class PodWorker:
             isinstance(i, EnsureSandbox | PullImage | EnsureContainer) for i in ensures + others
         ):
             await self._desk.fence.wait()
-        known = all(await asyncio.gather(*(self._step(i) for i in others)))
+        if len(others) == 1:  # the common case needs no further task
+            known = await self._step(others[0])
+        else:
+            known = all(await asyncio.gather(*(self._step(i) for i in others)))
         for instruction in ensures:
             known = await self._step(instruction) and known
         return known

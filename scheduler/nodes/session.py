@@ -96,6 +96,8 @@ class Session:
             await asyncio.sleep(0)  # events first, then the list: nothing falls in between
             await pods.reached(await self._office.store.revision())
             self._assigned = {p.uid: p for p in pods.by_index(BY_NODE, self._node)}
+            for gone in self._memories.keys() - self._assigned.keys():
+                del self._memories[gone]
             try:
                 group.create_task(self._ping(), name=f"{self._node} ping")
                 await self._look_forever()
