@@ -19,7 +19,7 @@ from ..store.operations import Create
 from . import status_errors
 from .backend import Backend
 from .creation import Creator, Draft, stamp, submission
-from .request import Call
+from .request import Call, arriving
 from .status_errors import JSON, TooLarge
 
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
@@ -203,7 +203,7 @@ async def _chunks(
     """
     size, rest = 0, b""
     lines: list[bytes] = []
-    async for data, _end in request.content.iter_chunks():
+    async for data in arriving(request):
         size += len(data)
         if size > total_limit:
             raise TooLarge(f"Request entity too large: limit is {total_limit}")

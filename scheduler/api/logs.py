@@ -1,5 +1,6 @@
 """The output of containers: GET pods/{name}/log."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -13,6 +14,8 @@ from ..objects.pod import Pod, PodContainerStatus, pod_view
 from .backend import Backend
 from .request import Call, Query
 from .updating import Updater
+
+_LOOK = 5.0  # seconds between looks whether a client that follows is still there
 
 
 async def answer(backend: Backend, call: Call) -> web.StreamResponse:
@@ -38,7 +41,9 @@ async def answer(backend: Backend, call: Call) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     response.enable_chunked_encoding()
     try:
-        await _copy(call.request, response, host.logs(container_id, wanted))
+        await _copy_while_read(call.request, response, host.logs(container_id, wanted))
+    except (ConnectionResetError, _Gone):
+        return response
     except DriverError as error:
         if response.prepared:
             await response.write(f"\nfailed to read the rest: {error}\n".encode())
@@ -46,6 +51,27 @@ async def answer(backend: Backend, call: Call) -> web.StreamResponse:
             raise _refused(pod, error) from error
     await response.write_eof()
     return response
+
+
+class _Gone(Exception):
+    """The client has gone."""
+
+
+async def _copy_while_read(
+    request: web.Request, response: web.StreamResponse, output: AsyncIterator[bytes]
+) -> None:
+    """Copy output, and notice that a client has gone while there is nothing to copy."""
+    copying = asyncio.create_task(_copy(request, response, output))
+    try:
+        while not copying.done():
+            await asyncio.wait({copying}, timeout=_LOOK)
+            if not copying.done() and (request.transport is None or request.transport.is_closing()):
+                raise _Gone
+        await copying
+    finally:
+        if not copying.done():
+            copying.cancel()
+            await asyncio.wait({copying})
 
 
 async def _copy(

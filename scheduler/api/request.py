@@ -1,14 +1,16 @@
 """What a request asks for: query parameters, options and the body, as values."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from ..errors import BadRequest
 from ..objects.kind import Kind
-from .status_errors import TooLarge
+from .status_errors import Timeout, TooLarge
 
+PATIENCE = 30.0  # seconds a client may pause in the middle of a body
 _FALSE = frozenset({"0", "false"})
 _VALIDATION = ("Strict", "Warn", "Ignore")
 
@@ -41,6 +43,18 @@ class Query:
         if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
             raise BadRequest(f'strconv.ParseInt: parsing "{value[:32]}": invalid syntax ({name})')
         return int(value)
+
+    @property
+    def version(self) -> int | None:
+        """The resourceVersion, None when absent or empty.
+
+        Raises:
+            BadRequest: it is no version that was ever given out.
+        """
+        found = self.integer("resourceVersion")
+        if found is not None and found < 0:
+            raise BadRequest(f"resourceVersion: Invalid value: {found}: must not be negative")
+        return found
 
     @property
     def dry_run(self) -> bool:
@@ -87,6 +101,10 @@ class Call:
         given = self.query.text("fieldManager")
         if len(given) > 128:
             raise BadRequest("fieldManager: Too long: may not be more than 128 bytes")
+        if not given.isprintable():
+            raise BadRequest(
+                "fieldManager: Invalid value: should only contain printable characters"
+            )
         agent = self.request.headers.get("User-Agent", "unknown")
         return given or agent.partition("/")[0][:128] or "unknown"
 
@@ -107,12 +125,29 @@ async def read_body(request: web.Request, limit: int) -> bytes:
         raise _too_large(limit)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.content.iter_any():
+    async for chunk in arriving(request):
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def arriving(request: web.Request) -> AsyncIterator[bytes]:
+    """Yield the body as it comes.
+
+    Raises:
+        Timeout: nothing came for too long.
+    """
+    content = request.content
+    while not content.at_eof():
+        try:
+            async with asyncio.timeout(PATIENCE):
+                data = await content.readany()
+        except TimeoutError:
+            raise Timeout(f"the request's body did not arrive within {PATIENCE} s") from None
+        if data:
+            yield data
 
 
 def _too_large(limit: int) -> TooLarge:

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from ..drivers import HostDirectory
-from ..errors import StatusError
+from ..errors import BadRequest, StatusError
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
@@ -51,6 +51,8 @@ class Api:
             return await self._answer(request)
         except StatusError as error:
             return status_errors.response(error)
+        except web.RequestPayloadError as error:
+            return status_errors.response(BadRequest(f"the body cannot be read: {error}"))
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except Exception:  # noqa: BLE001 - the last resort: a client gets no internals

@@ -1,8 +1,12 @@
 """Bad input of every sort: the right Status, and nothing changed."""
 
+import asyncio
 import json
 
 import pytest
+from yarl import URL
+
+from scheduler.api import request
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -252,3 +256,86 @@ async def test_the_wrong_name_or_namespace_in_a_body(api, ns, pod):
     answer = await api.call("PUT", f"/api/v1/namespaces/{ns}/pods/web", pod("other"))
     assert answer.code == 400
     assert "does not match the name on the URL" in answer.body["message"]
+
+
+ODD = [
+    b'{"metadata":{"name":"odd"},"data":{"k":"a\\u0000b"}}',
+    b'{"metadata":{"name":"odd","annotations":{"k":"a\\u0000b"}}}',
+    b'{"metadata":{"name":"odd"},"data":{"k":"\\ud800"}}',
+    b'{"metadata":{"name":"odd","annotations":{"k":"\\ud800"}}}',
+    b'{"metadata":{"name":"odd","uid":"\\u0000"}}',
+    b'{"metadata":{"name":"odd","ownerReferences":[null]}}',
+    b'{"metadata":{"name":"odd","finalizers":[null]}}',
+    b'{"metadata":{"name":"odd","labels":{"a":null}}}',
+    b'{"metadata":{"name":"odd","generation":99999999999999999999}}',
+    b'{"metadata":{"name":"odd","creationTimestamp":"0000-00-00T00:00:00Z"}}',
+    b'{"metadata":{"name":"odd","managedFields":[{"fieldsV1":5}]}}',
+    b'{"metadata":null,"data":null}',
+    b'{"metadata":{"name":"odd"},"data":' + b'{"a":' * 3000 + b"1" + b"}" * 3001,
+]
+
+
+@pytest.mark.parametrize("data", ODD)
+async def test_odd_documents_never_break_the_server(api, ns, data):
+    path = f"/api/v1/namespaces/{ns}/configmaps"
+    answer = await api.call("POST", path, data=data, headers=JSON)
+    assert answer.code in {201, 400, 422}, answer.body
+    if answer.code == 201:
+        assert (await api.get(f"{path}/odd")).body == answer.body
+        assert (await api.get(path)).code == 200
+    assert (await api.call("PUT", f"{path}/odd", data=data, headers=JSON)).code in {
+        200,
+        400,
+        404,
+        409,
+        422,
+    }
+
+
+ODD_SPECS = [
+    '{"containers":[null]}',
+    '{"containers":[{"name":"c","image":"x","ports":[null]}]}',
+    '{"containers":[{"name":"c","image":"x","resources":{"limits":{"cpu":null}}}]}',
+    '{"containers":[{"name":"c","image":"x","resources":{"requests":{"cpu":1.5}}}]}',
+    '{"containers":[{"name":"c","image":"x","resources":{"requests":{"cpu":"1e999"}}}]}',
+    '{"containers":[{"name":"c","image":"x","env":[{"name":"a","valueFrom":{}}]}]}',
+    '{"containers":[{"name":"c","image":"x"}],"affinity":{"nodeAffinity":{}}}',
+    '{"containers":[{"name":"c","image":"x"}],"volumes":[null],"tolerations":[null]}',
+    '{"containers":[{"name":"c","image":"x","command":["\\u0000"]}]}',
+    "null",
+    "{}",
+]
+
+
+@pytest.mark.parametrize("spec", ODD_SPECS)
+async def test_odd_specs_never_break_the_server(api, ns, spec):
+    path = f"/api/v1/namespaces/{ns}/pods"
+    for name in ("a", "b"):
+        data = f'{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{name}"}},"spec":{spec}}}'
+        answer = await api.call("POST", path, data=data.encode(), headers=JSON)
+        assert answer.code in {201, 400, 422}, answer.body
+    assert (await api.get(path)).code == 200
+
+
+@pytest.mark.parametrize("name", ["%00", "%ff", "a%2Fb", "%F0%9F%98%80", "..", "a%20b"])
+async def test_odd_names_in_paths_are_not_found(api, name):
+    url = URL(f"{api.url}{PODS}/{name}", encoded=True)
+    for method in ("GET", "DELETE", "PUT"):
+        async with api.session.request(method, url, data=b"{}", headers=JSON) as answer:
+            assert answer.status in {400, 404, 405}, await answer.text()
+
+
+async def test_a_body_that_breaks_off_is_a_bad_request(api):
+    headers = {**JSON, "Content-Encoding": "gzip"}
+    answer = await api.call("POST", PODS, data=b"not gzip", headers=headers)
+    assert (answer.code, answer.body["kind"]) == (400, "Status")
+
+
+async def test_a_body_that_does_not_come_is_given_up_on(api, monkeypatch):
+    monkeypatch.setattr(request, "PATIENCE", 0.05)
+    host = URL(api.url)
+    reader, writer = await asyncio.open_connection(host.host, host.port)
+    writer.write(f"POST {PODS} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{".encode())
+    async with asyncio.timeout(10):
+        assert b" 504 " in await reader.readline()
+    writer.close()
