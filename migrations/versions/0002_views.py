@@ -18,7 +18,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $$
         WHEN 'Ti' THEN 1099511627776 WHEN 'Pi' THEN 1125899906842624
         WHEN 'Ei' THEN 1152921504606846976 END)
     FROM regexp_match(
-        quantity, '^([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(n|u|m|k|[KMGTPE]i|[MGTPE]|)$'
+        quantity,
+        '^([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(n|u|m|k|[KMGTPE]i|[MGTPE]|)$'
     ) AS part
 $$
 """

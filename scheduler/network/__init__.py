@@ -1,2 +1,1 @@
-"""Service addresses and names on the hosts. Speaks only through the store.
-"""
+"""Service addresses and names on the hosts. Speaks only through the store."""
