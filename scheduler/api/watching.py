@@ -150,7 +150,7 @@ class Watcher:
     def _wish(self, call: Call) -> Wish:
         query = call.query
         version = query.text("resourceVersion")
-        since = query.integer("resourceVersion") if version not in {"", "0"} else None
+        since = query.version if version not in {"", "0"} else None
         initial = query.flag("sendInitialEvents")
         if "sendInitialEvents" in query.values:
             _check_initial(call)
@@ -175,17 +175,18 @@ class Watcher:
         watch = self.backend.store.watch({events.selection.kind.resource}, since)
         async with contextlib.aclosing(watch) as batches, _Feed(batches, self.closing) as feed:
             position, marked = since, time.monotonic()
+            pause = self.backend.settings.bookmark_seconds
             while True:
                 left = end - time.monotonic()
                 if left <= 0 or self.closing.is_set() or stream.gone:
                     return
-                batch = await feed.next(min(left, _LOOK))
+                due = marked + pause - time.monotonic() if wish.bookmarks else _LOOK
+                batch = await feed.next(min(left, _LOOK, max(due, 0.0)))
                 if batch is not None:
                     position = batch.revision
                     await stream.send_all(self._lines(events, batch))
                 elif feed.ended:
                     return
-                pause = self.backend.settings.bookmark_seconds
                 if wish.bookmarks and time.monotonic() - marked >= pause:
                     await stream.send(events.bookmark(position))
                     marked = time.monotonic()

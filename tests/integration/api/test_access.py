@@ -9,13 +9,14 @@ import pytest
 from scheduler.api.configuration import ApiSettings
 from scheduler.api.server import build, serve
 from scheduler.errors import ConfigurationError, Unavailable
-from scheduler.objects.kinds import REGISTRY
+from scheduler.objects.kind import Column, Kind, KindRegistry, Printer
+from scheduler.objects.kinds import ALL_KINDS, REGISTRY
 
 
 @asynccontextmanager
-async def running(store, **changes):
+async def running(store, registry=REGISTRY, **changes):
     settings = ApiSettings(port=0, **changes)
-    app = build(store, REGISTRY, None, settings)
+    app = build(store, registry, None, settings)
     started = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(app, settings, started))
     try:
@@ -110,3 +111,27 @@ async def test_watches_end_cleanly_when_the_server_stops(store):
         task.cancel()
         assert await answer.read() == b""
         await asyncio.wait({task})
+
+
+async def test_a_further_kind_is_served_from_its_declaration_alone(store):
+    toy = Kind(
+        kind="Toy",
+        plural="toys",
+        message="ironfree.v1.DockerHost",
+        group="toys.example.com",
+        namespaced=False,
+        printer=Printer((Column("Name"),), lambda obj, _now: (obj["metadata"]["name"],)),
+        builtin=False,
+    )
+    registry = KindRegistry((*ALL_KINDS, toy))
+    path = "/apis/toys.example.com/v1/toys"
+    async with running(store, registry) as session:
+        body = {"metadata": {"name": "bear"}, "spec": {"address": "shelf"}}
+        async with session.post(path, json=body) as answer:
+            assert answer.status == 201
+            assert (await answer.json())["kind"] == "Toy"
+        table = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+        async with session.get(path, headers=table) as answer:
+            assert (await answer.json())["rows"][0]["cells"] == ["bear"]
+        async with session.delete(f"{path}/bear") as answer:
+            assert (await answer.json())["details"]["group"] == "toys.example.com"
