@@ -22,7 +22,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $$
         '^([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(n|u|m|k|[KMGTPE]i|[MGTPE]|)$'
     ) AS part
 $$
-"""  # noqa: E501 - one regular expression
+"""
 
 PODS = """
 CREATE VIEW pods AS
