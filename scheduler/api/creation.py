@@ -112,7 +112,7 @@ class Creator:
                 meta = metadata.settle_namespace(quick.meta, how.namespace, kind)
                 self._refuse(kind, meta, metadata.causes(meta, kind))
                 return replace_meta(quick, meta)
-        obj, complaints = bodies.decode(how.content_type, data)
+        obj, complaints = await bodies.decode_aside(how.content_type, data)
         draft = await self.draft_object(kind, how, obj, complaints)
         if raw_spec is not None and not complaints and not draft.warnings:
             version = self.backend.priorities.version

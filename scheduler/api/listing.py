@@ -56,7 +56,7 @@ class Lister:
 
     def _check_version(self, call: Call, revision: int) -> None:
         match_rule = call.query.text("resourceVersionMatch")
-        wanted = call.query.integer("resourceVersion") or 0
+        wanted = call.query.version or 0
         if match_rule not in {"", "Exact", "NotOlderThan"}:
             raise BadRequest(
                 f'resourceVersionMatch: Unsupported value: "{match_rule[:32]}": supported values: '

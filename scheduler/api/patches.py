@@ -1,5 +1,6 @@
 """PATCH: JSON patch, merge patch, strategic merge patch, server-side apply."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -63,7 +64,10 @@ class Patcher:
                 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required '
                 "for apply patch"
             )
-        applied, warnings = self._applied(call, data)
+        if len(data) > bodies.LARGE:  # YAML takes long; others get their turn
+            applied, warnings = await asyncio.to_thread(self._applied, call, data)
+        else:
+            applied, warnings = self._applied(call, data)
         for attempt in range(RACES):
             try:
                 return await self._apply_once(call, applied, warnings)
@@ -74,14 +78,17 @@ class Patcher:
         raise AssertionError("unreachable")
 
     def _applied(self, call: Call, data: bytes) -> tuple[JsonObject, tuple[str, ...]]:
-        value = bodies.decode_yaml(data) if not data.lstrip().startswith(b"{") else _decoded(data)
+        if data.lstrip().startswith(b"{"):
+            value, complaints = _decoded(data), list[str]()
+        else:
+            value, complaints = bodies.decode_yaml(data)
         if not isinstance(value, dict):
             raise BadRequest("the applied configuration must be an object")
         if not (value.get("apiVersion") and value.get("kind")):
             raise BadRequest("the applied configuration needs apiVersion and kind")
         if child(value, "metadata").get("managedFields"):
             raise BadRequest("metadata.managedFields must be nil")
-        obj, warnings = checked(call.kind, value, (), call.query.field_validation)
+        obj, warnings = checked(call.kind, value, complaints, call.query.field_validation)
         meta = ensure(obj, "metadata")
         if text(meta, "name") not in {"", call.name}:
             raise BadRequest(

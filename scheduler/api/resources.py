@@ -84,7 +84,7 @@ class Resources:
 
     async def _body(self, call: Call) -> tuple[JsonObject, list[str]]:
         data = await read_body(call.request, self._backend.settings.body_limit)
-        return bodies.decode(call.content_type, data)
+        return await bodies.decode_aside(call.content_type, data)
 
     async def _update(self, call: Call) -> web.Response:
         given, complaints = await self._body(call)

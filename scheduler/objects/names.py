@@ -163,7 +163,7 @@ def name_complaints(text: str, rule: str, *, prefix: bool = False) -> list[str]:
         text: metadata.name, or metadata.generateName with prefix=True (may end in '-').
         rule: "subdomain", "label" or "service".
     """
-    if prefix and text.endswith("-"):
+    if prefix and text.endswith("-") and len(text) > 1:
         text = text[:-1] + "a"
     return NAME_RULES[rule](text)
 

@@ -55,6 +55,8 @@ class Reader:
 
     async def get(self, key: ObjectKey) -> StoredObject | None:
         """Return one object, or None."""
+        if "\0" in key.name + key.namespace:
+            return None  # PostgreSQL takes no such text, so nothing can be called that
         return await patiently(self._patience, lambda: self._get(key))
 
     async def _get(self, key: ObjectKey) -> StoredObject | None:
@@ -69,6 +71,8 @@ class Reader:
 
     async def listing(self, resource: str, namespace: str = "") -> Listing:
         """Return all objects of a resource, of one namespace or of all, at one revision."""
+        if "\0" in namespace:
+            return Listing(await self.revision(), ())
         return await patiently(self._patience, lambda: self._listing(resource, namespace))
 
     async def _listing(self, resource: str, namespace: str) -> Listing:
