@@ -1,10 +1,10 @@
 """One leader at a time, and proof that a deposed one cannot write.
 
 The leader holds a session advisory lock on its own connection; PostgreSQL frees it when the
-connection goes. Every new leader takes the next epoch; writes carry their leader's epoch and are
-Fenced when it is no longer head.epoch, inside the same transaction. So two leaders may believe in
-themselves for a moment, but only the newer one can write (compare fencing tokens: M. Kleppmann,
-"How to do distributed locking", 2016).
+connection goes or has been silent for 10 seconds. Every new leader takes the next epoch; writes
+carry their leader's epoch and are Fenced when it is no longer head.epoch, inside the same
+transaction. So two leaders may believe in themselves for a moment, but only the newer one can
+write (compare fencing tokens: M. Kleppmann, "How to do distributed locking", 2016).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from .postgres import CONNECTION_ERRORS, Connection, connect
 _LOCK = 0x4C454144
 _BEAT = 1.0  # seconds between proofs that the connection lives
 _BEAT_TIMEOUT = 4.0
+_SILENCE = 10  # seconds after which PostgreSQL ends the session of a leader that hangs
 
 
 class Leadership:
@@ -70,6 +71,8 @@ class Leadership:
             connection: Connection | None = None
             try:
                 connection = await connect(self._url)
+                # A process that is stopped or cut off keeps its session, and with it the lock.
+                await connection.execute(f"SET idle_session_timeout = '{_SILENCE}s'")
                 # Only PostgreSQL can tell.
                 while not await connection.fetchval(  # noqa: ASYNC110
                     f"SELECT pg_try_advisory_lock({_LOCK})"
