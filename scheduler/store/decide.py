@@ -11,7 +11,16 @@ from datetime import datetime
 
 import msgspec
 
-from ..errors import AlreadyExists, Conflict, Fenced, Forbidden, NotFound, StatusError
+from ..errors import (
+    AlreadyExists,
+    Cause,
+    Conflict,
+    Fenced,
+    Forbidden,
+    Invalid,
+    NotFound,
+    StatusError,
+)
 from ..objects.stored import Binding, Body, ObjectKey, StoredObject
 from .operations import Bind, Change, ChangeType, Create, Remove, Replace, Write
 from .rows import BindingRow, ObjectRow, checked_metadata, encode_json, names, object_row
@@ -74,10 +83,15 @@ _phase = msgspec.json.Decoder(_Phase)
 
 def terminal(pod: StoredObject) -> bool:
     """Tell whether a pod has Succeeded or Failed, so that its capacity is free."""
-    if b'"phase"' not in pod.status:
+    return ended(pod.status)
+
+
+def ended(status: bytes) -> bool:
+    """Tell whether a pod's status says Succeeded or Failed."""
+    if b'"phase"' not in status:
         return False
     try:
-        return _phase.decode(pod.status).phase in {"Succeeded", "Failed"}
+        return _phase.decode(status).phase in {"Succeeded", "Failed"}
     except msgspec.DecodeError:
         return False
 
@@ -232,6 +246,8 @@ class _Batch:
         refusal = _precondition(old, op.expected_revision, meta.uid)
         if refusal is not None:
             return refusal
+        if old.binding is not None and terminal(old) and not ended(op.status):
+            return _revived(key)
         metadata = checked_metadata(op)
         if isinstance(metadata, StatusError):
             return metadata
@@ -380,6 +396,16 @@ def _cannot_bind(op: Bind, why: str) -> Conflict:
 
 def _not_found(key: ObjectKey) -> NotFound:
     return NotFound(f'{key.resource} "{key.name}" not found', **names(key.resource, key.name))
+
+
+def _revived(key: ObjectKey) -> Invalid:
+    """Refuse to run what has ended: its capacity and host ports may be another pod's by now."""
+    why = "Forbidden: a pod that has Succeeded or Failed cannot run again"
+    return Invalid(
+        f'{key.resource} "{key.name}" is invalid: status.phase: {why}',
+        **names(key.resource, key.name),
+        causes=(Cause("status.phase", why, "FieldValueForbidden"),),
+    )
 
 
 def _uid_mismatch(wanted: str, held: str) -> str:

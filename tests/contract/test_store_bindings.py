@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scheduler.errors import Conflict, NotFound
+from scheduler.errors import Conflict, Invalid, NotFound
 from scheduler.objects.stored import StoredObject
 from scheduler.store.operations import Remove
 from scheduler.store.postgres import connect
@@ -131,6 +131,20 @@ async def test_a_deleted_pod_frees_its_node(cluster, sql):
     assert await sql.fetchval("SELECT count(*) FROM bindings") == 1
     outcomes = await cluster.write_many([pod("q"), Remove(key("pods", "q", "default"))])
     assert all(isinstance(o, StoredObject) for o in outcomes)
+
+
+async def test_what_has_ended_cannot_run_again(cluster, sql):
+    port = {"host_ports": (("", "TCP", 80),)}
+    made = [await cluster.write(pod(f"p{i}")) for i in range(2)]
+    first = await cluster.write(bind(made[0], "a", await cluster.revision(), **port))
+    over = await cluster.write(replace(first, status=b'{"phase":"Succeeded"}'))
+    await cluster.write(bind(made[1], "a", await cluster.revision(), **port))
+    for status in (b'{"phase":"Running"}', b"{}"):
+        with pytest.raises(Invalid, match=r"status\.phase"):
+            await cluster.write(replace(over, status=status))
+    assert (await cluster.get(over.key)).revision == over.revision
+    await cluster.write(replace(over, status=b'{"phase":"Failed"}'))
+    assert await sql.fetchval("SELECT pods FROM nodes WHERE name = 'a'") == 1
 
 
 async def test_made_bound_and_removed_in_one_call(cluster, sql):
