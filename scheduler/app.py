@@ -211,7 +211,7 @@ async def _run_parts(
     heartbeat = NodeSettings(
         lease=settings.heartbeat_seconds, lease_duration=settings.node_grace_seconds
     )
-    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat)
+    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods)
     hosts.current = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")

@@ -8,7 +8,7 @@ difference, so a subscriber never misses an object and never sees one twice.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -71,7 +71,8 @@ class Informer(Generic[T]):
 
     Args:
         view: decodes a stored object; called once per change.
-        indexers: name → function giving the index values of an item.
+        indexers: name → function giving the index values of an item, a list (lists that are equal
+            leave the index as it is).
     """
 
     def __init__(
@@ -79,13 +80,13 @@ class Informer(Generic[T]):
         store: Store,
         resource: str,
         view: Callable[[StoredObject], T],
-        indexers: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
+        indexers: Mapping[str, Callable[[T], Sequence[str]]] | None = None,
     ) -> None:
         self._store = store
         self._resource = resource
         self._view = view
         self._indexers = dict(indexers or {})
-        self._indices: dict[str, dict[str, dict[ObjectKey, T]]] = {n: {} for n in self._indexers}
+        self._indices: dict[str, dict[str, set[ObjectKey]]] = {n: {} for n in self._indexers}
         self._items: dict[ObjectKey, T] = {}
         self._subscriptions: list[Subscription[T]] = []
         self._synced = asyncio.Event()
@@ -103,7 +104,7 @@ class Informer(Generic[T]):
 
     def by_index(self, index: str, value: str) -> Collection[T]:
         """Return the objects whose indexer gave that value."""
-        return self._indices[index].get(value, {}).values()
+        return [self._items[key] for key in self._indices[index].get(value, ())]
 
     def subscribe(self) -> Subscription[T]:
         """Return a new subscription; it starts with an addition for every present object."""
@@ -171,12 +172,10 @@ class Informer(Generic[T]):
         if new is not None:
             self._items[key] = new
         for name, indexer in self._indexers.items():
-            index = self._indices[name]
-            if old is not None:
-                _drop(index, key, indexer(old))
-            if new is not None:
-                for value in indexer(new):
-                    index.setdefault(value, {})[key] = new
+            before = indexer(old) if old is not None else ()
+            after = indexer(new) if new is not None else ()
+            if before != after:
+                _move(self._indices[name], key, before, after)
         return Delta(key, old, new, revision)
 
     def _publish(self, deltas: list[Delta[T]]) -> None:
@@ -189,9 +188,16 @@ class Informer(Generic[T]):
             self._moved.notify_all()
 
 
-def _drop(index: dict[str, dict[ObjectKey, T]], key: ObjectKey, values: Iterable[str]) -> None:
-    for value in values:
-        bucket = index.get(value, {})
-        bucket.pop(key, None)
+def _move(
+    index: dict[str, set[ObjectKey]],
+    key: ObjectKey,
+    before: Iterable[str],
+    after: Iterable[str],
+) -> None:
+    for value in before:
+        bucket = index.get(value, set())
+        bucket.discard(key)
         if not bucket:
             index.pop(value, None)
+    for value in after:
+        index.setdefault(value, set()).add(key)

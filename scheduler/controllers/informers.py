@@ -1,7 +1,7 @@
 """The informers that controllers share with the rest of the process, and their indices."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,7 +92,7 @@ class OwnedInformer(Protocol):
         ...
 
 
-def owner_uids(item: Owned) -> Iterable[str]:
+def owner_uids(item: Owned) -> list[str]:
     """Return the uids of an object's owners (index OWNER)."""
     return [owner.uid for owner in item.meta.owner_references]
 
@@ -102,25 +102,25 @@ def pair(namespace: str, key: str, value: str) -> str:
     return f"{namespace}/{key}={value}"
 
 
-def _orphan_labels(pod: Pod) -> Iterable[str]:
+def _orphan_labels(pod: Pod) -> list[str]:
     if pod.meta.controller_owner() is not None or pod.terminal:
         return []
     return [pair(pod.meta.namespace, k, v) for k, v in pod.meta.labels.items()]
 
 
-def _selector(controller: Replication) -> Iterable[str]:
+def _selector(controller: Replication) -> list[str]:
     """Index by the first pair only: a pod that matches carries it, and few others do."""
     first = min(controller.selector.items(), default=None)
     return [pair(controller.meta.namespace, *first)] if first else []
 
 
-POD_INDEXERS: Mapping[str, Callable[[Pod], Iterable[str]]] = {
+POD_INDEXERS: Mapping[str, Callable[[Pod], list[str]]] = {
     NODE: lambda pod: [pod.node],
     OWNER: owner_uids,
     ORPHAN: _orphan_labels,
     TERMINAL: lambda pod: ["terminal"] if pod.terminal else [],
 }
-NODE_INDEXERS: Mapping[str, Callable[[Node], Iterable[str]]] = {OWNER: owner_uids}
+NODE_INDEXERS: Mapping[str, Callable[[Node], list[str]]] = {OWNER: owner_uids}
 
 
 @dataclass(frozen=True)

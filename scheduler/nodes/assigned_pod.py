@@ -1,18 +1,17 @@
 """A bound pod with all a node agent needs of it: the typed view, and the stored form to write."""
 
-from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
 
-from ..objects.pod import Pod, pod_view
+from ..objects.pod import Pod
 from ..objects.stored import ObjectKey, StoredObject
 
 BY_NODE = "node"
 
 
 class AssignedPod(msgspec.Struct, frozen=True):
-    """A pod as the node agents' informer keeps it (unbound ones too; agents never see those)."""
+    """A pod of the store that is bound to a node."""
 
     stored: StoredObject
     pod: Pod
@@ -33,14 +32,10 @@ class AssignedPod(msgspec.Struct, frozen=True):
         return self.stored.binding.bound_at if self.stored.binding else None
 
 
-def assigned_pod_view(stored: StoredObject) -> AssignedPod:
-    """Return the view an informer keeps."""
-    return AssignedPod(stored, pod_view(stored))
-
-
-def nodes_of(assigned: AssignedPod) -> Iterable[str]:
-    """Return the node a pod is bound to, for an index."""
-    return (assigned.pod.node,) if assigned.pod.node else ()
+def assigned(pod: Pod) -> AssignedPod:
+    """Return an informer's pod with its stored form."""
+    assert pod.stored is not None, "an informer's pods come from the store"
+    return AssignedPod(pod.stored, pod)
 
 
 class _Account(msgspec.Struct, rename="camel", frozen=True):

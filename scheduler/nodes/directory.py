@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Mapping
 from ..drivers import Driver, Host, HostDirectory
 from ..errors import Conflict, Fenced, NotFound, StatusError, Unavailable
 from ..informer import Delta, Informer
+from ..objects.pod import Pod, pod_view
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove
 from ..store.store import Store
 from .agent import NodeAgent
-from .assigned_pod import BY_NODE, AssignedPod, assigned_pod_view, nodes_of
+from .assigned_pod import BY_NODE, assigned
 from .docker_host import RESOURCE, DockerHost, docker_host_view
 from .event_recorder import EventRecorder
 from .registration import lease_key
@@ -34,6 +35,7 @@ class NodeAgents(HostDirectory):
     Args:
         drivers: by the word in spec.driver.
         epoch: of this leader; every write carries it.
+        pods: an informer with an index "node" that somebody else runs; None makes one.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class NodeAgents(HostDirectory):
         drivers: Mapping[str, Driver],
         epoch: int,
         settings: NodeSettings | None = None,
+        pods: Informer[Pod] | None = None,
     ) -> None:
         self._store = store
         self._drivers = drivers
         self._settings = settings or NodeSettings()
         self._epoch = epoch
-        self._pods = Informer[AssignedPod](store, "pods", assigned_pod_view, {BY_NODE: nodes_of})
+        self._pods = pods or Informer(store, "pods", pod_view, {BY_NODE: lambda pod: [pod.node]})
+        self._runs_pods = pods is None
         self._hosts = Informer[DockerHost](store, RESOURCE, docker_host_view)
         self._nodes = Informer[StoredObject](store, "nodes", _itself)
         self._statuses = StatusWriter(store, self._pods, epoch)
@@ -72,8 +76,10 @@ class NodeAgents(HostDirectory):
             ExceptionGroup: with Fenced, when another leader has taken over.
         """
         async with self._group as group:
-            for informer in (self._pods, self._hosts, self._nodes):
-                group.create_task(informer.run())
+            if self._runs_pods:
+                group.create_task(self._pods.run())
+            group.create_task(self._hosts.run())
+            group.create_task(self._nodes.run())
             await self._pods.synced()
             await self._nodes.synced()
             await self._hosts.synced()
@@ -139,18 +145,16 @@ class NodeAgents(HostDirectory):
             for delta in deltas:
                 self._route_pod(delta)
 
-    def _route_pod(self, delta: Delta[AssignedPod]) -> None:
-        current = self._pods.get(delta.key.namespace, delta.key.name)
+    def _route_pod(self, delta: Delta[Pod]) -> None:
         for version in (delta.old, delta.new):
-            agent = self._agents.get(version.pod.node) if version else None
+            agent = self._agents.get(version.node) if version else None
             if agent is None or version is None:
                 continue
-            here = (
-                current is not None
-                and current.uid == version.uid
-                and current.pod.node == agent.name
-            )
-            agent.notice(version.uid, current if here else None)
+            current = self._pods.get(delta.key.namespace, delta.key.name)
+            uid = version.meta.uid
+            here = current if current and current.meta.uid == uid else None
+            here = here if here and here.node == agent.name else None
+            agent.notice(uid, assigned(here) if here else None)
 
     async def _route_nodes(self) -> None:
         """Write a Node again when the store has it otherwise than its live host says."""

@@ -16,7 +16,7 @@ from ..informer import Informer
 from ..objects.pod import Pod, PodStatus
 from ..store.operations import Remove, Replace
 from ..store.store import Store
-from .assigned_pod import BY_NODE, AssignedPod
+from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .event_recorder import EventRecorder
 from .execution import Words, Workshop
 from .lifecycle import Decision, DesiredPod
@@ -37,7 +37,7 @@ class Office:
     store: Store
     epoch: int
     settings: NodeSettings
-    pods: Informer[AssignedPod]
+    pods: Informer[Pod]
     statuses: StatusWriter
     events: EventRecorder
 
@@ -95,7 +95,7 @@ class Session:
             group.create_task(self._listen(), name=f"{self._node} events")
             await asyncio.sleep(0)  # events first, then the list: nothing falls in between
             await pods.reached(await self._office.store.revision())
-            self._assigned = {p.uid: p for p in pods.by_index(BY_NODE, self._node)}
+            self._assigned = {p.meta.uid: assigned(p) for p in pods.by_index(BY_NODE, self._node)}
             for gone in self._memories.keys() - self._assigned.keys():
                 del self._memories[gone]
             try:

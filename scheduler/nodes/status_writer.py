@@ -10,11 +10,10 @@ import msgspec
 from ..errors import Conflict, Fenced, NotFound, StatusError, Unavailable
 from ..informer import Informer
 from ..objects.json import Json, JsonObject
-from ..objects.pod import PodStatus
+from ..objects.pod import Pod, PodStatus
 from ..objects.stored import ObjectKey
 from ..store.operations import Replace
 from ..store.store import Store
-from .assigned_pod import AssignedPod
 
 _log = logging.getLogger(__name__)
 _MOST = 1000  # statuses in one write
@@ -59,7 +58,7 @@ def merged(present: bytes, status: PodStatus) -> bytes:
 class StatusWriter:
     """One per process; `put` never waits."""
 
-    def __init__(self, store: Store, pods: Informer[AssignedPod], epoch: int | None) -> None:
+    def __init__(self, store: Store, pods: Informer[Pod], epoch: int | None) -> None:
         self._store = store
         self._pods = pods
         self._epoch = epoch
@@ -120,9 +119,10 @@ class StatusWriter:
 
     def _operation(self, key: ObjectKey, wish: _Wish) -> Replace | None:
         current = self._pods.get(key.namespace, key.name)
-        if current is None or current.uid != wish.uid or current.pod.status == wish.status:
+        if current is None or current.meta.uid != wish.uid or current.status == wish.status:
             return None
         stored = current.stored
+        assert stored is not None
         return Replace(
             "pods",
             stored.meta,

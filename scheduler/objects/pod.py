@@ -318,6 +318,7 @@ class Pod(msgspec.Struct, frozen=True):
         spec: shared between pods of one body.
         digest: 16 bytes naming the body; equal digest, equal spec.
         node: the node it is bound to, "" when unbound.
+        stored: what the view was made of; None for a pod that is not in the store.
     """
 
     meta: ObjectMeta
@@ -326,6 +327,7 @@ class Pod(msgspec.Struct, frozen=True):
     node: str
     revision: int
     digest: bytes
+    stored: StoredObject | None = None
 
     @property
     def terminal(self) -> bool:
@@ -357,4 +359,5 @@ def pod_view(stored: StoredObject) -> Pod:
         node=stored.binding.node if stored.binding else "",
         revision=stored.revision,
         digest=stored.body.digest,
+        stored=stored,
     )

@@ -8,7 +8,6 @@ import pytest
 
 from scheduler.errors import Fenced
 from scheduler.informer import Informer
-from scheduler.nodes.assigned_pod import assigned_pod_view
 from scheduler.nodes.event_recorder import EventRecorder
 from scheduler.nodes.settings import NodeSettings
 from scheduler.nodes.status_writer import StatusWriter
@@ -30,7 +29,7 @@ async def running(*works):
 @pytest.fixture
 async def pods(store):
     await store.write(create("namespaces", "default"))
-    return Informer(store, "pods", assigned_pod_view)
+    return Informer(store, "pods", pod_view)
 
 
 async def until(store, key, test):
