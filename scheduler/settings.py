@@ -68,7 +68,8 @@ class Settings:
             raise ConfigurationError(f"port {self.port} is not between 0 and 65535")
         for name in _WHOLE:
             if getattr(self, name) < (name in _POSITIVE):
-                raise ConfigurationError(f"{name} must be positive")
+                wanted = "be positive" if name in _POSITIVE else "not be negative"
+                raise ConfigurationError(f"{name} must {wanted}")
         if self.heartbeat_seconds >= self.node_grace_seconds:
             raise ConfigurationError(
                 f"node_grace_seconds ({self.node_grace_seconds}) must exceed heartbeat_seconds "

@@ -51,3 +51,31 @@ def test_everything_can_be_set():
 def test_what_cannot_work_is_refused(name, value, complaint):
     with pytest.raises(ConfigurationError, match=complaint):
         read_settings({name: value})
+
+
+def test_nodes_and_access_can_be_set():
+    settings = read_settings(
+        {
+            "IRONFREE_TOKEN": "secret",
+            "IRONFREE_TLS_KEY": "/key",
+            "IRONFREE_NODE_GRACE_SECONDS": "6",
+            "IRONFREE_HEARTBEAT_SECONDS": "1",
+            "IRONFREE_TOLERATION_SECONDS": "0",
+        }
+    )
+    assert (settings.node_grace_seconds, settings.heartbeat_seconds) == (6, 1)
+    assert (settings.toleration_seconds, settings.tls_key) == (0, Path("/key"))
+    assert settings.token == "secret"
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("IRONFREE_TOLERATION_SECONDS", "-1", "toleration_seconds must not be negative"),
+        ("IRONFREE_HEARTBEAT_SECONDS", "40", "must exceed heartbeat_seconds"),
+    ],
+)
+def test_nodes_cannot_be_set_so_that_they_count_as_lost(name, value, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        read_settings({name: value})

@@ -217,3 +217,16 @@ def test_what_cannot_work_is_said_in_one_line(service):
     unreachable = service.run("get", "pods", "--server", "http://127.0.0.1:1", code=1)
     assert "no answer from http://127.0.0.1:1" in unreachable
     assert "Traceback" not in unreachable
+
+
+def test_it_goes_on_when_postgresql_has_crashed(service):
+    service.start("--hosts", "simulated")
+    service.run("apply", "--wait", "-f", example(service, 1))
+    before = {pod["metadata"]["name"] for pod in service.pods()}
+    postmaster = int((service.data / "postgres" / "postmaster.pid").read_text().split()[0])
+    os.kill(postmaster, signal.SIGQUIT)  # as pg_ctl stop -m immediate
+    service.run("scale", "rc/hello", "--replicas", "2")
+    service.run("apply", "--wait", "--force-conflicts", "-f", example(service, 2))
+    after = {pod["metadata"]["name"] for pod in service.pods()}
+    assert before < after
+    assert service.process.poll() is None
