@@ -38,8 +38,8 @@ class ContainerImage(View, frozen=True):
     size_bytes: int = 0
 
 
-class NodeSystemInfo(View, frozen=True):
-    """core/v1 NodeSystemInfo; every field is written."""
+class NodeSystemInfo(View, frozen=True, omit_defaults=False):
+    """core/v1 NodeSystemInfo; every field is written, for clients insist on all of them."""
 
     machine_id: str = msgspec.field(name="machineID", default="")
     system_uuid: str = msgspec.field(name="systemUUID", default="")
@@ -48,6 +48,7 @@ class NodeSystemInfo(View, frozen=True):
     os_image: str = ""
     container_runtime_version: str = ""
     kubelet_version: str = ""
+    kube_proxy_version: str = ""
     operating_system: str = ""
     architecture: str = ""
 

@@ -66,6 +66,8 @@ def test_a_new_node_carries_what_the_host_says():
     assert node.status.addresses[0].address == "192.0.2.7"
     assert node.status.addresses[1].address == "box"
     assert node.status.node_info.container_runtime_version == "docker://20.10.24"
+    info = msgspec.json.decode(operation.status)["nodeInfo"]
+    assert {"machineID", "systemUUID", "bootID", "kubeProxyVersion"} <= info.keys()
     assert node.status.condition("Ready").status == "True"
     assert node.spec.taints[0].effect == "NoExecute"
 
