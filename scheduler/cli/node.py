@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("url", help="unix:///var/run/docker.sock · tcp://10.0.0.5:2376")
     add.add_argument("--name", default="", help="of the node; default: the host's name")
     add.add_argument("--zone", default="")
-    add.add_argument("--driver", default="docker")
+    add.add_argument("--driver", default="", help="default: as the address says")
     add.add_argument(
         "--tls", metavar="DIR", type=Path, help="directory with ca.pem, cert.pem and key.pem"
     )
@@ -78,7 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _add(connection: Connection, resources: Resources, arguments: argparse.Namespace) -> int:
     url = cast(str, arguments.url)
     name = cast(str, arguments.name) or host_name(url)
-    spec: JsonObject = {"address": url, "driver": cast(str, arguments.driver)}
+    spec: JsonObject = {"address": url}
+    if arguments.driver:
+        spec["driver"] = cast(str, arguments.driver)
     if arguments.zone:
         spec["zone"] = cast(str, arguments.zone)
     for field, flag in (

@@ -13,12 +13,15 @@ from .node import taint_causes
 from .printing import AGE, NAME, age, name, or_none
 
 _ADDRESS = re.compile(r"(unix:///\S+|tcp://\S+|[a-z][a-z0-9+.-]*://\S*)\Z")
+_DOCKER_SCHEMES = frozenset({"unix", "tcp", "ssh", "npipe", "http", "https"})
 _WORD = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 
 
 def _default(obj: JsonObject) -> None:
     spec = child(obj, "spec")
-    default_text(spec, "driver", "docker")
+    scheme = text(spec, "address").partition("://")[0]
+    named = _WORD.match(scheme) and scheme not in _DOCKER_SCHEMES
+    default_text(spec, "driver", scheme if named else "docker")
 
 
 def _validate(obj: JsonObject) -> Iterable[Cause]:

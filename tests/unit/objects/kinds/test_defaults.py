@@ -110,3 +110,20 @@ def test_a_kind_is_found_by_all_its_names(kind):
     assert REGISTRY.by_path(kind.group, kind.version, kind.plural) is kind
     assert REGISTRY.by_gvk(kind.group_version, kind.kind) is kind
     assert REGISTRY.by_resource(kind.resource) is kind
+
+
+@pytest.mark.parametrize(
+    ("spec", "driver"),
+    [
+        ({"address": "unix:///run/docker.sock"}, "docker"),
+        ({"address": "tcp://10.0.0.5:2376"}, "docker"),
+        ({"address": "simulated://h1?cpu=8"}, "simulated"),
+        ({"address": "simulated://h1", "driver": "docker"}, "docker"),
+        ({"address": "no address"}, "docker"),
+        ({}, "docker"),
+    ],
+)
+def test_a_host_is_reached_by_the_driver_its_address_names(spec, driver):
+    obj = {"metadata": {"name": "h"}, "spec": spec}
+    REGISTRY.by_gvk("ironfree.dev/v1", "DockerHost").default(obj)
+    assert obj["spec"]["driver"] == driver
