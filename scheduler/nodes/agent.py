@@ -28,7 +28,16 @@ from ..objects.meta import now_seconds
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .assigned_pod import AssignedPod
-from .docker_host import RESOURCE, DockerHost, docker_host_view, host_address, tls_key
+from .docker_host import (
+    BY_ENGINE,
+    RESOURCE,
+    DockerHost,
+    docker_host_view,
+    engine_of,
+    host_address,
+    owner_of_engine,
+    tls_key,
+)
 from .memory import Backoff, PodMemory
 from .registration import (
     Registration,
@@ -141,6 +150,7 @@ class NodeAgent:
                 f'no driver "{docker_host.spec.driver}" is installed (installed: {known}); '
                 "correct spec.driver or install the plugin that has it"
             )
+        self._check_alone()
         key = tls_key(docker_host)
         secret = await self._office.store.get(key) if key else None
         address = host_address(docker_host, secret)
@@ -158,6 +168,16 @@ class NodeAgent:
                 f"{self._office.settings.connect_timeout:g} s; is the engine running, and does a "
                 "firewall let this machine reach it?"
             ) from error
+
+    def _check_alone(self) -> None:
+        """Leave an engine to the DockerHost that had it first."""
+        sharing = self._office.hosts.by_index(BY_ENGINE, engine_of(self.docker_host))
+        first = owner_of_engine(sharing) if sharing else self.docker_host
+        if first.name != self.name:
+            raise ConfigurationError(
+                f"{self.docker_host.spec.address} is DockerHost {first.name} already; one engine "
+                "is one node: delete one of the two, or correct its spec.address"
+            )
 
     async def _serve(self, host: Host, info: HostInfo) -> str:
         self._made = self._registration(info)

@@ -13,7 +13,14 @@ from ..store.operations import Remove
 from ..store.store import Store
 from .agent import NodeAgent
 from .assigned_pod import BY_NODE, assigned
-from .docker_host import RESOURCE, DockerHost, docker_host_view
+from .docker_host import (
+    BY_ENGINE,
+    RESOURCE,
+    DockerHost,
+    docker_host_view,
+    engine_of,
+    engines_of,
+)
 from .event_recorder import EventRecorder
 from .registration import lease_key
 from .session import Office
@@ -52,12 +59,20 @@ class NodeAgents(HostDirectory):
         self._epoch = epoch
         self._pods = pods or Informer(store, "pods", pod_view, {BY_NODE: lambda pod: [pod.node]})
         self._runs_pods = pods is None
-        self._hosts = Informer[DockerHost](store, RESOURCE, docker_host_view)
+        self._hosts = Informer[DockerHost](
+            store, RESOURCE, docker_host_view, {BY_ENGINE: engines_of}
+        )
         self._nodes = Informer[StoredObject](store, "nodes", _itself)
         self._statuses = StatusWriter(store, self._pods, epoch)
         self._events = EventRecorder(store, epoch, self._settings)
         self._office = Office(
-            store, epoch, self._settings, self._pods, self._statuses, self._events
+            store,
+            epoch,
+            self._settings,
+            self._pods,
+            self._hosts,
+            self._statuses,
+            self._events,
         )
         self._connects = asyncio.Semaphore(_CONNECTS)
         self._agents: dict[str, NodeAgent] = {}
@@ -108,9 +123,19 @@ class NodeAgents(HostDirectory):
             await self._stop(name)
         if docker_host is not None:
             self._start(docker_host)
+            await self._displace(docker_host)
         elif agent is not None:
             await self._stop(name)
             await self._bravely(self._unregister(name), name)
+
+    async def _displace(self, docker_host: DockerHost) -> None:
+        """Cut younger DockerHosts off an engine that this one has come to."""
+        for other in tuple(self._hosts.by_index(BY_ENGINE, engine_of(docker_host))):
+            agent = self._agents.get(other.name)
+            younger = other.stored.created_revision > docker_host.stored.created_revision
+            if agent is not None and younger and agent.host is not None:
+                await self._stop(other.name)
+                self._start(other)
 
     def _start(self, docker_host: DockerHost) -> None:
         agent = NodeAgent(self._office, docker_host, self._drivers, self._connects)

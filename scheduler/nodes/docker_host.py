@@ -6,6 +6,7 @@ tls.key (PEM), as `kubernetes.io/tls` secrets with a CA have them.
 
 import base64
 import binascii
+from collections.abc import Collection, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,6 +20,7 @@ from ..objects.stored import ObjectKey, StoredObject
 
 RESOURCE = "dockerhosts.ironfree.dev"
 TLS_NAMESPACE = "kube-system"
+BY_ENGINE = "engine"
 
 
 class DockerHostSpec(View, frozen=True):
@@ -70,6 +72,25 @@ class DockerHost(msgspec.Struct, frozen=True):
             getattr(self.spec, field) == getattr(other.spec, field)
             for field in ("address", "driver", "tls_secret_name", "options")
         )
+
+
+def engine_of(host: DockerHost) -> str:
+    """Return what tells a host's engine from others as far as the address says: equal is same."""
+    address = host.spec.address.partition("?")[0].rstrip("/")
+    return f"{host.spec.driver} {address}"
+
+
+def engines_of(host: DockerHost) -> list[str]:
+    """Return the host's engine, for an index."""
+    return (engine_of(host),)
+
+
+def owner_of_engine(hosts: Collection[DockerHost]) -> DockerHost:
+    """Return the one of several DockerHosts with one engine that may use it: the oldest.
+
+    Two Nodes on one engine would give its room away twice and remove each other's pods.
+    """
+    return min(hosts, key=lambda host: host.stored.created_revision)
 
 
 class _Body(msgspec.Struct):

@@ -4,7 +4,7 @@ import msgspec
 
 from scheduler.nodes.docker_host import RESOURCE
 from scheduler.nodes.registration import LEASES
-from scheduler.objects.stored import ObjectKey
+from scheduler.objects.stored import Body, ObjectKey
 from scheduler.store.operations import Remove
 from tests.store_values import replace
 
@@ -120,3 +120,28 @@ async def test_what_is_wrong_with_a_host_is_said_on_it(cluster):
     secret = await cluster.host("secret", failed)
     assert 'secret "kube-system/absent" not found' in secret.status.conditions[0].message
     assert cluster.nodes.items == {}
+
+
+async def test_one_engine_is_one_node(cluster):
+    await cluster.add_host("first")
+    await cluster.add_pod("web", "first")
+    await cluster.running("web")
+    await cluster.add_host("second", address="simulated://first?cpu=64")
+    host = await cluster.host("second", lambda h: h is not None and h.status.conditions)
+    assert {c.reason for c in host.status.conditions} == {"InvalidConfiguration"}
+    assert "DockerHost first already" in host.status.conditions[0].message
+    assert cluster.nodes.get("", "second") is None
+    assert len(cluster.driver.machine("first").starts) == 1, "the pod was left alone"
+    await cluster.store.write(Remove(ObjectKey(RESOURCE, "", "first")))
+    await cluster.ready("second")
+
+
+async def test_an_engine_goes_to_the_older_host_that_comes_to_it(cluster):
+    older = await cluster.add_host("older")
+    await cluster.add_host("younger")
+    await cluster.ready("younger")
+    body = msgspec.json.encode({"spec": {"driver": "simulated", "address": "simulated://younger"}})
+    await cluster.store.write(replace(older, body=Body(body), expected=None))
+    await cluster.host("younger", lambda h: h.status.conditions[0].reason == "InvalidConfiguration")
+    await cluster.eventually(lambda: cluster.agents.host("younger") is None)
+    await cluster.ready("older")
