@@ -30,13 +30,22 @@ def _value(field: Field, value: Json) -> Json:
     if field.type is not Type.MESSAGE:
         if field.map and isinstance(value, dict):
             return {key: _blank(field) if item is None else item for key, item in value.items()}
+        if field.repeated and isinstance(value, list):
+            return [_blank(field) if item is None else item for item in value]
         return value
     inner = load().message(field.message)
     if field.repeated and isinstance(value, list):
-        return [_clean(inner, item) if isinstance(item, dict) else item for item in value]
+        return [_element(inner, item) for item in value]
     if field.map and isinstance(value, dict):
-        return {k: _clean(inner, v) if isinstance(v, dict) else v for k, v in value.items()}
+        return {key: _element(inner, item) for key, item in value.items()}
     return _clean(inner, value) if isinstance(value, dict) else value
+
+
+def _element(message: Message, item: Json) -> Json:
+    """Return an element of a list or map; null is an empty message, as in Go."""
+    if item is None:
+        return {}
+    return _clean(message, item) if isinstance(item, dict) else item
 
 
 def _blank(field: Field) -> Json:
