@@ -52,9 +52,9 @@ def route(address: HostAddress) -> Route:
         return Route(base="http://docker", socket=path)
     match = _TCP.fullmatch(address.url)
     if match is None or int(match["port"] or 1) not in range(1, 65536):
+        shown = re.sub(r"//[^/@]*@", "//…@", address.url)  # no password in a condition
         raise DriverError(
-            f"host {address.name}: address {address.url!r} is neither unix:///path nor "
-            "tcp://host:port"
+            f"host {address.name}: address {shown!r} is neither unix:///path nor tcp://host:port"
         )
     scheme = "https" if address.tls else "http"
     port = match["port"] or ("2376" if address.tls else "2375")
@@ -90,8 +90,9 @@ async def failures_named(host: str, action: str) -> AsyncGenerator[None]:
             f"host {host}: its certificate is not one of the given CA: {error.certificate_error}"
         ) from error
     except aiohttp.ClientResponseError as error:
+        reason = error.message.partition("\n")[0].rstrip(":")  # the rest quotes what was sent
         raise DriverError(
-            f"host {host} does not speak HTTP like a Docker engine: {error.message}: {action}"
+            f"host {host} does not speak HTTP like a Docker engine: {reason}: {action}"
         ) from error
     except (aiohttp.ClientError, OSError) as error:
         reason = str(error) or type(error).__name__

@@ -219,3 +219,4 @@ async def processes(tmp_path):
         yield start
         for process in started:
             await process.end()
+            print("".join(process.lines[-40:]))  # shown where the test failed
