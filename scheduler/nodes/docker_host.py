@@ -6,7 +6,7 @@ tls.key (PEM), as `kubernetes.io/tls` secrets with a CA have them.
 
 import base64
 import binascii
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 import msgspec
@@ -82,7 +82,7 @@ def engine_of(host: DockerHost) -> str:
 
 def engines_of(host: DockerHost) -> list[str]:
     """Return the host's engine, for an index."""
-    return (engine_of(host),)
+    return [engine_of(host)]
 
 
 def owner_of_engine(hosts: Collection[DockerHost]) -> DockerHost:
