@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.xdist_group("service")]
+pytestmark = pytest.mark.timeout(60)
 
 HOSTS = "/apis/ironfree.dev/v1/dockerhosts"
 WATCH = {"watch": "1", "timeoutSeconds": "100"}

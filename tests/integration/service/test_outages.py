@@ -8,7 +8,7 @@ import signal
 import aiohttp
 import pytest
 
-pytestmark = [pytest.mark.timeout(120), pytest.mark.xdist_group("service")]
+pytestmark = pytest.mark.timeout(120)
 
 CONFIG = "/api/v1/namespaces/default/configmaps"
 
