@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.e2e.lab import Lab
 from tests.e2e.service import Ironfree, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("lab")]
@@ -62,3 +63,17 @@ def test_pods_that_cannot_run_say_why_and_leave_others_alone(ironfree: Ironfree)
     eventually(killed, what="OOMKilled")
     ironfree.kubectl("wait", "pod/good", "--for=condition=Ready", "--timeout=20s")
     assert state("good")["restartCount"] == 0
+
+
+def test_a_hung_engine_is_named_while_it_hangs(ironfree: Ironfree, lab: Lab):
+    host = lab.hosts[0]
+
+    def reachable() -> dict[str, str]:
+        conditions = ironfree.get("dockerhost", host.name)["status"]["conditions"]
+        return next(c for c in conditions if c["type"] == "Reachable")
+
+    host.pause_daemon()
+    eventually(lambda: reachable()["status"] == "False", what="the hung host is unreachable")
+    assert "did not answer" in reachable()["message"]
+    host.resume_daemon()
+    eventually(lambda: reachable()["status"] == "True", what="and reachable again")
