@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 from .errors import Expired, Unavailable
 from .objects.stored import ObjectKey, StoredObject
@@ -22,8 +23,7 @@ _PAUSE = 1.0  # seconds between attempts while the database is away
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Delta(Generic[T]):
+class Delta(msgspec.Struct, Generic[T], frozen=True):
     """What happened to one object: old None is an addition, new None a removal.
 
     Args:
@@ -88,6 +88,7 @@ class Informer(Generic[T]):
         self._indexers = dict(indexers or {})
         self._indices: dict[str, dict[str, set[ObjectKey]]] = {n: {} for n in self._indexers}
         self._items: dict[ObjectKey, T] = {}
+        self._values: dict[ObjectKey, tuple[Sequence[str], ...]] = {}  # under which it is indexed
         self._subscriptions: list[Subscription[T]] = []
         self._synced = asyncio.Event()
         self._moved = asyncio.Condition()
@@ -171,12 +172,21 @@ class Informer(Generic[T]):
         old = self._items.pop(key, None) if new is None else self._items.get(key)
         if new is not None:
             self._items[key] = new
-        for name, indexer in self._indexers.items():
-            before = indexer(old) if old is not None else ()
-            after = indexer(new) if new is not None else ()
-            if before != after:
-                _move(self._indices[name], key, before, after)
+        if self._indexers:
+            self._reindex(key, new)
         return Delta(key, old, new, revision)
+
+    def _reindex(self, key: ObjectKey, new: T | None) -> None:
+        before = self._values.pop(key, None) or ((),) * len(self._indexers)
+        if new is None:
+            after: tuple[Sequence[str], ...] = ((),) * len(self._indexers)
+        else:
+            after = self._values[key] = tuple(make(new) for make in self._indexers.values())
+        for index, old_values, new_values in zip(
+            self._indices.values(), before, after, strict=True
+        ):
+            if old_values != new_values:
+                _move(index, key, old_values, new_values)
 
     def _publish(self, deltas: list[Delta[T]]) -> None:
         for subscription in self._subscriptions:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from uuid import uuid4
 
 from msgspec.structs import replace
 
 from ..errors import BadRequest, Cause
 from ..objects import names
 from ..objects.kind import Kind
-from ..objects.meta import ObjectMeta, now_seconds
+from ..objects.meta import ObjectMeta, new_uid, now_seconds
 from ..objects.stored import StoredObject
 
 _MAX_FINALIZER = 253
@@ -99,7 +98,7 @@ def stamped(meta: ObjectMeta, kind: Kind) -> ObjectMeta:
     return replace(
         meta,
         name=meta.name or names.generate(meta.generate_name),
-        uid=str(uuid4()),
+        uid=new_uid(),
         resource_version="",
         generation=1 if kind.has_status else 0,
         creation_timestamp=now_seconds(),

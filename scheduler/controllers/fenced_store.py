@@ -1,7 +1,9 @@
 """The store as a leader's controllers use it: every write carries the leader's epoch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from ..errors import Conflict, Fenced, NotFound, StatusError
 from ..objects.stored import ObjectKey, StoredObject

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
-from uuid import uuid4
 
 import msgspec
 
@@ -18,7 +17,7 @@ from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.priority import PriorityView, assign_priority
-from ..objects.meta import ObjectMeta, OwnerReference
+from ..objects.meta import ObjectMeta, OwnerReference, new_uid
 from ..objects.replication import PodTemplate
 from ..objects.stored import Body
 from ..objects.wire import decompose
@@ -100,7 +99,7 @@ class PodSeries:
             name=name,
             generate_name=prefix,
             namespace=self.namespace,
-            uid=str(uuid4()),
+            uid=new_uid(),
             generation=1,
             creation_timestamp=self.now,
             owner_references=(self.owner,),

@@ -90,7 +90,9 @@ class ReplicationController:
             if owner is not None and owner.kind == KIND:
                 self._queue.add(ObjectKey(RESOURCE, delta.key.namespace, owner.name))
         pod = delta.new
-        if pod is None or pod.meta.controller_owner() is not None or not active(pod):
+        if pod is None or not self._informers.replications.items:
+            return
+        if pod.meta.controller_owner() is not None or not active(pod):
             return
         for label, value in pod.meta.labels.items():
             place = pair(delta.key.namespace, label, value)

@@ -1,6 +1,5 @@
 """The writes a store understands, as values, and what a watch delivers."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
@@ -9,8 +8,7 @@ from ..objects.meta import ObjectMeta
 from ..objects.stored import Body, ObjectKey, StoredObject
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     """Add an object. meta carries name, namespace and uid; fails AlreadyExists.
 
     A namespaced object needs its namespace to exist (NotFound) and not to be terminating
@@ -24,8 +22,7 @@ class Create:
     epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Replace:
+class Replace(msgspec.Struct, frozen=True):
     """Put a new state in place of an object's.
 
     Args:
@@ -42,8 +39,7 @@ class Replace:
     epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True):
     """Delete an object for good; watchers get its last state. uid "" matches any."""
 
     key: ObjectKey
@@ -52,8 +48,7 @@ class Remove:
     epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Bind:
+class Bind(msgspec.Struct, frozen=True):
     """Give a pod its node, once (primary key: the pod's uid).
 
     Args:
@@ -68,7 +63,7 @@ class Bind:
     uid: str
     node: str
     snapshot_revision: int
-    requests: dict[str, int] = field(default_factory=dict[str, int])
+    requests: dict[str, int] = {}
     host_ports: tuple[tuple[str, str, int], ...] = ()  # (hostIP, protocol, port)
     decision: int = 0
     epoch: int | None = None

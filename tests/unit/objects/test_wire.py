@@ -1,9 +1,10 @@
 from datetime import UTC, datetime
+from uuid import RFC_4122, UUID
 
 import msgspec
 
 from scheduler.objects.kind import Kind, Printer
-from scheduler.objects.meta import ObjectMeta
+from scheduler.objects.meta import ObjectMeta, new_uid
 from scheduler.objects.stored import Binding, Body, StoredObject
 from scheduler.objects.wire import compose, decompose, document
 
@@ -67,3 +68,10 @@ def test_an_object_without_a_body_is_still_json():
         "apiVersion": "v1",
         "metadata": {"name": "a", "resourceVersion": "1"},
     }
+
+
+def test_a_new_uid_is_a_random_version_4_uuid():
+    made = {new_uid() for _ in range(1000)}
+    assert len(made) == 1000
+    assert all(str(UUID(uid)) == uid and UUID(uid).version == 4 for uid in made)
+    assert {UUID(uid).variant for uid in made} == {RFC_4122}
