@@ -125,6 +125,17 @@ async def measure(store: Store, arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     listing = await store.list("pods")
     report("list", len(listing.objects), time.perf_counter() - start)
+    start = time.perf_counter()
+    for _ in range(200):
+        await store.list("namespaces")
+    report("list one object", 200, time.perf_counter() - start)
+    start = time.perf_counter()
+    for obj in created[:2000]:
+        await store.get(obj.key)
+    report("get, one at a time", 2000, time.perf_counter() - start)
+    start = time.perf_counter()
+    await asyncio.gather(*(store.get(obj.key) for obj in created[:4000]))
+    report("get, 4,000 at once", 4000, time.perf_counter() - start)
 
     for clients in (1, 64):
         count = 500 if clients == 1 else 6000

@@ -12,11 +12,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Protocol
 
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ..errors import Fenced, StatusError, Unavailable
 from ..objects.stored import ObjectKey, StoredObject
+from .database import REVISION, Database
 from .operations import Remove, Write
-from .pool import Pool
-from .postgres import Connection
+from .tables import decisions, head, marks, objects, specs, tombstones, writers
 
 _LOCK = 0x434F4D50
 _PIECE = 5000
@@ -52,54 +56,64 @@ class _Writes(Protocol):
     ) -> Sequence[StoredObject | StatusError | Fenced]: ...
 
 
-async def compact_forever(pool: Pool, store: _Writes, retention: Retention) -> None:
+async def compact_forever(database: Database, store: _Writes, retention: Retention) -> None:
     """Compact at every interval, until cancelled; an absent database is tried again later."""
     for turn in count(1):
         await asyncio.sleep(retention.interval)
         try:
             specs = turn % retention.specs_every == 0
-            await compact(pool, store, retention, datetime.now(UTC), specs=specs)
+            await compact(database, store, retention, datetime.now(UTC), specs=specs)
         except Unavailable:
             continue
 
 
 async def compact(
-    pool: Pool, store: _Writes, retention: Retention, now: datetime, *, specs: bool = True
+    database: Database, store: _Writes, retention: Retention, now: datetime, *, specs: bool = True
 ) -> bool:
     """Compact once; returns False when another process is at it."""
-    async with pool.lent() as connection:
-        if not await connection.fetchval(f"SELECT pg_try_advisory_lock({_LOCK})"):
+    async with database.lent() as connection:
+        if not await connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_LOCK))):
             return False
         try:
+            mark = sa.select(sa.literal(now, marks.c.at.type), head.c.revision)
             await connection.execute(
-                "INSERT INTO marks SELECT $1, revision FROM head ON CONFLICT DO NOTHING", now
+                insert(marks).from_select(["at", "revision"], mark).on_conflict_do_nothing()
             )
             await _drop_events(connection, store, now - retention.events)
             await _drop_tombstones(connection, now - retention.tombstones, retention)
             if specs:
-                await _drop_specs(connection)
+                await _drop_specs(connection, database)
             await _drop_decisions(connection, now - retention.decisions)
-            await connection.execute("DELETE FROM writers WHERE at < $1", now - _FORGOTTEN)
+            await connection.execute(sa.delete(writers).where(writers.c.at < now - _FORGOTTEN))
         except BaseException:
-            connection.terminate()  # which frees the lock
+            await connection.invalidate()  # which frees the lock
             raise
-        await connection.execute(f"SELECT pg_advisory_unlock({_LOCK})")
+        await connection.execute(sa.select(sa.func.pg_advisory_unlock(_LOCK)))
     return True
 
 
-async def _drop_events(connection: Connection, store: _Writes, before: datetime) -> None:
-    revision = await connection.fetchval("SELECT max(revision) FROM marks WHERE at <= $1", before)
+async def _drop_events(connection: AsyncConnection, store: _Writes, before: datetime) -> None:
+    revision = await connection.scalar(
+        sa.select(sa.func.max(marks.c.revision)).where(marks.c.at <= before)
+    )
     if revision is None:
         return
-    await connection.execute("DELETE FROM marks WHERE at < $1 AND revision < $2", before, revision)
-    while True:
-        rows = await connection.fetch(
-            "SELECT resource, namespace, name, uid::text, revision FROM objects"
-            " WHERE resource = ANY ($1::text[]) AND revision <= $2 LIMIT $3",
-            _EVENTS,
-            revision,
-            _PIECE,
+    await connection.execute(
+        sa.delete(marks).where(marks.c.at < before, marks.c.revision < revision)
+    )
+    old = (
+        sa.select(
+            objects.c.resource,
+            objects.c.namespace,
+            objects.c.name,
+            objects.c.uid,
+            objects.c.revision,
         )
+        .where(objects.c.resource.in_(_EVENTS), objects.c.revision <= revision)
+        .limit(_PIECE)
+    )
+    while True:
+        rows = await connection.execute(old)
         outcomes = await store.write_many(
             [Remove(ObjectKey(*key), uid, expected) for *key, uid, expected in rows]
         )
@@ -107,64 +121,66 @@ async def _drop_events(connection: Connection, store: _Writes, before: datetime)
             return
 
 
-async def _drop_tombstones(connection: Connection, before: datetime, retention: Retention) -> None:
+async def _drop_tombstones(
+    connection: AsyncConnection, before: datetime, retention: Retention
+) -> None:
     """Advance head.compacted first: a watcher must learn that its position is gone."""
-    limit = await connection.fetchval(
-        "SELECT greatest("
-        " (SELECT max(revision) FROM tombstones WHERE deleted_at < $1),"
-        " (SELECT revision FROM tombstones ORDER BY revision DESC OFFSET $2 LIMIT 1))",
-        before,
-        retention.most_tombstones,
+    revision = tombstones.c.revision
+    aged = sa.select(sa.func.max(revision)).where(tombstones.c.deleted_at < before)
+    beyond = sa.select(revision).order_by(revision.desc()).offset(retention.most_tombstones)
+    limit = await connection.scalar(
+        sa.select(sa.func.greatest(aged.scalar_subquery(), beyond.limit(1).scalar_subquery()))
     )
     if limit is None:
         return
-    await connection.execute("UPDATE head SET compacted = greatest(compacted, $1)", limit)
-    while True:
-        done = await connection.execute(
-            "DELETE FROM tombstones WHERE revision IN"
-            " (SELECT revision FROM tombstones WHERE revision <= $1 LIMIT $2)",
-            limit,
-            _PIECE,
-        )
-        if done == "DELETE 0":
-            return
+    await connection.execute(
+        sa.update(head).values(compacted=sa.func.greatest(head.c.compacted, limit))
+    )
+    await _delete_all(connection, revision, revision <= limit)
 
 
-async def _drop_specs(connection: Connection) -> None:
+async def _drop_specs(connection: AsyncConnection, database: Database) -> None:
     """Delete bodies that nothing refers to.
 
     The search takes long and holds no lock; what was written since is checked under the head lock
     (see tables), by the index on revision.
     """
-    row = await connection.fetchrow(
-        "SELECT (SELECT revision FROM head), array_agg(digest) FROM"
-        " (SELECT digest FROM specs s"
-        "  WHERE NOT EXISTS (SELECT FROM objects o WHERE o.digest = s.digest)"
-        "  AND NOT EXISTS (SELECT FROM tombstones t WHERE t.digest = s.digest)"
-        "  LIMIT $1) unused",
-        _PIECE,
+    unused = (
+        sa.select(specs.c.digest)
+        .where(~sa.exists().where(objects.c.digest == specs.c.digest))
+        .where(~sa.exists().where(tombstones.c.digest == specs.c.digest))
+        .limit(_PIECE)
     )
-    if row is None or row[1] is None:
+    revision = (await connection.execute(REVISION)).scalar_one()
+    digests = (await connection.scalars(unused)).all()
+    if not digests:
         return
-    await connection.execute("BEGIN")
-    await connection.execute("UPDATE head SET spec_generation = spec_generation + 1")
-    await connection.execute(
-        "DELETE FROM specs WHERE digest = ANY ($1::bytea[]) AND digest NOT IN"
-        " (SELECT digest FROM objects WHERE revision > $2 AND digest IS NOT NULL"
-        " UNION ALL SELECT digest FROM tombstones WHERE revision > $2 AND digest IS NOT NULL)",
-        row[1],
-        row[0],
-    )
-    await connection.execute("COMMIT")
-
-
-async def _drop_decisions(connection: Connection, before: datetime) -> None:
-    while True:
-        done = await connection.execute(
-            "DELETE FROM decisions WHERE id IN"
-            " (SELECT id FROM decisions WHERE made_at < $1 LIMIT $2)",
-            before,
-            _PIECE,
+    used_since = sa.union_all(
+        *(
+            sa.select(table.c.digest).where(
+                table.c.revision > revision, table.c.digest.is_not(None)
+            )
+            for table in (objects, tombstones)
         )
-        if done == "DELETE 0":
-            return
+    )
+    async with database.transaction() as locked:
+        await locked.execute(sa.update(head).values(spec_generation=head.c.spec_generation + 1))
+        await locked.execute(
+            sa.delete(specs).where(
+                specs.c.digest == sa.any_(sa.literal(digests, ARRAY(BYTEA))),
+                specs.c.digest.not_in(used_since),
+            )
+        )
+
+
+async def _drop_decisions(connection: AsyncConnection, before: datetime) -> None:
+    await _delete_all(connection, decisions.c.id, decisions.c.made_at < before)
+
+
+async def _delete_all(
+    connection: AsyncConnection, key: sa.Column[int], which: sa.ColumnElement[bool]
+) -> None:
+    """Delete rows of the key's table, a piece at a time."""
+    piece = sa.delete(key.table).where(key.in_(sa.select(key).where(which).limit(_PIECE)))
+    while (await connection.execute(piece)).rowcount:
+        pass

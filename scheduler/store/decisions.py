@@ -1,16 +1,18 @@
 """Decision records: why pods went where they went, or nowhere. Kept for months."""
-# ruff: noqa: S608 - statements are built from constants of this package alone
 
 import secrets
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
-from .pool import Pool
-from .postgres import Row
+from .database import Database
 from .rows import encode_json
+from .tables import decisions
 
 
 class Alternative(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,19 +57,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
 
 
-_COLUMNS = (
-    "id, made_at, epoch, namespace, pod, digest, pods, outcome, node,"
-    " alternatives, rejections, message"
-)
-_INSERT = (
-    f"INSERT INTO decisions ({_COLUMNS}) SELECT * FROM unnest($1::bigint[], $2::timestamptz[],"
-    " $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::int[], $8::text[], $9::text[],"
-    " $10::jsonb[], $11::jsonb[], $12::text[]) ON CONFLICT DO NOTHING"
-)
-_OF_POD = (
-    f"SELECT {_COLUMNS} FROM decisions WHERE namespace = $1 AND pod = $2 ORDER BY id DESC LIMIT $3"
-)
-_BY_ID = f"SELECT {_COLUMNS} FROM decisions WHERE id = ANY ($1::bigint[]) ORDER BY id DESC"
+_INSERT = insert(decisions).on_conflict_do_nothing()
 _alternatives = msgspec.json.Decoder(tuple[Alternative, ...])
 _rejections = msgspec.json.Decoder(tuple[Rejection, ...])
 
@@ -77,57 +67,39 @@ def decision_id() -> int:
     return (time.time_ns() // 1_000_000) << 21 | secrets.randbits(21)
 
 
-async def record(pool: Pool, records: Sequence[DecisionRecord]) -> None:
+async def record(database: Database, records: Sequence[DecisionRecord]) -> None:
     """Insert records; repeating an insert does nothing."""
-    if not records:
-        return
-    rows = [
-        (
-            r.id,
-            r.made_at,
-            r.epoch,
-            r.namespace,
-            r.pod,
-            r.digest,
-            r.pods,
-            r.outcome,
-            r.node,
-            encode_json(r.alternatives),
-            encode_json(r.rejections),
-            r.message.replace("\0", ""),
-        )
-        for r in records
-    ]
-    async with pool.lent() as connection:
-        await connection.execute(_INSERT, *[list(column) for column in zip(*rows, strict=True)])
+    if records:
+        async with database.lent() as connection:
+            await connection.execute(_INSERT, [_row(record) for record in records])
 
 
-async def of_pod(pool: Pool, namespace: str, pod: str, limit: int = 20) -> list[DecisionRecord]:
+async def of_pod(
+    database: Database, namespace: str, pod: str, limit: int = 20
+) -> list[DecisionRecord]:
     """Return the latest decisions recorded under a pod's name, newest first."""
-    async with pool.lent() as connection:
-        return [_record(row) for row in await connection.fetch(_OF_POD, namespace, pod, limit)]
-
-
-async def by_id(pool: Pool, ids: Sequence[int]) -> list[DecisionRecord]:
-    """Return the decisions of those ids, newest first."""
-    async with pool.lent() as connection:
-        return [_record(row) for row in await connection.fetch(_BY_ID, list(ids))]
-
-
-def _record(row: Row) -> DecisionRecord:
-    number, made_at, epoch, namespace, pod, digest, pods, outcome, node, *rest = row
-    alternatives, rejections, message = rest
-    return DecisionRecord(
-        id=number,
-        made_at=made_at,
-        epoch=epoch,
-        namespace=namespace,
-        pod=pod,
-        digest=digest,
-        pods=pods,
-        outcome=outcome,
-        node=node,
-        alternatives=_alternatives.decode(alternatives),
-        rejections=_rejections.decode(rejections),
-        message=message,
+    query = (
+        sa.select(decisions)
+        .where(decisions.c.namespace == namespace, decisions.c.pod == pod)
+        .order_by(decisions.c.id.desc())
+        .limit(limit)
     )
+    async with database.lent() as connection:
+        return [_record(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _row(record: DecisionRecord) -> dict[str, object]:
+    """Return the columns, which are named as the fields."""
+    return {
+        **msgspec.structs.asdict(record),
+        "alternatives": encode_json(record.alternatives),
+        "rejections": encode_json(record.rejections),
+        "message": record.message.replace("\0", ""),
+    }
+
+
+def _record(row: sa.RowMapping) -> DecisionRecord:
+    values = dict[str, Any](row)
+    values["alternatives"] = _alternatives.decode(row["alternatives"])
+    values["rejections"] = _rejections.decode(row["rejections"])
+    return DecisionRecord(**values)

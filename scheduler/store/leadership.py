@@ -12,20 +12,41 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ..errors import LeadershipLost
-from .postgres import CONNECTION_ERRORS, Connection, connect
+from .database import Database, cause, driver, is_connection_error
+from .postgres import CONNECTION_ERRORS
+from .tables import head, leaders
 
 _LOCK = 0x4C454144
 _BEAT = 1.0  # seconds between proofs that the connection lives
 _BEAT_TIMEOUT = 4.0
 _SILENCE = 10  # seconds after which PostgreSQL ends the session of a leader that hangs
 
+_TAKE_LOCK = sa.select(sa.func.pg_try_advisory_lock(_LOCK))
+_next = sa.update(head).values(epoch=head.c.epoch + 1).returning(head.c.epoch).cte("next")
+_BEGIN_EPOCH = (
+    sa.insert(leaders)
+    .from_select(
+        ["epoch", "identity", "since"],
+        sa.select(
+            _next.c.epoch,
+            sa.bindparam("identity", type_=leaders.c.identity.type),
+            sa.bindparam("since", type_=leaders.c.since.type),
+        ),
+    )
+    .returning(leaders.c.epoch)
+)
+
 
 class Leadership:
     """A candidate for leadership."""
 
-    def __init__(self, url: str, identity: str) -> None:
-        self._url = url
+    def __init__(self, database: Database, identity: str) -> None:
+        self._database = database
         self._identity = identity
 
     @asynccontextmanager
@@ -39,7 +60,7 @@ class Leadership:
         try:
             epoch = await self._begin_epoch(connection)
         except BaseException:
-            connection.terminate()
+            await _abandon(connection)
             raise
         body = asyncio.current_task()
         assert body is not None
@@ -64,57 +85,64 @@ class Leadership:
             await asyncio.wait([beat])
             await _release(connection)
 
-    async def _campaign(self) -> Connection:
+    async def _campaign(self) -> AsyncConnection:
         """Return a connection that holds the lock, however long that takes."""
         pause = 0.1
         while True:
-            connection: Connection | None = None
+            connection: AsyncConnection | None = None
             try:
-                connection = await connect(self._url)
+                connection = await self._database.detached()
                 # A process that is stopped or cut off keeps its session, and with it the lock.
-                await connection.execute(f"SET idle_session_timeout = '{_SILENCE}s'")
+                await connection.execute(sa.text(f"SET idle_session_timeout = '{_SILENCE}s'"))
                 # Only PostgreSQL can tell.
-                while not await connection.fetchval(  # noqa: ASYNC110
-                    f"SELECT pg_try_advisory_lock({_LOCK})"
-                ):
+                while not await connection.scalar(_TAKE_LOCK):  # noqa: ASYNC110
                     await asyncio.sleep(0.5)
-            except CONNECTION_ERRORS:
-                if connection is not None:
-                    connection.terminate()
+            except (exc.DBAPIError, *CONNECTION_ERRORS) as error:
+                await _abandon(connection)
+                if not is_connection_error(error):
+                    raise
                 await asyncio.sleep(pause)
                 pause = min(2.0, pause * 2)
             except BaseException:
-                if connection is not None:
-                    connection.terminate()
+                await _abandon(connection)
                 raise
             else:
                 return connection
 
-    async def _begin_epoch(self, connection: Connection) -> int:
+    async def _begin_epoch(self, connection: AsyncConnection) -> int:
+        values = {"identity": self._identity, "since": datetime.now(UTC)}
         try:
-            epoch = await connection.fetchval(
-                "WITH next AS (UPDATE head SET epoch = epoch + 1 RETURNING epoch)"
-                " INSERT INTO leaders SELECT epoch, $1, $2 FROM next RETURNING epoch",
-                self._identity,
-                datetime.now(UTC),
-            )
-        except CONNECTION_ERRORS as error:
-            raise LeadershipLost(f'"{self._identity}" lost the database: {error}') from error
-        return int(epoch)
+            return (await connection.execute(_BEGIN_EPOCH, values)).scalar_one()
+        except (exc.DBAPIError, *CONNECTION_ERRORS) as error:
+            if not is_connection_error(error):
+                raise
+            raise LeadershipLost(f'"{self._identity}" lost the database: {cause(error)}') from error
 
 
-async def _beat(connection: Connection, depose: Callable[[BaseException], None]) -> None:
+async def _beat(connection: AsyncConnection, depose: Callable[[BaseException], None]) -> None:
     """Prove that the connection lives until it does not."""
+    session = await driver(connection)
     try:
         while True:
             await asyncio.sleep(_BEAT)
-            await connection.fetchval("SELECT 1", timeout=_BEAT_TIMEOUT)
+            await session.fetchval("SELECT 1", timeout=_BEAT_TIMEOUT)
     except CONNECTION_ERRORS as error:
         depose(error)
 
 
-async def _release(connection: Connection) -> None:
+async def _abandon(connection: AsyncConnection | None) -> None:
+    """End the session without a word, which frees the lock."""
+    if connection is not None:
+        if not connection.invalidated:
+            (await driver(connection)).terminate()
+        await connection.close()
+
+
+async def _release(connection: AsyncConnection) -> None:
+    """End the session and wait until the server has, so that the lock is free."""
+    session = await driver(connection)
     try:
-        await connection.close(timeout=2)
+        await session.close(timeout=2)
     except CONNECTION_ERRORS:
-        connection.terminate()
+        session.terminate()
+    await connection.close()

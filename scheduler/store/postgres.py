@@ -128,6 +128,18 @@ async def connect_plain(url: str) -> Any:
     )
 
 
+async def connect_unprepared(url: str) -> Any:
+    """Open a connection for the engine, which lets `prepare_connection` follow."""
+    async with asyncio.timeout(CONNECT_TIMEOUT):
+        return await _connect(url)
+
+
+async def _connect(url: str) -> Any:
+    return await asyncpg.connect(
+        driver_url(url), command_timeout=COMMAND_TIMEOUT, server_settings=_SETTINGS
+    )
+
+
 async def connect(
     url: str,
     *,
@@ -146,9 +158,7 @@ async def connect(
         ConfigurationError: the server is too old.
     """
     async with asyncio.timeout(timeout):
-        connection = await asyncpg.connect(
-            driver_url(url), command_timeout=COMMAND_TIMEOUT, server_settings=_SETTINGS
-        )
+        connection = await _connect(url)
         try:
             await prepare_connection(connection)
             if prepare is not None:

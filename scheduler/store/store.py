@@ -10,12 +10,12 @@ from ..errors import Expired, Fenced, StatusError
 from ..objects.stored import ObjectKey, StoredObject
 from . import decisions
 from .compaction import DEFAULT_RETENTION, Retention, compact, compact_forever
+from .database import Database, open_database
 from .decisions import DecisionRecord
 from .follower import follow
 from .hub import Hub, wanted
 from .leadership import Leadership
 from .operations import Batch, Listing, Write
-from .pool import Pool, open_pool
 from .reader import Reader
 from .rows import Bodies
 from .writer import PATIENCE, Writer
@@ -26,9 +26,8 @@ _BOOKMARK = 5.0  # seconds after which a quiet watch learns how far it is comple
 class Store:
     """One process's view of the database. Use `Store.open`."""
 
-    def __init__(self, url: str, pool: Pool, reader: Reader, hub: Hub, writer: Writer) -> None:
-        self._url = url
-        self._pool = pool
+    def __init__(self, database: Database, reader: Reader, hub: Hub, writer: Writer) -> None:
+        self._database = database
         self._reader = reader
         self._hub = hub
         self._writer = writer
@@ -57,9 +56,9 @@ class Store:
         Raises:
             Unavailable, ConfigurationError: the database does not answer, or cannot be used.
         """
-        pool = await open_pool(url, pool_size)
+        database = await open_database(url, pool_size)
         try:
-            reader = Reader(pool, Bodies(), patience=patience)
+            reader = Reader(database, Bodies(), patience=patience)
             hub = Hub(await reader.revision(), changes=ring_changes, size=ring_bytes)
             writer = Writer(url, reader, hub, patience=patience)
             failure: Exception | None = None
@@ -68,9 +67,9 @@ class Store:
                     group.create_task(writer.run(), name="store writer"),
                     group.create_task(follow(url, reader, hub), name="store follower"),
                 ]
-                store = cls(url, pool, reader, hub, writer)
+                store = cls(database, reader, hub, writer)
                 if retention is not None:
-                    tasks.append(group.create_task(compact_forever(pool, store, retention)))
+                    tasks.append(group.create_task(compact_forever(database, store, retention)))
                 try:
                     yield store
                 except Exception as error:  # noqa: BLE001 - raised below, outside the group
@@ -82,7 +81,7 @@ class Store:
             if failure is not None:
                 raise failure
         finally:
-            pool.close()
+            await database.close()
 
     async def get(self, key: ObjectKey) -> StoredObject | None:
         """Return one object, or None. Sees every commit made before the call."""
@@ -171,21 +170,21 @@ class Store:
 
     async def compact(self, retention: Retention, now: datetime) -> None:
         """Forget what is older than `retention` allows at `now`; `open` does so by itself."""
-        await compact(self._pool, self, retention, now)
+        await compact(self._database, self, retention, now)
 
     def leadership(self, identity: str) -> Leadership:
         """Return a candidate for leadership."""
-        return Leadership(self._url, identity)
+        return Leadership(self._database, identity)
 
     async def record_decisions(self, records: Sequence[DecisionRecord]) -> None:
         """Keep decision records; committed on return."""
-        await decisions.record(self._pool, records)
+        await decisions.record(self._database, records)
 
     async def decisions_of(
         self, namespace: str, pod: str, limit: int = 20
     ) -> Sequence[DecisionRecord]:
         """Return the latest decisions recorded under a pod's name, newest first."""
-        return await decisions.of_pod(self._pool, namespace, pod, limit)
+        return await decisions.of_pod(self._database, namespace, pod, limit)
 
 
 async def _woken(event: asyncio.Event) -> bool:
