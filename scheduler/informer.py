@@ -71,8 +71,8 @@ class Informer(Generic[T]):
 
     Args:
         view: decodes a stored object; called once per change.
-        indexers: name → function giving the index values of an item, a list (lists that are equal
-            leave the index as it is).
+        indexers: name → function giving the index values of an item, a tuple (equal tuples leave
+            the index as it is).
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Informer(Generic[T]):
         self._indexers = dict(indexers or {})
         self._indices: dict[str, dict[str, set[ObjectKey]]] = {n: {} for n in self._indexers}
         self._items: dict[ObjectKey, T] = {}
+        self._nowhere: tuple[Sequence[str], ...] = ((),) * len(self._indexers)
         self._values: dict[ObjectKey, tuple[Sequence[str], ...]] = {}  # under which it is indexed
         self._subscriptions: list[Subscription[T]] = []
         self._synced = asyncio.Event()
@@ -177,11 +178,10 @@ class Informer(Generic[T]):
         return Delta(key, old, new, revision)
 
     def _reindex(self, key: ObjectKey, new: T | None) -> None:
-        before = self._values.pop(key, None) or ((),) * len(self._indexers)
-        if new is None:
-            after: tuple[Sequence[str], ...] = ((),) * len(self._indexers)
-        else:
-            after = self._values[key] = tuple(make(new) for make in self._indexers.values())
+        before = self._values.pop(key, None) or self._nowhere
+        after = self._nowhere
+        if new is not None:
+            after = self._values[key] = tuple([make(new) for make in self._indexers.values()])
         for index, old_values, new_values in zip(
             self._indices.values(), before, after, strict=True
         ):

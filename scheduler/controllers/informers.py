@@ -92,9 +92,10 @@ class OwnedInformer(Protocol):
         ...
 
 
-def owner_uids(item: Owned) -> list[str]:
+def owner_uids(item: Owned) -> tuple[str, ...]:
     """Return the uids of an object's owners (index OWNER)."""
-    return [owner.uid for owner in item.meta.owner_references]
+    owners = item.meta.owner_references
+    return tuple([owner.uid for owner in owners]) if owners else ()
 
 
 def pair(namespace: str, key: str, value: str) -> str:
@@ -102,10 +103,11 @@ def pair(namespace: str, key: str, value: str) -> str:
     return f"{namespace}/{key}={value}"
 
 
-def _orphan_labels(pod: Pod) -> list[str]:
-    if pod.meta.controller_owner() is not None or pod.terminal:
-        return []
-    return [pair(pod.meta.namespace, k, v) for k, v in pod.meta.labels.items()]
+def _orphan_labels(pod: Pod) -> tuple[str, ...]:
+    meta = pod.meta
+    if pod.terminal or (meta.owner_references and meta.controller_owner() is not None):
+        return ()
+    return tuple([pair(meta.namespace, k, v) for k, v in meta.labels.items()])
 
 
 def _selector(controller: Replication) -> list[str]:
@@ -114,13 +116,13 @@ def _selector(controller: Replication) -> list[str]:
     return [pair(controller.meta.namespace, *first)] if first else []
 
 
-POD_INDEXERS: Mapping[str, Callable[[Pod], list[str]]] = {
-    NODE: lambda pod: [pod.node],
+POD_INDEXERS: Mapping[str, Callable[[Pod], tuple[str, ...]]] = {
+    NODE: lambda pod: (pod.node,) if pod.node else (),
     OWNER: owner_uids,
     ORPHAN: _orphan_labels,
-    TERMINAL: lambda pod: ["terminal"] if pod.terminal else [],
+    TERMINAL: lambda pod: ("terminal",) if pod.terminal else (),
 }
-NODE_INDEXERS: Mapping[str, Callable[[Node], list[str]]] = {OWNER: owner_uids}
+NODE_INDEXERS: Mapping[str, Callable[[Node], tuple[str, ...]]] = {OWNER: owner_uids}
 
 
 @dataclass(frozen=True)
