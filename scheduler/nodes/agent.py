@@ -81,6 +81,7 @@ class NodeAgent:
         self._made: Registration | None = None
         self._memories: dict[str, PodMemory] = {}
         self._registering = asyncio.Lock()
+        self._said = ""
 
     @property
     def name(self) -> str:
@@ -121,8 +122,14 @@ class NodeAgent:
                 why = "an internal error"
             lasted = asyncio.get_running_loop().time() - begun
             failures = 1 if lasted > settings.reconnect_limit else failures + 1
-            _log.info("host %s: %s", self.name, why)
+            self._say(why)
             await asyncio.sleep(random.uniform(0, backoff.delay(failures).total_seconds()))
+
+    def _say(self, what: str) -> None:
+        """Log how the host is, once for as long as it stays so."""
+        if what != self._said:
+            self._said = what
+            _log.info("host %s: %s", self.name, what)
 
     async def _connected(self) -> str:
         """Connect and run one session; returns why it ended."""
@@ -188,6 +195,7 @@ class NodeAgent:
             await self.register()
             await self._report(info, *_content(info))
             self._session = session
+            self._say("its engine answers")
             await session.run()
         except* (DriverError, Unavailable) as group:
             ended.append(cast("Exception", group))

@@ -1,5 +1,7 @@
 """From DockerHost to Node: capacity, labels, conditions, heartbeats, removal."""
 
+import logging
+
 import msgspec
 
 from scheduler.nodes.docker_host import RESOURCE
@@ -145,3 +147,20 @@ async def test_an_engine_goes_to_the_older_host_that_comes_to_it(cluster):
     await cluster.host("younger", lambda h: h.status.conditions[0].reason == "InvalidConfiguration")
     await cluster.eventually(lambda: cluster.agents.host("younger") is None)
     await cluster.ready("older")
+
+
+async def test_a_host_that_stays_unreachable_is_logged_once(cluster, caplog):
+    caplog.set_level(logging.INFO, "scheduler.nodes.agent")
+    connect, attempts = cluster.driver.connect, 0
+
+    async def counted(address):
+        nonlocal attempts
+        attempts += 1
+        return await connect(address)
+
+    cluster.driver.connect = counted
+    await cluster.add_host("h1", address="simulated://h1?cpus=4")
+    await cluster.eventually(lambda: attempts >= 4)
+    lines = [r.message for r in caplog.records if r.message.startswith("host h1:")]
+    assert len(lines) == 1
+    assert "unknown option 'cpus'" in lines[0]
