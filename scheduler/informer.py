@@ -23,7 +23,7 @@ _PAUSE = 1.0  # seconds between attempts while the database is away
 logger = logging.getLogger(__name__)
 
 
-class Delta(msgspec.Struct, Generic[T], frozen=True):
+class Delta(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """What happened to one object: old None is an addition, new None a removal.
 
     Args:

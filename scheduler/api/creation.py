@@ -29,8 +29,7 @@ _NAME_TRIES = 8
 _encode = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """A new object, ready to be stamped and stored.
 
     Args:
@@ -66,7 +65,9 @@ def submission(call: Call) -> Submission:
     return Submission(call.namespace, call.content_type, call.query.field_validation, call.manager)
 
 
-class _PlainMeta(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+class _PlainMeta(
+    msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     """The metadata most creates have; anything beyond takes the long way."""
 
     name: str | msgspec.UnsetType = msgspec.UNSET
@@ -78,7 +79,7 @@ class _PlainMeta(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omi
     creation_timestamp: None | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     """An object of an interned kind with its spec left undecoded."""
 
     api_version: str

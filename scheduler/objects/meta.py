@@ -9,7 +9,7 @@ NO_MANAGED_FIELDS = msgspec.Raw(b"")
 """The absence of managedFields. Only this very object is left out when encoding."""
 
 
-class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
     """Who owns an object; the owner's deletion collects it (meta/v1 OwnerReference)."""
 
     api_version: str
@@ -20,7 +20,9 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
     block_owner_deletion: bool | None = None
 
 
-class ObjectMeta(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+class ObjectMeta(
+    msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True, gc=False
+):
     """Typed metadata (meta/v1 ObjectMeta). Change it with msgspec.structs.replace.
 
     `managed_fields` stays undecoded JSON: only server-side apply reads it.

@@ -311,7 +311,7 @@ class PodStatus(View, frozen=True):
         return next((c for c in self.conditions if c.type == kind), None)
 
 
-class Pod(msgspec.Struct, frozen=True):
+class Pod(msgspec.Struct, frozen=True, gc=False):
     """A pod as Ironfree's parts see it.
 
     Args:

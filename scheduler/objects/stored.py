@@ -8,7 +8,7 @@ import msgspec
 from .meta import ObjectMeta
 
 
-class ObjectKey(msgspec.Struct, frozen=True, order=True):
+class ObjectKey(msgspec.Struct, frozen=True, order=True, gc=False):
     """Names one object. `resource` is "plural" or "plural.group"; namespace "" is cluster scope."""
 
     resource: str
@@ -16,7 +16,7 @@ class ObjectKey(msgspec.Struct, frozen=True, order=True):
     name: str
 
 
-class Body(msgspec.Struct, frozen=True):
+class Body(msgspec.Struct, frozen=True, gc=False):
     """Everything of an object but apiVersion, kind, metadata and status, as JSON.
 
     For a Pod it is {"spec": …}, for a ConfigMap {"data": …}. Bodies of interned kinds carry a
@@ -43,7 +43,7 @@ def intern_body(canonical: bytes) -> Body:
     return Body(canonical, hashlib.blake2b(canonical, digest_size=16).digest())
 
 
-class Binding(msgspec.Struct, frozen=True):
+class Binding(msgspec.Struct, frozen=True, gc=False):
     """Where a pod runs; written once, keyed by the pod's uid."""
 
     node: str
@@ -51,7 +51,7 @@ class Binding(msgspec.Struct, frozen=True):
     revision: int = 0
 
 
-class StoredObject(msgspec.Struct, frozen=True):
+class StoredObject(msgspec.Struct, frozen=True, gc=False):
     """One object at one revision.
 
     Args:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from ..objects.pod_class import PodClass
 from ..objects.stored import ObjectKey
 from .framework import Decision
 
 
-@dataclass(frozen=True, slots=True)
-class PendingPod:
+class PendingPod(msgspec.Struct, frozen=True, gc=False):
     """A pod that waits for a node."""
 
     key: ObjectKey

@@ -8,7 +8,7 @@ from ..objects.meta import ObjectMeta
 from ..objects.stored import Body, ObjectKey, StoredObject
 
 
-class Create(msgspec.Struct, frozen=True):
+class Create(msgspec.Struct, frozen=True, gc=False):
     """Add an object. meta carries name, namespace and uid; fails AlreadyExists.
 
     A namespaced object needs its namespace to exist (NotFound) and not to be terminating
@@ -22,7 +22,7 @@ class Create(msgspec.Struct, frozen=True):
     epoch: int | None = None
 
 
-class Replace(msgspec.Struct, frozen=True):
+class Replace(msgspec.Struct, frozen=True, gc=False):
     """Put a new state in place of an object's.
 
     Args:
@@ -39,7 +39,7 @@ class Replace(msgspec.Struct, frozen=True):
     epoch: int | None = None
 
 
-class Remove(msgspec.Struct, frozen=True):
+class Remove(msgspec.Struct, frozen=True, gc=False):
     """Delete an object for good; watchers get its last state. uid "" matches any."""
 
     key: ObjectKey
@@ -48,7 +48,7 @@ class Remove(msgspec.Struct, frozen=True):
     epoch: int | None = None
 
 
-class Bind(msgspec.Struct, frozen=True):
+class Bind(msgspec.Struct, frozen=True, gc=False):
     """Give a pod its node, once (primary key: the pod's uid).
 
     Args:
@@ -80,7 +80,7 @@ class ChangeType(StrEnum):
     DELETED = "DELETED"
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One committed change.
 
     Args:
@@ -95,7 +95,7 @@ class Change(msgspec.Struct, frozen=True):
     prior: StoredObject | None = None
 
 
-class Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True, gc=False):
     """Changes of one or more commits, in revision order; the stream is complete up to `revision`.
 
     A batch may have no changes: then it only moves the position (a bookmark).
@@ -105,7 +105,7 @@ class Batch(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...] = ()
 
 
-class Listing(msgspec.Struct, frozen=True):
+class Listing(msgspec.Struct, frozen=True, gc=False):
     """Objects of a resource at one revision, by namespace and name; watch on from `revision`."""
 
     revision: int
