@@ -28,6 +28,7 @@ from ..objects.meta import now_seconds
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .assigned_pod import AssignedPod
+from .decommission import blocked, cordon, empty, hold, let_go, unregister
 from .docker_host import (
     BY_ENGINE,
     RESOURCE,
@@ -103,7 +104,7 @@ class NodeAgent:
         return asyncio.get_running_loop().time() - self._session.alive_at <= patience
 
     async def run(self) -> None:
-        """Keep the host connected, forever.
+        """Keep the host connected, forever; or empty it, if its DockerHost is being deleted.
 
         Raises:
             Fenced: another leader has taken over.
@@ -114,7 +115,9 @@ class NodeAgent:
         while True:
             begun = asyncio.get_running_loop().time()
             try:
-                why = await self._connected()
+                why = await (self._emptied() if self.docker_host.deleting else self._connected())
+                if not why:
+                    return
             except Exception as error:
                 if _is_fenced(error):
                     raise
@@ -144,9 +147,33 @@ class NodeAgent:
             return await self._serve(host, info)
         finally:
             self._session = None
-            with contextlib.suppress(DriverError, TimeoutError):
-                async with asyncio.timeout(self._office.settings.connect_timeout):
-                    await host.close()
+            await self._close(host)
+
+    async def _emptied(self) -> str:
+        """Remove all pods, the Node and the finalizer; returns why it could not be, "" if done."""
+        office, host, why = self._office, None, ""
+        try:
+            await cordon(office, self.name)
+            if self._first_on_engine().name == self.name:  # another removes what it does not know
+                host, _ = await self._open()
+                await empty(office, self.name, host)
+            await unregister(office, self.name)
+            await let_go(office, self.docker_host)
+        except* (DriverError, ConfigurationError) as group:
+            error = _leaf(group)
+            why = str(error)
+            await self._quietly_report(None, _reason(error), blocked(self.name, why))
+        except* (Unavailable, Conflict) as group:
+            why = _first(group)
+        finally:
+            if host is not None:
+                await self._close(host)
+        return why
+
+    async def _close(self, host: Host) -> None:
+        with contextlib.suppress(DriverError, TimeoutError):
+            async with asyncio.timeout(self._office.settings.connect_timeout):
+                await host.close()
 
     async def _open(self) -> tuple[Host, HostInfo]:
         docker_host = self.docker_host
@@ -178,19 +205,24 @@ class NodeAgent:
 
     def _check_alone(self) -> None:
         """Leave an engine to the DockerHost that had it first."""
-        sharing = self._office.hosts.by_index(BY_ENGINE, engine_of(self.docker_host))
-        first = owner_of_engine(sharing) if sharing else self.docker_host
+        first = self._first_on_engine()
         if first.name != self.name:
             raise ConfigurationError(
                 f"{self.docker_host.spec.address} is DockerHost {first.name} already; one engine "
                 "is one node: delete one of the two, or correct its spec.address"
             )
 
+    def _first_on_engine(self) -> DockerHost:
+        sharing = self._office.hosts.by_index(BY_ENGINE, engine_of(self.docker_host))
+        return owner_of_engine(sharing) if sharing else self.docker_host
+
     async def _serve(self, host: Host, info: HostInfo) -> str:
         self._made = self._registration(info)
         session = Session(self._office, self._made, host, self._memories)
         ended: list[Exception] = []
         try:
+            if not await hold(self._office, self.docker_host):
+                return "its DockerHost is being deleted"
             await self._beat()
             await self.register()
             await self._report(info, *_content(info))
@@ -216,6 +248,7 @@ class NodeAgent:
         """Take in a DockerHost that changed but is reached as before."""
         self.docker_host = docker_host
         if self._session is not None and self._made is not None:
+            await hold(self._office, docker_host)
             self._made = self._registration(self._made.info)
             self._session.remade(self._made)
             await self.register()
@@ -299,10 +332,14 @@ class NodeAgent:
             return
 
 
-def _first(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = cast("BaseExceptionGroup[Exception]", error).exceptions[0]
-    return str(error)
+def _leaf(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    return error
+
+
+def _first(error: Exception) -> str:
+    return str(_leaf(error))
 
 
 def _is_fenced(error: BaseException) -> bool:

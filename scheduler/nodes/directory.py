@@ -8,11 +8,11 @@ from ..drivers import Driver, Host, HostDirectory
 from ..errors import Conflict, Fenced, NotFound, StatusError, Unavailable
 from ..informer import Delta, Informer
 from ..objects.pod import Pod, pod_view
-from ..objects.stored import ObjectKey, StoredObject
-from ..store.operations import Remove
+from ..objects.stored import StoredObject
 from ..store.store import Store
 from .agent import NodeAgent
 from .assigned_pod import BY_NODE, assigned
+from .decommission import unregister
 from .docker_host import (
     BY_ENGINE,
     RESOURCE,
@@ -22,7 +22,6 @@ from .docker_host import (
     engines_of,
 )
 from .event_recorder import EventRecorder
-from .registration import lease_key
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -115,9 +114,12 @@ class NodeAgents(HostDirectory):
 
     async def _host_changed(self, name: str, docker_host: DockerHost | None) -> None:
         agent = self._agents.get(name)
+        if docker_host is not None and docker_host.deleting and not docker_host.held:
+            docker_host = None  # given up, or never registered: only others' finalizers are left
         if agent is not None and docker_host is not None:
             if docker_host.connects_like(agent.docker_host):
-                if docker_host.spec != agent.docker_host.spec:
+                same = docker_host.spec == agent.docker_host.spec
+                if not same or not docker_host.held:
                     await self._bravely(agent.changed(docker_host), name)
                 return
             await self._stop(name)
@@ -126,7 +128,7 @@ class NodeAgents(HostDirectory):
             await self._displace(docker_host)
         elif agent is not None:
             await self._stop(name)
-            await self._bravely(self._unregister(name), name)
+            await self._bravely(unregister(self._office, name), name)
 
     async def _displace(self, docker_host: DockerHost) -> None:
         """Cut younger DockerHosts off an engine that this one has come to."""
@@ -148,14 +150,6 @@ class NodeAgents(HostDirectory):
         task = self._tasks.pop(name)
         task.cancel()
         await asyncio.wait({task})
-
-    async def _unregister(self, name: str) -> None:
-        """Remove the Node and heartbeat of a host that is not there any more."""
-        for key in (ObjectKey("nodes", "", name), lease_key(name)):
-            try:
-                await self._store.write(Remove(key, epoch=self._epoch))
-            except NotFound:
-                continue
 
     async def _bravely(self, write: Awaitable[None], name: str) -> None:
         try:

@@ -20,6 +20,8 @@ from ..objects.stored import ObjectKey, StoredObject
 
 RESOURCE = "dockerhosts.ironfree.dev"
 TLS_NAMESPACE = "kube-system"
+FINALIZER = "ironfree.dev/containers"
+"""Keeps a deleted DockerHost until its containers are gone."""
 BY_ENGINE = "engine"
 
 
@@ -66,9 +68,20 @@ class DockerHost(msgspec.Struct, frozen=True):
         raw = self.stored.status
         return _status.decode(raw) if raw else DockerHostStatus()
 
+    @property
+    def deleting(self) -> bool:
+        """Whether it is to go."""
+        return self.meta.deletion_timestamp is not None
+
+    @property
+    def held(self) -> bool:
+        """Whether it has the finalizer that waits for its containers."""
+        return FINALIZER in self.meta.finalizers
+
     def connects_like(self, other: "DockerHost") -> bool:
-        """Return whether an open connection to the other is one to this."""
-        return self.meta.uid == other.meta.uid and all(
+        """Return whether an open connection to the other is one to this, for the same purpose."""
+        same = self.meta.uid == other.meta.uid and self.deleting == other.deleting
+        return same and all(
             getattr(self.spec, field) == getattr(other.spec, field)
             for field in ("address", "driver", "tls_secret_name", "options")
         )

@@ -59,6 +59,13 @@ class Cluster:
         body = msgspec.json.encode({"spec": spec})
         return await self.store.write(create(RESOURCE, name, body=body))
 
+    async def delete_host(self, name):
+        """Do what the API does for DELETE."""
+        stored = await self.store.get(ObjectKey(RESOURCE, "", name))
+        meta = delete(stored, DeletionRequest(), now_seconds())
+        deleted = {"deletion_timestamp": meta.deletion_timestamp}
+        await self.store.write(replace(stored, expected=None, **deleted))
+
     async def ready(self, name):
         """Wait until the host's Node is ready and the host can be used."""
         node = await self.until(self.nodes, "", name, lambda n: n is not None)

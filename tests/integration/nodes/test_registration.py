@@ -164,3 +164,51 @@ async def test_a_host_that_stays_unreachable_is_logged_once(cluster, caplog):
     lines = [r.message for r in caplog.records if r.message.startswith("host h1:")]
     assert len(lines) == 1
     assert "unknown option 'cpus'" in lines[0]
+
+
+async def test_a_deleted_host_goes_after_its_containers(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+    left = []
+
+    def gone(node):
+        if node is None:
+            left.append(len(cluster.driver.machine("h1").observe()))
+        return node is None
+
+    await cluster.delete_host("h1")
+    await cluster.until(cluster.nodes, "", "h1", gone)
+    assert left == [0]
+    await cluster.host("h1", lambda h: h is None)
+    assert await cluster.store.get(ObjectKey(LEASES, "kube-node-lease", "h1")) is None
+
+
+async def test_a_deleted_host_that_does_not_answer_waits_for_its_containers(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+    machine = cluster.driver.machine("h1")
+    machine.partition()
+    await cluster.delete_host("h1")
+
+    def says_so(host):
+        return any("may still run" in c.message for c in host.status.conditions)
+
+    host = await cluster.host("h1", says_so)
+    assert "kubectl patch dockerhost h1" in host.status.conditions[0].message
+    node = await cluster.until(cluster.nodes, "", "h1", lambda n: n is None or n.spec.unschedulable)
+    assert node is not None, "its pods would be replaced while they may still run"
+    machine.heal()
+    await cluster.host("h1", lambda h: h is None)
+    assert machine.observe() == ()
+
+
+async def test_a_deleted_host_can_be_given_up(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    cluster.driver.machine("h1").partition()
+    await cluster.delete_host("h1")
+    await cluster.host("h1", lambda h: "may still run" in h.status.conditions[0].message)
+    await cluster.store.write(Remove(ObjectKey(RESOURCE, "", "h1")))
+    await cluster.until(cluster.nodes, "", "h1", lambda n: n is None)
