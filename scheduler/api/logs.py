@@ -22,13 +22,16 @@ async def answer(backend: Backend, call: Call) -> web.StreamResponse:
     """Stream a container's output.
 
     Raises:
-        BadRequest: an option is wrong, the container is not named or has not started.
+        BadRequest: an option is wrong, the pod has no node, the container is not named or has not
+            started.
         Unavailable: its host does not answer.
     """
     stored = await Updater(backend).current(call)
     pod = pod_view(stored)
     container = _choose(pod, call.query.text("container"))
     wanted = _options(call.query)
+    if not pod.node:
+        raise BadRequest(f"pod {pod.meta.name} does not have a host assigned")
     container_id = _container_id(pod, container, previous=call.query.flag("previous"))
     host = backend.hosts.host(pod.node)
     if host is None:

@@ -136,17 +136,19 @@ def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
 
 def _warnings(obj: JsonObject) -> Iterable[str]:
     spec = child(obj, "spec")
-    if text(spec, "type") in {"NodePort", "LoadBalancer"}:
+    kind = text(spec, "type") or "ClusterIP"
+    if kind != "ExternalName" and text(spec, "clusterIP") != HEADLESS:
+        ports = "" if kind == "ClusterIP" else f"{kind} opens no port on nodes in Ironfree; "
         yield (
-            f"spec.type: {text(spec, 'type')} is served on its cluster IP only in Ironfree; "
-            "publish a container's hostPort to reach it from outside"
+            f"spec.clusterIP: {ports}the address is allocated but no network serves it yet; "
+            "use hostPort on a container to reach it"
         )
     for field in ("externalIPs", "loadBalancerIP", "loadBalancerSourceRanges", "loadBalancerClass"):
         if spec.get(field):
             yield f"spec.{field}: has no effect in Ironfree"
     for policy in ("internalTrafficPolicy", "externalTrafficPolicy"):
         if text(spec, policy) == "Local":
-            yield f"spec.{policy}: Local has no effect in Ironfree: all endpoints are used"
+            yield f"spec.{policy}: Local has no effect in Ironfree"
 
 
 def _initial_status(_obj: JsonObject) -> JsonObject:

@@ -140,3 +140,15 @@ async def test_mistakes_are_told(api, ns, pod):
     )
     assert done.code == 0
     assert 'Warning: unknown field "spec.contaners"' in done.err
+
+
+async def test_a_list_is_applied_item_by_item(api, ns, pod):
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+    listed = {"apiVersion": "v1", "kind": "List", "items": [config, pod()]}
+    assert await apply(api, ns, listed) == "configmap/a created\npod/web created\n"
+    wrong = pod("wrong")
+    wrong["spec"]["contaners"] = []
+    text = yaml.safe_dump({**listed, "items": [config, wrong]})
+    done = await api.kubectl("-n", ns, "apply", "-f", "-", stdin=text, check=False)
+    assert done.code == 1
+    assert 'unknown field "spec.contaners"' in done.err

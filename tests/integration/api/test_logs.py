@@ -70,6 +70,14 @@ async def test_what_cannot_be_read_is_said(api, ns, pod):
         assert (await api.get(path, **query)).code == 400
 
 
+async def test_a_pod_without_a_node_has_no_logs(api, ns, pod):
+    await api.post(f"/api/v1/namespaces/{ns}/pods", pod())
+    answer = await api.get(f"/api/v1/namespaces/{ns}/pods/web/log")
+    expected = "pod web does not have a host assigned"
+    assert (answer.code, answer.body["message"]) == (400, expected)
+    assert expected in (await api.kubectl("-n", ns, "logs", "web", check=False)).err
+
+
 async def test_a_container_that_has_not_started(api, ns, pod):
     waiting = {"state": {"waiting": {"reason": "ImagePullBackOff"}}}
     _node, path = await started(api, ns, pod, **waiting)

@@ -326,6 +326,26 @@ async def test_services_get_addresses_of_their_own(api, ns):
     assert kept.body["spec"]["clusterIP"] == addresses[1]
 
 
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({}, 1),
+        ({"type": "NodePort"}, 1),
+        ({"type": "LoadBalancer"}, 1),
+        ({"clusterIP": "None"}, 0),
+        ({"type": "ExternalName", "externalName": "example.org"}, 0),
+    ],
+)
+async def test_a_service_says_that_nothing_serves_its_address(api, ns, spec, told):
+    body = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], **spec}}
+    answer = await api.post(f"/api/v1/namespaces/{ns}/services", body)
+    assert answer.code == 201
+    warnings = answer.headers.getall("Warning", [])
+    assert len(warnings) == told
+    assert all("is allocated but no network serves it yet" in each for each in warnings)
+    assert all(("opens no port on nodes" in each) == ("type" in spec) for each in warnings)
+
+
 async def test_a_failed_service_gives_its_address_back(api, ns):
     path = f"/api/v1/namespaces/{ns}/services"
     body = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], "clusterIP": "10.96.9.9"}}
