@@ -1,6 +1,6 @@
 """Reads objects and the log from SQL; every answer is of one snapshot of the database.
 
-It works on the driver's connections: what SQLAlchemy's pool adds to a read is 0.1 ms at most, but
+It works on the driver's connections: what SQLAlchemy's pool adds to a read is about 0.1 ms, but
 its statements would add 0.12 ms more to a get, which alone takes 0.05 to 0.13 ms (bench/store.py).
 """
 # ruff: noqa: S608 - statements are built from constants of this package alone
