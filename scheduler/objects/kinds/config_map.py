@@ -1,29 +1,23 @@
 """ConfigMap (core/v1)."""
 
-import re
 from collections.abc import Iterable
 from datetime import datetime
 
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer
+from ..names import config_key_complaints
 from .fields import child
 from .printing import AGE, NAME, age, name
 
 MAX_BYTES = 1024 * 1024
-_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}\Z")
 
 
 def key_causes(obj: JsonObject, field: str) -> Iterable[Cause]:
     """Yield a cause per bad key of a data map (IsConfigMapKey)."""
     for key in child(obj, field):
-        if not _KEY.match(key) or key in {".", ".."}:
-            yield Cause(
-                f"{field}[{key}]",
-                f'Invalid value: "{key[:253]}": a valid config key must consist of alphanumeric '
-                "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', "
-                "regex used for validation is '[-._a-zA-Z0-9]+')",
-            )
+        for complaint in config_key_complaints(key):
+            yield Cause(f"{field}[{key[:253]}]", f'Invalid value: "{key[:253]}": {complaint}')
 
 
 def size_causes(obj: JsonObject, *fields: str) -> Iterable[Cause]:
