@@ -132,8 +132,8 @@ class Informers:
     Args:
         pods: with POD_INDEXERS; nodes: with NODE_INDEXERS; both shared with others.
         replications: with the indexers of `open`.
-        others: the registry's remaining resources but events, by resource, for owners and
-            namespaces.
+        others: the registry's remaining resources but events and those without objects, by
+            resource, for owners and namespaces.
     """
 
     pods: Informer[Pod]
@@ -163,7 +163,7 @@ class Informers:
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
-                if kind.resource not in known
+                if kind.resource not in known and "create" in kind.verbs
             },
         )
 

@@ -7,6 +7,7 @@ A further kind is one small file here and one line in ALL_KINDS. Kinds hold no b
 from ..kind import KindRegistry
 from . import (
     config_map,
+    custom_resource_definition,
     docker_host,
     event,
     lease,
@@ -31,6 +32,7 @@ ALL_KINDS = (
     lease.KIND,
     priority_class.KIND,
     docker_host.KIND,
+    custom_resource_definition.KIND,
 )
 
 REGISTRY = KindRegistry(ALL_KINDS)

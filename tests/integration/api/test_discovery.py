@@ -1,5 +1,7 @@
 """Discovery, versions, health."""
 
+import json
+
 import pytest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -49,6 +51,32 @@ async def test_every_patch_offers_field_validation(api):
     for entry in index.values():
         document = (await api.get(entry["serverRelativeURL"])).body
         patches = [path["patch"] for path in document["paths"].values() if "patch" in path]
-        assert patches
+        assert bool(patches) is ("/apiextensions.k8s.io/" not in entry["serverRelativeURL"])
         for patch in patches:
             assert "fieldValidation" in [p["name"] for p in patch["parameters"]]
+
+
+async def test_there_are_no_custom_resource_definitions(api):
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    listed = await api.get(path)
+    assert (listed.code, listed.body["items"]) == (200, [])
+    assert listed.body["kind"] == "CustomResourceDefinitionList"
+    query = {
+        "watch": "1",
+        "sendInitialEvents": "1",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "1",
+        "timeoutSeconds": "5",
+    }
+    async with api.session.get(api.url + path, params=query) as response:
+        first = json.loads(await response.content.readline())
+    assert first["type"] == "BOOKMARK"
+    assert first["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert (await api.get(f"{path}/toys.example.com")).code == 404
+    for method, where in (("POST", path), ("DELETE", path), ("PUT", f"{path}/x")):
+        refused = await api.call(method, where, {"metadata": {"name": "x"}})
+        assert (refused.code, refused.body["reason"]) == (405, "MethodNotAllowed")
+    resources = (await api.get("/apis/apiextensions.k8s.io/v1")).body["resources"]
+    assert [(r["name"], r["verbs"]) for r in resources] == [
+        ("customresourcedefinitions", ["get", "list", "watch"])
+    ]

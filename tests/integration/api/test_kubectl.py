@@ -120,6 +120,12 @@ async def test_explain_and_discovery(api):
     assert "ironfree" in await api.kubectl("version")
 
 
+async def test_custom_resource_definitions_are_none(api):
+    done = await api.kubectl("get", "crd", check=False)
+    assert (done.code, done.err) == (0, "No resources found\n")
+    assert "metadata" in await api.kubectl("explain", "crd")
+
+
 async def test_edit_without_an_editor(api, ns, monkeypatch):
     await api.kubectl("-n", ns, "create", "configmap", "c", "--from-literal=a=b")
     monkeypatch.setenv("KUBE_EDITOR", "sed -i s/a:.b/a:\\ z/")

@@ -1,0 +1,10 @@
+from scheduler.controllers.informers import EVENTS, Informers
+from scheduler.objects.kinds import REGISTRY
+
+
+def test_every_kind_that_can_have_objects_is_looked_at_but_events():
+    looked_at = Informers.open(None, REGISTRY).all()
+    assert {kind.resource for kind in REGISTRY.kinds} - looked_at.keys() == {
+        EVENTS,
+        "customresourcedefinitions.apiextensions.k8s.io",
+    }
