@@ -34,17 +34,25 @@ class HostAddress:
         url: unix:///path, tcp://host:port, or what the driver understands.
         tls: client certificate and CA, for tcp only.
         options: the DockerHost's spec.options, for the driver alone.
+        cluster: this installation's id. What a pod has on the engine carries it, and what carries
+            another is somebody else's: neither seen nor touched. What carries none is ours.
     """
 
     name: str
     url: str
     tls: TlsMaterial | None = None
     options: Mapping[str, str] = field(default_factory=dict[str, str])
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class HostInfo:
-    """What the engine says of its host (docker: /info and /version)."""
+    """What the engine says of its host (docker: /info and /version).
+
+    Args:
+        engine_id: the same by whatever address the engine is reached, and no other engine's;
+            "" when the driver cannot tell.
+    """
 
     engine: str  # "docker://20.10.24"
     api_version: str
@@ -60,6 +68,7 @@ class HostInfo:
     resources: Mapping[str, int] = field(default_factory=dict[str, int])  # extended, e.g. GPUs
     address: str = ""  # an IP that other hosts can reach, if known
     warnings: tuple[str, ...] = ()
+    engine_id: str = ""
 
 
 class PullPolicy(StrEnum):
@@ -255,11 +264,11 @@ class Host(Protocol):
         ...
 
     async def observe(self) -> tuple[PodObservation, ...]:
-        """List every pod Ironfree manages on this host, running or not, in one sweep."""
+        """List every pod of this installation on this host, running or not, in one sweep."""
         ...
 
     def events(self) -> AsyncIterator[HostEvent]:
-        """Stream hints until the connection breaks; raises HostUnreachable then."""
+        """Stream hints on such pods until the connection breaks; raises HostUnreachable then."""
         ...
 
     async def ensure_image(self, image: str, policy: PullPolicy) -> str:

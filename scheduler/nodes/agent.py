@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
-from ..drivers import Driver, Host, HostInfo
+from ..drivers import Driver, Host, HostAddress, HostInfo
 from ..errors import (
     AlreadyExists,
     ConfigurationError,
@@ -27,18 +27,10 @@ from ..errors import (
 from ..objects.meta import now_seconds
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
-from .assigned_pod import AssignedPod
+from .assigned_pod import BY_NODE, AssignedPod
 from .decommission import blocked, cordon, empty, hold, let_go, unregister
-from .docker_host import (
-    BY_ENGINE,
-    RESOURCE,
-    DockerHost,
-    docker_host_view,
-    engine_of,
-    host_address,
-    owner_of_engine,
-    tls_key,
-)
+from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
+from .engines import EngineTaken
 from .memory import Backoff, PodMemory
 from .registration import (
     Registration,
@@ -151,12 +143,10 @@ class NodeAgent:
 
     async def _emptied(self) -> str:
         """Remove all pods, the Node and the finalizer; returns why it could not be, "" if done."""
-        office, host, why = self._office, None, ""
+        office, why = self._office, ""
         try:
             await cordon(office, self.name)
-            if self._first_on_engine().name == self.name:  # another removes what it does not know
-                host, _ = await self._open()
-                await empty(office, self.name, host)
+            await self._empty()
             await unregister(office, self.name)
             await let_go(office, self.docker_host)
         except* (DriverError, ConfigurationError) as group:
@@ -165,10 +155,17 @@ class NodeAgent:
             await self._quietly_report(None, _reason(error), blocked(self.name, why))
         except* (Unavailable, Conflict) as group:
             why = _first(group)
-        finally:
-            if host is not None:
-                await self._close(host)
         return why
+
+    async def _empty(self) -> None:
+        try:
+            host, _ = await self._open()
+        except EngineTaken:
+            return  # whoever has it removes what it does not know
+        try:
+            await empty(self._office, self.name, host)
+        finally:
+            await self._close(host)
 
     async def _close(self, host: Host) -> None:
         with contextlib.suppress(DriverError, TimeoutError):
@@ -184,15 +181,15 @@ class NodeAgent:
                 f'no driver "{docker_host.spec.driver}" is installed (installed: {known}); '
                 "correct spec.driver or install the plugin that has it"
             )
-        self._check_alone()
-        key = tls_key(docker_host)
-        secret = await self._office.store.get(key) if key else None
-        address = host_address(docker_host, secret)
+        self._check_engine(None)
+        address = await self._address()
         try:
             async with self._connects, asyncio.timeout(self._office.settings.connect_timeout):
                 host = await driver.connect(address)
                 try:
-                    return host, await host.info()
+                    info = await host.info()
+                    self._check_engine(info)
+                    return host, info
                 except BaseException:
                     await host.close()
                     raise
@@ -203,18 +200,14 @@ class NodeAgent:
                 "firewall let this machine reach it?"
             ) from error
 
-    def _check_alone(self) -> None:
-        """Leave an engine to the DockerHost that had it first."""
-        first = self._first_on_engine()
-        if first.name != self.name:
-            raise ConfigurationError(
-                f"{self.docker_host.spec.address} is DockerHost {first.name} already; one engine "
-                "is one node: delete one of the two, or correct its spec.address"
-            )
+    async def _address(self) -> HostAddress:
+        store, key = self._office.store, tls_key(self.docker_host)
+        secret = await store.get(key) if key else None
+        return host_address(self.docker_host, secret, await store.get(SYSTEM))
 
-    def _first_on_engine(self) -> DockerHost:
-        sharing = self._office.hosts.by_index(BY_ENGINE, engine_of(self.docker_host))
-        return owner_of_engine(sharing) if sharing else self.docker_host
+    def _check_engine(self, info: HostInfo | None) -> None:
+        pods = len(self._office.pods.by_index(BY_NODE, self.name))
+        self._office.engines.check(self.docker_host, info, pods)
 
     async def _serve(self, host: Host, info: HostInfo) -> str:
         self._made = self._registration(info)

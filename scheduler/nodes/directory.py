@@ -13,14 +13,8 @@ from ..store.store import Store
 from .agent import NodeAgent
 from .assigned_pod import BY_NODE, assigned
 from .decommission import unregister
-from .docker_host import (
-    BY_ENGINE,
-    RESOURCE,
-    DockerHost,
-    docker_host_view,
-    engine_of,
-    engines_of,
-)
+from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
+from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
 from .session import Office
 from .settings import NodeSettings
@@ -61,7 +55,8 @@ class NodeAgents(HostDirectory):
         self._hosts = Informer[DockerHost](
             store, RESOURCE, docker_host_view, {BY_ENGINE: engines_of}
         )
-        self._nodes = Informer[StoredObject](store, "nodes", _itself)
+        self._nodes = Informer[StoredObject](store, "nodes", _itself, {BY_ENGINE: recorded_engine})
+        self._engines = Engines(self._hosts, self._nodes)
         self._statuses = StatusWriter(store, self._pods, epoch)
         self._events = EventRecorder(store, epoch, self._settings)
         self._office = Office(
@@ -69,7 +64,7 @@ class NodeAgents(HostDirectory):
             epoch,
             self._settings,
             self._pods,
-            self._hosts,
+            self._engines,
             self._statuses,
             self._events,
         )
@@ -125,19 +120,10 @@ class NodeAgents(HostDirectory):
             await self._stop(name)
         if docker_host is not None:
             self._start(docker_host)
-            await self._displace(docker_host)
         elif agent is not None:
             await self._stop(name)
+            self._engines.release(name)
             await self._bravely(unregister(self._office, name), name)
-
-    async def _displace(self, docker_host: DockerHost) -> None:
-        """Cut younger DockerHosts off an engine that this one has come to."""
-        for other in tuple(self._hosts.by_index(BY_ENGINE, engine_of(docker_host))):
-            agent = self._agents.get(other.name)
-            younger = other.stored.created_revision > docker_host.stored.created_revision
-            if agent is not None and younger and agent.host is not None:
-                await self._stop(other.name)
-                self._start(other)
 
     def _start(self, docker_host: DockerHost) -> None:
         agent = NodeAgent(self._office, docker_host, self._drivers, self._connects)

@@ -6,7 +6,7 @@ tls.key (PEM), as `kubernetes.io/tls` secrets with a CA have them.
 
 import base64
 import binascii
-from collections.abc import Collection
+import re
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,7 +22,10 @@ RESOURCE = "dockerhosts.ironfree.dev"
 TLS_NAMESPACE = "kube-system"
 FINALIZER = "ironfree.dev/containers"
 """Keeps a deleted DockerHost until its containers are gone."""
+SYSTEM = ObjectKey("namespaces", "", "kube-system")
+"""Exists once per installation, so its uid is the installation's id."""
 BY_ENGINE = "engine"
+_USER = re.compile(r"//[^/@]*@")
 
 
 class DockerHostSpec(View, frozen=True):
@@ -90,20 +93,13 @@ class DockerHost(msgspec.Struct, frozen=True):
 def engine_of(host: DockerHost) -> str:
     """Return what tells a host's engine from others as far as the address says: equal is same."""
     address = host.spec.address.partition("?")[0].rstrip("/")
+    address = _USER.sub("//", address)  # it is shown, and may have a password
     return f"{host.spec.driver} {address}"
 
 
 def engines_of(host: DockerHost) -> list[str]:
     """Return the host's engine, for an index."""
     return [engine_of(host)]
-
-
-def owner_of_engine(hosts: Collection[DockerHost]) -> DockerHost:
-    """Return the one of several DockerHosts with one engine that may use it: the oldest.
-
-    Two Nodes on one engine would give its room away twice and remove each other's pods.
-    """
-    return min(hosts, key=lambda host: host.stored.created_revision)
 
 
 class _Body(msgspec.Struct):
@@ -130,16 +126,28 @@ def tls_key(host: DockerHost) -> ObjectKey | None:
     return ObjectKey("secrets", TLS_NAMESPACE, name) if name else None
 
 
-def host_address(host: DockerHost, secret: StoredObject | None) -> HostAddress:
+def host_address(
+    host: DockerHost, secret: StoredObject | None, system: StoredObject | None
+) -> HostAddress:
     """Return what the driver is given.
 
+    Args:
+        system: the namespace SYSTEM.
+
     Raises:
-        ConfigurationError: the Secret is absent or lacks a key.
+        ConfigurationError: the namespace or the Secret is absent, or the Secret lacks a key.
     """
+    if system is None:
+        raise ConfigurationError(
+            f"namespace {SYSTEM.name} not found; its uid tells this installation's containers "
+            "from others': restart the service, which creates it"
+        )
     tls = None
     if host.spec.tls_secret_name:
         tls = _tls(host, secret)
-    return HostAddress(host.name, host.spec.address, tls, host.spec.options)
+    return HostAddress(
+        host.name, host.spec.address, tls, host.spec.options, cluster=system.meta.uid
+    )
 
 
 def _tls(host: DockerHost, secret: StoredObject | None) -> TlsMaterial:

@@ -19,7 +19,8 @@ from ..objects.node import Node, NodeAddress, NodeStatus, NodeSystemInfo, node_v
 from ..objects.pod import Condition
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Create, Replace
-from .docker_host import RESOURCE, DockerHost, DockerHostStatus, url_ip
+from .docker_host import RESOURCE, DockerHost, DockerHostStatus, engine_of, url_ip
+from .engines import ENGINE
 
 VERSION = "v1.37.0+ironfree"
 LEASES = "leases.coordination.k8s.io"
@@ -107,6 +108,7 @@ def node_write(
     meta = replace(
         present.meta,
         labels={**present.meta.labels, **labels(made)},
+        annotations={**present.meta.annotations, ENGINE: engine_of(made.host)},
         owner_references=_owned(present.meta, made.host),
     )
     status = _node_status(made, node, now)
@@ -134,6 +136,7 @@ def _new_node(made: Registration, now: datetime) -> Create:
         uid=str(uuid.uuid4()),
         creation_timestamp=now,
         labels=labels(made),
+        annotations={ENGINE: engine_of(host)},
         owner_references=(owner(host),),
     )
     status = _node_status(made, None, now)
@@ -165,6 +168,7 @@ def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeSt
             NodeAddress("Hostname", info.hostname or made.host.name),
         ),
         node_info=NodeSystemInfo(
+            machine_id=info.engine_id,
             kernel_version=info.kernel,
             os_image=info.operating_system,
             container_runtime_version=info.engine,

@@ -17,7 +17,7 @@ from ..objects.pod import Pod, PodStatus
 from ..store.operations import Remove, Replace
 from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
-from .docker_host import DockerHost
+from .engines import Engines
 from .event_recorder import EventRecorder
 from .execution import Words, Workshop
 from .lifecycle import Decision, DesiredPod
@@ -39,7 +39,7 @@ class Office:
     epoch: int
     settings: NodeSettings
     pods: Informer[Pod]
-    hosts: Informer[DockerHost]
+    engines: Engines
     statuses: StatusWriter
     events: EventRecorder
 

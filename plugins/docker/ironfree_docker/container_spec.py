@@ -3,7 +3,7 @@
 from scheduler.drivers import ContainerSpec, Mount, SandboxSpec, SandboxStatus
 from scheduler.objects.json import Json, JsonObject
 
-from .labels import container_labels, sandbox_labels, volume_name
+from .labels import volume_name
 from .pause import VOLUME_DIRECTORIES
 
 _PERIOD = 100_000  # microseconds; the kernel's default for CPU quotas
@@ -12,7 +12,7 @@ _LOG: JsonObject = {"Type": "json-file", "Config": {"max-size": "10m", "max-file
 _NEVER: JsonObject = {"Name": "no"}  # restarts have one owner, and it is not the engine
 
 
-def sandbox_body(spec: SandboxSpec, image: str) -> JsonObject:
+def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonObject:
     """The infra container: namespaces, names, ports, and a first mount of every volume.
 
     Mounting the volumes here keeps a tmpfs volume's content while apps restart, and gives every
@@ -38,7 +38,7 @@ def sandbox_body(spec: SandboxSpec, image: str) -> JsonObject:
         "DnsOptions": list(spec.dns_options),
         "ExtraHosts": [f"{name}:{ip}" for name, ip in spec.host_aliases],
     }
-    body: JsonObject = {"Image": image, "Labels": _json(sandbox_labels(spec)), "HostConfig": host}
+    body: JsonObject = {"Image": image, "Labels": _json(labels), "HostConfig": host}
     if spec.host_network:
         host["NetworkMode"] = "host"
     else:
@@ -48,7 +48,9 @@ def sandbox_body(spec: SandboxSpec, image: str) -> JsonObject:
     return body
 
 
-def container_body(sandbox: SandboxStatus, spec: ContainerSpec) -> JsonObject:
+def container_body(
+    sandbox: SandboxStatus, spec: ContainerSpec, labels: dict[str, str]
+) -> JsonObject:
     """An app container inside a sandbox's network and IPC namespaces."""
     joined = f"container:{sandbox.id}"
     host: JsonObject = {
@@ -68,7 +70,7 @@ def container_body(sandbox: SandboxStatus, spec: ContainerSpec) -> JsonObject:
         host["Memory"] = host["MemorySwap"] = spec.memory_limit  # equal: no swap on top
     body: JsonObject = {
         "Image": spec.image,
-        "Labels": _json(container_labels(sandbox.identity, sandbox.id, spec)),
+        "Labels": _json(labels),
         "Env": [f"{name}={value}" for name, value in spec.env],
         "Tty": spec.tty,
         "OpenStdin": spec.stdin,

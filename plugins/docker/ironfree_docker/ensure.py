@@ -11,7 +11,7 @@ from scheduler.objects.json import JsonObject
 
 from . import wire
 from .containers import Containers
-from .labels import EPOCH, POD_UID, SANDBOX, SPEC_HASH, number
+from .labels import CLUSTER, EPOCH, POD_UID, SANDBOX, SPEC_HASH, belongs, number
 
 _IDENTITY = (POD_UID, SPEC_HASH)
 _LOOKS = 20
@@ -23,7 +23,7 @@ async def ensure_created(
 ) -> wire.Container:
     """Have a container of that name with those labels; adopts one that is there.
 
-    Raises EngineRejected 409 when the one there is another or a newer leader made it,
+    Raises EngineRejected 409 when the one there is another, or another's, or of a newer leader,
     ImageUnavailable when its image is not on the host, HostUnreachable when the outcome is unknown.
     """
     found = await containers.inspect(name)
@@ -88,6 +88,8 @@ async def _look(
 
 
 def _check(name: str, found: wire.Container, labels: dict[str, str]) -> None:
+    if not belongs(found.labels, labels.get(CLUSTER, "")):
+        raise EngineRejected(f"container {name} on the host is of another installation", 409)
     differing = [key for key in _IDENTITY if found.labels.get(key) != labels.get(key)]
     if differing:
         raise EngineRejected(
@@ -103,7 +105,9 @@ def _check(name: str, found: wire.Container, labels: dict[str, str]) -> None:
 
 def _made_for_another_sandbox(found: wire.Container, labels: dict[str, str]) -> bool:
     """Whether it never ran and never can, because the sandbox it was to join is gone."""
-    return found.state.status == "created" and found.labels.get(SANDBOX) != labels.get(SANDBOX)
+    ours = belongs(found.labels, labels.get(CLUSTER, ""))
+    stale = found.labels.get(SANDBOX) != labels.get(SANDBOX)
+    return ours and stale and found.state.status == "created"
 
 
 def _is_joining(refusal: EngineRejected | HostUnreachable) -> bool:

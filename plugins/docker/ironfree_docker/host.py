@@ -31,6 +31,7 @@ from .labels import (
     INFRA,
     POD_UID,
     SANDBOX,
+    belongs,
     container_labels,
     container_name,
     number,
@@ -83,6 +84,7 @@ class DockerHost:
             live_restore=info.live_restore_enabled,
             address=self._address.options.get("address", "") or self._engine.route.host or swarm,
             warnings=tuple(warnings),
+            engine_id=_engine_id(info),
         )
 
     async def ping(self) -> None:
@@ -90,8 +92,8 @@ class DockerHost:
         await self._engine.ping()
 
     async def observe(self) -> tuple[PodObservation, ...]:
-        """List every pod Ironfree manages here."""
-        listed = await self._containers.list(POD_UID)
+        """List every pod of this installation here."""
+        listed = await self._list(POD_UID)
         self._forget({each.id for each in listed if each.state == "exited"})
         found = await _all(*(self._examine(each) for each in listed))
         return observations(each for each in found if each is not None)
@@ -102,9 +104,11 @@ class DockerHost:
             async for event in events:
                 if event is None:
                     yield HostEvent(pod_uid="", action="open")
-                elif not event.action.startswith("exec_"):
+                    continue
+                attributes = event.actor.attributes or {}
+                ours = belongs(attributes, self._address.cluster)
+                if ours and not event.action.startswith("exec_"):
                     self._settled.pop(event.actor.id, None)
-                    attributes = event.actor.attributes or {}
                     yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
         raise HostUnreachable(f"host {self._engine.name} ended its stream of events")
 
@@ -123,8 +127,9 @@ class DockerHost:
         await self._end_older_sandboxes(spec)
         await _all(*(self._ensure_volume(spec, volume) for volume in spec.volumes))
         name = container_name(spec.identity, INFRA, spec.attempt)
-        body = sandbox_body(spec, await self._ensure_infra_image())
-        found = await ensure_created(self._containers, name, sandbox_labels(spec), body)
+        labels = sandbox_labels(spec, self._address.cluster)
+        body = sandbox_body(spec, await self._ensure_infra_image(), labels)
+        found = await ensure_created(self._containers, name, labels, body)
         if found.state.status != "running":
             found = await ensure_started(self._containers, found.id)
         if found.state.status != "running":
@@ -140,8 +145,8 @@ class DockerHost:
     ) -> ContainerStatus:
         """Have this attempt created and started once."""
         name = container_name(sandbox.identity, spec.name, spec.attempt)
-        labels = container_labels(sandbox.identity, sandbox.id, spec)
-        body = container_body(sandbox, spec)
+        labels = container_labels(sandbox, spec, self._address.cluster)
+        body = container_body(sandbox, spec, labels)
         found = await ensure_created(self._containers, name, labels, body)
         if found.state.status == "created" and not start_failed(found):
             found = await ensure_started(self._containers, found.id)
@@ -158,12 +163,14 @@ class DockerHost:
     async def remove_pod(self, pod_uid: str) -> None:
         """Kill and remove what is left of the pod: apps, then infra, then volumes."""
         label = f"{POD_UID}={pod_uid}"
-        listed = await self._containers.list(label)
+        listed = await self._list(label)
         apps = [each.id for each in listed if not is_infra(each.labels or {})]
         infra = [each.id for each in listed if is_infra(each.labels or {})]
         for ids in apps, infra:
             await _all(*(self._containers.remove(each, force=True) for each in ids))
-        await _all(*(self._volumes.remove(name) for name in await self._volumes.list(label)))
+        volumes = await self._volumes.list(label)
+        ours = (v.name for v in volumes if belongs(v.labels or {}, self._address.cluster))
+        await _all(*(self._volumes.remove(name) for name in ours))
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
         """Stream raw output."""
@@ -189,6 +196,11 @@ class DockerHost:
         await self._engine.close()
 
     # ---------------------------------------------------------------------------------------
+
+    async def _list(self, label: str) -> list[wire.Summary]:
+        """Ours only. The engine cannot be asked for "this label or none", so it lists all."""
+        listed = await self._containers.list(label)
+        return [each for each in listed if belongs(each.labels or {}, self._address.cluster)]
 
     async def _examine(self, listed: wire.Summary) -> wire.Container | None:
         if listed.id in self._settled:
@@ -238,7 +250,8 @@ class DockerHost:
             size = "" if volume.size_limit is None else f",size={volume.size_limit}"
             options = {"type": "tmpfs", "device": "tmpfs", "o": f"mode=0777{size}"}
         name = volume_name(spec.identity.uid, volume.name)
-        await self._volumes.create(name, pod_labels(spec.identity), options)
+        labels = pod_labels(spec.identity, self._address.cluster)
+        await self._volumes.create(name, labels, options)
 
     async def _end_older_sandboxes(self, spec: SandboxSpec) -> None:
         """A new attempt of the sandbox ends the ones before, which may hold its ports.
@@ -247,7 +260,7 @@ class DockerHost:
         """
         if spec.attempt == 0:
             return
-        listed = await self._containers.list(f"{POD_UID}={spec.identity.uid}")
+        listed = await self._list(f"{POD_UID}={spec.identity.uid}")
         older = {
             each.id
             for each in listed
@@ -264,6 +277,11 @@ class DockerHost:
         ]
         await _all(*(self._containers.kill(each) for each in stale))
         await _all(*(self._containers.remove(each, force=True) for each in older))
+
+
+def _engine_id(info: wire.Info) -> str:
+    """Machines cloned from one image share the engine's id, but hardly the host's name too."""
+    return f"{info.id}/{info.name}" if info.id else ""
 
 
 async def _all(*calls: Coroutine[None, None, Value]) -> list[Value]:

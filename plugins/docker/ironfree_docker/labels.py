@@ -7,9 +7,11 @@ name cannot run into each other and `POD` is no container's name.
 
 from collections.abc import Mapping
 
-from scheduler.drivers import ContainerSpec, PodIdentity, SandboxSpec
+from scheduler.drivers import ContainerSpec, PodIdentity, SandboxSpec, SandboxStatus
 
 _PREFIX = "ironfree.dev/"
+CLUSTER = _PREFIX + "cluster"
+"""Whose it is, for several installations may share an engine; absent on what older ones made."""
 POD_UID = _PREFIX + "pod-uid"
 POD_NAMESPACE = _PREFIX + "pod-namespace"
 POD_NAME = _PREFIX + "pod-name"
@@ -34,9 +36,15 @@ def volume_name(pod_uid: str, volume: str) -> str:
     return f"ironfree_{pod_uid}_{volume}"
 
 
-def pod_labels(identity: PodIdentity) -> dict[str, str]:
+def belongs(labels: Mapping[str, str], cluster: str) -> bool:
+    """Whether what has these labels is of installation `cluster`."""
+    return labels.get(CLUSTER, "") in {"", cluster}
+
+
+def pod_labels(identity: PodIdentity, cluster: str) -> dict[str, str]:
     """Labels of everything that belongs to the pod."""
     return {
+        **({CLUSTER: cluster} if cluster else {}),
         POD_UID: identity.uid,
         POD_NAMESPACE: identity.namespace,
         POD_NAME: identity.name,
@@ -44,18 +52,18 @@ def pod_labels(identity: PodIdentity) -> dict[str, str]:
     }
 
 
-def sandbox_labels(spec: SandboxSpec) -> dict[str, str]:
+def sandbox_labels(spec: SandboxSpec, cluster: str) -> dict[str, str]:
     """Labels of the infra container."""
-    return pod_labels(spec.identity) | {CONTAINER: INFRA, ATTEMPT: str(spec.attempt)}
+    return pod_labels(spec.identity, cluster) | {CONTAINER: INFRA, ATTEMPT: str(spec.attempt)}
 
 
-def container_labels(identity: PodIdentity, sandbox: str, spec: ContainerSpec) -> dict[str, str]:
-    """Labels of an app container in infra container `sandbox`."""
-    return pod_labels(identity) | {
+def container_labels(sandbox: SandboxStatus, spec: ContainerSpec, cluster: str) -> dict[str, str]:
+    """Labels of an app container in a sandbox."""
+    return pod_labels(sandbox.identity, cluster) | {
         CONTAINER: spec.name,
         ATTEMPT: str(spec.attempt),
         SPEC_HASH: spec.spec_hash,
-        SANDBOX: sandbox,
+        SANDBOX: sandbox.id,
     }
 
 

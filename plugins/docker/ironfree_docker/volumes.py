@@ -30,13 +30,13 @@ class Volumes:
         }
         await self._engine.change("POST", "/volumes/create", body=body, within=CREATE)
 
-    async def list(self, label: str) -> list[str]:
-        """Names of the volumes that carry the label."""
+    async def list(self, label: str) -> list[wire.Volume]:
+        """The volumes that carry the label."""
         filters = msgspec.json.encode({"label": [label]}).decode()
         answer = await self._engine.read(
             "/volumes", wire.Volumes, query={"filters": filters}, within=LIST
         )
-        return [volume.name for volume in answer.volumes or []]
+        return answer.volumes or []
 
     async def remove(self, name: str) -> None:
         """Remove; gone is fine. EngineRejected 409 while a container uses it."""

@@ -31,6 +31,7 @@ class Info(msgspec.Struct, rename="pascal"):
     name: str
     mem_total: int
     cpus: int = msgspec.field(name="NCPU")
+    id: str = msgspec.field(default="", name="ID")
     operating_system: str = ""
     kernel_version: str = ""
     server_version: str = ""
@@ -117,6 +118,7 @@ class Volume(msgspec.Struct, rename="pascal"):
     """One volume."""
 
     name: str
+    labels: dict[str, str] | None = None
 
 
 class Volumes(msgspec.Struct, rename="pascal"):

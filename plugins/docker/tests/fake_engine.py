@@ -178,6 +178,7 @@ class FakeEngine:
     async def _info(self, _: web.Request) -> web.Response:
         return web.json_response(
             {
+                "ID": "F4K3",
                 "Name": "fake",
                 "NCPU": 4,
                 "MemTotal": 8 << 30,
@@ -311,7 +312,11 @@ class FakeEngine:
 
     async def _volumes(self, request: web.Request) -> web.Response:
         (wanted,) = json.loads(request.query["filters"])["label"]
-        found = [{"Name": n} for n, v in self.volumes.items() if _has(v["Labels"], wanted)]
+        found = [
+            {"Name": n, "Labels": v["Labels"] or None}
+            for n, v in self.volumes.items()
+            if _has(v["Labels"], wanted)
+        ]
         return web.json_response({"Volumes": found or None, "Warnings": None})
 
     async def _remove_volume(self, request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """Sandboxes and containers on an engine that loses answers, refuses and lies."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -79,6 +80,64 @@ async def test_a_name_taken_by_another_is_not_adopted(engine: FakeEngine, host: 
     taken.body["Labels"] = None
     with pytest.raises(EngineRejected, match="remove it first"):
         await host.ensure_container(sandbox, APP)
+
+
+@pytest.fixture
+async def neighbour(address: HostAddress) -> AsyncIterator[Host]:
+    """The same engine as another installation sees it."""
+    neighbour = await DockerDriver().connect(replace(address, cluster="other"))
+    yield neighbour
+    await neighbour.close()
+
+
+@pytest.fixture
+async def owner(address: HostAddress) -> AsyncIterator[Host]:
+    """The same engine as an installation with an id sees it."""
+    owner = await DockerDriver().connect(replace(address, cluster="one"))
+    yield owner
+    await owner.close()
+
+
+async def test_another_installations_pods_are_neither_seen_nor_touched(
+    engine: FakeEngine, owner: Host, neighbour: Host
+):
+    hers = replace(SPEC, identity=replace(POD, uid="u-2"), ports=())
+    events = neighbour.events()
+    assert (await anext(events)).action == "open"
+    sandbox = await owner.ensure_sandbox(SPEC)
+    await owner.ensure_container(sandbox, APP)
+    await neighbour.ensure_sandbox(hers)
+    assert (await anext(events)).pod_uid == "u-2", "the first event is of her own pod"
+    assert [pod.identity.uid for pod in await owner.observe()] == ["u-1"]
+    assert [pod.identity.uid for pod in await neighbour.observe()] == ["u-2"]
+    await neighbour.remove_pod("u-1")
+    assert len(engine.containers) == 3
+    assert sorted(engine.volumes) == ["ironfree_u-1_data", "ironfree_u-2_data"]
+    labelled = [c.labels for c in engine.containers.values()]
+    labelled += [volume["Labels"] for volume in engine.volumes.values()]
+    ids = {labels["ironfree.dev/pod-uid"]: labels["ironfree.dev/cluster"] for labels in labelled}
+    assert ids == {"u-1": "one", "u-2": "other"}
+    await owner.remove_pod("u-1")
+    assert list(engine.volumes) == ["ironfree_u-2_data"]
+
+
+async def test_another_installations_container_is_not_adopted(owner: Host, neighbour: Host):
+    sandbox = await owner.ensure_sandbox(SPEC)
+    await owner.ensure_container(sandbox, APP)
+    with pytest.raises(EngineRejected, match="of another installation"):
+        await neighbour.ensure_sandbox(SPEC)
+    with pytest.raises(EngineRejected, match="of another installation"):
+        await neighbour.ensure_container(sandbox, APP)
+    assert len((await owner.observe())[0].containers) == 1
+
+
+async def test_what_was_made_before_there_were_ids_is_ours(
+    engine: FakeEngine, host: Host, owner: Host
+):
+    made = await walk(host)
+    assert await walk(owner) == made
+    await owner.remove_pod("u-1")
+    assert (engine.containers, engine.volumes) == ({}, {})
 
 
 async def test_a_start_that_fails_is_a_status_and_is_not_repeated(engine: FakeEngine, host: Host):

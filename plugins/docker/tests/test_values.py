@@ -68,7 +68,7 @@ def test_one_container_port_on_two_host_ports():
     ports = (PortMapping(80, 1000), PortMapping(80, 1001, host_ip="127.0.0.1"))
     udp = PortMapping(80, 1000, "UDP")
     spec = SandboxSpec(PodIdentity("u", "n", "p"), "p", ports=(*ports, udp))
-    host = sandbox_body(spec, "pause")["HostConfig"]
+    host = sandbox_body(spec, "pause", {})["HostConfig"]
     assert isinstance(host, dict)
     assert host["PortBindings"] == {
         "80/tcp": [

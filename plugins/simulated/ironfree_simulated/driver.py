@@ -28,7 +28,7 @@ class SimulatedDriver:
             machine = self._machines[name] = Machine(name, len(self._machines), shape)
         machine.shape = shape
         machine.check()
-        return SimulatedHost(machine)
+        return SimulatedHost(machine, address.cluster)
 
     def machine(self, name: str) -> Machine:
         """Return a machine that has been connected to, to do something to it."""

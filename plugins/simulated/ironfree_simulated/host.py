@@ -21,10 +21,11 @@ from .machine import Machine, Process
 
 
 class SimulatedHost:
-    """Implements scheduler.drivers.Host on a Machine."""
+    """Implements scheduler.drivers.Host on a Machine, for one installation."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, cluster: str) -> None:
         self._machine = machine
+        self._cluster = cluster
 
     async def info(self) -> HostInfo:
         """Return the host's shape as an engine would tell it."""
@@ -44,6 +45,7 @@ class SimulatedHost:
             disk_bytes=shape.disk,
             resources=shape.resources,
             address=f"10.{high}.{low}.1",
+            engine_id=f"simulated/{self._machine.name}",
         )
 
     async def ping(self) -> None:
@@ -51,14 +53,14 @@ class SimulatedHost:
         await self._call()
 
     async def observe(self) -> tuple[PodObservation, ...]:
-        """Return everything the host has."""
+        """Return everything of the installation on the host."""
         await self._call()
-        return self._machine.observe()
+        return self._machine.observe(self._cluster)
 
     async def events(self) -> AsyncIterator[HostEvent]:
         """Stream events until the host becomes unreachable."""
         self._machine.check()
-        queue = self._machine.subscribe()
+        queue = self._machine.subscribe(self._cluster)
         try:
             while (event := await queue.get()) is not None:
                 yield event
@@ -77,7 +79,7 @@ class SimulatedHost:
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Make or adopt the pod's sandbox."""
         await self._call()
-        return self._machine.ensure_sandbox(spec)
+        return self._machine.ensure_sandbox(spec, self._cluster)
 
     async def ensure_container(
         self, sandbox: SandboxStatus, spec: ContainerSpec
@@ -105,7 +107,7 @@ class SimulatedHost:
     async def remove_pod(self, pod_uid: str) -> None:
         """Remove all of a pod."""
         await self._call()
-        self._machine.remove_pod(pod_uid)
+        self._machine.remove_pod(pod_uid, self._cluster)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
         """Stream a container's simulated output."""

@@ -61,9 +61,10 @@ class Process:
 
 @dataclass(slots=True)
 class PodPlace:
-    """What the host has of one pod."""
+    """What the host has of one pod; `cluster` is the installation that it is of."""
 
     identity: PodIdentity
+    cluster: str = ""
     sandbox: SandboxStatus | None = None
     ports: tuple[tuple[str, str, int], ...] = ()
     processes: dict[tuple[str, int], Process] = field(
@@ -83,7 +84,7 @@ class Machine:
         self._missing: set[str] = set()
         self._behaviours: dict[str, Behaviour] = {}
         self._reachable = True
-        self._subscribers: set[asyncio.Queue[HostEvent | None]] = set()
+        self._subscribers: dict[asyncio.Queue[HostEvent | None], str] = {}  # with installation
         self._next_ip = 0
         self._next_id = 0
         self._zero = datetime.now(UTC) - timedelta(seconds=asyncio.get_running_loop().time())
@@ -153,8 +154,8 @@ class Machine:
         """Return whether an image can be pulled."""
         return image not in self._missing
 
-    def observe(self) -> tuple[PodObservation, ...]:
-        """Return everything the host has."""
+    def observe(self, cluster: str | None = None) -> tuple[PodObservation, ...]:
+        """Return everything the host has, or what of it an installation may see."""
         return tuple(
             PodObservation(
                 place.identity,
@@ -162,26 +163,31 @@ class Machine:
                 tuple(process.status for process in place.processes.values()),
             )
             for place in self.pods.values()
+            if cluster is None or place.cluster in {"", cluster}
         )
 
-    def subscribe(self) -> asyncio.Queue[HostEvent | None]:
-        """Return a queue of events; None says the connection broke."""
+    def subscribe(self, cluster: str = "") -> asyncio.Queue[HostEvent | None]:
+        """Return a queue of an installation's events; None says the connection broke."""
         queue: asyncio.Queue[HostEvent | None] = asyncio.Queue(_BACKLOG)
-        self._subscribers.add(queue)
+        self._subscribers[queue] = cluster
         return queue
 
     def unsubscribe(self, queue: asyncio.Queue[HostEvent | None]) -> None:
         """Forget a queue."""
-        self._subscribers.discard(queue)
+        self._subscribers.pop(queue, None)
 
     def publish(self, place: PodPlace, action: str) -> None:
         """Tell subscribers that something of a pod changed."""
-        for queue in self._subscribers:
-            _put(queue, HostEvent(place.identity.uid, action))
+        for queue, cluster in self._subscribers.items():
+            if place.cluster in {"", cluster}:
+                _put(queue, HostEvent(place.identity.uid, action))
 
-    def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
+    def ensure_sandbox(self, spec: SandboxSpec, cluster: str = "") -> SandboxStatus:
         """Make the sandbox, or adopt it; a taken host port is refused."""
-        place = self.pods.setdefault(spec.identity.uid, PodPlace(spec.identity))
+        uid = spec.identity.uid
+        place = self.pods.setdefault(uid, PodPlace(spec.identity, cluster))
+        if place.cluster not in {"", cluster}:
+            raise EngineRejected(f"pod {uid} on the host is of another installation", 409)
         present = place.sandbox
         if present is not None and present.running and present.attempt == spec.attempt:
             return present
@@ -278,11 +284,12 @@ class Machine:
                     del place.processes[key]
         self.pods = {u: p for u, p in self.pods.items() if p.sandbox or p.processes}
 
-    def remove_pod(self, uid: str) -> None:
-        """Kill and remove all of a pod; gone is fine."""
-        place = self.pods.pop(uid, None)
-        if place is None:
+    def remove_pod(self, uid: str, cluster: str | None = None) -> None:
+        """Kill and remove all of a pod; gone, or another installation's, is fine."""
+        place = self.pods.get(uid)
+        if place is None or (cluster is not None and place.cluster not in {"", cluster}):
             return
+        del self.pods[uid]
         for process in place.processes.values():
             self._end(process, 137)
         self.publish(place, "destroy")

@@ -155,5 +155,34 @@ async def test_a_running_container_is_not_removed(driver):
     assert seen.containers == ()
 
 
+async def test_installations_see_only_their_own(driver):
+    ours, hers = [
+        await driver.connect(HostAddress("h1", "simulated://h1", cluster=cluster))
+        for cluster in ("ours", "hers")
+    ]
+    events = hers.events()
+    first = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    sandbox = await ours.ensure_sandbox(POD)
+    await ours.ensure_container(sandbox, container())
+    with pytest.raises(EngineRejected, match="of another installation"):
+        await hers.ensure_sandbox(POD)
+    await hers.ensure_sandbox(SandboxSpec(PodIdentity("u2", "default", "hers"), "hers"))
+    assert (await first).pod_uid == "u2"
+    await events.aclose()
+    await hers.remove_pod("u1")
+    assert [seen.identity.uid for seen in await ours.observe()] == ["u1"]
+    assert [seen.identity.uid for seen in await hers.observe()] == ["u2"]
+    assert (await ours.info()).engine_id == (await hers.info()).engine_id
+
+
+async def test_a_pod_of_no_installation_is_everybodys(driver):
+    await (await connect(driver)).ensure_sandbox(POD)
+    ours = await driver.connect(HostAddress("h1", "simulated://h1", cluster="ours"))
+    assert len(await ours.observe()) == 1
+    await ours.remove_pod("u1")
+    assert driver.machine("h1").observe() == ()
+
+
 def test_the_plugin_offers_its_driver():
     assert [driver.name for driver in ironfree_drivers()] == ["simulated"]

@@ -120,10 +120,10 @@ async def test_stale_pods_go_before_anything_new_starts(cluster):
     old_there_when_new_started = []
     ensure = machine.ensure_sandbox
 
-    def watched(spec):
+    def watched(spec, installation):
         names = {seen.identity.name for seen in machine.observe()}
         old_there_when_new_started.append("old" in names)
-        return ensure(spec)
+        return ensure(spec, installation)
 
     machine.ensure_sandbox = watched
     machine.heal()

@@ -3,8 +3,11 @@
 import logging
 
 import msgspec
+import pytest
 
+from scheduler.drivers import EngineState, HostAddress, PodIdentity, SandboxSpec
 from scheduler.nodes.docker_host import RESOURCE
+from scheduler.nodes.engines import ENGINE
 from scheduler.nodes.registration import LEASES
 from scheduler.objects.stored import Body, ObjectKey
 from scheduler.store.operations import Remove
@@ -124,29 +127,109 @@ async def test_what_is_wrong_with_a_host_is_said_on_it(cluster):
     assert cluster.nodes.items == {}
 
 
-async def test_one_engine_is_one_node(cluster):
+@pytest.mark.parametrize(
+    "address", ["simulated://first?cpu=64", "simulated://first/spelled?cpu=64"]
+)
+async def test_one_engine_is_one_node(cluster, address):
     await cluster.add_host("first")
     await cluster.add_pod("web", "first")
     await cluster.running("web")
-    await cluster.add_host("second", address="simulated://first?cpu=64")
-    host = await cluster.host("second", lambda h: h is not None and h.status.conditions)
-    assert {c.reason for c in host.status.conditions} == {"InvalidConfiguration"}
-    assert "DockerHost first already" in host.status.conditions[0].message
+    await cluster.add_host("second", address=address)
+    await refused(cluster, "second", "DockerHost first already")
     assert cluster.nodes.get("", "second") is None
     assert len(cluster.driver.machine("first").starts) == 1, "the pod was left alone"
     await cluster.store.write(Remove(ObjectKey(RESOURCE, "", "first")))
     await cluster.ready("second")
 
 
-async def test_an_engine_goes_to_the_older_host_that_comes_to_it(cluster):
-    older = await cluster.add_host("older")
-    await cluster.add_host("younger")
+async def refused(cluster, name, words):
+    """Wait until a DockerHost says that it cannot be used, and why."""
+
+    def said(host):
+        return host and any(words in c.message for c in host.status.conditions)
+
+    host = await cluster.host(name, said)
+    assert {(c.status, c.reason) for c in host.status.conditions} == {
+        ("False", "InvalidConfiguration")
+    }
+
+
+async def move(cluster, name, address):
+    stored = await cluster.store.get(ObjectKey(RESOURCE, "", name))
+    body = msgspec.json.encode({"spec": {"driver": "simulated", "address": address}})
+    await cluster.store.write(replace(stored, body=Body(body), expected=None))
+
+
+async def test_an_engine_stays_with_the_host_that_has_it_under_the_next_leader(cluster):
+    await cluster.add_host("older", address="simulated://older")
+    await cluster.add_host("younger", address="simulated://younger")
+    await cluster.add_pod("web", "younger")
+    await cluster.running("web")
+    await move(cluster, "older", "simulated://younger/spelled")
+    await refused(cluster, "older", "DockerHost younger already")
+    await cluster.stop_agents()
+    await cluster.start_agents()
     await cluster.ready("younger")
-    body = msgspec.json.encode({"spec": {"driver": "simulated", "address": "simulated://younger"}})
-    await cluster.store.write(replace(older, body=Body(body), expected=None))
-    await cluster.host("younger", lambda h: h.status.conditions[0].reason == "InvalidConfiguration")
-    await cluster.eventually(lambda: cluster.agents.host("younger") is None)
-    await cluster.ready("older")
+    assert cluster.agents.host("older") is None
+    await cluster.delete_host("older")
+    await cluster.host("older", lambda h: h is None)
+    [seen] = cluster.driver.machine("younger").observe()
+    assert seen.containers[0].state is EngineState.RUNNING
+
+
+async def test_an_address_may_be_spelled_otherwise(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+    await move(cluster, "h1", "simulated://h1/spelled")
+
+    def moved(node):
+        return node.meta.annotations[ENGINE] == "simulated simulated://h1/spelled"
+
+    await cluster.until(cluster.nodes, "", "h1", moved)
+    await cluster.ready("h1")
+    assert len(cluster.driver.machine("h1").starts) == 1
+
+
+async def test_a_node_with_pods_stays_on_its_engine(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+    await move(cluster, "h1", "simulated://h2")
+    await refused(cluster, "h1", "simulated://h2 is another engine than simulated://h1")
+    assert cluster.driver.machine("h2").starts == []
+    await cluster.delete_host("h1")
+    await refused(cluster, "h1", "may still run")
+    assert len(cluster.driver.machine("h1").observe()) == 1
+    await move(cluster, "h1", "simulated://h1")
+    await cluster.host("h1", lambda h: h is None)
+    assert cluster.driver.machine("h1").observe() == ()
+
+
+async def test_a_node_without_pods_may_go_to_another_engine(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    await move(cluster, "h1", "simulated://h2")
+    await cluster.until(
+        cluster.nodes, "", "h1", lambda n: n.status.node_info.machine_id == "simulated/h2"
+    )
+    await cluster.add_host("h2", address="simulated://h1")
+    await cluster.ready("h2")
+
+
+async def test_another_installation_on_the_engine_keeps_its_pods(cluster):
+    address = HostAddress("h1", "simulated://h1", cluster="another")
+    hers = await cluster.driver.connect(address)
+    identity = PodIdentity("hers", "default", "hers")
+    await hers.ensure_sandbox(SandboxSpec(identity, "hers"))
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+    assert [pod.identity for pod in await hers.observe()] == [identity]
+    await cluster.delete_host("h1")
+    await cluster.host("h1", lambda h: h is None)
+    [left] = cluster.driver.machine("h1").observe()
+    assert (left.identity, left.sandbox.running) == (identity, True)
 
 
 async def test_a_host_that_stays_unreachable_is_logged_once(cluster, caplog):

@@ -48,6 +48,9 @@ def host(**spec):
     return docker_host_view(stored("dockerhosts.ironfree.dev", "h1", {"spec": spec}))
 
 
+SYSTEM = stored("namespaces", "kube-system", {}, uid="this-installation")
+
+
 def made(info=INFO, **spec):
     return Registration(host(**spec), info, 110, 7)
 
@@ -140,13 +143,14 @@ def test_reachability_changes_only_with_the_facts():
 def test_a_bad_tls_secret_is_named(data, words):
     secret = stored("secrets", "certs", {"data": data}) if data else None
     with pytest.raises(ConfigurationError, match=words.replace("(", r"\(")):
-        host_address(host(tlsSecretName="certs"), secret)
+        host_address(host(tlsSecretName="certs"), secret, SYSTEM)
 
 
 def test_tls_material_is_never_printed():
     secret = stored(
         "secrets", "certs", {"data": dict.fromkeys(("ca.crt", "tls.crt", "tls.key"), "aHVzaA==")}
     )
-    address = host_address(host(tlsSecretName="certs"), secret)
+    address = host_address(host(tlsSecretName="certs"), secret, SYSTEM)
     assert address.tls.key == b"hush"
+    assert address.cluster == "this-installation"
     assert "hush" not in repr(address)
