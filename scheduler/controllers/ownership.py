@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from ..objects.deletion import FOREGROUND, ORPHAN, DeletionRequest
 from ..objects.meta import ObjectMeta, OwnerReference
 
+_OURS = "ironfree.dev/"  # prefix of the finalizers that Ironfree itself sets
+
 
 class Owner(Enum):
     """What became of an owner."""
@@ -74,8 +76,13 @@ def without_owner(meta: ObjectMeta, uid: str) -> ObjectMeta:
 
 
 def in_foreground(meta: ObjectMeta) -> bool:
-    """Tell whether an object is being deleted after its dependents."""
-    return meta.deletion_timestamp is not None and FOREGROUND in meta.finalizers
+    """Tell whether an object is being deleted after its dependents.
+
+    Our own finalizers come first, unlike others in Kubernetes: until a DockerHost is empty its Node
+    must stay, or the Node's pods would be replaced while they still run.
+    """
+    held = any(finalizer.startswith(_OURS) for finalizer in meta.finalizers)
+    return meta.deletion_timestamp is not None and FOREGROUND in meta.finalizers and not held
 
 
 def in_orphaning(meta: ObjectMeta) -> bool:

@@ -39,6 +39,22 @@ async def test_in_the_foreground_dependents_go_first(cluster):
     assert await cluster.store.get(second.key) is await cluster.store.get(third.key) is None
 
 
+async def test_a_host_is_emptied_before_its_node_goes_in_the_foreground(cluster):
+    hold = ("ironfree.dev/containers",)
+    host = await cluster.create("dockerhosts.ironfree.dev", "h1", finalizers=hold)
+    owner = OwnerReference("ironfree.dev/v1", "DockerHost", "h1", host.meta.uid, True, True)
+    node = await cluster.create("nodes", "h1", owner_references=(owner,))
+    await cluster.delete(host.key, "foregroundDeletion")
+    for number in range(3):  # by then the collector has looked at the node too
+        absent = (OwnerReference("v1", "ConfigMap", "x", f"absent-{number}"),)
+        dependent = await cluster.create("configmaps", "later", owner_references=absent)
+        await cluster.gone(dependent.key)
+    assert (await cluster.store.get(node.key)).meta.deletion_timestamp is None
+    await cluster.change(host.key, finalizers=("foregroundDeletion",))
+    await cluster.gone(node.key)
+    await cluster.gone(host.key)
+
+
 async def test_orphans_outlive_their_owner(cluster):
     first, second, third = await family(cluster)
     await cluster.delete(first.key, "orphan")
