@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import cast
 
 from ..errors import BadRequest, Cause, Conflict, NotFound
 from ..objects import checking
@@ -16,7 +15,8 @@ from ..objects.resources import allocatable, pod_requests
 from ..objects.selectors import from_label_selector, from_map
 from ..objects.stored import ObjectKey, StoredObject
 from ..objects.wire import document
-from ..store.operations import Bind
+from ..store.decide import overlap
+from ..store.operations import Bind, Occupancy
 from . import status_errors
 from .backend import Backend
 from .request import Call
@@ -152,72 +152,64 @@ class Binder:
             )
         uid = text(child(binding, "metadata"), "uid")
         for attempt in range(_BIND_TRIES):
+            write = await self._checked(call, node, uid)
+            if call.query.dry_run:
+                return
             try:
-                await self._bind(call, node, uid)
-            except Conflict:
+                await self.backend.store.write(write)
+            except Conflict:  # most often another binder used the node meanwhile
                 if attempt == _BIND_TRIES - 1:
                     raise
-                await self._check_open(call)
             else:
                 return
 
-    async def _check_open(self, call: Call) -> None:
-        """Repeat only while the pod is still without a node."""
-        current = await Updater(self.backend).current(call)
-        if current.binding is not None or current.meta.deletion_timestamp is not None:
-            why = (
-                f'pod {call.name} is already assigned to node "{current.binding.node}"'
-                if current.binding is not None
-                else f"pod {call.name} is being deleted, cannot be assigned to a host"
-            )
-            raise _refused(call, why)
+    async def _checked(self, call: Call, node: str, uid: str) -> Bind:
+        """Return the write for a pod that can be bound and fits.
 
-    async def _bind(self, call: Call, node: str, uid: str) -> None:
+        The node's occupancy is read before the node: whatever changes after that revision makes
+        the write a Conflict.
+        """
         store = self.backend.store
-        pods = await store.list("pods")
+        held = await store.bound_on(node)
         found = await store.get(ObjectKey("nodes", "", node))
         if found is None:
             raise NotFound(f'nodes "{node}" not found', kind="nodes", name=node)
         current = await Updater(self.backend).current(call)
-        pod = pod_view(current)
-        requests = pod_requests(pod.spec).amounts
-        if current.binding is None:
-            self._check_fit(call, found, pods.objects, requests)
-        ports = tuple((p.host_ip, p.protocol, p.port) for p in host_ports(pod.spec))
-        if call.query.dry_run:
-            return
-        await store.write(
-            Bind(
-                current.key,
-                uid or pod.meta.uid,
-                node,
-                snapshot_revision=pods.revision,
-                requests=dict(requests),
-                host_ports=ports,
-            )
-        )
-
-    def _check_fit(
-        self,
-        call: Call,
-        node: StoredObject,
-        pods: "tuple[StoredObject, ...] | object",
-        requests: dict[str, int],
-    ) -> None:
-        free = allocatable(node_view(node).status.allocatable)
-        for stored in cast(tuple[StoredObject, ...], pods):
-            if stored.binding is None or stored.binding.node != node.meta.name:
-                continue
-            other = pod_view(stored)
-            if not other.terminal:
-                for resource, amount in pod_requests(other.spec).amounts.items():
-                    free[resource] = free.get(resource, 0) - amount
-        short = sorted(name for name, amount in requests.items() if amount > free.get(name, 0))
-        if short:
-            listed = ", ".join(f"insufficient {name}" for name in short)
+        if current.binding is not None:
             raise _refused(
-                call, f'pod {call.name} does not fit on node "{node.meta.name}": {listed}'
+                call, f'pod {call.name} is already assigned to node "{current.binding.node}"'
             )
+        if current.meta.deletion_timestamp is not None:
+            raise _refused(call, f"pod {call.name} is being deleted, cannot be assigned to a host")
+        pod = pod_view(current)
+        write = Bind(
+            current.key,
+            uid or pod.meta.uid,
+            node,
+            snapshot_revision=held.revision,
+            requests=pod_requests(pod.spec).amounts,
+            host_ports=tuple((p.host_ip, p.protocol, p.port) for p in host_ports(pod.spec)),
+        )
+        short = _shortages(found, held, write)
+        if short:
+            raise _refused(
+                call, f'pod {call.name} does not fit on node "{node}": {", ".join(short)}'
+            )
+        return write
+
+
+def _shortages(node: StoredObject, held: Occupancy, wanted: Bind) -> list[str]:
+    """Return what a node has too little of for a pod, in kube-scheduler's words."""
+    offered = allocatable(node_view(node).status.allocatable)
+    return [
+        f"insufficient {name}"
+        for name, amount in sorted(wanted.requests.items())
+        if amount > offered.get(name, 0) - held.requests.get(name, 0)
+    ] + [
+        f"host port {port[2]}/{port[1]} is taken"
+        for port in wanted.host_ports
+        if any(overlap(port, other) for other in held.host_ports)
+    ]
 
 
 def _refused(call: Call, why: str) -> Conflict:

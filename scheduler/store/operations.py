@@ -110,3 +110,17 @@ class Listing(msgspec.Struct, frozen=True, gc=False):
 
     revision: int
     objects: tuple[StoredObject, ...]
+
+
+class Occupancy(msgspec.Struct, frozen=True, gc=False):
+    """What the bound pods that have not ended hold of one node, at one revision.
+
+    Args:
+        requests: milli-units for cpu, base units otherwise; "pods" counts them.
+            What nothing is held of is left out.
+        host_ports: (hostIP, protocol, port).
+    """
+
+    revision: int
+    requests: dict[str, int]
+    host_ports: tuple[tuple[str, str, int], ...] = ()

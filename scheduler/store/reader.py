@@ -10,7 +10,7 @@ import msgspec
 from ..errors import Expired
 from ..objects.stored import Body, ObjectKey, StoredObject
 from .database import REVISION, Database, driver, patiently
-from .operations import Batch, Change, ChangeType, Listing
+from .operations import Batch, Change, ChangeType, Listing, Occupancy
 from .postgres import Connection, Row
 from .rows import COLUMNS, Bodies, stored
 
@@ -41,6 +41,18 @@ _DELETED = (
     " node, bound_at, bound_revision FROM tombstones WHERE revision > $1"
     " AND ($3::text[] IS NULL OR resource = ANY ($3::text[]))"
     " ORDER BY revision LIMIT $2"
+)
+# One statement is one snapshot. `requests` is null, or holds everything but cpu and memory.
+_OCCUPANCY = (
+    "WITH held AS MATERIALIZED (SELECT cpu_milli, memory_bytes, requests FROM bindings"
+    " WHERE node = $1 AND NOT released)"
+    " SELECT revision,"
+    " (SELECT ARRAY[coalesce(sum(cpu_milli), 0), coalesce(sum(memory_bytes), 0),"
+    " coalesce(sum(coalesce((requests ->> 'pods')::numeric, 1)), 0)] FROM held),"
+    " (SELECT array_agg(ROW(key, amount)) FROM (SELECT key, sum(value::numeric) AS amount"
+    " FROM held, jsonb_each_text(requests) WHERE key <> 'pods' GROUP BY key) other),"
+    " (SELECT array_agg(ROW(host_ip, protocol, port)) FROM host_ports WHERE node = $1)"
+    " FROM head"
 )
 _SPECS = "SELECT digest, body FROM specs WHERE digest = ANY ($1::bytea[])"
 _CHUNK = 4096
@@ -95,6 +107,21 @@ class Reader:
                     rows = []
             objects += await self._objects(connection, rows)
         return Listing(revision, tuple(objects))
+
+    async def occupancy(self, node: str) -> Occupancy:
+        """Return what pods hold of a node, which need not exist."""
+        if "\0" in node:
+            return Occupancy(await self.revision(), {})
+        return await patiently(self._patience, lambda: self._occupancy(node))
+
+    async def _occupancy(self, node: str) -> Occupancy:
+        async with self._database.lent() as lent:
+            row = await (await driver(lent)).fetchrow(_OCCUPANCY, node)
+        assert row is not None
+        revision, (cpu, memory, pods), others, ports = row
+        amounts = [("cpu", cpu), ("memory", memory), ("pods", pods), *(others or ())]
+        requests = {name: int(amount) for name, amount in amounts if amount}
+        return Occupancy(revision, requests, tuple(tuple(port) for port in ports or ()))
 
     async def revision(self) -> int:
         """Return the last committed revision."""

@@ -15,7 +15,7 @@ from .decisions import DecisionRecord
 from .follower import follow
 from .hub import Hub, wanted
 from .leadership import Leadership
-from .operations import Batch, Listing, Write
+from .operations import Batch, Listing, Occupancy, Write
 from .reader import Reader
 from .rows import Bodies
 from .writer import PATIENCE, Writer
@@ -90,6 +90,13 @@ class Store:
     async def list(self, resource: str, namespace: str = "") -> Listing:
         """Return all objects of a resource (of one namespace, or "" for all) at one revision."""
         return await self._reader.listing(resource, namespace)
+
+    async def bound_on(self, node: str) -> Occupancy:
+        """Return what the pods bound to a node hold of it, for a Bind with that revision.
+
+        Costs one query over the node's own bindings; an absent node holds nothing.
+        """
+        return await self._reader.occupancy(node)
 
     async def revision(self) -> int:
         """Return the last committed revision, over all processes."""

@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.errors import Conflict, Invalid, NotFound
 from scheduler.objects.stored import StoredObject
-from scheduler.store.operations import Remove
+from scheduler.store.operations import Occupancy, Remove
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
 from tests.store_values import bind, create, key, pod, replace
@@ -157,3 +157,63 @@ async def test_made_bound_and_removed_in_one_call(cluster, sql):
     again = await cluster.write_many([op, fresh, Remove(outcomes[0].key), create("nodes", "n")])
     assert isinstance(again[2], StoredObject)
     assert await sql.fetchval("SELECT count(*) FROM bindings") == 0
+
+
+async def test_what_pods_hold_of_a_node(cluster):
+    gpu = {"cpu": 250, "memory": 3, "pods": 1, "example.com/gpu": 2, "ephemeral-storage": 2**55}
+    asked = [gpu, gpu, {"cpu": 100, "pods": 1}, {"pods": 1}, {"memory": 5, "pods": 1}]
+    empty = await cluster.bound_on("a")
+    assert empty == Occupancy(await cluster.revision(), {})
+    bound = []
+    for i, requests in enumerate(asked):
+        made = await cluster.write(pod(f"p{i}"))
+        node, ports = "b" if i == 4 else "a", (("0.0.0.0", "TCP", 80 + i),)
+        held = await cluster.bound_on(node)
+        bound.append(
+            await cluster.write(
+                bind(made, node, held.revision, requests=requests, host_ports=ports)
+            )
+        )
+    held = await cluster.bound_on("a")
+    assert held.revision == bound[-1].revision
+    assert held.requests == {
+        "cpu": 600,
+        "memory": 6,
+        "pods": 4,
+        "example.com/gpu": 4,
+        "ephemeral-storage": 2**56,
+    }
+    assert set(held.host_ports) == {("0.0.0.0", "TCP", 80 + i) for i in range(4)}
+    await cluster.write(replace(bound[0], status=b'{"phase":"Failed"}'))
+    await cluster.write(Remove(bound[1].key))
+    left = await cluster.bound_on("a")
+    assert left.requests == {"cpu": 100, "pods": 2}
+    assert set(left.host_ports) == {("0.0.0.0", "TCP", 80 + i) for i in (2, 3)}
+    for absent in ("c", "a\0", ""):
+        assert (await cluster.bound_on(absent)).requests == {}
+
+
+async def test_what_pods_hold_is_of_the_revision_that_comes_with_it(cluster):
+    """A binder that goes by it never overcommits, whoever binds beside it."""
+    room = 300
+    pods = [await cluster.write(pod(f"p{i}")) for i in range(12)]
+
+    async def fill(store, mine, epoch):
+        for obj in mine:
+            for _ in range(20):
+                held = await store.bound_on("a")
+                if held.requests.get("cpu", 0) + 100 > room:
+                    return
+                try:
+                    await store.write(bind(obj, "a", held.revision, epoch=epoch))
+                except Conflict:
+                    continue
+                break
+
+    async with cluster.leadership("x").hold() as epoch:
+        await asyncio.gather(
+            fill(cluster, pods[:4], epoch),
+            fill(cluster, pods[4:8], None),
+            fill(cluster, pods[8:], None),
+        )
+    assert (await cluster.bound_on("a")).requests["cpu"] == room
