@@ -23,6 +23,7 @@ from scheduler.placement.framework import Framework
 from scheduler.placement.greedy import place
 from scheduler.placement.state import ClusterState
 from scheduler.plugin_manager import PluginManager
+from scheduler.profile import PACKING
 from scheduler.snapshot import Counts, Rows, Snapshot
 
 COPIES = (1, 100, 1000)
@@ -98,8 +99,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="per figure")
     seconds: float = parser.parse_args().seconds
-    manager = PluginManager.load()
-    framework = Framework(manager.filters, manager.scorers)
+    rules = PluginManager.load().rules(PACKING)
+    framework = Framework(rules.filters, rules.scorers)
     table = Table(title="pods placed per second, one process")
     table.add_column("copies at once", justify="right")
     for nodes in NODES:
@@ -114,7 +115,7 @@ def main() -> None:
         table.add_row(f"{copies:,}", *cells)
     console = Console()
     console.print(table)
-    for name, timing in manager.timings().items():
+    for name, timing in rules.timings().items():
         mean = 1e6 * timing.seconds / max(timing.calls, 1)
         console.print(f"{name}: {timing.calls:,} calls, {mean:.1f} µs each")
 

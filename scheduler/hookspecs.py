@@ -27,12 +27,16 @@ import pluggy
 from numpy.typing import NDArray
 
 from .drivers import Driver
+from .objects.json import JsonObject
 from .objects.pod_class import PodClass
 from .snapshot import Counts, Mask, NodeFacts, Rows, Snapshot, TaintKey
 
 __all__ = [
+    "Args",
     "Change",
     "Counts",
+    "CoupledScores",
+    "Coupling",
     "Driver",
     "Filter",
     "Mask",
@@ -60,6 +64,17 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 Scores = NDArray[np.int64 | np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Args:
+    """Arguments of rules as a profile gives them (kubescheduler.config.k8s.io/v1 pluginConfig)."""
+
+    rules: Mapping[str, JsonObject]
+
+    def of(self, rule: str) -> JsonObject:
+        """Return the arguments of a rule, {} where there are none."""
+        return self.rules.get(rule, {})
+
+
 class Change(IntFlag):
     """What can happen in a cluster that makes an unschedulable pod worth another look."""
 
@@ -69,7 +84,18 @@ class Change(IntFlag):
     NODE_TAINTS = auto()  # taints or spec.unschedulable
     POD_REMOVED = auto()  # a bound pod ended or went: resources and ports came free
     POD_PLACED = auto()  # a pod was bound, by whomever
-    ANY = NODE_ADDED | NODE_RESOURCES | NODE_LABELS | NODE_TAINTS | POD_REMOVED | POD_PLACED
+    POD_LABELS = auto()  # a bound pod's labels changed
+    NAMESPACE = auto()  # a namespace came, or its labels changed
+    ANY = (
+        NODE_ADDED
+        | NODE_RESOURCES
+        | NODE_LABELS
+        | NODE_TAINTS
+        | POD_REMOVED
+        | POD_PLACED
+        | POD_LABELS
+        | NAMESPACE
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +113,28 @@ class Rejection:
     resolvable: bool = True
 
 
+class Coupling(Protocol):
+    """A filter's answer while copies of one class are placed that bear on each other's nodes.
+
+    For rules over groups of nodes (spread, affinity): a copy on one node changes what others may
+    take. It lives for one decision, and after every `put` must say what a fresh call of the filter
+    would say of a snapshot with those copies in it.
+    """
+
+    @property
+    def settled(self) -> bool:
+        """True when no further copy changes `room` any more."""
+        ...
+
+    def put(self, row: int) -> None:
+        """Take over that one more copy is on the row."""
+        ...
+
+    def room(self) -> Mask:
+        """Return the (N,) bool where the next copy may run; the caller does not keep it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A filter's answer for all nodes.
@@ -97,11 +145,14 @@ class Verdict:
         because: the reason for every node without room, or a function giving Rejections that
             together cover them; it is called only when somebody must be told.
         resolvable: with a plain reason, see Rejection.
+        coupling: given where a copy on one node changes the room of others; `room` is then the
+            (N,) bool for the first copy.
     """
 
     room: Mask | Counts
     because: str | Callable[[], Sequence[Rejection]]
     resolvable: bool = True
+    coupling: Coupling | None = None
 
 
 class Filter(Protocol):
@@ -130,6 +181,25 @@ class Normalise(Enum):
     REVERSED = "reversed"  # 100 - 100 · raw // max; all 100 if max is 0
 
 
+class CoupledScores(Protocol):
+    """Scores that change on other nodes too when a copy is placed; lives for one decision."""
+
+    def put(self, row: int) -> None:
+        """Take over that one more copy is on the row."""
+        ...
+
+    def scores(self, rows: Rows) -> Scores:
+        """Score the next copy.
+
+        Args:
+            rows: (M,) ascending: all rows where it may go; the scorer normalises over them.
+
+        Returns:
+            (M,) 0-100.
+        """
+        ...
+
+
 class Scorer(Protocol):
     """Says how good each node is for one more pod of a class."""
 
@@ -153,7 +223,9 @@ class Scorer(Protocol):
         """True when the score changes as copies of the class fill a node."""
         ...
 
-    def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
+    def score(
+        self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts
+    ) -> Scores | CoupledScores | None:
         """Score the next copy on each node.
 
         Args:
@@ -164,7 +236,8 @@ class Scorer(Protocol):
                 zeros unless depends_on_copies.
 
         Returns:
-            (M,) int64 or float64, higher is better; None when all nodes are equal (score 0).
+            (M,) int64 or float64, higher is better; None when all nodes are equal (score 0);
+            CoupledScores when a copy changes the scores of other nodes, `copies` being zeros then.
         """
         ...
 
@@ -176,21 +249,31 @@ def ironfree_drivers() -> Sequence[Driver]:
 
 
 @hookspec
-def ironfree_filters(options: Mapping[str, str]) -> Sequence[Filter]:
+def ironfree_filters(args: Args) -> Sequence[Filter]:
     """Filters, in the order their reasons are given (the first to reject a node is named).
 
+    Called once per profile.
+
     Args:
-        options: plugin settings, "Name.option" → value.
+        args: the profile's arguments of rules.
+
+    Raises:
+        ConfigurationError: arguments that cannot be; says which and why.
     """
     raise NotImplementedError
 
 
 @hookspec
-def ironfree_scorers(options: Mapping[str, str]) -> Sequence[Scorer]:
+def ironfree_scorers(args: Args) -> Sequence[Scorer]:
     """Scorers; their weighted scores add up, the highest sum wins, then the lowest row.
 
+    Called once per profile; a profile may give a scorer another weight than its own.
+
     Args:
-        options: plugin settings, "Name.option" → value.
+        args: the profile's arguments of rules.
+
+    Raises:
+        ConfigurationError: arguments that cannot be; says which and why.
     """
     raise NotImplementedError
 
@@ -271,7 +354,9 @@ class PerNodeScorer(ABC):
     def rate(self, pod: PodClass, node: NodeView) -> float:
         """Return how good the node is for one more pod, 0-100 unless normalised."""
 
-    def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
+    def score(
+        self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts
+    ) -> Scores | CoupledScores | None:
         """Ask `rate` for every row."""
         pairs = zip(rows.tolist(), copies.tolist(), strict=True)
         rates = [self.rate(pod, node_view(snapshot, row, pod, n)) for row, n in pairs]

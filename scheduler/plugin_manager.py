@@ -10,7 +10,7 @@ imports no plugin and keeps no global state.
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
@@ -20,12 +20,16 @@ import pluggy
 
 from . import hookspecs
 from .drivers import Driver
-from .errors import PluginError
+from .errors import ConfigurationError, PluginError
 from .hookspecs import (
     PROJECT,
+    Args,
     Change,
     Counts,
+    CoupledScores,
+    Coupling,
     Filter,
+    Mask,
     Normalise,
     PodClass,
     Rows,
@@ -34,6 +38,7 @@ from .hookspecs import (
     Snapshot,
     Verdict,
 )
+from .profile import BUILT_IN, Profile
 
 T = TypeVar("T")
 
@@ -73,9 +78,12 @@ class GuardedFilter:
             raise _failed("filter", self.name, self.origin, pod) from error
         finally:
             self.timing.add(started)
-        if verdict is not None:
-            self._check(verdict, snapshot)
-        return verdict
+        if verdict is None:
+            return None
+        self._check(verdict, snapshot)
+        if verdict.coupling is None:
+            return verdict
+        return replace(verdict, coupling=GuardedCoupling(self, verdict.coupling, pod))
 
     def _check(self, verdict: Verdict, snapshot: Snapshot) -> None:
         room = verdict.room
@@ -86,19 +94,55 @@ class GuardedFilter:
             )
 
 
+class GuardedCoupling:
+    """A coupling whose every failure is a PluginError naming its filter."""
+
+    def __init__(self, plugin: GuardedFilter, coupling: Coupling, pod: PodClass) -> None:
+        self._plugin = plugin
+        self._coupling = coupling
+        self._pod = pod
+
+    @property
+    def settled(self) -> bool:
+        """Whether no further copy changes `room`; raises PluginError."""
+        try:
+            return self._coupling.settled
+        except Exception as error:
+            raise self._failed() from error
+
+    def put(self, row: int) -> None:
+        """Take over a copy; raises PluginError."""
+        try:
+            self._coupling.put(row)
+        except Exception as error:
+            raise self._failed() from error
+
+    def room(self) -> Mask:
+        """Return where the next copy may run; raises PluginError."""
+        try:
+            return self._coupling.room()
+        except Exception as error:
+            raise self._failed() from error
+
+    def _failed(self) -> PluginError:
+        return _failed("filter", self._plugin.name, self._plugin.origin, self._pod)
+
+
 class GuardedScorer:
     """A scorer whose every failure is a PluginError naming it, and whose time is kept."""
 
-    def __init__(self, plugin: Scorer, origin: str) -> None:
+    def __init__(self, plugin: Scorer, origin: str, weight: int) -> None:
         self._plugin = plugin
         self.name: str = plugin.name
-        self.weight: int = plugin.weight
+        self.weight: int = weight
         self.normalise: Normalise = Normalise(plugin.normalise)
         self.depends_on_copies: bool = plugin.depends_on_copies
         self.origin = origin
         self.timing = Timing()
 
-    def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
+    def score(
+        self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts
+    ) -> "Scores | GuardedScores | None":
         """Call the scorer; raises PluginError if it raises or answers with wrong shape or range."""
         started = time.perf_counter()
         try:
@@ -107,11 +151,15 @@ class GuardedScorer:
             raise _failed("scorer", self.name, self.origin, pod) from error
         finally:
             self.timing.add(started)
-        if scores is not None:
-            self._check(scores, rows)
+        if scores is None:
+            return None
+        if not isinstance(scores, np.ndarray):
+            return GuardedScores(self, scores, pod)
+        self.check(scores, rows)
         return scores
 
-    def _check(self, scores: Scores, rows: Rows) -> None:
+    def check(self, scores: Scores, rows: Rows) -> None:
+        """Raise PluginError if scores have the wrong shape, dtype or range."""
         where = f"scorer {self.name} of plugin {self.origin!r}"
         if scores.shape != rows.shape or scores.dtype.str not in _SCORE_TYPES:
             raise PluginError(
@@ -126,31 +174,68 @@ class GuardedScorer:
             raise PluginError(f"{where} scored {low} to {high}; scores are 0 to {limit:g}")
 
 
-class PluginManager:
-    """The loaded plugins, typed.
+class GuardedScores:
+    """Coupled scores whose every failure is a PluginError naming the scorer."""
+
+    def __init__(self, scorer: GuardedScorer, scores: CoupledScores, pod: PodClass) -> None:
+        self._scorer = scorer
+        self._scores = scores
+        self._pod = pod
+
+    def put(self, row: int) -> None:
+        """Take over a copy; raises PluginError."""
+        try:
+            self._scores.put(row)
+        except Exception as error:
+            raise _failed("scorer", self._scorer.name, self._scorer.origin, self._pod) from error
+
+    def scores(self, rows: Rows) -> Scores:
+        """Score the next copy; raises PluginError if it fails or answers out of shape or range."""
+        started = time.perf_counter()
+        try:
+            scores = self._scores.scores(rows)
+        except Exception as error:
+            raise _failed("scorer", self._scorer.name, self._scorer.origin, self._pod) from error
+        finally:
+            self._scorer.timing.add(started)
+        self._scorer.check(scores, rows)
+        return scores
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What runs for the pods of one profile, in order.
 
     Args:
-        options: plugin settings handed to the hooks, "Name.option" → value.
+        preempts: whether pods of lower priority may be evicted for those without a node.
     """
 
-    def __init__(self, options: Mapping[str, str] | None = None) -> None:
-        self._options = MappingProxyType(dict(options or {}))
+    filters: tuple[GuardedFilter, ...]
+    scorers: tuple[GuardedScorer, ...]
+    preempts: bool = True
+
+    def timings(self) -> dict[str, Timing]:
+        """Return the time spent in every rule so far, "filter Name" → timing."""
+        found = {f"filter {f.name}": f.timing for f in self.filters}
+        return found | {f"scorer {s.name}": s.timing for s in self.scorers}
+
+
+class PluginManager:
+    """The loaded plugins, typed."""
+
+    def __init__(self) -> None:
         self._pluggy = pluggy.PluginManager(PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         self.drivers: Mapping[str, Driver] = {}
-        self.filters: tuple[GuardedFilter, ...] = ()
-        self.scorers: tuple[GuardedScorer, ...] = ()
 
     @classmethod
-    def load(
-        cls, options: Mapping[str, str] | None = None, *, without: Iterable[str] = ()
-    ) -> "PluginManager":
+    def load(cls, *, without: Iterable[str] = ()) -> "PluginManager":
         """Load every installed plugin but those named in `without`.
 
         Raises:
             PluginError: a plugin cannot be imported or breaks the contract; names it.
         """
-        manager = cls(options)
+        manager = cls()
         skipped = set(without)
         for entry in sorted(entry_points(group=PROJECT), key=lambda e: e.name):
             if entry.name in skipped:
@@ -183,23 +268,39 @@ class PluginManager:
                     _check_annotations(hook.name, implementation.function, name)
 
     def collect(self) -> None:
-        """Ask every plugin once for its drivers, filters and scorers.
+        """Ask every plugin once for its drivers, and for its rules without arguments.
 
         Raises:
             PluginError: a hook raised, gave the wrong kind of thing, or a name is used twice.
         """
         drivers = self._gather("ironfree_drivers", Driver, {})
-        options = {"options": self._options}
-        filters = self._gather("ironfree_filters", Filter, options)
-        scorers = self._gather("ironfree_scorers", Scorer, options)
         self.drivers = MappingProxyType({d.name: d for _, d in drivers})
-        self.filters = tuple(GuardedFilter(f, origin) for origin, f in filters)
-        self.scorers = tuple(GuardedScorer(s, origin) for origin, s in scorers)
+        self.rules(Profile())
 
-    def timings(self) -> dict[str, Timing]:
-        """Return the time spent in every filter and scorer so far, "filter Name" → timing."""
-        found = {f"filter {f.name}": f.timing for f in self.filters}
-        return found | {f"scorer {s.name}": s.timing for s in self.scorers}
+    def rules(self, profile: Profile) -> Rules:
+        """Return a profile's rules, made afresh.
+
+        Raises:
+            ConfigurationError: it names a rule that nobody offers, or gives arguments that its
+                rule refuses.
+            PluginError: as `collect`.
+        """
+        args = {"args": Args(profile.args)}
+        filters = self._gather("ironfree_filters", Filter, args)
+        scorers = self._gather("ironfree_scorers", Scorer, args)
+        known = {rule.name for _, rule in (*filters, *scorers)} | BUILT_IN
+        missing = profile.named - known
+        if missing:
+            raise ConfigurationError(
+                f"profile {profile.name!r} names {min(missing)!r}, which no plugin offers; "
+                f"there are {', '.join(sorted(known))}"
+            )
+        weighted = [(s, origin, profile.weight(s.name, s.weight)) for origin, s in scorers]
+        return Rules(
+            tuple(GuardedFilter(f, origin) for origin, f in filters if profile.has_filter(f.name)),
+            tuple(GuardedScorer(s, origin, weight) for s, origin, weight in weighted if weight),
+            profile.preempts,
+        )
 
     def _gather(
         self, hook: str, protocol: type[T], arguments: Mapping[str, object]
@@ -211,6 +312,8 @@ class PluginManager:
             wanted = {n: arguments[n] for n in implementation.argnames if n in arguments}
             try:
                 things: Sequence[Any] = tuple(implementation.function(**wanted))
+            except ConfigurationError:
+                raise
             except Exception as error:
                 raise PluginError(f"plugin {origin!r}: {hook} failed: {error}") from error
             for thing in things:

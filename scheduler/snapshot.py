@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .objects.pod_class import HostPort, PodClass
+from .objects.selectors import Selector
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -41,6 +42,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
     taints: tuple[TaintKey, ...] = ()
     unschedulable: bool = False
     ready: bool = True
+    images: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,12 @@ class Snapshot:
         unschedulable: (N,) bool, spec.unschedulable.
         ready: (N,) bool, condition Ready is True.
         ports: (protocol, port) → {(row, host ip): how many pods}.
-        placed: class → {row: how many pods}.
+        placed: class → {row: how many pods}, those that are being deleted included.
+        leaving: of placed, those that are being deleted.
+        attracting: of placed, the classes with pod affinity or anti-affinity.
+        images: image name → {row: bytes}, as nodes report them.
+        namespaces: name → labels.
+        workloads: namespace → selectors of its services and controllers.
         all_rows: (N,) 0 … N-1, the very object that scorers get when they are asked for every row.
     """
 
@@ -119,6 +126,11 @@ class Snapshot:
     ready: Mask
     ports: Mapping[tuple[str, int], Mapping[tuple[int, str], int]]
     placed: Mapping[PodClass, Mapping[int, int]]
+    leaving: Mapping[PodClass, Mapping[int, int]]
+    attracting: Mapping[PodClass, Mapping[int, int]]
+    images: Mapping[str, Mapping[int, int]]
+    namespaces: Mapping[str, Mapping[str, str]]
+    workloads: Mapping[str, Sequence[Selector]]
     all_rows: Rows
 
     @property

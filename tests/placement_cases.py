@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from scheduler.placement.draft import Draft
 from scheduler.placement.framework import Framework
 from scheduler.placement.state import ClusterState
 from scheduler.plugin_manager import PluginManager
+from scheduler.profile import PACKING, Profile
 
 _numbers = itertools.count()
 
@@ -76,10 +78,16 @@ def cluster(*nodes, pods=()) -> ClusterState:
     return state
 
 
-def default_framework(options=None) -> Framework:
-    """Return the framework with the default plugins."""
-    manager = PluginManager.load(options)
-    return Framework(manager.filters, manager.scorers)
+def by_strategy(strategy) -> Profile:
+    """Return the packing profile with another scoring strategy of NodeResourcesFit."""
+    fit = {"scoringStrategy": {"type": strategy}}
+    return replace(PACKING, args={**PACKING.args, "NodeResourcesFit": fit})
+
+
+def default_framework(profile=PACKING) -> Framework:
+    """Return the framework with the installed plugins."""
+    rules = PluginManager.load().rules(profile)
+    return Framework(rules.filters, rules.scorers)
 
 
 def decide(state, wanted, count=1, *, framework=None):

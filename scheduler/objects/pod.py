@@ -180,10 +180,61 @@ class NodeAffinity(View, frozen=True):
     )
 
 
+class LabelSelector(View, frozen=True):
+    """meta/v1 LabelSelector; absent (None) matches nothing, empty matches everything."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[NodeSelectorRequirement, ...] = ()
+
+
+class PodAffinityTerm(View, frozen=True):
+    """core/v1 PodAffinityTerm."""
+
+    topology_key: str
+    label_selector: LabelSelector | None = None
+    namespaces: tuple[str, ...] = ()
+    namespace_selector: LabelSelector | None = None
+    match_label_keys: tuple[str, ...] = ()
+    mismatch_label_keys: tuple[str, ...] = ()
+
+
+class WeightedPodAffinityTerm(View, frozen=True):
+    """core/v1 WeightedPodAffinityTerm."""
+
+    weight: int
+    pod_affinity_term: PodAffinityTerm
+
+
+class PodAffinity(View, frozen=True):
+    """core/v1 PodAffinity and PodAntiAffinity, which have the same fields."""
+
+    required: tuple[PodAffinityTerm, ...] = msgspec.field(
+        name="requiredDuringSchedulingIgnoredDuringExecution", default=()
+    )
+    preferred: tuple[WeightedPodAffinityTerm, ...] = msgspec.field(
+        name="preferredDuringSchedulingIgnoredDuringExecution", default=()
+    )
+
+
 class Affinity(View, frozen=True):
-    """core/v1 Affinity; pod affinity is rejected by validation until it is enforced."""
+    """core/v1 Affinity."""
 
     node_affinity: NodeAffinity | None = None
+    pod_affinity: PodAffinity | None = None
+    pod_anti_affinity: PodAffinity | None = None
+
+
+class TopologySpreadConstraint(View, frozen=True):
+    """core/v1 TopologySpreadConstraint, with the API's defaults for absent policies."""
+
+    max_skew: int
+    topology_key: str
+    when_unsatisfiable: str = "DoNotSchedule"
+    label_selector: LabelSelector | None = None
+    min_domains: int | None = None
+    node_affinity_policy: str = "Honor"
+    node_taints_policy: str = "Ignore"
+    match_label_keys: tuple[str, ...] = ()
 
 
 class HostAlias(View, frozen=True):
@@ -221,6 +272,7 @@ class PodSpec(View, frozen=True):
     overhead: dict[str, str | int | float] = {}
     resources: ResourceRequirements | None = None
     scheduling_gates: tuple[SchedulingGate, ...] = ()
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
 
 
 class ContainerStateWaiting(View, frozen=True):

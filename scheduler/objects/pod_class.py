@@ -38,9 +38,20 @@ class PodClass:
         spec: what every pod of the class declares.
         requests: what each copy asks of its node.
         host_ports: what each copy takes on its node; never two copies on one node if not empty.
+        attracts: whether its pods have pod affinity or anti-affinity, so that they bear on where
+            other pods may go.
     """
 
-    __slots__ = ("_hash", "host_ports", "key", "labels", "namespace", "requests", "spec")
+    __slots__ = (
+        "_hash",
+        "attracts",
+        "host_ports",
+        "key",
+        "labels",
+        "namespace",
+        "requests",
+        "spec",
+    )
 
     def __init__(self, key: tuple[bytes, str, tuple[tuple[str, str], ...]], spec: PodSpec) -> None:
         self.key = key
@@ -49,6 +60,10 @@ class PodClass:
         self.spec = spec
         self.requests: PodRequests = pod_requests(spec)
         self.host_ports: tuple[HostPort, ...] = host_ports(spec)
+        affinity = spec.affinity
+        self.attracts: bool = affinity is not None and (
+            affinity.pod_affinity is not None or affinity.pod_anti_affinity is not None
+        )
         self._hash = hash(key)
 
     @property

@@ -16,6 +16,7 @@ from ..objects.meta import now_seconds
 from ..objects.node import Node
 from ..objects.pod import Pod
 from ..plugin_manager import PluginManager
+from ..profile import PACKING
 from ..snapshot import Snapshot
 from ..store.store import Store
 from .binding import Binder, Bound, Refused
@@ -62,7 +63,8 @@ class Placement:
         self._pods = pods
         self._nodes = nodes
         self._clock = clock
-        self._framework = Framework(plugins.filters, plugins.scorers)
+        rules = plugins.rules(PACKING)
+        self._framework = Framework(rules.filters, rules.scorers)
         self._state = ClusterState()
         self.queue = SchedulingQueue()
         self.reporter = Reporter(store, pods, epoch)

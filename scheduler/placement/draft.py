@@ -22,6 +22,7 @@ class Draft:
         self._assumed = base.assumed.copy()
         self._ports = CountTable[tuple[str, int], tuple[int, str]].over(base.ports)
         self._placed = CountTable[PodClass, int].over(base.placed)
+        self._attracting = CountTable[PodClass, int].over(base.attracting)
         requested, assumed = self._requested.view(), self._assumed.view()
         requested.flags.writeable = assumed.flags.writeable = False
         self.snapshot = replace(
@@ -30,6 +31,7 @@ class Draft:
             assumed=assumed,
             ports=self._ports.live(),
             placed=self._placed.live(),
+            attracting=self._attracting.live(),
         )
 
     def add(self, pod: PodClass, rows: Rows) -> None:
@@ -50,5 +52,7 @@ class Draft:
 
     def _add_to_tables(self, pod: PodClass, row: int, count: int) -> None:
         self._placed.add(pod, row, count)
+        if pod.attracts:
+            self._attracting.add(pod, row, count)
         for port in pod.host_ports:
             self._ports.add((port.protocol, port.port), (row, port.host_ip), count)

@@ -49,6 +49,10 @@ class FactColumns:
         self._write(row, facts)
         return row
 
+    def of(self, row: int) -> NodeFacts:
+        """Return a node's facts."""
+        return self._facts[row]
+
     def set(self, row: int, facts: NodeFacts) -> None:
         """Take over a node's facts; the same facts again change nothing."""
         if facts != self._facts[row]:

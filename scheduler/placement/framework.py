@@ -12,10 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import PluginError
-from ..hookspecs import Change, Counts, Filter, PodClass, Rejection, Rows, Scorer, Snapshot, Verdict
+from ..hookspecs import (
+    Change,
+    Counts,
+    Coupling,
+    Filter,
+    PodClass,
+    Rejection,
+    Rows,
+    Scorer,
+    Snapshot,
+    Verdict,
+)
 from .draft import Draft
 from .greedy import place
 from .scoring import Scoring
+from .stepping import Stepping, openings, settled
 
 _ALTERNATIVES = 4
 
@@ -119,8 +131,8 @@ class Framework:
         """Place up to `count` copies of a class and count them into the draft."""
         nobody = np.zeros(0, dtype=np.int64)
         try:
-            room, rejected = self._room(pod, draft.snapshot, count)
-            rows, first = self._place(pod, count, room, draft.snapshot)
+            room, couplings, rejected = self._room(pod, draft.snapshot, count)
+            rows, first = self._place(pod, count, room, couplings, draft.snapshot)
             if rows.size:
                 draft.add(pod, rows)
             diagnosis = self._diagnose(pod, draft.snapshot) if rows.size < count else None
@@ -140,35 +152,43 @@ class Framework:
 
     def _room(
         self, pod: PodClass, snapshot: Snapshot, count: int
-    ) -> tuple[Counts, tuple[Refusal, ...]]:
-        """Return copies per node, at most `count`, and rejections by plugin."""
+    ) -> tuple[Counts, list[Coupling], tuple[Refusal, ...]]:
+        """Return copies per node, at most `count`, what couples nodes, rejections by plugin."""
         room = np.full(snapshot.size, count, dtype=np.int64)
+        couplings: list[Coupling] = []
         left = snapshot.size
         rejected: list[Refusal] = []
         for plugin in self._filters:
             verdict = plugin.filter(pod, snapshot)
             if verdict is None:
                 continue
-            room = (
+            if verdict.coupling is not None:
+                couplings.append(verdict.coupling)
+            elif _counts(verdict):
                 np.minimum(room, verdict.room, out=room)
-                if _counts(verdict)
-                else (np.multiply(room, verdict.room, out=room))
-            )
-            now = int(np.count_nonzero(room))
+            else:
+                np.multiply(room, verdict.room, out=room)
+            now = int(np.count_nonzero(openings(room, couplings) if couplings else room))
             if now < left:
                 reason = verdict.because if isinstance(verdict.because, str) else ""
                 rejected.append(Refusal(plugin.name, reason, left - now, verdict.resolvable))
                 left = now
-        return room, tuple(rejected)
+        return room, couplings, tuple(rejected)
 
     def _place(
-        self, pod: PodClass, count: int, room: Counts, snapshot: Snapshot
+        self,
+        pod: PodClass,
+        count: int,
+        room: Counts,
+        couplings: Sequence[Coupling],
+        snapshot: Snapshot,
     ) -> tuple[Rows, Scoring | None]:
         sequences: list[Rows] = []
         first: Scoring | None = None
         done: Counts | None = None
         while count > 0:
-            rows = np.flatnonzero(room)
+            free = np.where(openings(room, couplings), room, 0) if couplings else room
+            rows = np.flatnonzero(free)
             if rows.size == snapshot.size:
                 rows = snapshot.all_rows
             if not rows.size:
@@ -176,8 +196,11 @@ class Framework:
             scoring = Scoring(pod, snapshot, self._scorers, rows, done)
             scoring.start()
             first = first or scoring
-            chosen = place(room, 1 if scoring.stepwise else count, scoring.total, rows)
-            chosen = chosen[: scoring.valid(chosen, room)]
+            if count > 1 and (scoring.coupled or not settled(couplings)):
+                chosen = Stepping(scoring, room, couplings).run(count)
+            else:
+                chosen = place(free, 1 if scoring.stepwise else count, scoring.total, rows)
+                chosen = chosen[: scoring.valid(chosen, free)]
             sequences.append(chosen)
             count -= chosen.size
             if count > 0:

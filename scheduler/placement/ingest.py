@@ -87,7 +87,8 @@ class Ingest:
 
     def _bound(self, pod: Pod) -> Change:
         try:
-            changed = self._state.set_pod(pod.meta.uid, pod_class(pod), pod.node)
+            leaving = pod.meta.deletion_timestamp is not None
+            changed = self._state.set_pod(pod.meta.uid, pod_class(pod), pod.node, leaving=leaving)
         except BadRequest as error:
             logger.error(
                 "pod %s/%s on node %s cannot be counted: %s; it was stored without validation",

@@ -7,7 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PluginError
-from ..hookspecs import Counts, Normalise, PodClass, Rows, Scorer, Scores, Snapshot
+from ..hookspecs import (
+    Counts,
+    CoupledScores,
+    Normalise,
+    PodClass,
+    Rows,
+    Scorer,
+    Scores,
+    Snapshot,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,8 @@ class Scoring:
         done: (N,) copies that this decision has put on nodes before.
         parts: what each scorer with an opinion said.
         failures: what a scorer's failure said; it is left out of the sum.
+        silent: names of scorers without an opinion, or that failed.
+        coupled: scores that change on other nodes with every copy, and their weights.
         stepwise: True when normalisation can change with every copy.
         heads: (M,) totals of the first copy on each of `rows`.
     """
@@ -38,6 +49,10 @@ class Scoring:
     done: Counts | None
     parts: list[Part] = field(default_factory=list[Part])
     failures: list[str] = field(default_factory=list[str])
+    silent: set[str] = field(default_factory=set[str])
+    coupled: list[tuple[CoupledScores, int]] = field(
+        default_factory=list[tuple[CoupledScores, int]]
+    )
     stepwise: bool = False
     heads: Scores = field(default_factory=lambda: np.zeros(0, dtype=np.float64))
     _fixed: NDArray[np.float64] | None = None
@@ -51,10 +66,18 @@ class Scoring:
         for scorer in self.scorers:
             try:
                 raw = scorer.score(self.pod, self.snapshot, self.rows, copies)
+                if raw is not None and not isinstance(raw, np.ndarray):
+                    coupled, raw = raw, raw.scores(self.rows)
+                    self.coupled.append((coupled, scorer.weight))
+                    self._add(scorer, raw)
+                    continue
             except PluginError as error:
                 self.failures.append(str(error))
+                self.silent.add(scorer.name)
                 continue
-            if raw is not None and raw.size:
+            if raw is None or not raw.size:
+                self.silent.add(scorer.name)
+            else:
                 self._take(scorer, raw)
         self.heads = self._sum(self.rows, self._moving_heads)
 
@@ -63,9 +86,11 @@ class Scoring:
         if rows is self.rows:
             return self.heads
         after = self._copies(rows, copies)
-        return self._sum(
-            rows, [scorer.score(self.pod, self.snapshot, rows, after) for scorer in self._moving]
-        )
+        moving: list[Scores | None] = []
+        for scorer in self._moving:
+            raw = scorer.score(self.pod, self.snapshot, rows, after)
+            moving.append(raw if isinstance(raw, np.ndarray) else None)
+        return self._sum(rows, moving)
 
     def valid(self, sequence: Rows, room: Counts) -> int:
         """Return how many of a sequence's copies come before normalisation would change.
@@ -90,16 +115,21 @@ class Scoring:
         scores = raw
         if scorer.normalise is not Normalise.NONE:
             largest = raw.max()
-            scores = _normalised(raw, largest, scorer.normalise)
+            scores = normalised(raw, scorer.normalise)
             if scorer.depends_on_copies:
                 self.stepwise = True
             elif largest > 0:
                 self._peaks.append(self.rows[raw == largest])
-        self.parts.append(Part(scorer.name, scorer.weight, scores))
         if scorer.depends_on_copies and scorer.normalise is Normalise.NONE:
+            self.parts.append(Part(scorer.name, scorer.weight, scores))
             self._moving.append(scorer)
             self._moving_heads.append(scores)
             return
+        self._add(scorer, scores)
+
+    def _add(self, scorer: Scorer, scores: Scores) -> None:
+        """Count in 0-100 scores that do not move with a node's own copies."""
+        self.parts.append(Part(scorer.name, scorer.weight, scores))
         if self._fixed is None:
             self._fixed = np.zeros(self.snapshot.size, dtype=np.float64)
         self._fixed[self.rows] += scores * scorer.weight
@@ -117,8 +147,11 @@ class Scoring:
         return copies if self.done is None else copies + self.done[rows]
 
 
-def _normalised(raw: Scores, largest: np.int64 | np.float64, how: Normalise) -> Scores:
-    """Scale to 0-100 (kube-scheduler's DefaultNormalizeScore)."""
+def normalised(raw: Scores, how: Normalise) -> Scores:
+    """Scale raw scores of all open nodes to 0-100 (kube-scheduler's DefaultNormalizeScore)."""
+    if how is Normalise.NONE or not raw.size:
+        return raw
+    largest = raw.max()
     if largest == 0:
         return np.full(raw.shape, 100 if how is Normalise.REVERSED else 0, dtype=np.int64)
     scaled: Scores = np.floor_divide(raw * 100, largest, dtype=raw.dtype)

@@ -14,6 +14,7 @@ from ..errors import BadRequest
 from ..objects.node import Node
 from ..objects.pod_class import PodClass
 from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY, PODS, allocatable
+from ..objects.selectors import Selector
 from ..snapshot import Counts, NodeFacts, Snapshot, TaintKey
 from .columns import Column, CountTable
 from .facts import FactColumns
@@ -34,7 +35,13 @@ class ClusterState:
         self._assumed = Column(np.zeros((2, 0), dtype=np.int64))
         self._ports = CountTable[tuple[str, int], tuple[int, str]]()
         self._placed = CountTable[PodClass, int]()
+        self._leaving = CountTable[PodClass, int]()
+        self._attracting = CountTable[PodClass, int]()
+        self._images = CountTable[str, int]()
+        self._namespaces: dict[str, Mapping[str, str]] = {}
+        self._workloads: dict[str, dict[tuple[str, str], Selector]] = {}
         self._pods: dict[str, tuple[PodClass, str]] = {}
+        self._going: set[str] = set()  # uids of counted pods that are being deleted
         self._homeless: dict[str, dict[str, PodClass]] = {}  # unknown node → uid → class
         self._homeless_on: dict[str, str] = {}  # uid → unknown node
         self._vectors: dict[PodClass, NDArray[np.int64]] = {}
@@ -56,13 +63,14 @@ class ClusterState:
         row = self._facts.row_of.get(name)
         if row is None:
             row = self._facts.add(facts)
+            self._count_images(row, {}, facts.images)
             self._offers.append({})
             self._set_offer(row, offer)
             for uid, pod in self._homeless.pop(name, {}).items():
                 del self._homeless_on[uid]
-                self._pods[uid] = (pod, name)
-                self._count(pod, row, 1)
+                self._put_in(uid, pod, name, row)
             return
+        self._count_images(row, self._facts.of(row).images, facts.images)
         self._facts.set(row, facts)
         if offer != self._offers[row]:
             self._set_offer(row, offer)
@@ -82,28 +90,75 @@ class ClusterState:
         self._offers = [self._offers[row] for row in rows.tolist()]
         self._rebuild_tables()
 
-    def set_pod(self, uid: str, pod: PodClass, node: str) -> bool:
-        """Count a bound or assumed pod on its node; returns whether anything changed."""
+    def set_pod(self, uid: str, pod: PodClass, node: str, *, leaving: bool = False) -> bool:
+        """Count a bound or assumed pod on its node; returns whether anything changed.
+
+        Args:
+            leaving: it is being deleted; it counts until it is gone.
+        """
         known = self._pods.get(uid)
         if known is not None and known[1] == node and known[0] == pod:
-            return False
+            return leaving and self._leaves(uid, *known)
         row = self._facts.row_of.get(node)
         if row is None:
             if self._homeless.get(node, {}).get(uid) == pod:
                 return False
             self.remove_pod(uid)
             self._keep_homeless(uid, pod, node)
+            if leaving:
+                self._going.add(uid)
             return True
         self.remove_pod(uid)
-        self._pods[uid] = (pod, node)
-        self._count(pod, row, 1)
+        if leaving:
+            self._going.add(uid)
+        self._put_in(uid, pod, node, row)
         return True
+
+    def set_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
+        """Take over a namespace's labels; None forgets it."""
+        changed = dict(self._namespaces)
+        if labels is None:
+            changed.pop(name, None)
+        else:
+            changed[name] = labels
+        self._namespaces = changed
+
+    def set_workload(self, namespace: str, kind: str, name: str, selector: Selector | None) -> None:
+        """Take over what a service or controller selects; None forgets it."""
+        of_namespace = dict(self._workloads.get(namespace, {}))
+        if selector is None:
+            of_namespace.pop((kind, name), None)
+        else:
+            of_namespace[kind, name] = selector
+        self._workloads = {**self._workloads, namespace: of_namespace}
 
     def remove_pod(self, uid: str) -> bool:
         """Stop counting a pod; returns whether it was counted."""
+        counted = self._take_out(uid)
+        self._going.discard(uid)
+        return counted
+
+    def _leaves(self, uid: str, pod: PodClass, node: str) -> bool:
+        """Mark a counted pod as being deleted; returns whether that is news."""
+        if uid in self._going:
+            return False
+        self._going.add(uid)
+        self._leaving.add(pod, self._facts.row_of[node], 1)
+        return True
+
+    def _put_in(self, uid: str, pod: PodClass, node: str, row: int) -> None:
+        self._pods[uid] = (pod, node)
+        self._count(pod, row, 1)
+        if uid in self._going:
+            self._leaving.add(pod, row, 1)
+
+    def _take_out(self, uid: str) -> bool:
         known = self._pods.pop(uid, None)
         if known is not None:
-            self._count(known[0], self._facts.row_of[known[1]], -1)
+            row = self._facts.row_of[known[1]]
+            self._count(known[0], row, -1)
+            if uid in self._going:
+                self._leaving.add(known[0], row, -1)
             return True
         node = self._homeless_on.pop(uid, None)
         if node is None:
@@ -163,6 +218,11 @@ class ClusterState:
             ready=facts.ready.freeze(size),
             ports=self._ports.freeze(),
             placed=self._placed.freeze(),
+            leaving=self._leaving.freeze(),
+            attracting=self._attracting.freeze(),
+            images=self._images.freeze(),
+            namespaces=self._namespaces,
+            workloads={name: tuple(of.values()) for name, of in self._workloads.items()},
             all_rows=np.arange(size, dtype=np.int64),
         )
 
@@ -195,6 +255,8 @@ class ClusterState:
 
     def _count_tables(self, pod: PodClass, row: int, count: int) -> None:
         self._placed.add(pod, row, count)
+        if pod.attracts:
+            self._attracting.add(pod, row, count)
         for port in pod.host_ports:
             self._ports.add((port.protocol, port.port), (row, port.host_ip), count)
 
@@ -206,12 +268,27 @@ class ClusterState:
             vector = self._vectors[pod] = request_vector(pod, self._resource_row)
         return vector
 
+    def _count_images(self, row: int, old: Mapping[str, int], new: Mapping[str, int]) -> None:
+        if old == new:
+            return
+        for name, size in old.items():
+            self._images.add(name, row, -size)
+        for name, size in new.items():
+            self._images.add(name, row, size)
+
     def _rebuild_tables(self) -> None:
         self._ports = CountTable[tuple[str, int], tuple[int, str]]()
         self._placed = CountTable[PodClass, int]()
+        self._leaving = CountTable[PodClass, int]()
+        self._attracting = CountTable[PodClass, int]()
+        self._images = CountTable[str, int]()
         row_of = self._facts.row_of
-        for pod, node in self._pods.values():
+        for uid, (pod, node) in self._pods.items():
             self._count_tables(pod, row_of[node], 1)
+            if uid in self._going:
+                self._leaving.add(pod, row_of[node], 1)
+        for row in row_of.values():
+            self._count_images(row, {}, self._facts.of(row).images)
 
 
 def request_vector(pod: PodClass, resource_row: Mapping[str, int]) -> Counts:
@@ -238,6 +315,7 @@ def node_facts(node: Node) -> NodeFacts:
         taints=tuple(TaintKey(t.key, t.value, t.effect) for t in node.spec.taints),
         unschedulable=node.spec.unschedulable,
         ready=ready is not None and ready.status == "True",
+        images={name: i.size_bytes for i in node.status.images for name in i.names},
     )
 
 

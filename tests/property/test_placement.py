@@ -11,7 +11,7 @@ from scheduler.placement.draft import Draft
 from scheduler.placement.framework import Decision, Framework
 from scheduler.placement.greedy import place
 from scheduler.placement.plan import Allotment, PendingPod, Plan
-from tests.placement_cases import a_class, cluster, default_framework, node, pod, spec
+from tests.placement_cases import a_class, by_strategy, cluster, default_framework, node, pod, spec
 
 
 def one_by_one(room, count, table):
@@ -137,8 +137,7 @@ def classes(draw):
 
 
 STRATEGIES = {
-    name: default_framework({"NodeResourcesFit.strategy": name})
-    for name in ("MostAllocated", "LeastAllocated")
+    name: default_framework(by_strategy(name)) for name in ("MostAllocated", "LeastAllocated")
 }
 frameworks = st.sampled_from(list(STRATEGIES))
 
@@ -198,7 +197,7 @@ def test_the_checker_accepts_exactly_the_nodes_that_filters_accept(case, wanted,
     """A node the framework would use for one copy passes the checker, every other fails."""
     nodes, bound = case
     snapshot = cluster(*nodes, pods=bound).freeze(1)
-    room, _ = STRATEGIES[strategy]._room(wanted, snapshot, 1)
+    room, _, _ = STRATEGIES[strategy]._room(wanted, snapshot, 1)
     waiting = PendingPod(ObjectKey("pods", "default", "p"), "p")
     for row in range(snapshot.size):
         decision = Decision(wanted, 1, np.array([row]))

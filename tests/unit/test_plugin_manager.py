@@ -1,14 +1,13 @@
 """The plugin manager names whoever breaks the contract."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 
 from scheduler import hookimpl
 from scheduler.errors import PluginError
-from scheduler.hookspecs import Change, Normalise, Verdict
+from scheduler.hookspecs import Args, Change, Normalise, Verdict
 from scheduler.plugin_manager import PluginManager
+from scheduler.profile import Profile
 from tests.placement_cases import a_class, cluster, node
 
 
@@ -41,12 +40,12 @@ class Plugin:
         return self._filters
 
     @hookimpl
-    def ironfree_scorers(self, options: Mapping[str, str]):
+    def ironfree_scorers(self, args: Args):
         return self._scorers
 
 
 def managed(*plugins):
-    manager = PluginManager({"Even.value": "7"})
+    manager = PluginManager()
     for number, plugin in enumerate(plugins):
         manager.register(plugin, f"plugin-{number}")
     manager.collect()
@@ -55,13 +54,13 @@ def managed(*plugins):
 
 def test_gathers_what_plugins_offer():
     manager = managed(Plugin([Everywhere()], [Even()]))
-    assert [f.name for f in manager.filters] == ["Everywhere"]
-    assert [s.name for s in manager.scorers] == ["Even"]
+    assert [f.name for f in manager.rules(Profile()).filters] == ["Everywhere"]
+    assert [s.name for s in manager.rules(Profile()).scorers] == ["Even"]
 
 
 def test_loads_installed_plugins():
-    assert "NodeResourcesFit" in [f.name for f in PluginManager.load().filters]
-    assert PluginManager.load(without=["defaults"]).filters == ()
+    assert "NodeResourcesFit" in [f.name for f in PluginManager.load().rules(Profile()).filters]
+    assert PluginManager.load(without=["defaults"]).rules(Profile()).filters == ()
 
 
 def test_a_name_used_twice_names_both_plugins():
@@ -92,10 +91,10 @@ def test_a_wrong_parameter_is_refused():
 def test_a_wrong_annotation_is_refused():
     class Wrong:
         @hookimpl
-        def ironfree_filters(self, options: list[str]):
+        def ironfree_filters(self, args: list[str]):
             return []
 
-    with pytest.raises(PluginError, match=r"declares options: list\[str\]"):
+    with pytest.raises(PluginError, match=r"declares args: list\[str\]"):
         managed(Wrong())
 
 
@@ -128,7 +127,7 @@ def test_a_raising_filter_is_named():
         def filter(self, pod, snapshot):
             raise ZeroDivisionError
 
-    guarded = managed(Plugin([Broken()])).filters[0]
+    guarded = managed(Plugin([Broken()])).rules(Profile()).filters[0]
     with pytest.raises(PluginError, match=r"filter Everywhere of plugin 'plugin-0' failed"):
         guarded.filter(a_class(), cluster().freeze(1))
     assert guarded.timing.calls == 1
@@ -142,7 +141,7 @@ def test_an_answer_of_the_wrong_shape_is_refused(room):
         def filter(self, pod, snapshot):
             return Verdict(room, "no")
 
-    guarded = managed(Plugin([Wrong()])).filters[0]
+    guarded = managed(Plugin([Wrong()])).rules(Profile()).filters[0]
     snapshot = cluster(*(node(f"n{i}") for i in range(3))).freeze(1)
     with pytest.raises(PluginError, match=r"must be \(3,\)"):
         guarded.filter(a_class(), snapshot)
@@ -152,7 +151,7 @@ def test_an_answer_of_the_wrong_shape_is_refused(room):
 def test_a_score_out_of_range_is_refused(value):
     scorer = Even()
     scorer.value = value
-    guarded = managed(Plugin([], [scorer])).scorers[0]
+    guarded = managed(Plugin([], [scorer])).rules(Profile()).scorers[0]
     snapshot = cluster(node("n")).freeze(1)
     zero = np.zeros(1, dtype=np.int64)
     with pytest.raises(PluginError, match=r"scores are 0 to 100"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from scheduler.hookspecs import (
     Snapshot,
     Verdict,
 )
+from scheduler.objects.json import JsonObject
 from scheduler.objects.pod import NodeSelectorRequirement, NodeSelectorTerm
 
 
@@ -32,6 +34,11 @@ class NodeAffinity:
     weight: int = 2
     normalise: Normalise = Normalise.LARGEST
     depends_on_copies: bool = False
+
+    @classmethod
+    def from_args(cls, args: JsonObject) -> Self:
+        """Return the rule with a profile's arguments (NodeAffinityArgs)."""
+        return cls()
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         """Reject nodes that do not match nodeSelector or none of the required terms."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from scheduler.hookspecs import (
     Snapshot,
     Verdict,
 )
+from scheduler.objects.json import JsonObject, get_object
 
 _STRATEGIES = ("MostAllocated", "LeastAllocated")
 _SCORED = ("cpu", "memory")  # each with weight 1
@@ -50,6 +52,12 @@ class NodeResourcesFit:
                 f"NodeResourcesFit.strategy is {self.strategy!r}; "
                 f"it must be one of {', '.join(_STRATEGIES)}"
             )
+
+    @classmethod
+    def from_args(cls, args: JsonObject) -> Self:
+        """Return the rule with a profile's arguments (NodeResourcesFitArgs)."""
+        strategy = get_object(args, "scoringStrategy", "NodeResourcesFit").get("type")
+        return cls(str(strategy or "LeastAllocated"))
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         """Say how many copies fit on each node."""

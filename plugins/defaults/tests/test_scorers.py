@@ -7,19 +7,28 @@ from hypothesis import strategies as st
 from ironfree_defaults.node_resources_fit import NodeResourcesFit
 
 from scheduler.errors import ConfigurationError
-from tests.placement_cases import a_class, cluster, decide, default_framework, node, pod
+from scheduler.profile import PACKING
+from tests.placement_cases import (
+    a_class,
+    by_strategy,
+    cluster,
+    decide,
+    default_framework,
+    node,
+    pod,
+)
 
 
-def scores(wanted, *nodes, pods=(), plugin, options=None):
+def scores(wanted, *nodes, pods=(), plugin, profile=PACKING):
     """Return the plugin's score by node."""
     state = cluster(*nodes, pods=pods)
-    _, decision = decide(state, wanted, framework=default_framework(options))
+    _, decision = decide(state, wanted, framework=default_framework(profile))
     return {a.node: a.scores.get(plugin) for a in decision.alternatives}
 
 
 def fit(wanted, *nodes, pods=(), strategy="MostAllocated"):
-    options = {"NodeResourcesFit.strategy": strategy}
-    return scores(wanted, *nodes, pods=pods, plugin="NodeResourcesFit", options=options)
+    profile = by_strategy(strategy)
+    return scores(wanted, *nodes, pods=pods, plugin="NodeResourcesFit", profile=profile)
 
 
 def test_most_and_least_allocated_are_upstreams_integers():
@@ -91,12 +100,16 @@ def test_weights_are_upstreams():
     assert {s.name: s.weight for s in framework._scorers} == {
         "TaintToleration": 3,
         "NodeAffinity": 2,
+        "PodTopologySpread": 2,
+        "InterPodAffinity": 2,
         "NodeResourcesFit": 1,
+        "NodeResourcesBalancedAllocation": 1,
+        "ImageLocality": 1,
     }
 
 
 def test_packing_is_the_default():
     state = cluster(node("a"), node("b"), pods=[pod(node="b", cpu="1", memory="1Gi")])
     assert decide(state, a_class(cpu="1"))[0] == ["b"]
-    spread = default_framework({"NodeResourcesFit.strategy": "LeastAllocated"})
+    spread = default_framework(by_strategy("LeastAllocated"))
     assert decide(state, a_class(cpu="1"), framework=spread)[0] == ["a"]

@@ -15,6 +15,7 @@ from scheduler.hookspecs import (
 )
 from scheduler.placement.framework import Framework
 from scheduler.plugin_manager import PluginManager
+from scheduler.profile import Profile
 from tests.placement_cases import a_class, cluster, decide, node
 
 
@@ -69,7 +70,8 @@ def framework(filters=(), scorers=()):
     manager = PluginManager()
     manager.register(Offer(filters, scorers), "test")
     manager.collect()
-    return Framework(manager.filters, manager.scorers)
+    rules = manager.rules(Profile())
+    return Framework(rules.filters, rules.scorers)
 
 
 NODES = [node("a"), node("b"), node("c")]

@@ -1,0 +1,43 @@
+"""PodTopologySpread: pods of a selector are spread over topology domains."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from scheduler.hookspecs import (
+    Change,
+    Counts,
+    CoupledScores,
+    Normalise,
+    PodClass,
+    Rows,
+    Scores,
+    Snapshot,
+    Verdict,
+)
+from scheduler.objects.json import JsonObject
+
+
+@dataclass(frozen=True)
+class PodTopologySpread:
+    """Kubernetes PodTopologySpread."""
+
+    name: str = "PodTopologySpread"
+    wakes_on: Change = Change.ANY
+    weight: int = 2
+    normalise: Normalise = Normalise.NONE
+    depends_on_copies: bool = False
+
+    @classmethod
+    def from_args(cls, args: JsonObject) -> Self:
+        """Return the rule with a profile's arguments (PodTopologySpreadArgs)."""
+        return cls()
+
+    def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
+        """Judge all nodes."""
+        return None
+
+    def score(
+        self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts
+    ) -> Scores | CoupledScores | None:
+        """Score the next copy."""
+        return None
