@@ -1,6 +1,7 @@
 """Fixtures for every suite: real PostgreSQL, one server per session, one database per test."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -113,15 +114,28 @@ def postgres_url(request):
     server.stop()
 
 
-@pytest.fixture
-async def database_url(postgres_url):
-    """A migrated, empty database of the test's own."""
+@contextlib.asynccontextmanager
+async def _database(postgres_url):
     name = f"test_{uuid.uuid4().hex}"
     connection = await connect(postgres_url)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield of_database(postgres_url, name)
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
+
+
+@pytest.fixture
+async def database_url(postgres_url):
+    """A migrated, empty database of the test's own."""
+    async with _database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture
+async def second_database_url(postgres_url):
+    """Another one."""
+    async with _database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture

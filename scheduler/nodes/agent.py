@@ -28,7 +28,7 @@ from ..objects.meta import now_seconds
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .assigned_pod import BY_NODE, AssignedPod
-from .decommission import blocked, cordon, empty, hold, let_go, unregister
+from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
 from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
 from .engines import EngineTaken
 from .memory import Backoff, PodMemory
@@ -146,8 +146,10 @@ class NodeAgent:
         office, why = self._office, ""
         try:
             await cordon(office, self.name)
-            await self._empty()
+            emptied = await self._empty()
             await unregister(office, self.name)
+            if emptied:
+                await forget_pods(office, self.name)
             await let_go(office, self.docker_host)
         except* (DriverError, ConfigurationError) as group:
             error = _leaf(group)
@@ -157,15 +159,16 @@ class NodeAgent:
             why = _first(group)
         return why
 
-    async def _empty(self) -> None:
+    async def _empty(self) -> bool:
         try:
             host, _ = await self._open()
         except EngineTaken:
-            return  # whoever has it removes what it does not know
+            return False  # whoever has it removes what it does not know
         try:
             await empty(self._office, self.name, host)
         finally:
             await self._close(host)
+        return True
 
     async def _close(self, host: Host) -> None:
         with contextlib.suppress(DriverError, TimeoutError):

@@ -1,7 +1,7 @@
-"""What happens before a DockerHost goes: its containers first, then its Node, then itself.
+"""What happens before a DockerHost goes: its containers first, then its Node and pods, then itself.
 
-A finalizer keeps a deleted DockerHost until nothing of Ironfree runs on its engine. Pods lose their
-node, and so get replaced elsewhere, only after that: none runs twice.
+A finalizer keeps a deleted DockerHost until nothing of this installation runs on its engine. Pods
+are removed, and so get replaced elsewhere, only after that: none runs twice.
 """
 
 import asyncio
@@ -121,6 +121,23 @@ async def unregister(office: Office, name: str) -> None:
             await office.store.write(Remove(key, epoch=office.epoch))
         except NotFound:
             continue
+
+
+async def forget_pods(office: Office, name: str) -> None:
+    """Remove the pods of a host that was emptied, so that they are replaced at once.
+
+    Those with finalizers are left to the collector of pods without a node.
+    """
+    writes = [
+        Remove(
+            ObjectKey("pods", pod.meta.namespace, pod.meta.name), pod.meta.uid, epoch=office.epoch
+        )
+        for pod in office.pods.by_index(BY_NODE, name)
+        if not pod.meta.finalizers
+    ]
+    for outcome in await office.store.write_many(writes):
+        if isinstance(outcome, Exception) and not isinstance(outcome, NotFound | Conflict):
+            raise outcome
 
 
 async def let_go(office: Office, host: DockerHost) -> None:

@@ -1,5 +1,6 @@
 """The lab of real Docker hosts as fixtures: booted once per process, reset after each test."""
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -47,14 +48,31 @@ def host(lab: Lab) -> Host:
     return lab.hosts[0]
 
 
-@pytest.fixture
-def ironfree(lab: Lab, database_url: str) -> Iterator[Ironfree]:
-    """Ironfree in a process of its own, with the lab's hosts as Ready nodes."""
+@contextlib.contextmanager
+def _running(database_url: str) -> Iterator[Ironfree]:
     with tempfile.TemporaryDirectory(prefix="ironfree-e2e-") as directory:
         service = Ironfree(Path(directory), database_url)
         try:
             service.start()
-            service.add_hosts(lab)
             yield service
         finally:
             service.stop()
+
+
+@pytest.fixture
+def ironfree(lab: Lab, database_url: str) -> Iterator[Ironfree]:
+    """Ironfree in a process of its own, with the lab's hosts as Ready nodes."""
+    with _running(database_url) as service:
+        service.add_hosts(lab)
+        yield service
+
+
+@pytest.fixture
+def neighbours(
+    lab: Lab, host: Host, database_url: str, second_database_url: str
+) -> Iterator[tuple[Ironfree, Ironfree]]:
+    """Two installations, each with the lab's first host as its only node."""
+    with _running(database_url) as one, _running(second_database_url) as other:
+        one.add_hosts(lab, [host])
+        other.add_hosts(lab, [host])
+        yield one, other

@@ -145,11 +145,12 @@ class Ironfree:
             wide = self.kubectl("get", "pods", "-A", "-o", "wide")
             raise AssertionError(f"{error}\n{wide}\n{self.log()}") from error
 
-    def add_hosts(self, lab: Lab) -> None:
-        """Tell it of the lab's hosts, over TCP with TLS, and wait until they are Ready."""
-        self.kubectl("apply", "-f", "-", given=json.dumps(_hosts(lab)))
+    def add_hosts(self, lab: Lab, hosts: Sequence[Host] = ()) -> None:
+        """Tell it of hosts (default: all), over TCP with TLS, and wait until they are Ready."""
+        hosts = hosts or lab.hosts
+        self.kubectl("apply", "-f", "-", given=json.dumps(_hosts(lab, hosts)))
         eventually(
-            lambda: sum(map(is_ready, self.get("nodes")["items"])) == len(lab.hosts),
+            lambda: sum(map(is_ready, self.get("nodes")["items"])) == len(hosts),
             what="every host is a Ready node",
         )
 
@@ -213,7 +214,7 @@ def copies(hosts: Sequence[Host]) -> dict[str, list[str]]:
     return found
 
 
-def _hosts(lab: Lab) -> Any:
+def _hosts(lab: Lab, hosts: Sequence[Host]) -> Any:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -224,7 +225,7 @@ def _hosts(lab: Lab) -> Any:
             "tls.key": lab.tls.key.read_text(),
         },
     }
-    hosts = [
+    items = [
         {
             "apiVersion": "ironfree.dev/v1",
             "kind": "DockerHost",
@@ -235,9 +236,9 @@ def _hosts(lab: Lab) -> Any:
                 "capacity": {"cpu": "4", "memory": "2Gi"},
             },
         }
-        for host in lab.hosts
+        for host in hosts
     ]
-    return {"apiVersion": "v1", "kind": "List", "items": [secret, *hosts]}
+    return {"apiVersion": "v1", "kind": "List", "items": [secret, *items]}
 
 
 def _free_port() -> int:

@@ -263,6 +263,7 @@ async def test_a_deleted_host_goes_after_its_containers(cluster):
     await cluster.delete_host("h1")
     await cluster.until(cluster.nodes, "", "h1", gone)
     assert left == [0]
+    await cluster.pod("web", lambda p: p is None)
     await cluster.host("h1", lambda h: h is None)
     assert await cluster.store.get(ObjectKey(LEASES, "kube-node-lease", "h1")) is None
 
