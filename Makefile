@@ -2,7 +2,8 @@
 #
 #   make up      start Ironfree with its own PostgreSQL, on the local Docker engine or simulated hosts
 #   make test    every test        make check   format, lint, types, import contracts
-#   make bench   the benchmarks    make clean   remove what this file installed
+#   make bench   the benchmarks    make docs    docs/pods.md from the code
+#   make clean   remove what this file installed
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -16,10 +17,10 @@ export UV_PROJECT_ENVIRONMENT := .venv
 MANIFESTS := uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench bench-openb bench-reach clean
+.PHONY: help up test check docs bench bench-openb bench-reach clean
 
 help:
-	@sed -n '3,5s/^# *//p' Makefile
+	@sed -n '3,6s/^# *//p' Makefile
 
 up: .venv/.runtime
 	@exec $(BIN)/ironfree up --example $(EXAMPLE) $(ARGS)
@@ -32,6 +33,9 @@ check: .venv/.complete
 	@$(BIN)/ruff format --check
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
+
+docs: .venv/.runtime
+	@$(BIN)/python -m docs.generate_pods
 
 bench: bench-reach bench-openb
 

@@ -151,13 +151,68 @@ SECURITY: Table = {
     "runAsGroup": _reject("the container runs as the image's group"),
     "procMount": _reject("/proc is mounted by the engine", "Default"),
     "windowsOptions": _reject("only Linux runs here"),
-    "capabilities": _warn("the engine's own capabilities are kept"),
+    "capabilities": _YES,
     "seLinuxOptions": _warn("the engine's own labels are used"),
     "runAsNonRoot": _warn("the image's user is not checked"),
     "readOnlyRootFilesystem": _warn("the root file system stays writable"),
     "allowPrivilegeEscalation": _warn("the engine's own rule is used", True),
     "seccompProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
     "appArmorProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
+}
+
+CAPABILITIES: Table = {
+    "add": _reject("capabilities are not added"),
+    "drop": _warn("the engine's own capabilities are kept"),
+}
+
+POD_OS: Table = {"name": _reject("only Linux runs here", "linux")}
+
+RESOURCES: Table = {
+    "limits": _YES,
+    "requests": _YES,
+    "claims": _reject("dynamic resource allocation is not supported"),
+}
+
+_NO_VOLUME = _reject("only emptyDir volumes can be mounted")
+
+VOLUME: Table = {
+    "name": _YES,
+    "emptyDir": _YES,
+    "hostPath": _NO_VOLUME,
+    "configMap": _NO_VOLUME,
+    "secret": _NO_VOLUME,
+    "projected": _NO_VOLUME,
+    "downwardAPI": _NO_VOLUME,
+    "persistentVolumeClaim": _NO_VOLUME,
+    "ephemeral": _NO_VOLUME,
+    "image": _NO_VOLUME,
+    "csi": _NO_VOLUME,
+    "nfs": _NO_VOLUME,
+    "iscsi": _NO_VOLUME,
+    "fc": _NO_VOLUME,
+    "flexVolume": _NO_VOLUME,
+    "gitRepo": _NO_VOLUME,
+    "awsElasticBlockStore": _NO_VOLUME,
+    "azureDisk": _NO_VOLUME,
+    "azureFile": _NO_VOLUME,
+    "cephfs": _NO_VOLUME,
+    "cinder": _NO_VOLUME,
+    "flocker": _NO_VOLUME,
+    "gcePersistentDisk": _NO_VOLUME,
+    "glusterfs": _NO_VOLUME,
+    "photonPersistentDisk": _NO_VOLUME,
+    "portworxVolume": _NO_VOLUME,
+    "quobyte": _NO_VOLUME,
+    "rbd": _NO_VOLUME,
+    "scaleIO": _NO_VOLUME,
+    "storageos": _NO_VOLUME,
+    "vsphereVolume": _NO_VOLUME,
+}
+
+EMPTY_DIR: Table = {
+    "medium": _YES,
+    "sizeLimit": _YES,
+    "mode": _warn("volumes have mode 0777", 0o777),
 }
 
 VOLUME_MOUNT: Table = {
@@ -185,18 +240,21 @@ AFFINITY: Table = {
     "podAntiAffinity": _reject("affinity between pods is not enforced yet"),
 }
 
-_VOLUME_ENFORCED = frozenset({"name", "emptyDir"})
-_NO_VOLUME = _reject("only emptyDir volumes can be mounted")
-
-# message of the schema → its table, for the documentation and for the test that none is missing
+# message of the schema → its table; docs/pods.md is made of it (`make docs`), and a test compares
+# it with the schema
 TABLES: Mapping[str, Table] = {
     "core.v1.PodSpec": POD_SPEC,
     "core.v1.PodSecurityContext": POD_SECURITY,
     "core.v1.Container": CONTAINER,
     "core.v1.SecurityContext": SECURITY,
+    "core.v1.Capabilities": CAPABILITIES,
+    "core.v1.ResourceRequirements": RESOURCES,
+    "core.v1.Volume": VOLUME,
+    "core.v1.EmptyDirVolumeSource": EMPTY_DIR,
     "core.v1.VolumeMount": VOLUME_MOUNT,
     "core.v1.EnvVarSource": ENV_SOURCE,
     "core.v1.Affinity": AFFINITY,
+    "core.v1.PodOS": POD_OS,
 }
 
 Finding = tuple[str, FieldSupport]
@@ -211,11 +269,15 @@ def examine(spec: JsonObject, path: str) -> Iterator[Finding]:
     yield from _look(POD_SPEC, spec, path)
     yield from _look(POD_SECURITY, child(spec, "securityContext"), f"{path}.securityContext")
     yield from _look(AFFINITY, child(spec, "affinity"), f"{path}.affinity")
-    if child(spec, "os").get("name") not in {None, "linux"}:
-        yield f"{path}.os.name", _reject("only Linux runs here")
+    yield from _look(POD_OS, child(spec, "os"), f"{path}.os")
+    yield from _look(RESOURCES, child(spec, "resources"), f"{path}.resources")
     for index, volume in enumerate(children(spec, "volumes")):
-        for name in volume.keys() - _VOLUME_ENFORCED:
-            yield f"{path}.volumes[{index}].{name}", _NO_VOLUME
+        where = f"{path}.volumes[{index}]"
+        for name in volume:  # an empty source is a source too: secret: {}
+            entry = VOLUME.get(name, _NO_VOLUME)
+            if entry.support is not Support.ENFORCED:
+                yield f"{where}.{name}", entry
+        yield from _look(EMPTY_DIR, child(volume, "emptyDir"), f"{where}.emptyDir")
     for index, container in enumerate(children(spec, "containers")):
         yield from _container(container, f"{path}.containers[{index}]")
 
@@ -224,9 +286,9 @@ def _container(container: JsonObject, path: str) -> Iterator[Finding]:
     yield from _look(CONTAINER, container, path)
     security = child(container, "securityContext")
     yield from _look(SECURITY, security, f"{path}.securityContext")
-    if child(security, "capabilities").get("add"):
-        note = "capabilities are not added"
-        yield f"{path}.securityContext.capabilities.add", _reject(note)
+    capabilities = child(security, "capabilities")
+    yield from _look(CAPABILITIES, capabilities, f"{path}.securityContext.capabilities")
+    yield from _look(RESOURCES, child(container, "resources"), f"{path}.resources")
     for index, mount in enumerate(children(container, "volumeMounts")):
         yield from _look(VOLUME_MOUNT, mount, f"{path}.volumeMounts[{index}]")
     for index, variable in enumerate(children(container, "env")):

@@ -1,0 +1,52 @@
+"""docs/pods.md says of every field what the API does with it."""
+
+import json
+
+import pytest
+
+from docs.generate_pods import DOCUMENT, document, reached
+from scheduler.objects.kinds.pod_support import TABLES, FieldSupport, Support, examine
+
+
+def section(text, message):
+    return text.split(f"## {message.rpartition('.')[2]}\n", 1)[1].split("\n## ")[0]
+
+
+def test_the_document_is_what_the_code_says():
+    assert DOCUMENT.read_text(encoding="utf-8") == document(), "stale: run `make docs`"
+
+
+@pytest.mark.parametrize("message", TABLES)
+def test_every_field_is_told_once_with_what_becomes_of_it(message):
+    rows = [line for line in section(document(), message).splitlines() if line.startswith("| `")]
+    for name, entry in TABLES[message].items():
+        (row,) = [row for row in rows if f"`{name}`" in row.split(" | ")[0]]
+        word = {"enforced": "supported", "rejected": "rejected"}.get(entry.support)
+        assert word is None or row.split(" | ")[1].startswith(word)
+        assert entry.note in row
+        assert all(json.dumps(value) in row for value in entry.harmless)
+
+
+def test_where_a_field_is_follows_what_is_supported():
+    assert "spec.initContainers[]" not in document()
+    spec = {**TABLES["core.v1.PodSpec"], "initContainers": FieldSupport(Support.ENFORCED)}
+    text = document({**TABLES, "core.v1.PodSpec": spec})
+    assert "At `spec.containers[]`, `spec.initContainers[]`." in text
+    assert "`spec.initContainers[].volumeMounts[]`" in section(text, "core.v1.VolumeMount")
+
+
+def holding(path, value):
+    """Return a pod spec that has the value at a path such as spec.containers[].env[]."""
+    for part in reversed(path.split(".")[1:]):
+        value = {part.removesuffix("[]"): [value] if part.endswith("[]") else value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("message", "path"), [each for each in reached(TABLES) if each[0] in TABLES]
+)
+def test_the_api_finds_each_field_wherever_the_document_says_it_is(message, path):
+    for name, entry in TABLES[message].items():
+        if entry.support is not Support.ENFORCED:
+            found = [*examine(holding(path, {name: "x"}), "spec")]
+            assert found == [(f"{path.replace('[]', '[0]')}.{name}", entry)]
