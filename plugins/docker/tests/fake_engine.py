@@ -57,6 +57,8 @@ class FakeEngine:
     api: str = "1.41"
     min_api: str = "1.12"
     architecture: str = "amd64"
+    id: str = "F4K3"
+    name: str = "fake"
     images: set[str] = field(default_factory=set)
     pullable: set[str] = field(default_factory=set)
     reject: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -178,8 +180,8 @@ class FakeEngine:
     async def _info(self, _: web.Request) -> web.Response:
         return web.json_response(
             {
-                "ID": "F4K3",
-                "Name": "fake",
+                "ID": self.id,
+                "Name": self.name,
                 "NCPU": 4,
                 "MemTotal": 8 << 30,
                 "ServerVersion": "20.10.24",

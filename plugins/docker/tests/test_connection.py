@@ -103,6 +103,14 @@ async def test_answers_that_make_no_sense_are_errors_of_the_driver(
         await host.info()
 
 
+async def test_an_engine_is_told_from_its_clones(engine: FakeEngine, host: Host):
+    first = (await host.info()).engine_id
+    engine.name = "clone"
+    assert "" != first != (await host.info()).engine_id
+    engine.id = ""
+    assert (await host.info()).engine_id == ""
+
+
 async def test_an_endless_answer_is_cut(
     monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, host: Host
 ):
