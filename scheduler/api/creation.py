@@ -165,7 +165,8 @@ class Creator:
         ensure(obj, "metadata")["namespace"] = meta.namespace
         await self._admit(kind, meta, obj)
         kind.default(obj)
-        self._refuse(kind, meta, (*metadata.causes(meta, kind), *kind.validate(obj)))
+        causes = (*metadata.causes(meta, kind), *kind.validate(obj), *kind.validate_status(obj))
+        self._refuse(kind, meta, causes)
         ensure(obj, "metadata").pop("managedFields", None)
         if applied:
             obj["metadata"] = {**child(obj, "metadata"), "managedFields": applied}

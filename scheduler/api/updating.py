@@ -106,7 +106,9 @@ class Updater:
         if call.subresource == "status":
             meta = current.meta
         causes = [*metadata.causes(meta, kind)]
-        if call.subresource != "status":
+        if call.subresource == "status":
+            causes += kind.validate_status(new)
+        else:
             causes += [*kind.validate(new), *kind.validate_update(old, new)]
         causes += _deletion_causes(current.meta, meta)
         if causes:

@@ -76,6 +76,7 @@ class Kind:
             schema check.
         initial_status: the status a new object starts with, given the object after defaults.
         validate: yields a cause per bad field, after defaults.
+        validate_status: yields a cause per bad field of a status that a client writes.
         carry_over: given the old and the new object, keeps in place what the server once chose
             and an update leaves out.
         validate_update: yields a cause per field that may not change so.
@@ -100,6 +101,7 @@ class Kind:
     default: Callable[[JsonObject], None] = no_defaults
     initial_status: Callable[[JsonObject], JsonObject | None] = no_status
     validate: Callable[[JsonObject], Iterable[Cause]] = no_causes
+    validate_status: Callable[[JsonObject], Iterable[Cause]] = no_causes
     carry_over: Callable[[JsonObject, JsonObject], None] = no_carry_over
     validate_update: Callable[[JsonObject, JsonObject], Iterable[Cause]] = no_update_causes
     warnings: Callable[[JsonObject], Iterable[str]] = lambda _obj: ()

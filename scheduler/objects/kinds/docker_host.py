@@ -7,9 +7,10 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
-from ..quantity import parse
+from ..names import label_value_complaints
 from .fields import child, children, default_text, text
-from .node import taint_causes
+from .node import amount_causes, taint_causes
+from .pod_validation import invalid, label_map_causes
 from .printing import AGE, NAME, age, name, or_none
 
 _ADDRESS = re.compile(r"(unix:///\S+|tcp://\S+|[a-z][a-z0-9+.-]*://\S*)\Z")
@@ -38,12 +39,10 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
     if not _WORD.match(driver):
         yield Cause("spec.driver", f'Invalid value: "{driver[:80]}": must be a driver\'s name')
     for field in ("capacity", "reserved"):
-        for resource, amount in child(spec, field).items():
-            if parse(str(amount)) < 0:
-                yield Cause(
-                    f"spec.{field}[{resource}]",
-                    f'Invalid value: "{amount}": must be greater than or equal to 0',
-                )
+        yield from amount_causes(spec, field, "spec")
+    yield from label_map_causes(child(spec, "labels"), "spec.labels")
+    for complaint in label_value_complaints(text(spec, "zone")):  # it becomes a label of the Node
+        yield invalid("spec.zone", text(spec, "zone"), complaint)
     yield from taint_causes(spec, "spec")
 
 

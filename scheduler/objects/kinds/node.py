@@ -6,7 +6,7 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
-from ..quantity import canonical
+from ..quantity import canonical, parse
 from .fields import child, children, ensure, indexed, text, text_map
 from .printing import AGE, NAME, UNKNOWN, age, name, or_none
 
@@ -53,8 +53,29 @@ def taint_causes(spec: JsonObject, path: str) -> Iterable[Cause]:
         seen.add((key, effect))
 
 
+def amount_causes(obj: JsonObject, field: str, path: str) -> Iterable[Cause]:
+    """Yield a cause per amount that no machine has (Kubernetes ValidateResourceQuantityValue).
+
+    Args:
+        field: "capacity", "allocatable" …, a map of resource to quantity, in `obj` at `path`.
+    """
+    for resource, amount in child(obj, field).items():
+        value, where = parse(str(amount)), f"{path}.{field}.{resource}"
+        if value < 0:
+            why = "must be greater than or equal to 0"
+            yield Cause(where, f'Invalid value: "{amount}": {why}')
+        pieces = resource == "pods" or ("/" in resource and "kubernetes.io/" not in resource)
+        if pieces and value != value.to_integral_value():
+            yield Cause(where, f'Invalid value: "{amount}": must be an integer')
+
+
 def _validate(obj: JsonObject) -> Iterable[Cause]:
     yield from taint_causes(child(obj, "spec"), "spec")
+
+
+def _validate_status(obj: JsonObject) -> Iterable[Cause]:
+    for field in ("capacity", "allocatable"):
+        yield from amount_causes(child(obj, "status"), field, "status")
 
 
 def _status(obj: JsonObject) -> str:
@@ -125,5 +146,6 @@ KIND = Kind(
     default=_default,
     initial_status=_initial_status,
     validate=_validate,
+    validate_status=_validate_status,
     fields={"spec.unschedulable": _unschedulable, "spec.providerID": text_at("spec.providerID")},
 )

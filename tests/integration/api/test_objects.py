@@ -482,3 +482,34 @@ async def test_events_are_selected_by_their_object(api, ns):
         assert (await api.post(path, body)).code == 201
     found = (await api.get(path, fieldSelector="involvedObject.name=b,reason=Made")).body
     assert [item["metadata"]["name"] for item in found["items"]] == ["e1"]
+
+
+async def test_a_node_offers_no_negative_amounts(api):
+    wrong = {"cpu": "1", "memory": "-1Gi", "pods": "10"}
+    for status in ({"capacity": wrong}, {"allocatable": wrong}):
+        refused = await api.post("/api/v1/nodes", {"metadata": {"name": "n"}, "status": status})
+        assert (refused.code, refused.body["reason"]) == (422, "Invalid")
+        assert refused.body["details"]["causes"][0]["field"].endswith(".memory")
+    await add_node(api, "debt")
+    path = "/api/v1/nodes/debt"
+    merge = {"Content-Type": "application/merge-patch+json"}
+    patch = {"status": {"allocatable": {"cpu": "-2"}}}
+    refused = await api.call("PATCH", f"{path}/status", patch, headers=merge)
+    assert refused.code == 422
+    assert refused.body["details"]["causes"] == [
+        {
+            "reason": "FieldValueInvalid",
+            "message": 'Invalid value: "-2": must be greater than or equal to 0',
+            "field": "status.allocatable.cpu",
+        }
+    ]
+    assert (await api.get(path)).body["status"]["allocatable"]["cpu"] == "1"
+    assert (await api.call("PATCH", path, patch, headers=merge)).code == 200  # status is ignored
+
+
+async def test_labels_of_a_docker_host_are_labels(api):
+    spec = {"address": "tcp://h:2376", "labels": {"rack": "not a label"}}
+    path = "/apis/ironfree.dev/v1/dockerhosts"
+    refused = await api.post(path, {"metadata": {"name": "h"}, "spec": spec})
+    assert refused.code == 422
+    assert [cause["field"] for cause in refused.body["details"]["causes"]] == ["spec.labels"]
