@@ -182,6 +182,8 @@ class Binder:
         if current.meta.deletion_timestamp is not None:
             raise _refused(call, f"pod {call.name} is being deleted, cannot be assigned to a host")
         pod = pod_view(current)
+        if pod.spec.scheduling_gates:
+            raise _refused(call, f"pod {call.name} has non-empty .spec.schedulingGates")
         write = Bind(
             current.key,
             uid or pod.meta.uid,

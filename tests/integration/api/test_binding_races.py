@@ -86,3 +86,16 @@ async def test_a_pod_that_does_not_fit_is_told_why(api, ns, pod):
     path = f"/api/v1/namespaces/{ns}/pods/a/status"
     assert (await api.call("PATCH", path, ended, headers=merge)).code == 200
     assert (await bind(api, ns, "c", "narrow")).code == 201
+
+
+async def test_a_gated_pod_is_bound_only_when_its_gates_are_gone(api, ns, pod):
+    await add_node(api, "gated")
+    await add_pod(api, ns, pod, "p", schedulingGates=[{"name": "example.com/wait"}])
+    refused = await bind(api, ns, "p", "gated")
+    assert refused.code == 409
+    assert refused.body["message"].endswith("pod p has non-empty .spec.schedulingGates")
+    merge = {"Content-Type": "application/merge-patch+json"}
+    opened = {"spec": {"schedulingGates": []}}
+    path = f"/api/v1/namespaces/{ns}/pods/p"
+    assert (await api.call("PATCH", path, opened, headers=merge)).code == 200
+    assert (await bind(api, ns, "p", "gated")).code == 201
