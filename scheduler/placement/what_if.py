@@ -1,0 +1,149 @@
+"""A snapshot without some of its pods, and with others: what filters are asked before anyone goes.
+
+Pure. Pods leave and return many at a time, as columns; tables that hardly any filter reads are
+made only when one does. `assumed` stays as it was: it is for scores, and nothing is scored here.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..objects.pod_class import PodClass
+from ..snapshot import Rows, Snapshot
+from .columns import CountTable
+from .state import request_vector
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_Change = tuple[int, PodClass, int]  # row, class, how many come (negative: go)
+
+
+class _Lazy(Mapping[K, V], Generic[K, V]):
+    """A mapping that is made when somebody first looks at it."""
+
+    def __init__(self, make: Callable[[], Mapping[K, V]]) -> None:
+        self._make = make
+        self._made: Mapping[K, V] | None = None
+
+    def _mapping(self) -> Mapping[K, V]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, key: K) -> V:
+        return self._mapping()[key]
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._mapping())
+
+    def __len__(self) -> int:
+        return len(self._mapping())
+
+
+class WhatIf:
+    """Pods that may be sent away from a snapshot and taken back.
+
+    Args:
+        base: counts every one of them; at first all are there.
+        rows: (T,) where each of the pods is.
+        pods: their T classes.
+        leaving: (T,) bool, those being deleted.
+    """
+
+    def __init__(
+        self, base: Snapshot, rows: Rows, pods: Sequence[PodClass], leaving: NDArray[np.bool_]
+    ) -> None:
+        self._base = base
+        self._rows = rows
+        self._pods = pods
+        self._leaving = leaving
+        codes: dict[PodClass, int] = {}
+        self._codes = np.fromiter(
+            (codes.setdefault(pod, len(codes)) for pod in pods), dtype=np.int64, count=len(pods)
+        )
+        classes = list(codes)
+        self._vectors = np.zeros((len(base.resources), len(classes)), dtype=np.int64)
+        for pod, code in codes.items():
+            self._vectors[:, code] = request_vector(pod, base.resource_row)
+        self._has_ports = np.array([bool(pod.host_ports) for pod in classes], dtype=np.bool_)
+        self._attracts = np.array([pod.attracts for pod in classes], dtype=np.bool_)
+        self._out = np.zeros(len(pods), dtype=np.bool_)
+        self._requested = base.requested.copy()
+
+    def send_away(self, pods: Rows) -> None:
+        """Remove the pods of these numbers, which are there."""
+        self._out[pods] = True
+        amounts = self._vectors[:, self._codes[pods]]
+        for resource in range(amounts.shape[0]):
+            np.subtract.at(self._requested[resource], self._rows[pods], amounts[resource])
+
+    def take_back(self, pods: Rows) -> None:
+        """Put the pods of these numbers, which are away, where they were."""
+        self._out[pods] = False
+        amounts = self._vectors[:, self._codes[pods]]
+        for resource in range(amounts.shape[0]):
+            np.add.at(self._requested[resource], self._rows[pods], amounts[resource])
+
+    def away(self, pods: Rows) -> NDArray[np.bool_]:
+        """Return which of these are away."""
+        return self._out[pods]
+
+    def snapshot(self, guests: Mapping[int, Sequence[PodClass]] | None = None) -> Snapshot:
+        """Return the cluster without those away, valid until somebody next leaves or returns.
+
+        Args:
+            guests: row → classes of further pods that count there.
+        """
+        base = self._base
+        requested = self._requested.view()
+        if guests:
+            requested = requested.copy()
+            for row, pods in guests.items():
+                for pod in pods:
+                    requested[:, row] += request_vector(pod, base.resource_row)
+        requested.flags.writeable = False
+        coming = [(row, pod, 1) for row, pods in (guests or {}).items() for pod in pods]
+        gone = np.flatnonzero(self._out)
+        codes = self._codes[gone]
+        ported = [
+            *self._going(gone[self._has_ports[codes]]),
+            *(c for c in coming if c[1].host_ports),
+        ]
+        drawing = [*self._going(gone[self._attracts[codes]]), *(c for c in coming if c[1].attracts)]
+        left = self._going(gone[self._leaving[gone]])
+        return replace(
+            base,
+            requested=requested,
+            ports=_Lazy(lambda: _ports(base, ported)) if ported else base.ports,
+            placed=_Lazy(lambda: _counted(base.placed, [*self._going(gone), *coming])),
+            leaving=_Lazy(lambda: _counted(base.leaving, left)) if left else base.leaving,
+            attracting=_counted(base.attracting, drawing) if drawing else base.attracting,
+        )
+
+    def _going(self, pods: Rows) -> list[_Change]:
+        rows: list[int] = self._rows[pods].tolist()
+        numbers: list[int] = pods.tolist()
+        return [(row, self._pods[n], -1) for row, n in zip(rows, numbers, strict=True)]
+
+
+def _counted(
+    table: Mapping[PodClass, Mapping[int, int]], changes: Iterable[_Change]
+) -> Mapping[PodClass, Mapping[int, int]]:
+    counts = CountTable[PodClass, int].over(table)
+    for row, pod, count in changes:
+        counts.add(pod, row, count)
+    return counts.live()
+
+
+def _ports(
+    base: Snapshot, changes: Iterable[_Change]
+) -> Mapping[tuple[str, int], Mapping[tuple[int, str], int]]:
+    counts = CountTable[tuple[str, int], tuple[int, str]].over(base.ports)
+    for row, pod, count in changes:
+        for port in pod.host_ports:
+            counts.add((port.protocol, port.port), (row, port.host_ip), count)
+    return counts.live()
