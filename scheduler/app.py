@@ -12,12 +12,13 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import cast
 
 import msgspec
+import yaml
 
 from .api import server
 from .api.configuration import ApiSettings
@@ -37,7 +38,9 @@ from .objects.node import node_view
 from .objects.pod import pod_view
 from .objects.wire import decompose
 from .placement.cycle import Placement
+from .placement.simulator import Simulator
 from .plugin_manager import PluginManager
+from .profile import Profile, by_name, read_profiles
 from .settings import Settings
 from .store import migration
 from .store.compaction import Retention
@@ -94,6 +97,7 @@ async def serve(settings: Settings, started: Started) -> None:
         PluginError: a plugin breaks its contract.
     """
     plugins = PluginManager.load()
+    profiles = _profiles(settings, plugins)
     async with (
         _database(settings) as url,
         Store.open(url, retention=_retention(settings)) as store,
@@ -101,11 +105,26 @@ async def serve(settings: Settings, started: Started) -> None:
     ):
         await _bootstrap(store)
         hosts = LeaderHosts()
-        leading = parts.create_task(_lead(store, plugins, settings, hosts), name="leader")
+        leading = parts.create_task(_lead(store, plugins, profiles, settings, hosts), name="leader")
         try:
-            await _serve_api(store, settings, hosts, started)
+            simulator = Simulator(store, REGISTRY, plugins, profiles)
+            await _serve_api(store, settings, hosts, simulator, started)
         finally:
             leading.cancel()
+
+
+def _profiles(settings: Settings, plugins: PluginManager) -> Mapping[str, Profile]:
+    """Return the profiles by schedulerName, once every one of them has been seen to work."""
+    given: tuple[Profile, ...] = ()
+    if settings.profiles is not None:
+        try:
+            given = read_profiles(yaml.safe_load(settings.profiles.read_text()))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"cannot read profiles: {error}") from error
+    profiles = by_name(given)
+    for profile in profiles.values():
+        plugins.rules(profile)
+    return profiles
 
 
 @asynccontextmanager
@@ -135,7 +154,11 @@ def _retention(settings: Settings) -> Retention:
 
 
 async def _serve_api(
-    store: Store, settings: Settings, hosts: HostDirectory, started: Started
+    store: Store,
+    settings: Settings,
+    hosts: HostDirectory,
+    simulator: Simulator,
+    started: Started,
 ) -> None:
     """Serve HTTP until cancelled."""
     api_settings = ApiSettings(
@@ -147,7 +170,7 @@ async def _serve_api(
         toleration_seconds=settings.toleration_seconds,
     )
     scheme = "https" if settings.tls_certificate else "http"
-    application = server.build(store, REGISTRY, hosts, api_settings)
+    application = server.build(store, REGISTRY, hosts, simulator, api_settings)
     listening = asyncio.get_running_loop().create_future()
 
     def announce(port: asyncio.Future[int]) -> None:
@@ -178,7 +201,11 @@ def _settle_memory() -> None:
 
 
 async def _lead(
-    store: Store, plugins: PluginManager, settings: Settings, hosts: LeaderHosts
+    store: Store,
+    plugins: PluginManager,
+    profiles: Mapping[str, Profile],
+    settings: Settings,
+    hosts: LeaderHosts,
 ) -> None:
     """Run the leader's parts whenever this process leads, until cancelled."""
     identity = f"{socket.gethostname()}-{os.getpid()}"
@@ -186,7 +213,7 @@ async def _lead(
         try:
             async with store.leadership(identity).hold() as epoch:
                 logger.info("leading, epoch %d", epoch)
-                await _run_parts(store, plugins, settings, hosts, epoch)
+                await _run_parts(store, plugins, profiles, settings, hosts, epoch)
         except* (LeadershipLost, Fenced, Unavailable) as lost:
             logger.warning("no longer leading: %s", "; ".join(map(str, _leaves(lost))))
         finally:
@@ -195,13 +222,19 @@ async def _lead(
 
 
 async def _run_parts(
-    store: Store, plugins: PluginManager, settings: Settings, hosts: LeaderHosts, epoch: int
+    store: Store,
+    plugins: PluginManager,
+    profiles: Mapping[str, Profile],
+    settings: Settings,
+    hosts: LeaderHosts,
+    epoch: int,
 ) -> None:
     """Run placement, controllers and node agents as the leader of an epoch."""
     pods = Informer(store, "pods", pod_view, POD_INDEXERS)
     nodes = Informer(store, "nodes", node_view, NODE_INDEXERS)
     informers = Informers.open(store, REGISTRY, pods, nodes)
-    placement = Placement(store, plugins, epoch, pods=pods, nodes=nodes)
+    rules = {name: plugins.rules(profile) for name, profile in profiles.items()}
+    placement = Placement(store, rules, epoch, pods=pods, nodes=nodes)
     pace = ControllerSettings(
         node_grace=settings.node_grace_seconds,
         node_startup_grace=max(60.0, settings.node_grace_seconds),

@@ -122,6 +122,12 @@ SPREADING = Profile(name="spreading-scheduler")
 """kube-scheduler's own default profile, under another name."""
 
 
+def by_name(given: Iterable[Profile] = ()) -> dict[str, Profile]:
+    """Return profiles by schedulerName: those built in, under every name they have, and `given`."""
+    built_in = {DEFAULT_NAME: PACKING, "ironfree": PACKING, "": PACKING, SPREADING.name: SPREADING}
+    return {**built_in, **{profile.name: profile for profile in given}}
+
+
 def only(rules: Iterable[Json], name: str = DEFAULT_NAME) -> Profile:
     """Return the profile in which nothing runs but the rules listed.
 
@@ -144,12 +150,14 @@ def only(rules: Iterable[Json], name: str = DEFAULT_NAME) -> Profile:
     return Profile(name, PluginSet(enabled, frozenset({_EVERY})), args=args)
 
 
-def read_profiles(document: JsonObject) -> tuple[Profile, ...]:
+def read_profiles(document: Json) -> tuple[Profile, ...]:
     """Return the profiles of a KubeSchedulerConfiguration.
 
     Raises:
         ConfigurationError: it is not one, or an entry is malformed; names the field.
     """
+    if not isinstance(document, dict):
+        raise ConfigurationError("profiles must be a KubeSchedulerConfiguration document")
     version = document.get("apiVersion")
     if version != "kubescheduler.config.k8s.io/v1":
         raise ConfigurationError(
@@ -157,7 +165,9 @@ def read_profiles(document: JsonObject) -> tuple[Profile, ...]:
         )
     if document.get("kind") != "KubeSchedulerConfiguration":
         raise ConfigurationError("kind must be KubeSchedulerConfiguration")
-    entries = document.get("profiles") or [{}]
+    entries = document.get("profiles")
+    if entries is None:
+        entries = [JsonObject()]
     if not isinstance(entries, list):
         raise ConfigurationError("profiles must be a list")
     try:

@@ -42,6 +42,8 @@ class Settings:
         tombstone_seconds: how long a watch may be away and still continue where it was.
         event_seconds: age at which Event objects are removed (Kubernetes: one hour).
         decision_days: age at which decision records are removed.
+        profiles: a file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), whose
+            profiles come on top of the built-in ones.
     """
 
     database_url: str
@@ -58,6 +60,7 @@ class Settings:
     tombstone_seconds: int = 3600
     event_seconds: int = 3600
     decision_days: int = 180
+    profiles: Path | None = None
 
     def __post_init__(self) -> None:
         if self.log_level not in _LEVELS:
@@ -120,6 +123,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         tls_certificate=path("tls_certificate"),
         tls_key=path("tls_key"),
         token=text("token"),
+        profiles=path("profiles"),
         log_level=(text("log_level") or Settings.log_level).upper(),
         **numbers,
     )

@@ -15,7 +15,7 @@ from scheduler.placement.draft import Draft
 from scheduler.placement.framework import Framework
 from scheduler.placement.state import ClusterState
 from scheduler.plugin_manager import PluginManager
-from scheduler.profile import PACKING, Profile
+from scheduler.profile import PACKING, Profile, by_name
 
 _numbers = itertools.count()
 
@@ -82,6 +82,12 @@ def by_strategy(strategy) -> Profile:
     """Return the packing profile with another scoring strategy of NodeResourcesFit."""
     fit = {"scoringStrategy": {"type": strategy}}
     return replace(PACKING, args={**PACKING.args, "NodeResourcesFit": fit})
+
+
+def every_rule():
+    """Return the installed plugins' rules by schedulerName, as the service has them."""
+    plugins = PluginManager.load()
+    return {name: plugins.rules(profile) for name, profile in by_name().items()}
 
 
 def default_framework(profile=PACKING) -> Framework:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ..objects.json import JsonObject
 from ..objects.stored import StoredObject
-from . import bodies, logs, removal, status_errors
+from . import bodies, logs, removal, reviews, status_errors
 from .backend import Backend
 from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
@@ -70,6 +70,9 @@ class Resources:
                 return await self._delete_collection(call)
 
     async def _create(self, call: Call) -> web.StreamResponse:
+        if call.kind.computed:
+            simulator = self._backend.simulator
+            return await reviews.answer(call, simulator, self._backend.settings.bulk_limit)
         if is_bulk(call):
             return await self._bulk.answer_lines(call)
         data = await read_body(call.request, self._backend.settings.bulk_limit)

@@ -18,7 +18,7 @@ from ..objects.kind import KindRegistry
 from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
 from .addresses import ServiceAddresses
-from .backend import Backend
+from .backend import Backend, Simulator
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
 from .pages import Pages
@@ -154,12 +154,17 @@ def _json(body: bytes) -> web.Response:
 
 
 def build(
-    store: Store, registry: KindRegistry, hosts: HostDirectory, settings: ApiSettings
+    store: Store,
+    registry: KindRegistry,
+    hosts: HostDirectory,
+    simulator: Simulator,
+    settings: ApiSettings,
 ) -> web.Application:
     """Return the application.
 
     Args:
         hosts: finds the connection that a pod's logs are read through.
+        simulator: answers what would happen.
 
     Raises:
         ConfigurationError: the settings would expose the cluster.
@@ -174,6 +179,7 @@ def build(
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
         addresses=ServiceAddresses(store, settings.service_range),
+        simulator=simulator,
     )
     app = web.Application(client_max_size=settings.body_limit)
     closing = asyncio.Event()

@@ -163,7 +163,7 @@ class Informers:
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
-                if kind.resource not in known and "create" in kind.verbs
+                if kind.resource not in known and "list" in kind.verbs and "create" in kind.verbs
             },
         )
 

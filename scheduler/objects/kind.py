@@ -86,6 +86,7 @@ class Kind:
         has_status: /status exists and main-resource writes ignore .status.
         name_rule: "subdomain", "label" or "service" (DNS-1123/1035).
         builtin: a Kubernetes kind (strategic merge patch allowed).
+        computed: answered with a status instead of stored; its one verb is create.
     """
 
     kind: str
@@ -114,6 +115,7 @@ class Kind:
     subresources: tuple[str, ...] = ()
     name_rule: str = "subdomain"
     builtin: bool = True
+    computed: bool = False
     verbs: tuple[str, ...] = (
         "create",
         "delete",

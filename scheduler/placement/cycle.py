@@ -8,27 +8,27 @@ count on room that has been given away.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..hookspecs import Change, PodClass
 from ..informer import Informer, Subscription
 from ..objects.meta import now_seconds
 from ..objects.node import Node
 from ..objects.pod import Pod
-from ..plugin_manager import PluginManager
-from ..profile import PACKING
+from ..plugin_manager import Rules
 from ..snapshot import Snapshot
 from ..store.store import Store
 from .binding import Binder, Bound, Refused
 from .checker import check
 from .draft import Draft
 from .framework import Framework
-from .ingest import Ingest, eligible
+from .ingest import Ingest
 from .plan import Allotment, Plan
 from .queue import SchedulingQueue
 from .records import decision_records
 from .reporting import Reporter
 from .state import ClusterState
+from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Placement:
 
     Args:
         store: where bindings, events and decisions go.
-        plugins: filters and scorers.
+        rules: what runs, by schedulerName.
         epoch: of the leadership this runs under; every write carries it.
         pods, nodes: informers that somebody else runs.
         clock: monotonic seconds.
@@ -51,7 +51,7 @@ class Placement:
     def __init__(
         self,
         store: Store,
-        plugins: PluginManager,
+        rules: Mapping[str, Rules],
         epoch: int,
         *,
         pods: Informer[Pod],
@@ -63,15 +63,23 @@ class Placement:
         self._pods = pods
         self._nodes = nodes
         self._clock = clock
-        rules = plugins.rules(PACKING)
-        self._framework = Framework(rules.filters, rules.scorers)
+        self._rules = rules
+        self._frameworks = {
+            name: Framework(each.filters, each.scorers) for name, each in rules.items()
+        }
+        self._surroundings = Surroundings(store)
         self._state = ClusterState()
         self.queue = SchedulingQueue()
         self.reporter = Reporter(store, pods, epoch)
-        self._ingest = Ingest(self._state, self.queue, self.reporter.unschedulable)
+        self._ingest = Ingest(self._state, self.queue, self.reporter.unschedulable, rules)
         self._binder = Binder(store, epoch)
         self._pod_deltas: Subscription[Pod] = pods.subscribe()
         self._node_deltas: Subscription[Node] = nodes.subscribe()
+        self._namespace_deltas = self._surroundings.namespaces.subscribe()
+        self._workload_deltas = (
+            self._surroundings.services.subscribe(),
+            self._surroundings.controllers.subscribe(),
+        )
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(PLANS_IN_FLIGHT)
         self._said: dict[PodClass, str] = {}
@@ -82,13 +90,16 @@ class Placement:
         Raises:
             ExceptionGroup: of Fenced, when another leader has taken over; of a bug.
         """
-        await self._nodes.synced()
-        await self._pods.synced()
-        self._drain()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._surroundings.run(), name="placement's surroundings")
+            await self._surroundings.synced()
+            await self._nodes.synced()
+            await self._pods.synced()
+            self._drain()
             group.create_task(self.reporter.run(), name="placement reports")
             group.create_task(self._follow_nodes(), name="placement nodes")
             group.create_task(self._follow_pods(), name="placement pods")
+            group.create_task(self._follow_namespaces(), name="placement namespaces")
             while True:
                 await self._slots.acquire()
                 await self._something_to_do()
@@ -105,9 +116,17 @@ class Placement:
             self._ingest.pods(deltas, self._clock())
             self._wake.set()
 
+    async def _follow_namespaces(self) -> None:
+        async for deltas in self._namespace_deltas:
+            self._ingest.namespaces(deltas, self._clock())
+            self._wake.set()
+
     def _drain(self) -> None:
         """Take over everything that informers have delivered."""
         now = self._clock()
+        self._ingest.namespaces(self._namespace_deltas.take(), now)
+        for deltas in self._workload_deltas:
+            self._ingest.workloads(deltas.take())
         self._ingest.nodes(self._node_deltas.take(), now)
         self._ingest.pods(self._pod_deltas.take(), now)
 
@@ -131,7 +150,8 @@ class Placement:
         draft = Draft(snapshot)
         allotments: list[Allotment] = []
         for pod, pending in self.queue.pop(BATCH_PODS, BATCH_CLASSES, now):
-            decision = self._framework.decide(pod, len(pending), draft)
+            framework = self._frameworks[pod.spec.scheduler_name]
+            decision = framework.decide(pod, len(pending), draft)
             names = snapshot.names(decision.rows)
             placed = len(names)
             allotments.append(
@@ -203,7 +223,7 @@ class Placement:
             return False  # bound by somebody, and counted there
         logger.info("%s", refused.error)
         self._state.remove_pod(refused.pod.uid)
-        if pod is None or pod.meta.uid != refused.pod.uid or not eligible(pod):
+        if pod is None or pod.meta.uid != refused.pod.uid or not self._ingest.eligible(pod):
             self.queue.remove(refused.pod.key)
             return False
         return True

@@ -124,8 +124,8 @@ class Framework:
     """Decides with a fixed list of filters and scorers."""
 
     def __init__(self, filters: Sequence[Filter], scorers: Sequence[Scorer]) -> None:
-        self._filters = tuple(filters)
-        self._scorers = tuple(scorers)
+        self.filters = tuple(filters)
+        self.scorers = tuple(scorers)
 
     def decide(self, pod: PodClass, count: int, draft: Draft) -> Decision:
         """Place up to `count` copies of a class and count them into the draft."""
@@ -158,7 +158,7 @@ class Framework:
         couplings: list[Coupling] = []
         left = snapshot.size
         rejected: list[Refusal] = []
-        for plugin in self._filters:
+        for plugin in self.filters:
             verdict = plugin.filter(pod, snapshot)
             if verdict is None:
                 continue
@@ -193,7 +193,7 @@ class Framework:
                 rows = snapshot.all_rows
             if not rows.size:
                 break
-            scoring = Scoring(pod, snapshot, self._scorers, rows, done)
+            scoring = Scoring(pod, snapshot, self.scorers, rows, done)
             scoring.start()
             first = first or scoring
             if count > 1 and (scoring.coupled or not settled(couplings)):
@@ -216,7 +216,7 @@ class Framework:
         open_nodes = snapshot.every()
         refusals: list[Refusal] = []
         wakes_on = Change.NODE_ADDED
-        for plugin in self._filters:
+        for plugin in self.filters:
             verdict = plugin.filter(pod, snapshot)
             if verdict is None:
                 continue
@@ -224,7 +224,7 @@ class Framework:
             if not closed.any():
                 continue
             wakes_on |= plugin.wakes_on
-            for rejection in _rejections(plugin.name, verdict):
+            for rejection in rejections(plugin.name, verdict):
                 nodes = int(np.count_nonzero(rejection.nodes & closed))
                 if nodes:
                     refusals.append(
@@ -238,7 +238,8 @@ def _counts(verdict: Verdict) -> bool:
     return verdict.room.dtype.kind != "b"
 
 
-def _rejections(plugin: str, verdict: Verdict) -> Sequence[Rejection]:
+def rejections(plugin: str, verdict: Verdict) -> Sequence[Rejection]:
+    """Return a filter's reasons, nodes by nodes; raises PluginError if it cannot say."""
     if isinstance(verdict.because, str):
         return (Rejection(verdict.because, verdict.room == 0, verdict.resolvable),)
     try:

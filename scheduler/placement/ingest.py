@@ -5,7 +5,7 @@ everything that had been delivered.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from ..errors import BadRequest
 from ..hookspecs import Change
@@ -13,14 +13,13 @@ from ..informer import Delta
 from ..objects.node import Node
 from ..objects.pod import Pod
 from ..objects.pod_class import PodClass, pod_class
+from ..objects.selectors import Selector
 from ..objects.stored import ObjectKey
 from .plan import PendingPod
 from .queue import SchedulingQueue
 from .state import ClusterState
 
 logger = logging.getLogger(__name__)
-
-OURS = frozenset({"default-scheduler", "ironfree", ""})
 
 Report = Callable[[Iterable[PendingPod], str], None]
 
@@ -30,12 +29,20 @@ class Ingest:
 
     Args:
         report: told which pods wait, and why, when that is known without trying.
+        ours: the schedulerNames that there are profiles for.
     """
 
-    def __init__(self, state: ClusterState, queue: SchedulingQueue, report: Report) -> None:
+    def __init__(
+        self,
+        state: ClusterState,
+        queue: SchedulingQueue,
+        report: Report,
+        ours: Container[str],
+    ) -> None:
         self._state = state
         self._queue = queue
         self._report = report
+        self._ours = ours
 
     def pods(self, deltas: Iterable[Delta[Pod]], now: float) -> None:
         """Take over changes of pods."""
@@ -63,6 +70,31 @@ class Ingest:
         if change:
             self._queue.changed(change, now)
 
+    def namespaces(self, deltas: Iterable[Delta[dict[str, str]]], now: float) -> None:
+        """Take over changes of namespaces' labels."""
+        change = Change(0)
+        for delta in deltas:
+            self._state.set_namespace(delta.key.name, delta.new)
+            if delta.new is not None and delta.new != delta.old:
+                change |= Change.NAMESPACE
+        if change:
+            self._queue.changed(change, now)
+
+    def workloads(self, deltas: Iterable[Delta[Selector | None]]) -> None:
+        """Take over what services and controllers select."""
+        for delta in deltas:
+            key = delta.key
+            self._state.set_workload(key.namespace, key.resource, key.name, delta.new)
+
+    def eligible(self, pod: Pod) -> bool:
+        """Tell whether an unbound pod is ours to place now."""
+        return (
+            pod.meta.deletion_timestamp is None
+            and not pod.terminal
+            and not pod.spec.scheduling_gates
+            and pod.spec.scheduler_name in self._ours
+        )
+
     def _pod(self, delta: Delta[Pod]) -> Change:
         old, new = delta.old, delta.new
         change = Change(0)
@@ -74,7 +106,7 @@ class Ingest:
         if new.node and not new.terminal:
             self._queue.remove(delta.key)
             return change | self._bound(new)
-        if new.node or not eligible(new):
+        if new.node or not self.eligible(new):
             self._queue.remove(delta.key)
             return change | self._freed(new)
         if new.meta.uid not in self._state or delta.key in self._queue:
@@ -117,16 +149,6 @@ class Ingest:
             self._queue.remove(pending.key)
             self._report((pending,), f"the pod's resource requests cannot be read: {error}")
             return None
-
-
-def eligible(pod: Pod) -> bool:
-    """Tell whether an unbound pod is ours to place now."""
-    return (
-        pod.meta.deletion_timestamp is None
-        and not pod.terminal
-        and not pod.spec.scheduling_gates
-        and pod.spec.scheduler_name in OURS
-    )
 
 
 def node_change(old: Node | None, new: Node) -> Change:

@@ -10,9 +10,8 @@ from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.objects.stored import ObjectKey, intern_body
 from scheduler.placement.cycle import Placement
-from scheduler.plugin_manager import PluginManager
 from scheduler.store.operations import Bind, Remove
-from tests.placement_cases import spec
+from tests.placement_cases import every_rule, spec
 from tests.store_values import create, replace
 
 
@@ -37,9 +36,7 @@ class Service:
         self.events = Informer(
             store, "events", lambda stored: msgspec.json.decode(stored.body.json)
         )
-        self.placement = Placement(
-            store, PluginManager.load(), epoch, pods=self.pods, nodes=self.nodes
-        )
+        self.placement = Placement(store, every_rule(), epoch, pods=self.pods, nodes=self.nodes)
 
     async def write(self, *ops):
         outcomes = await self.store.write_many(ops)

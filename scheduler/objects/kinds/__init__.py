@@ -18,6 +18,7 @@ from . import (
     replication_controller,
     secret,
     service,
+    simulation,
 )
 
 ALL_KINDS = (
@@ -32,6 +33,7 @@ ALL_KINDS = (
     lease.KIND,
     priority_class.KIND,
     docker_host.KIND,
+    simulation.KIND,
     custom_resource_definition.KIND,
 )
 

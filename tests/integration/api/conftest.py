@@ -17,6 +17,9 @@ from scheduler.api.server import build, serve
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.meta import ObjectMeta, now_seconds
 from scheduler.objects.stored import Body
+from scheduler.placement.simulator import Simulator
+from scheduler.plugin_manager import PluginManager
+from scheduler.profile import by_name
 from scheduler.store.operations import Create
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
@@ -130,7 +133,8 @@ async def api(postgres_url, tmp_path_factory):
         for name in ("default", "kube-system"):
             await store.write(namespace(name))
         hosts = Hosts()
-        app = build(store, REGISTRY, hosts, settings())
+        simulator = Simulator(store, REGISTRY, PluginManager.load(), by_name())
+        app = build(store, REGISTRY, hosts, simulator, settings())
         started = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(serve(app, settings(), started))
         try:

@@ -16,7 +16,7 @@ from scheduler.objects.kinds import ALL_KINDS, REGISTRY
 @asynccontextmanager
 async def running(store, registry=REGISTRY, **changes):
     settings = ApiSettings(port=0, **changes)
-    app = build(store, registry, None, settings)
+    app = build(store, registry, None, None, settings)
     started = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(app, settings, started))
     try:
@@ -104,7 +104,9 @@ async def test_a_bug_shows_nothing_of_the_inside(store, caplog):
 async def test_watches_end_cleanly_when_the_server_stops(store):
     settings = ApiSettings(port=0)
     started = asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(build(store, REGISTRY, None, settings), settings, started))
+    task = asyncio.create_task(
+        serve(build(store, REGISTRY, None, None, settings), settings, started)
+    )
     url = f"http://127.0.0.1:{await started}/api/v1/pods?watch=true"
     async with asyncio.timeout(10), aiohttp.ClientSession() as session, session.get(url) as answer:
         assert answer.status == 200

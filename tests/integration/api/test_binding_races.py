@@ -9,7 +9,7 @@ from scheduler.informer import Informer
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.placement.cycle import Placement
-from scheduler.plugin_manager import PluginManager
+from tests.placement_cases import every_rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -41,7 +41,7 @@ async def test_scheduler_and_clients_bind_at_once(api, ns, pod):
         await add_node(api, node)
     pods, nodes = Informer(api.store, "pods", pod_view), Informer(api.store, "nodes", node_view)
     async with api.store.leadership("test").hold() as epoch, asyncio.TaskGroup() as group:
-        placement = Placement(api.store, PluginManager.load(), epoch, pods=pods, nodes=nodes)
+        placement = Placement(api.store, every_rule(), epoch, pods=pods, nodes=nodes)
         tasks = [group.create_task(part.run()) for part in (pods, nodes, placement)]
         subscription = pods.subscribe()
         order = random.Random(1)

@@ -1,0 +1,145 @@
+"""Every node, every rule's verdict and every score for a class of pods, at one instant.
+
+Pure. What a decision only counts, an inspection tells in full: it is for people who ask why, and
+costs a few milliseconds at thousands of nodes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..hookspecs import Filter, Mask, Normalise, PodClass, Rows, Scorer, Snapshot
+from .framework import rejections
+from .scoring import Part, Scoring
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """One rule's reason and the (N,) nodes it holds for."""
+
+    plugin: str
+    reason: str
+    nodes: Mask
+    resolvable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeVerdict:
+    """What the rules say of one node.
+
+    Args:
+        plugin: the first rule that rejects it, "" if it is feasible.
+        reasons: that rule's.
+        resolvable: whether removing pods could help.
+        others: reasons of the rules behind the first one, by rule.
+        scores: 0-100 by rule, before weights; empty if it is not feasible.
+        total: their weighted sum.
+    """
+
+    name: str
+    feasible: bool
+    plugin: str = ""
+    reasons: tuple[str, ...] = ()
+    resolvable: bool = True
+    others: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    scores: tuple[tuple[str, float], ...] = ()
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The rules' view of one class on a snapshot.
+
+    Args:
+        objections: in the order of the filters; every rule was asked about every node.
+        rows: (M,) feasible rows, ascending.
+        parts: the scorers' 0-100 scores of those rows.
+        totals: (M,) float64.
+        failures: scorers that failed and were left out.
+    """
+
+    pod: PodClass
+    snapshot: Snapshot
+    objections: tuple[Objection, ...]
+    rows: Rows
+    parts: tuple[Part, ...]
+    totals: NDArray[np.float64]
+    failures: tuple[str, ...] = ()
+
+    @property
+    def best(self) -> int | None:
+        """The row that one more pod would go to."""
+        return int(self.rows[int(np.argmax(self.totals))]) if self.rows.size else None
+
+    def verdicts(self, rows: Rows | None = None) -> list[NodeVerdict]:
+        """Return what is said of nodes, all of them unless rows are given."""
+        place = {int(row): at for at, row in enumerate(self.rows.tolist())}
+        wanted: list[int] = (self.snapshot.all_rows if rows is None else rows).tolist()
+        return [self._verdict(row, place.get(row)) for row in wanted]
+
+    def _verdict(self, row: int, at: int | None) -> NodeVerdict:
+        name = self.snapshot.nodes[row].name
+        if at is not None:
+            scores = tuple((part.name, float(part.scores[at])) for part in self.parts)
+            return NodeVerdict(name, True, scores=scores, total=float(self.totals[at]))
+        against: dict[str, list[Objection]] = {}
+        for objection in self.objections:
+            if objection.nodes[row]:
+                against.setdefault(objection.plugin, []).append(objection)
+        (plugin, first), *rest = against.items()
+        return NodeVerdict(
+            name,
+            False,
+            plugin,
+            _reasons(first),
+            all(objection.resolvable for objection in first),
+            tuple((other, _reasons(theirs)) for other, theirs in rest),
+        )
+
+
+def inspect(
+    pod: PodClass, snapshot: Snapshot, filters: Sequence[Filter], scorers: Sequence[Scorer]
+) -> Inspection:
+    """Ask every filter about every node and every scorer about the feasible ones.
+
+    Raises:
+        PluginError: a filter failed.
+    """
+    feasible = snapshot.every()
+    objections: list[Objection] = []
+    for plugin in filters:
+        verdict = plugin.filter(pod, snapshot)
+        if verdict is None:
+            continue
+        closed = verdict.room == 0
+        if closed.any():
+            objections += [
+                Objection(plugin.name, found.reason, found.nodes & closed, found.resolvable)
+                for found in rejections(plugin.name, verdict)
+            ]
+            feasible &= ~closed
+    rows = np.flatnonzero(feasible)
+    if rows.size == snapshot.size:
+        rows = snapshot.all_rows
+    scoring = Scoring(pod, snapshot, scorers, rows, None)
+    if rows.size:
+        scoring.start()
+    spoken = {part.name: part for part in scoring.parts}
+    parts: list[Part] = []
+    totals = np.zeros(rows.size, dtype=np.float64)
+    for scorer in scorers:
+        part = spoken.get(scorer.name)
+        if part is None and scorer.normalise is Normalise.REVERSED and not scoring.failures:
+            part = Part(scorer.name, scorer.weight, np.full(rows.size, 100, dtype=np.int64))
+        if part is not None:
+            parts.append(part)
+            totals += part.scores * part.weight
+    return Inspection(
+        pod, snapshot, tuple(objections), rows, tuple(parts), totals, tuple(scoring.failures)
+    )
+
+
+def _reasons(objections: Sequence[Objection]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(objection.reason for objection in objections))

@@ -1,0 +1,267 @@
+"""A cluster written down as objects: what a simulation starts from.
+
+Pure. Kubernetes objects as JSON come in, cluster state and pending pods come out. Objects are
+defaulted as the API would and read leniently: what placement does not look at is not looked at.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from ..errors import BadRequest
+from ..objects.json import Json, JsonObject, get_object
+from ..objects.kinds.pod_defaults import default_pod
+from ..objects.kinds.priority import PriorityView
+from ..objects.kinds.priority_class import SYSTEM_CLASSES
+from ..objects.meta import ObjectMeta
+from ..objects.node import Node, NodeSpec, NodeStatus
+from ..objects.pod import Pod, PodSpec, PodStatus
+from ..objects.pod_class import PodClass, pod_class
+from ..objects.selectors import Selector, from_label_selector, from_map
+from ..objects.stored import ObjectKey
+from .state import ClusterState
+
+MOST_OBJECTS = 300_000
+_PREEMPTS = "PreemptLowerPriority"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioPod:
+    """A pod of a scenario and its class."""
+
+    key: ObjectKey
+    pod: Pod
+    wanted: PodClass
+
+    @property
+    def name(self) -> str:
+        """namespace/name."""
+        return f"{self.key.namespace}/{self.key.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetFact:
+    """What a PodDisruptionBudget allows, from its status as it is.
+
+    Args:
+        allowed: status.disruptionsAllowed.
+        disrupted: names in status.disruptedPods.
+    """
+
+    namespace: str
+    name: str
+    selector: Selector
+    allowed: int
+    disrupted: frozenset[str]
+
+
+@dataclass(slots=True)
+class Scenario:
+    """Nodes with what runs on them, and the pods that wait, in order."""
+
+    state: ClusterState = field(default_factory=ClusterState)
+    running: dict[str, dict[str, ScenarioPod]] = field(
+        default_factory=dict[str, dict[str, ScenarioPod]]
+    )
+    pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
+    budgets: list[BudgetFact] = field(default_factory=list[BudgetFact])
+
+    def run(self, pod: ScenarioPod, node: str) -> None:
+        """Count a pod as running on a node."""
+        leaving = pod.pod.meta.deletion_timestamp is not None
+        self.state.set_pod(pod.pod.meta.uid, pod.wanted, node, leaving=leaving)
+        self.running.setdefault(node, {})[pod.pod.meta.uid] = pod
+
+    def stop(self, uid: str, node: str) -> None:
+        """Stop counting a running pod."""
+        self.state.remove_pod(uid)
+        self.running.get(node, {}).pop(uid, None)
+
+
+def read_scenario(spec: JsonObject) -> Scenario:
+    """Return the scenario of a Simulation's spec.
+
+    Args:
+        spec: lists nodes, pods, namespaces, services, replicationControllers,
+            podDisruptionBudgets, priorityClasses; every one may be absent.
+
+    Raises:
+        BadRequest: an object cannot be read; names the field.
+    """
+    scenario = Scenario()
+    for obj, where in _objects(spec, "nodes"):
+        scenario.state.set_node(node_of(obj, where))
+    for obj, where in _objects(spec, "namespaces"):
+        meta = _meta(obj, where)
+        scenario.state.set_namespace(meta.name, meta.labels)
+    for kind in ("services", "replicationControllers"):
+        for obj, where in _objects(spec, kind):
+            meta, selector = _meta(obj, where, "default"), _plain_selector(obj, where)
+            if selector is not None:
+                scenario.state.set_workload(meta.namespace, kind, meta.name, selector)
+    for obj, where in _objects(spec, "podDisruptionBudgets"):
+        scenario.budgets.append(budget_of(obj, where))
+    classes = _priorities(spec)
+    for number, (obj, where) in enumerate(_objects(spec, "pods")):
+        _add_pod(scenario, obj, where, number, classes)
+    return scenario
+
+
+def node_of(obj: JsonObject, where: str) -> Node:
+    """Return the typed view of a Node document; raises BadRequest."""
+    return Node(
+        _meta(obj, where),
+        _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec"),
+        _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status"),
+        0,
+    )
+
+
+def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
+    """Return the typed view of a Pod document; raises BadRequest.
+
+    Args:
+        number: makes the uid, since those of a scenario may be absent or alike.
+    """
+    try:
+        default_pod(obj)
+    except BadRequest as error:
+        raise BadRequest(f"{where}: {error}") from error
+    meta = _meta(obj, where, "default")
+    spec = _convert(get_object(obj, "spec", where), PodSpec, f"{where}.spec")
+    status = _convert(get_object(obj, "status", where), PodStatus, f"{where}.status")
+    name = meta.name or f"{meta.generate_name}{number}"
+    node = spec.node_name
+    return Pod(
+        msgspec.structs.replace(meta, name=name, uid=f"scenario-{number}"),
+        msgspec.structs.replace(spec, node_name="") if node else spec,
+        status,
+        node,
+        0,
+        b"",
+    )
+
+
+def budget_of(obj: JsonObject, where: str) -> BudgetFact:
+    """Return what a PodDisruptionBudget document says; raises BadRequest."""
+    meta = _meta(obj, where, "default")
+    spec, status = get_object(obj, "spec", where), get_object(obj, "status", where)
+    allowed = status.get("disruptionsAllowed") or 0
+    if not isinstance(allowed, int):
+        raise BadRequest(f"{where}.status.disruptionsAllowed must be a whole number")
+    return BudgetFact(
+        meta.namespace,
+        meta.name,
+        from_label_selector(spec.get("selector")),
+        allowed,
+        frozenset(get_object(status, "disruptedPods", f"{where}.status")),
+    )
+
+
+def _add_pod(
+    scenario: Scenario,
+    obj: JsonObject,
+    where: str,
+    number: int,
+    classes: dict[str, PriorityView],
+) -> None:
+    pod = pod_of(obj, where, number)
+    pod = msgspec.structs.replace(pod, spec=_with_priority(pod.spec, classes, where))
+    try:
+        wanted = pod_class(pod)
+    except BadRequest as error:
+        raise BadRequest(f"{where}: {error}") from error
+    if pod.terminal:
+        return
+    key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
+    member = ScenarioPod(key, pod, wanted)
+    if pod.node:
+        scenario.run(member, pod.node)
+    else:
+        scenario.pending.append(member)
+
+
+def _with_priority(spec: PodSpec, classes: dict[str, PriorityView], where: str) -> PodSpec:
+    """Fill in the priority of a class, unless the spec gives a number itself."""
+    if spec.priority:
+        return spec
+    name = spec.priority_class_name
+    if not name:
+        defaults = [view for view in classes.values() if view.global_default]
+        chosen = min(defaults, key=lambda view: view.value, default=None)
+    elif name in classes:
+        chosen = classes[name]
+    elif name in SYSTEM_CLASSES:
+        chosen = PriorityView(SYSTEM_CLASSES[name])
+    else:
+        raise BadRequest(f"{where}: no PriorityClass with name {name} was given")
+    if chosen is None:
+        return spec
+    policy = spec.preemption_policy
+    if policy == _PREEMPTS:
+        policy = chosen.preemption_policy
+    return msgspec.structs.replace(spec, priority=chosen.value, preemption_policy=policy)
+
+
+def _priorities(spec: JsonObject) -> dict[str, PriorityView]:
+    return {
+        _meta(obj, where).name: _convert(obj, PriorityView, where)
+        for obj, where in _objects(spec, "priorityClasses")
+    }
+
+
+def _plain_selector(obj: JsonObject, where: str) -> Selector | None:
+    """Return spec.selector of a service or controller; None where it selects nothing."""
+    labels = get_object(get_object(obj, "spec", where), "selector", f"{where}.spec")
+    return from_map({key: str(value) for key, value in labels.items()}) if labels else None
+
+
+def _objects(spec: JsonObject, name: str) -> Iterable[tuple[JsonObject, str]]:
+    """Yield the objects of a list without their nulls, and what to call each in a message."""
+    given = spec.get(name)
+    if given is None:
+        return
+    if not isinstance(given, list):
+        raise BadRequest(f"spec.{name} must be a list")
+    if len(given) > MOST_OBJECTS:
+        raise BadRequest(f"spec.{name} has {len(given)} objects; at most {MOST_OBJECTS} are taken")
+    for number, obj in enumerate(given):
+        if not isinstance(obj, dict):
+            raise BadRequest(f"spec.{name}[{number}] must be an object")
+        yield _without_nulls(obj), f"spec.{name}[{number}]"
+
+
+def _without_nulls(obj: JsonObject) -> JsonObject:
+    return {key: _cleaned(value) for key, value in obj.items() if value is not None}
+
+
+def _cleaned(value: Json) -> Json:
+    if isinstance(value, dict):
+        return _without_nulls(value)
+    if isinstance(value, list):
+        return [_cleaned(each) for each in value]
+    return value
+
+
+def _meta(obj: JsonObject, where: str, namespace: str = "") -> ObjectMeta:
+    fields = dict(get_object(obj, "metadata", where))
+    fields.pop("managedFields", None)
+    if namespace and not fields.get("namespace"):
+        fields["namespace"] = namespace
+    return _convert(fields, ObjectMeta, f"{where}.metadata")
+
+
+def _convert(value: JsonObject, view: type[T], where: str) -> T:
+    try:
+        return msgspec.convert(value, view, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{where}: {error}") from error
+
+
+def names(pods: Sequence[ScenarioPod]) -> list[str]:
+    """Return namespace/name of pods."""
+    return [pod.name for pod in pods]

@@ -1,0 +1,188 @@
+"""What would happen: a scenario is placed as the service would place it, and nothing is written.
+
+The same rules, the same greedy and the same preemption decide; every node's verdict and scores can
+be told. Pods are tried in the order given.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..errors import BadRequest, ConfigurationError, PluginError
+from ..objects.json import Json, JsonObject
+from ..plugin_manager import PluginManager, Rules
+from ..profile import Profile, only
+from .draft import Draft
+from .framework import Framework
+from .inspection import Inspection, NodeVerdict, inspect
+from .scenario import Scenario, ScenarioPod, read_scenario
+
+_EXPLAIN = ("none", "summary", "full")
+MOST_VERDICTS = 2_000_000  # nodes told of, all results together
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a Simulation asks, the scenario aside.
+
+    Args:
+        profile: None for that of each pod's schedulerName.
+        place_all: count placed pods in for those after them.
+        explain: "none", "summary" or "full": how much is said of nodes.
+    """
+
+    profile: Profile | None
+    place_all: bool
+    explain: str
+
+
+def read_question(spec: JsonObject) -> Question:
+    """Return what a Simulation's spec asks.
+
+    Raises:
+        BadRequest: names the field that cannot be.
+    """
+    profile = spec.get("profile")
+    chosen: Profile | None = None
+    if profile is not None:
+        if not isinstance(profile, dict):
+            raise BadRequest("spec.profile must be an object")
+        rules = profile.get("plugins")
+        if not isinstance(rules, list):
+            raise BadRequest("spec.profile.plugins must be a list")
+        chosen = only(rules)
+    place_all = spec.get("placeAll", True)
+    if not isinstance(place_all, bool):
+        raise BadRequest("spec.placeAll must be true or false")
+    explain = spec.get("explain") or "summary"
+    if explain not in _EXPLAIN:
+        raise BadRequest(f"spec.explain is {explain!r}; it must be one of {', '.join(_EXPLAIN)}")
+    return Question(chosen, place_all, str(explain))
+
+
+class Simulation:
+    """Answers one question about one scenario; synchronous, for a thread of its own.
+
+    Args:
+        profiles: by schedulerName.
+    """
+
+    def __init__(
+        self,
+        plugins: PluginManager,
+        profiles: Mapping[str, Profile],
+        question: Question,
+        scenario: Scenario,
+    ) -> None:
+        self._plugins = plugins
+        self._profiles = profiles
+        self._question = question
+        self._scenario = scenario
+        self._rules: dict[str, tuple[Rules, Framework]] = {}
+        self._told = 0
+
+    def run(self) -> JsonObject:
+        """Return the status of the Simulation.
+
+        Raises:
+            BadRequest: the profile's rules or arguments cannot be, or there is too much to tell.
+        """
+        results: list[Json] = [self._try(pod) for pod in self._scenario.pending]
+        placed = sum(1 for r in results if isinstance(r, dict) and r.get("nodeName") is not None)
+        return {"placed": placed, "unplaced": len(results) - placed, "results": results}
+
+    def _try(self, pod: ScenarioPod) -> JsonObject:
+        rules, framework = self._framework(pod)
+        snapshot = self._scenario.state.freeze(0)
+        full = self._question.explain == "full"
+        result: JsonObject = {"pod": pod.name, "nodeName": None}
+        if pod.pod.spec.scheduling_gates:
+            gates = ", ".join(gate.name for gate in pod.pod.spec.scheduling_gates)
+            result["message"] = f"not tried: it waits for scheduling gates ({gates})"
+            return result
+        decision = framework.decide(pod.wanted, 1, Draft(snapshot))
+        seen: Inspection | None = None
+        if full or (decision.diagnosis is not None and self._question.explain != "none"):
+            seen = self._inspect(pod, framework)
+        if decision.rows.size:
+            node = snapshot.nodes[int(decision.rows[0])].name
+            result["nodeName"] = node
+            if self._question.place_all:
+                self._scenario.run(pod, node)
+        elif decision.diagnosis is not None:
+            result["message"] = decision.diagnosis.message
+            self._preempt(pod, rules, framework, result)
+        if full and seen is not None:
+            self._told += snapshot.size
+            if self._told > MOST_VERDICTS:
+                raise BadRequest(
+                    f"explain: full would tell of more than {MOST_VERDICTS} nodes; "
+                    "ask about fewer pods or nodes at once"
+                )
+            result["nodes"] = [_told(verdict) for verdict in seen.verdicts()]
+        elif self._question.explain == "summary" and decision.alternatives:
+            result["alternatives"] = [
+                {"name": a.node, "total": a.total, "scores": {**a.scores}}
+                for a in decision.alternatives
+            ]
+        return result
+
+    def _inspect(self, pod: ScenarioPod, framework: Framework) -> Inspection | None:
+        snapshot = self._scenario.state.freeze(0)
+        try:
+            return inspect(pod.wanted, snapshot, framework.filters, framework.scorers)
+        except PluginError:
+            return None  # the decision says so
+
+    def _preempt(
+        self, pod: ScenarioPod, rules: Rules, framework: Framework, result: JsonObject
+    ) -> None:
+        """Say whom the pod would displace, and take them out if the scenario goes on."""
+
+    def _framework(self, pod: ScenarioPod) -> tuple[Rules, Framework]:
+        name = pod.pod.spec.scheduler_name
+        profile = self._question.profile or self._profiles.get(name)
+        if profile is None:
+            raise BadRequest(
+                f"pod {pod.name} has schedulerName {name!r}, for which there is no profile; "
+                f"there are {', '.join(sorted(self._profiles))}"
+            )
+        found = self._rules.get(profile.name)
+        if found is None:
+            try:
+                rules = self._plugins.rules(profile)
+            except ConfigurationError as error:
+                raise BadRequest(f"spec.profile: {error}") from error
+            found = self._rules[profile.name] = rules, Framework(rules.filters, rules.scorers)
+        return found
+
+
+def simulate(
+    plugins: PluginManager, profiles: Mapping[str, Profile], spec: JsonObject
+) -> JsonObject:
+    """Return the status of a Simulation whose scenario is all in its spec.
+
+    Raises:
+        BadRequest: the spec cannot be read, or asks what cannot be.
+    """
+    question = read_question(spec)
+    return Simulation(plugins, profiles, question, read_scenario(spec)).run()
+
+
+def _told(verdict: NodeVerdict) -> JsonObject:
+    told: JsonObject = {"name": verdict.name, "feasible": verdict.feasible}
+    if verdict.feasible:
+        told["scores"] = {name: _number(score) for name, score in verdict.scores}
+        told["total"] = _number(verdict.total)
+        return told
+    told["plugin"] = verdict.plugin
+    told["reasons"] = list(verdict.reasons)
+    told["resolvable"] = verdict.resolvable
+    if verdict.others:
+        told["others"] = [
+            {"plugin": plugin, "reasons": list(reasons)} for plugin, reasons in verdict.others
+        ]
+    return told
+
+
+def _number(value: float) -> int | float:
+    return int(value) if float(value).is_integer() else round(value, 4)

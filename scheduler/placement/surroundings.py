@@ -1,0 +1,59 @@
+"""What bears on placement besides pods and nodes: namespaces' labels, and what selects pods."""
+
+import asyncio
+
+import msgspec
+
+from ..informer import Informer
+from ..objects.pod import View
+from ..objects.replication import Replication, replication_view
+from ..objects.selectors import Selector, from_map
+from ..objects.stored import StoredObject
+from ..store.store import Store
+
+
+class _ServiceSpec(View, frozen=True):
+    selector: dict[str, str] = {}
+
+
+class _ServiceBody(msgspec.Struct):
+    spec: _ServiceSpec = _ServiceSpec()
+
+
+_service = msgspec.json.Decoder(_ServiceBody)
+
+
+class Surroundings:
+    """Follows namespaces, services and ReplicationControllers."""
+
+    def __init__(self, store: Store) -> None:
+        self.namespaces = Informer(store, "namespaces", _labels)
+        self.services = Informer(store, "services", _selected)
+        self.controllers = Informer(store, "replicationcontrollers", _replicated)
+        self._all = (self.namespaces, self.services, self.controllers)
+
+    async def run(self) -> None:
+        """Keep current, forever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.namespaces.run(), name="placement's namespaces")
+            group.create_task(self.services.run(), name="placement's services")
+            group.create_task(self.controllers.run(), name="placement's controllers")
+
+    async def synced(self) -> None:
+        """Wait until all have taken their first list."""
+        for informer in self._all:
+            await informer.synced()
+
+
+def _labels(stored: StoredObject) -> dict[str, str]:
+    return stored.meta.labels
+
+
+def _selected(stored: StoredObject) -> Selector | None:
+    labels = _service.decode(stored.body.json).spec.selector
+    return from_map(labels) if labels else None
+
+
+def _replicated(stored: StoredObject) -> Selector | None:
+    view: Replication = replication_view(stored)
+    return from_map(view.selector) if view.selector else None

@@ -1,0 +1,142 @@
+"""POST /apis/ironfree.dev/v1/simulations: what would happen, and why."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATH = "/apis/ironfree.dev/v1/simulations"
+
+
+def a_node(name, cpu="4", **labels):
+    offer = {"cpu": cpu, "memory": "8Gi", "pods": "110"}
+    return {"metadata": {"name": name, "labels": labels}, "status": {"allocatable": offer}}
+
+
+def a_pod(name, cpu="1", node=None, **spec):
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}
+    spec = {"containers": [container], **spec}
+    if node:
+        spec["nodeName"] = node
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+async def simulate(api, **spec):
+    answer = await api.call("POST", PATH, {"spec": spec})
+    assert answer.code == 201, answer.body
+    return answer.body["status"]
+
+
+async def test_pods_are_placed_in_order_and_everything_is_explained(api):
+    status = await simulate(
+        api,
+        nodes=[a_node("small", "1"), a_node("big", "4")],
+        pods=[a_pod("runs", "2", node="big"), a_pod("first", "2"), a_pod("second", "2")],
+        explain="full",
+    )
+    assert (status["placed"], status["unplaced"]) == (1, 1)
+    first, second = status["results"]
+    assert (first["pod"], first["nodeName"]) == ("default/first", "big")
+    small, big = first["nodes"]
+    assert small == {
+        "name": "small",
+        "feasible": False,
+        "plugin": "NodeResourcesFit",
+        "reasons": ["Insufficient cpu"],
+        "resolvable": False,
+    }
+    assert big["feasible"]
+    assert big["scores"]["TaintToleration"] == 100
+    assert second["nodeName"] is None
+    assert second["message"] == "0/2 nodes are available: 2 Insufficient cpu."
+
+
+async def test_only_the_listed_rules_run(api):
+    prefer = {"key": "disk", "operator": "In", "values": ["ssd"]}
+    term = {"weight": 5, "preference": {"matchExpressions": [prefer]}}
+    affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}}
+    status = await simulate(
+        api,
+        nodes=[a_node("a"), a_node("b", disk="ssd")],
+        pods=[a_pod("p", cpu="100", affinity=affinity)],
+        profile={"plugins": [{"name": "NodeAffinity", "weight": 3}]},
+        explain="full",
+    )
+    (result,) = status["results"]
+    assert result["nodeName"] == "b"
+    assert [n["scores"] for n in result["nodes"]] == [{"NodeAffinity": 0}, {"NodeAffinity": 100}]
+    assert [n["total"] for n in result["nodes"]] == [0, 300]
+
+
+async def test_without_place_all_every_pod_is_tried_alone(api):
+    nodes, pods = [a_node("a", "1")], [a_pod("p"), a_pod("q")]
+    alone = await simulate(api, nodes=nodes, pods=pods, placeAll=False)
+    assert [r["nodeName"] for r in alone["results"]] == ["a", "a"]
+    together = await simulate(api, nodes=nodes, pods=pods)
+    assert [r["nodeName"] for r in together["results"]] == ["a", None]
+
+
+async def test_priorities_come_from_the_classes_given(api):
+    status = await simulate(
+        api,
+        nodes=[a_node("a")],
+        pods=[a_pod("p", priorityClassName="gold")],
+        priorityClasses=[{"metadata": {"name": "gold"}, "value": 7}],
+    )
+    assert status["placed"] == 1
+    answer = await api.call(
+        "POST", PATH, {"spec": {"pods": [a_pod("p", priorityClassName="lead")]}}
+    )
+    assert answer.code == 400
+    assert "no PriorityClass with name lead" in answer.body["message"]
+
+
+async def test_what_if_a_live_host_goes(api):
+    for name in ("sim-a", "sim-b"):
+        node = a_node(name, "2", sim="yes")
+        assert (await api.call("POST", "/api/v1/nodes", node)).code == 201
+        assert (await api.call("PUT", f"/api/v1/nodes/{name}/status", node)).code == 200
+    ns = "/api/v1/namespaces/default/pods"
+    pod = a_pod("sim-live", "2", nodeSelector={"sim": "yes"})
+    assert (await api.call("POST", ns, pod)).code == 201
+    target = {"target": {"kind": "Node", "name": "sim-a"}}
+    assert (await api.call("POST", f"{ns}/sim-live/binding", target)).code == 201
+    status = await simulate(api, cluster="live", without={"nodes": ["sim-a"]})
+    moved = {r["pod"]: r["nodeName"] for r in status["results"]}
+    assert moved["default/sim-live"] == "sim-b"
+    more = [a_pod("extra", "2", nodeSelector={"sim": "yes"})]
+    status = await simulate(api, cluster="live", without={"nodes": ["sim-a"]}, pods=more)
+    assert {r["pod"]: r["nodeName"] for r in status["results"]}["default/extra"] is None
+    stored = (await api.call("GET", f"{ns}/sim-live")).body
+    assert stored["spec"]["nodeName"] == "sim-a", "nothing was written"
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"nodes": 3}, "spec.nodes must be a list"),
+        ({"nodes": [3]}, "spec.nodes[0] must be an object"),
+        ({"pods": [{"metadata": {"name": "p"}, "spec": {"containers": 3}}]}, "spec.pods[0].spec"),
+        ({"pods": [a_pod("p", cpu="one")]}, "spec.pods[0]"),
+        ({"explain": "all"}, "it must be one of none, summary, full"),
+        ({"placeAll": "yes"}, "spec.placeAll must be true or false"),
+        ({"cluster": "dead"}, 'must be "live"'),
+        ({"without": {"nodes": ["a"]}}, "needs spec.cluster: live"),
+        ({"profile": {"plugins": [{"name": "Nobody"}]}, "pods": [a_pod("p")]}, "'Nobody'"),
+        ({"profile": {"plugins": [{"weight": 3}]}}, "must be a rule's name"),
+        ({"pods": [a_pod("p", schedulerName="other")]}, "there is no profile"),
+    ],
+)
+async def test_what_cannot_be_is_told(api, spec, says):
+    answer = await api.call("POST", PATH, {"spec": spec})
+    assert answer.code == 400, answer.body
+    assert says in answer.body["message"], answer.body["message"]
+
+
+async def test_discovery_offers_simulations_for_create_only(api):
+    found = (await api.call("GET", "/apis/ironfree.dev/v1")).body["resources"]
+    (entry,) = [r for r in found if r["name"] == "simulations"]
+    assert entry["verbs"] == ["create"]
+    assert (await api.call("GET", PATH)).code == 405
+    assert json.dumps(found)
