@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.hookspecs import Counts, Mask, Rows, Scores, Snapshot
+from scheduler.hookspecs import Mask, Rows, Scores, Snapshot
 from scheduler.snapshot import ABSENT
 
 from .topology_domains import Census, Constraint, Places, gather, places
@@ -46,6 +46,8 @@ class SoftDomains:
         if not self._grows or not self._part[row]:
             return None
         domain = int(self._homes[row])
+        if domain == ABSENT:
+            return None
         self.counts[domain] += 1
         return domain
 
@@ -57,19 +59,23 @@ class SoftDomains:
         met[self._homes[rows]] = True
         return int(np.count_nonzero(met))
 
-    def term(self, places: Places, weight: float) -> NDArray[np.float64]:
-        """Return what nodes in these domains add to the raw score (scoreForCount)."""
-        term: NDArray[np.float64] = self.counts[places] * np.float64(weight)
-        term += self._base
+    def terms(self, places: Places, weight: float) -> NDArray[np.float64]:
+        """Return what these places' domains add to raw scores (scoreForCount)."""
+        terms: NDArray[np.float64] = self.counts[places] * np.float64(weight)
+        terms += self._base
         if self._absent:
-            term[places == ABSENT] = 0.0
-        return term
+            terms[places == ABSENT] = 0.0
+        return terms
+
+    def term(self, domain: int, weight: float) -> float:
+        """Return what one domain adds to raw scores."""
+        return float(self.counts[domain]) * weight + self._base
 
 
 class SpreadScores:
     """Scores by a pod's ScheduleAnyway constraints.
 
-    Raw scores are kept for the rows asked last; a copy changes those of its domains only.
+    Terms of raw scores are kept for the rows asked last; a copy changes those of its domains.
 
     Args:
         domains: by constraint.
@@ -83,7 +89,7 @@ class SpreadScores:
         self._scored: Mask | None = None
         self._places: list[Places] = []
         self._weights: list[float] = []
-        self._raw = np.zeros(0, dtype=np.int64)
+        self._terms: list[NDArray[np.float64]] = []
         self._changed: list[tuple[int, int]] = []
 
     def put(self, row: int) -> None:
@@ -114,40 +120,37 @@ class SpreadScores:
                 inside = rows[scored]
         self._places = [each.places[rows] for each in self._domains]
         self._weights = [math.log(each.number(inside, inside.size) + 2) for each in self._domains]
-        self._raw = self._sum(self._places)
+        parts = zip(self._domains, self._places, self._weights, strict=True)
+        self._terms = [each.terms(places, weight) for each, places, weight in parts]
 
     def _update(self, number: int, domain: int) -> None:
-        """Score the rows of one domain again."""
+        """Give the rows of one domain their term again."""
         assert self._rows is not None
-        if self._domains[number].own_nodes:
-            place = int(np.searchsorted(self._rows, domain))
-            if place == self._rows.size or self._rows[place] != domain:
-                return
-            at: slice | Places = slice(place, place + 1)
-        else:
-            at = np.flatnonzero(self._places[number] == domain)
-        self._raw[at] = self._sum([places[at] for places in self._places])
-
-    def _sum(self, places: Sequence[Places]) -> Counts:
-        """Add up the constraints' terms in their order, and round half up."""
-        total: NDArray[np.float64] | None = None
-        for each, where, weight in zip(self._domains, places, self._weights, strict=True):
-            term = each.term(where, weight)
-            total = term if total is None else np.add(total, term, out=total)
-        assert total is not None
-        return np.floor(total + 0.5).astype(np.int64)
+        each, terms = self._domains[number], self._terms[number]
+        term = each.term(domain, self._weights[number])
+        if not each.own_nodes:
+            np.copyto(terms, term, where=self._places[number] == domain)
+            return
+        place = int(np.searchsorted(self._rows, domain))
+        if place < self._rows.size and self._rows[place] == domain:
+            terms[place] = term
 
     def _normalised(self) -> Scores:
-        raw = self._raw if self._scored is None else self._raw[self._scored]
-        if not raw.size:
-            return np.zeros(self._raw.size, dtype=np.int64)
-        largest = int(raw.max())
-        if largest == 0:
-            scores = np.full(self._raw.size, 100, dtype=np.int64)
+        """Add the terms up in their order, round half up, and scale; all are exact as floats."""
+        raw = self._terms[0] + (self._terms[1] if len(self._terms) > 1 else 0.0)
+        for terms in self._terms[2:]:
+            raw += terms
+        raw += 0.5
+        np.floor(raw, out=raw)
+        living = raw if self._scored is None else raw[self._scored]
+        largest = float(living.max()) if living.size else 0.0
+        if largest == 0.0:
+            scores = np.full(raw.size, 100.0)
         else:
-            scores = (largest + int(raw.min())) - self._raw
-            scores *= 100
-            scores //= largest
+            scores = np.subtract(largest + float(living.min()), raw, out=raw)
+            scores *= 100.0
+            scores /= largest
+            np.floor(scores, out=scores)
         if self._scored is not None:
-            scores[~self._scored] = 0
+            scores[~self._scored] = 0.0
         return scores
