@@ -124,11 +124,21 @@ class EmptyDirVolumeSource(View, frozen=True):
     size_limit: str | int | None = None
 
 
+class ImageVolumeSource(View, frozen=True):
+    """core/v1 ImageVolumeSource."""
+
+    reference: str = ""
+
+
 class Volume(View, frozen=True):
-    """core/v1 Volume; other sources are rejected by validation."""
+    """core/v1 Volume; sources other than emptyDir are rejected by validation.
+
+    An image can be simulated, for it bears on where a pod goes.
+    """
 
     name: str
     empty_dir: EmptyDirVolumeSource | None = None
+    image: ImageVolumeSource | None = None
 
 
 class Toleration(View, frozen=True):

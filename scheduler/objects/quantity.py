@@ -83,6 +83,12 @@ def value(text: str) -> int:
 
 
 @lru_cache(maxsize=16384)
+def nano(text: str) -> int:
+    """Return billionths of the base unit, which is all that a quantity can say; never rounded."""
+    return int(_EXACT.scaleb(parse(text), 9))
+
+
+@lru_cache(maxsize=16384)
 def canonical(text: str) -> str:
     """Return the form upstream would store: no fraction, the largest suffix, same suffix family."""
     if not _FORM.match(text):

@@ -23,7 +23,7 @@ _BINARY = {"in": "in", "notin": "notin", "=": "=", "==": "=", "!=": "!=", ">": "
 _EXPECTED = "in, notin, =, ==, !=, gt, lt"
 _OBJECT_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 _NODE_OPERATORS = {**_OBJECT_OPERATORS, "Gt": "gt", "Lt": "lt"}
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}\Z", re.ASCII)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,64}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class Requirement:
                 return value is not None and self._compares(value)
 
     def _compares(self, value: str) -> bool:
-        if not _INTEGER.match(value):
+        number, bound = integer(value), integer(self.values[0])
+        if number is None or bound is None:
             return False
-        bound = int(self.values[0])
-        return int(value) > bound if self.operator == "gt" else int(value) < bound
+        return number > bound if self.operator == "gt" else number < bound
 
     def __str__(self) -> str:
         match self.operator:
@@ -125,7 +125,7 @@ def requirement(key: str, operator: str, values: Iterable[str]) -> Requirement:
             _bad_values(
                 str(list(chosen)), "for 'Gt', 'Lt' operators, exactly one value is required"
             )
-        if not _INTEGER.match(chosen[0]):
+        if integer(chosen[0]) is None:
             reason = "for 'Gt', 'Lt' operators, the value must be an integer"
             raise BadRequest(f'values[0]: Invalid value: "{chosen[0]}": {reason}')
     for index, value in enumerate(chosen):
@@ -134,6 +134,14 @@ def requirement(key: str, operator: str, values: Iterable[str]) -> Requirement:
                 f'values[{index}][{key}]: Invalid value: "{value}": {"; ".join(complaints)}'
             )
     return Requirement(key, operator, chosen)
+
+
+def integer(text: str) -> int | None:
+    """Return a number as Go's strconv.ParseInt(text, 10, 64) reads it, None where it cannot."""
+    if not _INTEGER.match(text):
+        return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None
 
 
 def _bad_values(values: str, reason: str) -> NoReturn:
@@ -248,12 +256,16 @@ class _Parser:
             raise BadRequest(f"found '{opening}' expected: '('")
         values: list[str] = []
         while True:
-            values.append(self._next() if _is_word(self._peek()) else "")
+            named = _is_word(self._peek())
+            values.append(self._next() if named else "")
             symbol = self._next()
             if symbol == ")":
                 return values
-            if symbol != ",":
+            if symbol == ",":
+                continue
+            if named:
                 _found(symbol, "',' or ')'")
+            _found(symbol, "',', or identifier" if len(values) > 1 else "',', ')' or identifier")
 
 
 def _found(symbol: str, expected: str) -> NoReturn:

@@ -28,7 +28,9 @@ class TaintKey(Protocol):
 def tolerates(toleration: Toleration, taint: TaintKey) -> bool:
     """Tell whether one toleration tolerates one taint.
 
-    An empty effect matches every effect; an empty key with operator Exists matches every taint.
+    An empty effect matches every effect, an empty key every key; Exists looks at no value. Lt and
+    Gt match nothing: upstream has them behind the gate TaintTolerationComparisonOperators, which
+    is off by default.
     """
     if toleration.effect and toleration.effect != taint.effect:
         return False
@@ -36,11 +38,7 @@ def tolerates(toleration: Toleration, taint: TaintKey) -> bool:
         return False
     if toleration.operator == "Exists":
         return True
-    return (
-        toleration.operator in ("", "Equal")
-        and bool(toleration.key)
-        and toleration.value == taint.value
-    )
+    return toleration.operator in ("", "Equal") and toleration.value == taint.value
 
 
 def tolerated(tolerations: Sequence[Toleration], taint: TaintKey) -> bool:

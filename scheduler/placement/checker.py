@@ -111,12 +111,11 @@ class _Check:
 
 def _tolerates(toleration: Toleration, taint: TaintKey) -> bool:
     effect = toleration.effect in ("", taint.effect)
-    if not toleration.key:
-        return effect and toleration.operator == "Exists"
+    key = toleration.key in ("", taint.key)
     value = toleration.operator == "Exists" or (
         toleration.operator in ("", "Equal") and toleration.value == taint.value
     )
-    return effect and toleration.key == taint.key and value
+    return effect and key and value
 
 
 def _matches(term: NodeSelectorTerm, node: NodeFacts) -> bool:

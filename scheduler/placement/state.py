@@ -322,6 +322,6 @@ def node_facts(node: Node) -> NodeFacts:
 def _offer(node: Node) -> Mapping[str, int]:
     """Return allocatable, or capacity where a node gives none (Kubernetes defaults it so)."""
     try:
-        return allocatable({**node.status.capacity, **node.status.allocatable})
+        return allocatable(node.status.allocatable or node.status.capacity)
     except BadRequest:
         return {}  # nothing can be placed on a node whose offer cannot be read

@@ -1,10 +1,16 @@
-"""NodeResourcesBalancedAllocation: nodes whose resources would be used evenly are better."""
+"""NodeResourcesBalancedAllocation: nodes whose resources the pod makes be used more evenly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.errors import ConfigurationError
 from scheduler.hookspecs import (
     Counts,
+    Mask,
     Normalise,
     PodClass,
     Rows,
@@ -13,21 +19,107 @@ from scheduler.hookspecs import (
 )
 from scheduler.objects.json import JsonObject
 
+from .scored_resources import (
+    DEFAULT_RESOURCES,
+    ScoredResource,
+    loads,
+    present,
+    read_fields,
+    read_resources,
+)
+
+_ARGS = "NodeResourcesBalancedAllocation"
+_MOST = 100
+_HALF = _MOST // 2
+
+Fractions = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class NodeResourcesBalancedAllocation:
-    """Kubernetes NodeResourcesBalancedAllocation."""
+    """Kubernetes NodeResourcesBalancedAllocation (of kube-scheduler 1.36 and later).
 
+    A node's balance is 100 · (1 - standard deviation of the shares of its resources in use). The
+    score is how the pod changes it, from 50 to 100: 75 when it stays as it is. Real requests count
+    here, nothing is assumed; a pod that requests none of the resources is not scored.
+
+    Args:
+        resources: which; each counts the same.
+    """
+
+    resources: tuple[ScoredResource, ...] = DEFAULT_RESOURCES
     name: str = "NodeResourcesBalancedAllocation"
     weight: int = 1
     normalise: Normalise = Normalise.NONE
-    depends_on_copies: bool = False
+    depends_on_copies: bool = True
 
     @classmethod
     def from_args(cls, args: JsonObject) -> Self:
-        """Return the rule with a profile's arguments (NodeResourcesBalancedAllocationArgs)."""
-        return cls()
+        """Return the rule with a profile's arguments (NodeResourcesBalancedAllocationArgs).
+
+        Raises:
+            ConfigurationError: a resource twice, or with a weight other than 1.
+        """
+        resources = read_resources(read_fields(args, _ARGS, ("resources",)), _ARGS)
+        seen: set[str] = set()
+        for number, resource in enumerate(resources):
+            spot = f"{_ARGS}.resources[{number}]"
+            if resource.name in seen:
+                raise ConfigurationError(f'{spot}.name: Duplicate value: "{resource.name}"')
+            if resource.weight != 1:
+                raise ConfigurationError(
+                    f"{spot}.weight: Invalid value: {resource.weight}: must be 1"
+                )
+            seen.add(resource.name)
+        return cls(resources)
 
     def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
-        """Score the next copy."""
-        return None
+        """Score the change of balance that the next copy makes."""
+        amounts = pod.requests.amounts
+        if not any(resource.name in amounts for resource in self.resources):
+            return None
+        before: list[Fractions] = []
+        after: list[Fractions] = []
+        there: list[Mask | None] = []
+        for load in loads(self.resources, pod, snapshot, rows, copies, assumed=False):
+            whole = np.maximum(load.capacity, 1).astype(np.float64)
+            before.append(np.minimum(load.before / whole, 1.0))
+            after.append(np.minimum(load.after / whole, 1.0))
+            there.append(present(load))
+        change = np.zeros(rows.size, dtype=np.int64)
+        for where, chosen in _alike(there, rows.size):
+            if len(chosen) > 1:
+                change[where] = _balance([after[n][where] for n in chosen])
+                change[where] -= _balance([before[n][where] for n in chosen])
+        return _HALF + ((_HALF + change) >> 1)
+
+
+def _alike(there: Sequence[Mask | None], size: int) -> list[tuple[slice | Mask, list[int]]]:
+    """Group the nodes by which of the resources they offer; a single group is a slice."""
+    if all(mask is None for mask in there):
+        return [(slice(None), list(range(len(there))))]
+    every = np.ones(size, dtype=np.bool_)
+    masks = np.array([every if mask is None else mask for mask in there])
+    codes = (masks * (1 << np.arange(len(there)))[:, None]).sum(axis=0)
+    return [
+        (codes == code, [n for n in range(len(there)) if code >> n & 1])
+        for code in np.unique(codes).tolist()
+    ]
+
+
+def _balance(fractions: Sequence[Fractions]) -> Counts:
+    """Return 0-100 per node with kube-scheduler's own steps, so that it rounds the same."""
+    return ((1.0 - _deviation(fractions)) * float(_MOST)).astype(np.int64)
+
+
+def _deviation(fractions: Sequence[Fractions]) -> Fractions:
+    if len(fractions) == 2:
+        return np.abs((fractions[0] - fractions[1]) / 2.0)
+    total = fractions[0]
+    for fraction in fractions[1:]:
+        total = total + fraction
+    mean = total / float(len(fractions))
+    squares = (fractions[0] - mean) * (fractions[0] - mean)
+    for fraction in fractions[1:]:
+        squares = squares + (fraction - mean) * (fraction - mean)
+    return np.sqrt(squares / float(len(fractions)))

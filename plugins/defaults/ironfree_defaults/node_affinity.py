@@ -1,34 +1,58 @@
 """NodeAffinity: nodeSelector and node affinity, required and preferred."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
+import msgspec
 import numpy as np
 
+from scheduler.errors import BadRequest, ConfigurationError, PluginError
 from scheduler.hookspecs import (
     Change,
     Counts,
     Mask,
     Normalise,
     PodClass,
+    Rejection,
     Rows,
     Scores,
     Snapshot,
     Verdict,
 )
 from scheduler.objects.json import JsonObject
-from scheduler.objects.pod import NodeSelectorRequirement, NodeSelectorTerm
+from scheduler.objects.pod import NodeAffinity as Affinity
+from scheduler.objects.pod import NodeSelectorTerm
+
+from .node_terms import NodeTerm, compiled, names_nobody
+
+_ARGS = "NodeAffinity.addedAffinity"
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+_CONFLICT = "pod affinity terms conflict"
+_ENFORCED = "node(s) didn't match scheduler-enforced node affinity"
+_UNMATCHED = "node(s) didn't match Pod's node affinity/selector"
+
+Preferred = tuple[tuple[int, NodeTerm], ...]
 
 
 @dataclass(frozen=True)
 class NodeAffinity:
     """Kubernetes NodeAffinity.
 
-    Filter: every nodeSelector label, and at least one required term. Score: the sum of the weights
-    of the preferred terms that match, normalised.
+    Filter: every nodeSelector label, at least one required term, and at least one required term of
+    the added affinity. Score: the sum of the weights of the preferred terms that match, added ones
+    included, normalised. A required term that cannot be read matches no node; a preferred one is
+    an error.
+
+    Args:
+        added_required: what a profile demands of every pod's node besides; None for nothing.
+        added_preferred: what a profile prefers for every pod besides.
     """
 
+    added_required: tuple[NodeTerm, ...] | None = None
+    added_preferred: Preferred = ()
     name: str = "NodeAffinity"
     wakes_on: Change = Change.NODE_ADDED | Change.NODE_LABELS
     weight: int = 2
@@ -37,103 +61,125 @@ class NodeAffinity:
 
     @classmethod
     def from_args(cls, args: JsonObject) -> Self:
-        """Return the rule with a profile's arguments (NodeAffinityArgs)."""
-        return cls()
+        """Return the rule with a profile's arguments (NodeAffinityArgs).
+
+        Raises:
+            ConfigurationError: addedAffinity is malformed or one of its terms cannot be read.
+        """
+        unknown = args.keys() - {"addedAffinity", "apiVersion", "kind"}
+        if unknown:
+            raise ConfigurationError(f"NodeAffinity has no argument {min(unknown)!r}")
+        if args.get("addedAffinity") is None:
+            return cls()
+        try:
+            added = msgspec.convert(args["addedAffinity"], Affinity)
+        except msgspec.ValidationError as error:
+            raise ConfigurationError(f"{_ARGS}: {error}") from error
+        required = added.required
+        try:
+            terms = required and tuple(_strict(required.node_selector_terms))
+        except BadRequest as error:
+            raise ConfigurationError(f"{_ARGS}.{_REQUIRED}: {error}") from error
+        try:
+            preferred = _preferred(added)
+        except BadRequest as error:
+            raise ConfigurationError(f"{_ARGS}.{_PREFERRED}: {error}") from error
+        return cls(terms, preferred)
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
-        """Reject nodes that do not match nodeSelector or none of the required terms."""
-        affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
-        required = affinity.required if affinity else None
-        if not pod.spec.node_selector and required is None:
+        """Reject nodes that lack a label of nodeSelector or match none of the required terms."""
+        required = _required(pod)
+        if not pod.spec.node_selector and required is None and self.added_required is None:
             return None
+        if _conflicting(pod):
+            return Verdict(snapshot.none(), _CONFLICT, resolvable=False)
         room = snapshot.every()
         for key, value in pod.spec.node_selector.items():
             room &= snapshot.label(key).is_in((value,))
         if required is not None:
-            room &= _any_term(required.node_selector_terms, snapshot)
-        reason = "node(s) didn't match Pod's node affinity/selector"
-        return Verdict(room, reason, resolvable=False)
+            room &= _any(required, snapshot)
+        if self.added_required is None:
+            return Verdict(room, _UNMATCHED, resolvable=False)
+        allowed = _any(self.added_required, snapshot)
+
+        def because() -> Sequence[Rejection]:
+            return (
+                Rejection(_ENFORCED, ~allowed, resolvable=False),
+                Rejection(_UNMATCHED, allowed & ~room, resolvable=False),
+            )
+
+        return Verdict(room & allowed, because)
 
     def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
-        """Add up the weights of matching preferred terms; an empty term matches nothing."""
+        """Add up the weights of matching preferred terms; an empty term matches nothing.
+
+        Raises:
+            PluginError: a preferred term of the pod cannot be read.
+        """
         affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
-        if affinity is None or not affinity.preferred:
+        if (affinity is None or not affinity.preferred) and not self.added_preferred:
             return None
+        try:
+            wanted = self.added_preferred + _preferred_of(pod)
+        except BadRequest as error:
+            raise PluginError(f"the pod's preferred node affinity: {error}") from error
         total = np.zeros(snapshot.size, dtype=np.int64)
-        for term in affinity.preferred:
-            total += term.weight * _term(term.preference, snapshot)
-        return total[rows]
+        for weight, term in wanted:
+            total += weight * term.matches(snapshot)
+        return snapshot.at(total, rows)
 
 
-def _any_term(terms: Sequence[NodeSelectorTerm], snapshot: Snapshot) -> Mask:
-    """OR the terms; no term, or only empty ones, match no node (Kubernetes NodeSelector)."""
+def _any(terms: Iterable[NodeTerm], snapshot: Snapshot) -> Mask:
+    """OR the terms; no term matches no node (Kubernetes NodeSelector)."""
     matched = snapshot.none()
     for term in terms:
-        matched |= _term(term, snapshot)
+        matched |= term.matches(snapshot)
     return matched
 
 
-def _term(term: NodeSelectorTerm, snapshot: Snapshot) -> Mask:
-    """AND a term's expressions and fields."""
-    if not term.match_expressions and not term.match_fields:
-        return snapshot.none()
-    matched = snapshot.every()
-    for requirement in term.match_expressions:
-        matched &= _labels(requirement, snapshot)
-    for requirement in term.match_fields:
-        matched &= _fields(requirement, snapshot)
-    return matched
-
-
-def _labels(requirement: NodeSelectorRequirement, snapshot: Snapshot) -> Mask:
-    """Match one label (labels.Requirement.Matches); an unknown operator matches nothing."""
-    column = snapshot.label(requirement.key)
-    values = requirement.values
-    match requirement.operator:
-        case "In":
-            return column.is_in(values)
-        case "NotIn":
-            return ~column.is_in(values)
-        case "Exists":
-            return column.has()
-        case "DoesNotExist":
-            return ~column.has()
-        case "Gt" | "Lt" if len(values) == 1:
-            limit = _integer(values[0])
-            if limit is None:
-                return snapshot.none()
-            greater = requirement.operator == "Gt"
-
-            def beyond(value: str) -> bool:
-                number = _integer(value)
-                return number is not None and (number > limit if greater else number < limit)
-
-            return column.where(beyond)
-        case _:
-            return snapshot.none()
-
-
-def _fields(requirement: NodeSelectorRequirement, snapshot: Snapshot) -> Mask:
-    """Match metadata.name, the one field node selectors know; In and NotIn take one value."""
-    if requirement.key != "metadata.name" or len(requirement.values) != 1:
-        return snapshot.none()
-    named = snapshot.none()
-    row = snapshot.row_of.get(requirement.values[0])
-    if row is not None:
-        named[row] = True
-    match requirement.operator:
-        case "In":
-            return named
-        case "NotIn":
-            return ~named
-        case _:
-            return snapshot.none()
-
-
-def _integer(text: str) -> int | None:
-    """Parse as Go's strconv.ParseInt(text, 10, 64) does."""
-    digits = text[1:] if text[:1] in ("+", "-") else text
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 19:
+@lru_cache(maxsize=4096)
+def _required(pod: PodClass) -> tuple[NodeTerm, ...] | None:
+    """Return the pod's required terms that can be read and are not empty; None without any."""
+    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    if affinity is None or affinity.required is None:
         return None
-    number = int(text)
-    return number if -(2**63) <= number < 2**63 else None
+    terms: list[NodeTerm] = []
+    for term in affinity.required.node_selector_terms:
+        try:
+            terms.extend(_strict((term,)))
+        except BadRequest:
+            continue  # as kube-scheduler: what cannot be read matches nothing
+    return tuple(terms)
+
+
+@lru_cache(maxsize=4096)
+def _conflicting(pod: PodClass) -> bool:
+    """Tell whether every required term names nodes, and each of them none that could be."""
+    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    if affinity is None or affinity.required is None:
+        return False
+    terms = affinity.required.node_selector_terms
+    return bool(terms) and all(map(names_nobody, terms))
+
+
+@lru_cache(maxsize=4096)
+def _preferred_of(pod: PodClass) -> Preferred:
+    affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
+    return _preferred(affinity) if affinity is not None else ()
+
+
+def _preferred(affinity: Affinity) -> Preferred:
+    """Return the preferred terms; one of weight 0 is not even read."""
+    return tuple(
+        (term.weight, each)
+        for term in affinity.preferred
+        if term.weight
+        for each in _strict((term.preference,))
+    )
+
+
+def _strict(terms: Iterable[NodeSelectorTerm]) -> Iterable[NodeTerm]:
+    """Compile terms, empty ones left out; BadRequest where one cannot be read."""
+    for term in terms:
+        if term.match_expressions or term.match_fields:
+            yield compiled(term)

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scheduler.errors import ConfigurationError
 from scheduler.hookspecs import (
     Change,
     Counts,
+    Mask,
     Normalise,
     PodClass,
     Rejection,
@@ -19,11 +20,34 @@ from scheduler.hookspecs import (
     Snapshot,
     Verdict,
 )
-from scheduler.objects.json import JsonObject, get_object
+from scheduler.objects.json import JsonObject
+from scheduler.objects.names import label_key_complaints
+from scheduler.objects.resources import PODS, is_extended
 
-_STRATEGIES = ("MostAllocated", "LeastAllocated")
-_SCORED = ("cpu", "memory")  # each with weight 1
-_EXACT_AS_FLOAT = 2**46
+from .scored_resources import (
+    DEFAULT_RESOURCES,
+    Load,
+    ScoredResource,
+    hundredths,
+    loads,
+    present,
+    read_fields,
+    read_integer,
+    read_list,
+    read_resources,
+)
+
+_ARGS = "NodeResourcesFit"
+_FULL = 100  # utilisation of a node that is full, in hundredths
+_MOST_POINTS = 10  # what a point of a shape may score at most; tenths of a node's score
+
+
+class Strategy(StrEnum):
+    """How the use of a resource becomes a score."""
+
+    LEAST_ALLOCATED = "LeastAllocated"
+    MOST_ALLOCATED = "MostAllocated"
+    REQUESTED_TO_CAPACITY_RATIO = "RequestedToCapacityRatio"
 
 
 @dataclass(frozen=True)
@@ -31,38 +55,66 @@ class NodeResourcesFit:
     """Kubernetes NodeResourcesFit.
 
     Filter: for every resource the pod asks for, the requests of all pods stay within allocatable;
-    a resource it does not ask for is not looked at. Score: MostAllocated or LeastAllocated over
-    cpu and memory with kube-scheduler's integer arithmetic and its assumptions for containers that
-    request nothing (100m, 200 MiB).
+    a resource it does not ask for is not looked at. Where it asks for more than the node offers in
+    all, no eviction helps. Score: the weighted mean over resources with kube-scheduler's integer
+    arithmetic and its assumptions for containers that request nothing (100m, 200 MiB).
 
     Args:
-        strategy: "MostAllocated" packs, "LeastAllocated" spreads.
+        strategy: packs, spreads, or follows a shape.
+        resources: which are scored, and how much each counts.
+        shape: for RequestedToCapacityRatio, the score by utilisation, 0 to 100 each (101 numbers).
+        ignored: extended resources that the filter does not look at.
+        ignored_groups: the same by what is before the slash.
     """
 
-    strategy: str = "MostAllocated"
+    strategy: Strategy = Strategy.MOST_ALLOCATED
+    resources: tuple[ScoredResource, ...] = DEFAULT_RESOURCES
+    shape: tuple[int, ...] = ()
+    ignored: frozenset[str] = frozenset()
+    ignored_groups: frozenset[str] = frozenset()
     name: str = "NodeResourcesFit"
     wakes_on: Change = Change.NODE_ADDED | Change.NODE_RESOURCES | Change.POD_REMOVED
     weight: int = 1
     normalise: Normalise = Normalise.NONE
     depends_on_copies: bool = True
 
-    def __post_init__(self) -> None:
-        if self.strategy not in _STRATEGIES:
-            raise ConfigurationError(
-                f"NodeResourcesFit.strategy is {self.strategy!r}; "
-                f"it must be one of {', '.join(_STRATEGIES)}"
-            )
-
     @classmethod
     def from_args(cls, args: JsonObject) -> Self:
-        """Return the rule with a profile's arguments (NodeResourcesFitArgs)."""
-        strategy = get_object(args, "scoringStrategy", "NodeResourcesFit").get("type")
-        return cls(str(strategy or "LeastAllocated"))
+        """Return the rule with a profile's arguments (NodeResourcesFitArgs).
+
+        Raises:
+            ConfigurationError: an argument kube-scheduler would not start with; names the field.
+        """
+        fields = read_fields(
+            args, _ARGS, ("ignoredResources", "ignoredResourceGroups", "scoringStrategy")
+        )
+        ignored = _names(fields, "ignoredResources")
+        groups = _names(fields, "ignoredResourceGroups")
+        if fields.get("scoringStrategy") is None:
+            return cls(Strategy.LEAST_ALLOCATED, ignored=ignored, ignored_groups=groups)
+        where = f"{_ARGS}.scoringStrategy"
+        given = read_fields(
+            fields["scoringStrategy"], where, ("type", "resources", "requestedToCapacityRatio")
+        )
+        try:
+            strategy = Strategy(str(given.get("type") or ""))
+        except ValueError:
+            raise ConfigurationError(
+                f"{where}.type is {given.get('type')!r}; it must be one of {', '.join(Strategy)}"
+            ) from None
+        shape: tuple[int, ...] = ()
+        ratio = given.get("requestedToCapacityRatio")
+        if ratio is not None or strategy is Strategy.REQUESTED_TO_CAPACITY_RATIO:
+            where_ratio = f"{where}.requestedToCapacityRatio"
+            shape = _shape(read_fields(ratio, where_ratio, ("shape",)), where_ratio)
+        return cls(strategy, read_resources(given, where), shape, ignored, groups)
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         """Say how many copies fit on each node."""
         room: Counts | None = None
         for name, amount in pod.requests.amounts.items():
+            if self._ignores(name):
+                continue
             row = snapshot.resource_row.get(name)
             if row is None:
                 room = np.zeros(snapshot.size, dtype=np.int64)
@@ -74,61 +126,130 @@ class NodeResourcesFit:
         return Verdict(np.maximum(room, 0, out=room), lambda: self._reasons(pod, snapshot))
 
     def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
-        """Average the share of cpu and memory in use (or free) once the next copy is there."""
-        asked = (pod.requests.assumed_cpu, pod.requests.assumed_memory)
-        nth = copies + 1 if copies.any() else 1
-        total: Counts | None = None
-        weights: Counts | None = None
-        for number, name in enumerate(_SCORED):
-            column = snapshot.allocatable[snapshot.resource_row[name]]
-            capacity = snapshot.at(column, rows)
-            used = snapshot.at(snapshot.assumed[number], rows) + asked[number] * nth
-            share = self._share(used, capacity)
-            total = share if total is None else total + share
-            if not capacity.all():
-                absent = (capacity == 0).astype(np.int64)
-                weights = absent if weights is None else weights + absent
-        assert total is not None
-        if weights is None:
-            return total >> 1
-        return total // np.maximum(len(_SCORED) - weights, 1)
+        """Average what each resource scores once the next copy is there.
 
-    def _share(self, used: Counts, capacity: Counts) -> Counts:
-        """Return 0-100 per node, 0 without capacity (mostRequestedScore, leastRequestedScore)."""
-        if self.strategy == "MostAllocated":
-            part = np.minimum(used, capacity)
-        else:
-            part = np.maximum(capacity - used, 0)
-        return _hundredths(part, capacity)
+        A resource that a node does not offer is left out of that node's average.
+        """
+        total: Counts | int = 0
+        weights: Counts | int = 0
+        for load in loads(self.resources, pod, snapshot, rows, copies, assumed=True):
+            weight = load.resource.weight
+            share = self._share(load)
+            total = total + (share if weight == 1 else share * weight)
+            if self.strategy is Strategy.REQUESTED_TO_CAPACITY_RATIO:
+                weights = weights + (share > 0) * weight
+            else:
+                there = present(load)
+                weights = weights + (weight if there is None else there * weight)
+        if isinstance(total, int):
+            return None
+        if self.strategy is Strategy.REQUESTED_TO_CAPACITY_RATIO:
+            whole = np.maximum(weights, 1)
+            return (2 * total + whole) // (2 * whole)  # rounds halves up, as math.Round
+        if isinstance(weights, int):
+            return total >> 1 if weights == 2 else total // weights
+        return total // np.maximum(weights, 1)
+
+    def _share(self, load: Load) -> Counts:
+        """Return 0-100 per node, 0 without capacity (kube-scheduler's resource scorers)."""
+        capacity = load.capacity
+        match self.strategy:
+            case Strategy.LEAST_ALLOCATED:
+                return hundredths(np.maximum(capacity - load.after, 0), capacity)
+            case Strategy.MOST_ALLOCATED:
+                return hundredths(np.minimum(load.after, capacity), capacity)
+            case Strategy.REQUESTED_TO_CAPACITY_RATIO:
+                used = hundredths(np.minimum(load.after, capacity), capacity)
+                share = np.array(self.shape, dtype=np.int64)[used]
+                there = present(load)
+                return share if there is None else share * there
+
+    def _ignores(self, name: str) -> bool:
+        if not (self.ignored or self.ignored_groups) or not is_extended(name):
+            return False
+        return name in self.ignored or name.partition("/")[0] in self.ignored_groups
 
     def _reasons(self, pod: PodClass, snapshot: Snapshot) -> Sequence[Rejection]:
-        """Name every resource that is short, "pods" in its own words (InsufficientResource)."""
-        reasons: list[Rejection] = []
+        """Name every resource that is short, "pods" in its own words (InsufficientResource).
+
+        A node that is too small for one of them is beyond help with all its reasons.
+        """
+        short_of: list[tuple[str, Mask]] = []
+        hopeless = snapshot.none()
         for name, amount in pod.requests.amounts.items():
+            if self._ignores(name):
+                continue
             row = snapshot.resource_row.get(name)
-            reason = "Too many pods" if name == "pods" else f"Insufficient {name}"
             if row is None:
-                reasons.append(Rejection(reason, snapshot.every(), resolvable=False))
+                hopeless[:] = True
+                short_of.append((f"Insufficient {name}", snapshot.every()))
                 continue
             offered = snapshot.allocatable[row]
             short = amount > offered - snapshot.requested[row]
-            hopeless = short & (amount > offered)
+            if name == PODS:
+                short_of.append(("Too many pods", short))
+            else:
+                hopeless |= short & (amount > offered)
+                short_of.append((f"Insufficient {name}", short))
+        reasons: list[Rejection] = []
+        for reason, short in short_of:
             reasons.append(Rejection(reason, short & ~hopeless))
-            reasons.append(Rejection(reason, hopeless, resolvable=False))
+            reasons.append(Rejection(reason, short & hopeless, resolvable=False))
         return reasons
 
 
-def _hundredths(part: Counts, whole: Counts) -> NDArray[np.int64]:
-    """Return part · 100 // whole, 0 where whole is 0.
+def _names(args: JsonObject, key: str) -> frozenset[str]:
+    names: set[str] = set()
+    for number, name in enumerate(read_list(args, key, _ARGS)):
+        spot = f"{_ARGS}.{key}[{number}]"
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{spot} must be text")
+        if key == "ignoredResourceGroups" and "/" in name:
+            raise ConfigurationError(
+                f"{spot}: Invalid value: \"{name}\": resource group name can't contain '/'"
+            )
+        if complaints := label_key_complaints(name):
+            raise ConfigurationError(f'{spot}: Invalid value: "{name}": {"; ".join(complaints)}')
+        names.add(name)
+    return frozenset(names)
 
-    Floating point division is several times faster than int64's and exact below 2^46: a quotient
-    of at most 100 that is no integer is further from one than its rounding error.
-    """
-    if not whole.all():
-        whole = np.maximum(whole, 1)
-    if whole.size and int(whole.max()) >= _EXACT_AS_FLOAT:
-        return part * 100 // whole
-    quotient = part.astype(np.float64)
-    quotient *= 100.0
-    quotient /= whole.astype(np.float64)
-    return quotient.astype(np.int64)
+
+def _shape(args: JsonObject, where: str) -> tuple[int, ...]:
+    """Return the score at every utilisation 0 … 100 of a broken line through the points."""
+    points: list[tuple[int, int]] = []
+    for number, entry in enumerate(read_list(args, "shape", where)):
+        spot = f"{where}.shape[{number}]"
+        fields = read_fields(entry, spot, ("utilization", "score"))
+        utilisation = read_integer(fields, "utilization", spot)
+        score = read_integer(fields, "score", spot)
+        for key, value, most in (
+            ("utilization", utilisation, _FULL),
+            ("score", score, _MOST_POINTS),
+        ):
+            if not 0 <= value <= most:
+                raise ConfigurationError(
+                    f"{spot}.{key}: Invalid value: {value}: not in valid range [0, {most}]"
+                )
+        if points and points[-1][0] >= utilisation:
+            raise ConfigurationError(
+                f"{spot}.utilization: Invalid value: {utilisation}: "
+                "values must be sorted in increasing order"
+            )
+        points.append((utilisation, score * (100 // _MOST_POINTS)))
+    if not points:
+        raise ConfigurationError(f"{where}.shape: at least one point must be specified")
+    return tuple(_on_line(points, utilisation) for utilisation in range(_FULL + 1))
+
+
+def _on_line(points: Sequence[tuple[int, int]], at: int) -> int:
+    """Return the height of the line, its fraction cut off towards the point before."""
+    left = points[0]
+    for right in points:
+        if at <= right[0]:
+            if right is points[0]:
+                break
+            rise = (right[1] - left[1]) * (at - left[0])
+            run = right[0] - left[0]
+            return left[1] + (rise // run if rise >= 0 else -(-rise // run))
+        left = right
+    return left[1]

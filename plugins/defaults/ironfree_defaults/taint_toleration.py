@@ -10,7 +10,6 @@ from scheduler.hookspecs import (
     Counts,
     Normalise,
     PodClass,
-    Rejection,
     Rows,
     Scores,
     Snapshot,
@@ -28,7 +27,8 @@ class TaintToleration:
     """Kubernetes TaintToleration.
 
     Filter: every NoSchedule and NoExecute taint must be tolerated. Score: the fewer
-    PreferNoSchedule taints are not tolerated, the better; normalised in reverse.
+    PreferNoSchedule taints are not tolerated, the better; normalised in reverse. The reason names
+    no taint, as kube-scheduler's does since 1.35.
     """
 
     name: str = "TaintToleration"
@@ -38,24 +38,13 @@ class TaintToleration:
     depends_on_copies: bool = False
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
-        """Reject nodes with a hard taint that is not tolerated; the first such taint is named."""
-        blocking = [_first_hard(pod.spec.tolerations, taints) for taints in snapshot.taint_sets]
-        if not any(blocking):
+        """Reject nodes with a hard taint that is not tolerated."""
+        tolerations = pod.spec.tolerations
+        closed = [_untolerated(tolerations, taints) for taints in snapshot.taint_sets]
+        if not any(closed):
             return None
-        open_sets = np.array([taint is None for taint in blocking])
-
-        def because() -> Sequence[Rejection]:
-            groups: dict[str, list[int]] = {}
-            for code, taint in enumerate(blocking):
-                if taint is not None:
-                    reason = f"node(s) had untolerated taint {{{taint.key}: {taint.value}}}"
-                    groups.setdefault(reason, []).append(code)
-            return [
-                Rejection(reason, np.isin(snapshot.taint_codes, codes), resolvable=False)
-                for reason, codes in groups.items()
-            ]
-
-        return Verdict(open_sets[snapshot.taint_codes], because)
+        room = ~np.array(closed)[snapshot.taint_codes]
+        return Verdict(room, "node(s) had untolerated taint(s)", resolvable=False)
 
     def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
         """Count the PreferNoSchedule taints that are not tolerated."""
@@ -70,5 +59,5 @@ class TaintToleration:
         return np.array(counts, dtype=np.int64)[snapshot.at(snapshot.taint_codes, rows)]
 
 
-def _first_hard(tolerations: Sequence[Toleration], taints: Sequence[TaintKey]) -> TaintKey | None:
-    return next((t for t in taints if t.effect in _HARD and not tolerated(tolerations, t)), None)
+def _untolerated(tolerations: Sequence[Toleration], taints: Sequence[TaintKey]) -> bool:
+    return any(taint.effect in _HARD and not tolerated(tolerations, taint) for taint in taints)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ironfree_defaults.node_resources_fit import NodeResourcesFit
+from ironfree_defaults.scored_resources import hundredths
 
 from scheduler.errors import ConfigurationError
 from scheduler.profile import PACKING
@@ -51,8 +52,8 @@ def test_a_resource_that_a_node_lacks_is_left_out_of_the_average():
 
 
 def test_an_unknown_strategy_is_refused():
-    with pytest.raises(ConfigurationError, match="MostAllocated, LeastAllocated"):
-        NodeResourcesFit("Tightest")
+    with pytest.raises(ConfigurationError, match="LeastAllocated, MostAllocated"):
+        NodeResourcesFit.from_args({"scoringStrategy": {"type": "Tightest"}})
 
 
 @given(
@@ -62,14 +63,13 @@ def test_an_unknown_strategy_is_refused():
     )
 )
 def test_shares_are_exact_integer_division(pairs):
-    fits = NodeResourcesFit()
     used = np.array([part for part, _ in pairs], dtype=np.int64)
     whole = np.array([whole for _, whole in pairs], dtype=np.int64)
     expected = [part * 100 // whole if whole else 0 for part, whole in pairs]
-    assert fits._share(used, whole).tolist() == expected
+    assert hundredths(used, whole).tolist() == expected
     small = used % 2**46 % np.maximum(whole % 2**46, 1), whole % 2**46
     expected = [int(p) * 100 // int(w) if w else 0 for p, w in zip(*small, strict=True)]
-    assert fits._share(*small).tolist() == expected
+    assert hundredths(*small).tolist() == expected
 
 
 def test_preferred_affinity_is_normalised_to_the_largest():
@@ -97,7 +97,7 @@ def test_prefer_no_schedule_taints_are_normalised_in_reverse():
 
 def test_weights_are_upstreams():
     framework = default_framework()
-    assert {s.name: s.weight for s in framework._scorers} == {
+    assert {s.name: s.weight for s in framework.scorers} == {
         "TaintToleration": 3,
         "NodeAffinity": 2,
         "PodTopologySpread": 2,
