@@ -4,7 +4,7 @@ Pure. Kubernetes objects as JSON come in, cluster state and pending pods come ou
 defaulted as the API would and read leniently: what placement does not look at is not looked at.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from ..objects.pod import Pod, PodSpec, PodStatus
 from ..objects.pod_class import PodClass, pod_class
 from ..objects.selectors import Selector, from_label_selector, from_map
 from ..objects.stored import ObjectKey
+from .preemption import Budget, RunningPod
 from .state import ClusterState
 
 MOST_OBJECTS = 300_000
@@ -43,38 +44,42 @@ class ScenarioPod:
         return f"{self.key.namespace}/{self.key.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetFact:
-    """What a PodDisruptionBudget allows, from its status as it is.
-
-    Args:
-        allowed: status.disruptionsAllowed.
-        disrupted: names in status.disruptedPods.
-    """
-
-    namespace: str
-    name: str
-    selector: Selector
-    allowed: int
-    disrupted: frozenset[str]
-
-
 @dataclass(slots=True)
 class Scenario:
-    """Nodes with what runs on them, and the pods that wait, in order."""
+    """Nodes with what runs on them, and the pods that wait, in order.
+
+    Args:
+        running: node → uid → pod.
+        nominees: those of the pending pods that wait for room on a certain node.
+    """
 
     state: ClusterState = field(default_factory=ClusterState)
-    running: dict[str, dict[str, ScenarioPod]] = field(
-        default_factory=dict[str, dict[str, ScenarioPod]]
+    running: dict[str, dict[str, RunningPod]] = field(
+        default_factory=dict[str, dict[str, RunningPod]]
     )
+    nominees: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
     pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
-    budgets: list[BudgetFact] = field(default_factory=list[BudgetFact])
+    budgets: list[Budget] = field(default_factory=list[Budget])
 
     def run(self, pod: ScenarioPod, node: str) -> None:
         """Count a pod as running on a node."""
         leaving = pod.pod.meta.deletion_timestamp is not None
         self.state.set_pod(pod.pod.meta.uid, pod.wanted, node, leaving=leaving)
-        self.running.setdefault(node, {})[pod.pod.meta.uid] = pod
+        self.running.setdefault(node, {})[pod.pod.meta.uid] = _running(pod)
+        self.nominees = [waits for waits in self.nominees if waits is not pod]
+
+    def nominated(self, waits: ScenarioPod) -> dict[str, list[PodClass]]:
+        """Return who else of at least its priority waits for room on a node."""
+        found: dict[str, list[PodClass]] = {}
+        for pod in self.nominees:
+            node = pod.pod.status.nominated_node_name
+            if pod is not waits and pod.wanted.priority >= waits.wanted.priority:
+                found.setdefault(node, []).append(pod.wanted)
+        return found
+
+    def tenants(self) -> dict[str, list[RunningPod]]:
+        """Return what runs, by node."""
+        return {node: list(pods.values()) for node, pods in self.running.items()}
 
     def stop(self, uid: str, node: str) -> None:
         """Stop counting a running pod."""
@@ -146,16 +151,15 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
     )
 
 
-def budget_of(obj: JsonObject, where: str) -> BudgetFact:
+def budget_of(obj: JsonObject, where: str) -> Budget:
     """Return what a PodDisruptionBudget document says; raises BadRequest."""
     meta = _meta(obj, where, "default")
     spec, status = get_object(obj, "spec", where), get_object(obj, "status", where)
     allowed = status.get("disruptionsAllowed") or 0
     if not isinstance(allowed, int):
         raise BadRequest(f"{where}.status.disruptionsAllowed must be a whole number")
-    return BudgetFact(
+    return Budget(
         meta.namespace,
-        meta.name,
         from_label_selector(spec.get("selector")),
         allowed,
         frozenset(get_object(status, "disruptedPods", f"{where}.status")),
@@ -183,6 +187,8 @@ def _add_pod(
         scenario.run(member, pod.node)
     else:
         scenario.pending.append(member)
+        if pod.status.nominated_node_name:
+            scenario.nominees.append(member)
 
 
 def _with_priority(spec: PodSpec, classes: dict[str, PriorityView], where: str) -> PodSpec:
@@ -262,6 +268,11 @@ def _convert(value: JsonObject, view: type[T], where: str) -> T:
         raise BadRequest(f"{where}: {error}") from error
 
 
-def names(pods: Sequence[ScenarioPod]) -> list[str]:
-    """Return namespace/name of pods."""
-    return [pod.name for pod in pods]
+def _running(pod: ScenarioPod) -> RunningPod:
+    target = pod.pod.status.condition("DisruptionTarget")
+    preempted = target is not None and target.reason == "PreemptionByScheduler"
+    leaving = pod.pod.meta.deletion_timestamp is not None
+    started = pod.pod.status.start_time
+    return RunningPod(
+        pod.key, pod.pod.meta.uid, pod.wanted, started, leaving=leaving, preempted=preempted
+    )

@@ -7,13 +7,18 @@ be told. Pods are tried in the order given.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import BadRequest, ConfigurationError, PluginError
 from ..objects.json import Json, JsonObject
+from ..objects.pod_class import PodClass
 from ..plugin_manager import PluginManager, Rules
 from ..profile import Profile, only
+from ..snapshot import Snapshot
 from .draft import Draft
 from .framework import Framework
-from .inspection import Inspection, NodeVerdict, inspect
+from .inspection import NodeVerdict, inspect
+from .preemption import Tenancy, ineligible, preempt
 from .scenario import Scenario, ScenarioPod, read_scenario
 
 _EXPLAIN = ("none", "summary", "full")
@@ -92,51 +97,82 @@ class Simulation:
 
     def _try(self, pod: ScenarioPod) -> JsonObject:
         rules, framework = self._framework(pod)
-        snapshot = self._scenario.state.freeze(0)
-        full = self._question.explain == "full"
         result: JsonObject = {"pod": pod.name, "nodeName": None}
         if pod.pod.spec.scheduling_gates:
             gates = ", ".join(gate.name for gate in pod.pod.spec.scheduling_gates)
             result["message"] = f"not tried: it waits for scheduling gates ({gates})"
             return result
-        decision = framework.decide(pod.wanted, 1, Draft(snapshot))
-        seen: Inspection | None = None
-        if full or (decision.diagnosis is not None and self._question.explain != "none"):
-            seen = self._inspect(pod, framework)
+        bare = self._scenario.state.freeze(0)
+        nominated = self._scenario.nominated(pod)
+        draft = Draft(bare)
+        for node, classes in nominated.items():
+            for wanted in classes if node in bare.row_of else ():
+                draft.add(wanted, np.array([bare.row_of[node]], dtype=np.int64))
+        if self._question.explain == "full":
+            result["nodes"] = self._told_nodes(pod.wanted, framework, draft.snapshot)
+        decision = framework.decide(pod.wanted, 1, draft)
         if decision.rows.size:
-            node = snapshot.nodes[int(decision.rows[0])].name
+            node = self._chosen(pod, framework, bare, int(decision.rows[0]))
             result["nodeName"] = node
             if self._question.place_all:
                 self._scenario.run(pod, node)
         elif decision.diagnosis is not None:
             result["message"] = decision.diagnosis.message
-            self._preempt(pod, rules, framework, result)
-        if full and seen is not None:
-            self._told += snapshot.size
-            if self._told > MOST_VERDICTS:
-                raise BadRequest(
-                    f"explain: full would tell of more than {MOST_VERDICTS} nodes; "
-                    "ask about fewer pods or nodes at once"
-                )
-            result["nodes"] = [_told(verdict) for verdict in seen.verdicts()]
-        elif self._question.explain == "summary" and decision.alternatives:
+            if rules.preempts:
+                tenants, budgets = self._scenario.tenants(), self._scenario.budgets
+                tenancy = Tenancy(tenants, budgets, nominated)
+                self._preempt(pod, framework, bare, tenancy, result)
+        if self._question.explain == "summary" and decision.alternatives:
             result["alternatives"] = [
                 {"name": a.node, "total": a.total, "scores": {**a.scores}}
                 for a in decision.alternatives
             ]
         return result
 
-    def _inspect(self, pod: ScenarioPod, framework: Framework) -> Inspection | None:
-        snapshot = self._scenario.state.freeze(0)
+    def _told_nodes(self, wanted: PodClass, framework: Framework, snapshot: Snapshot) -> list[Json]:
+        self._told += snapshot.size
+        if self._told > MOST_VERDICTS:
+            raise BadRequest(
+                f"explain: full would tell of more than {MOST_VERDICTS} nodes; "
+                "ask about fewer pods or nodes at once"
+            )
         try:
-            return inspect(pod.wanted, snapshot, framework.filters, framework.scorers)
+            seen = inspect(wanted, snapshot, framework.filters, framework.scorers)
         except PluginError:
-            return None  # the decision says so
+            return []  # the decision's message says so
+        return [_told(verdict) for verdict in seen.verdicts()]
+
+    def _chosen(self, pod: ScenarioPod, framework: Framework, snapshot: Snapshot, best: int) -> str:
+        """Return the node a pod goes to: the one it was nominated to, if that will have it."""
+        nominated = snapshot.row_of.get(pod.pod.status.nominated_node_name)
+        if nominated is not None and nominated != best:
+            seen = inspect(pod.wanted, snapshot, framework.filters, ())
+            if nominated in seen.rows:
+                return snapshot.nodes[nominated].name
+        return snapshot.nodes[best].name
 
     def _preempt(
-        self, pod: ScenarioPod, rules: Rules, framework: Framework, result: JsonObject
+        self,
+        pod: ScenarioPod,
+        framework: Framework,
+        snapshot: Snapshot,
+        tenancy: Tenancy,
+        result: JsonObject,
     ) -> None:
         """Say whom the pod would displace, and take them out if the scenario goes on."""
+        filters = framework.filters
+        nominated = pod.pod.status.nominated_node_name
+        refused = ineligible(pod.wanted, nominated, filters, snapshot, tenancy)
+        if refused:
+            result["preemption"] = refused
+            return
+        for chosen in preempt(pod.wanted, filters, snapshot, tenancy):
+            result["nominatedNodeName"] = chosen.node
+            result["victims"] = [f"{v.key.namespace}/{v.key.name}" for v in chosen.victims]
+            if self._question.place_all:
+                for victim in chosen.victims:
+                    self._scenario.stop(victim.uid, chosen.node)
+                self._scenario.run(pod, chosen.node)
 
     def _framework(self, pod: ScenarioPod) -> tuple[Rules, Framework]:
         name = pod.pod.spec.scheduler_name

@@ -112,6 +112,43 @@ async def test_what_if_a_live_host_goes(api):
     assert stored["spec"]["nodeName"] == "sim-a", "nothing was written"
 
 
+async def test_victims_are_named_and_those_after_them_find_them_gone(api):
+    runs = {"priority": 1, "preemptionPolicy": "PreemptLowerPriority"}
+    pods = [
+        a_pod("low", "2", node="a", **runs),
+        a_pod("lower", "2", node="a", **{**runs, "priority": 0}),
+        a_pod("high", "2", priority=10),
+        a_pod("never", "4", priority=100, preemptionPolicy="Never"),
+        a_pod("late", "1", priority=1),
+    ]
+    budget = {
+        "metadata": {"name": "b"},
+        "spec": {"selector": {"matchLabels": {"app": "x"}}},
+        "status": {"disruptionsAllowed": 0},
+    }
+    status = await simulate(api, nodes=[a_node("a")], pods=pods, podDisruptionBudgets=[budget])
+    high, never, late = status["results"]
+    assert (high["nodeName"], high["nominatedNodeName"]) == (None, "a")
+    assert high["victims"] == ["default/lower"]
+    assert "victims" not in never
+    assert "preemptionPolicy=Never" in never["preemption"]
+    assert late["nodeName"] is None
+    pods[0]["metadata"]["labels"] = pods[1]["metadata"]["labels"] = {"app": "x"}
+    status = await simulate(api, nodes=[a_node("a")], pods=pods, podDisruptionBudgets=[budget])
+    assert status["results"][0]["victims"] == ["default/lower"]
+
+
+async def test_a_nominated_pod_keeps_its_room(api):
+    waits = a_pod("waits", "3", priority=5)
+    waits["status"] = {"nominatedNodeName": "a"}
+    pods = [a_pod("less", "2", priority=1), a_pod("more", "2", priority=9), waits]
+    status = await simulate(api, nodes=[a_node("a")], pods=pods, placeAll=False)
+    less, more, itself = status["results"]
+    assert less["nodeName"] is None
+    assert more["nodeName"] == "a"
+    assert itself["nodeName"] == "a"
+
+
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
