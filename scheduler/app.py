@@ -107,7 +107,7 @@ async def serve(settings: Settings, started: Started) -> None:
         hosts = LeaderHosts()
         leading = parts.create_task(_lead(store, plugins, profiles, settings, hosts), name="leader")
         try:
-            simulator = Simulator(store, REGISTRY, plugins, profiles)
+            simulator = Simulator(store, plugins, profiles)
             await _serve_api(store, settings, hosts, simulator, started)
         finally:
             leading.cancel()

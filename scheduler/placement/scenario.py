@@ -41,7 +41,7 @@ class ScenarioPod:
     @property
     def name(self) -> str:
         """namespace/name."""
-        return f"{self.key.namespace}/{self.key.name}"
+        return _full_name(self.key)
 
 
 @dataclass(slots=True)
@@ -51,6 +51,8 @@ class Scenario:
     Args:
         running: node → uid → pod.
         nominees: those of the pending pods that wait for room on a certain node.
+        priorities: PriorityClasses by name.
+        live: it began as the live cluster.
     """
 
     state: ClusterState = field(default_factory=ClusterState)
@@ -59,6 +61,8 @@ class Scenario:
     )
     nominees: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
     pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
+    priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
+    live: bool = False
     budgets: list[Budget] = field(default_factory=list[Budget])
 
     def run(self, pod: ScenarioPod, node: str) -> None:
@@ -67,6 +71,22 @@ class Scenario:
         self.state.set_pod(pod.pod.meta.uid, pod.wanted, node, leaving=leaving)
         self.running.setdefault(node, {})[pod.pod.meta.uid] = _running(pod)
         self.nominees = [waits for waits in self.nominees if waits is not pod]
+
+    def wait(self, pod: ScenarioPod) -> None:
+        """Let a pod wait, behind those that do."""
+        self.pending.append(pod)
+        if pod.pod.status.nominated_node_name:
+            self.nominees.append(pod)
+
+    def forget(self, name: str) -> None:
+        """Take out the pod of that namespace/name, wherever it is."""
+        for node, pods in self.running.items():
+            uid = next((uid for uid, pod in pods.items() if _full_name(pod.key) == name), None)
+            if uid is not None:
+                self.stop(uid, node)
+                return
+        self.pending = [pod for pod in self.pending if pod.name != name]
+        self.nominees = [pod for pod in self.nominees if pod.name != name]
 
     def nominated(self, waits: ScenarioPod) -> dict[str, list[PodClass]]:
         """Return who else of at least its priority waits for room on a node."""
@@ -87,17 +107,18 @@ class Scenario:
         self.running.get(node, {}).pop(uid, None)
 
 
-def read_scenario(spec: JsonObject) -> Scenario:
+def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenario:
     """Return the scenario of a Simulation's spec.
 
     Args:
         spec: lists nodes, pods, namespaces, services, replicationControllers,
             podDisruptionBudgets, priorityClasses; every one may be absent.
+        scenario: what they are laid over; objects of the same name are replaced.
 
     Raises:
         BadRequest: an object cannot be read; names the field.
     """
-    scenario = Scenario()
+    scenario = scenario or Scenario()
     for obj, where in _objects(spec, "nodes"):
         scenario.state.set_node(node_of(obj, where))
     for obj, where in _objects(spec, "namespaces"):
@@ -110,9 +131,9 @@ def read_scenario(spec: JsonObject) -> Scenario:
                 scenario.state.set_workload(meta.namespace, kind, meta.name, selector)
     for obj, where in _objects(spec, "podDisruptionBudgets"):
         scenario.budgets.append(budget_of(obj, where))
-    classes = _priorities(spec)
+    scenario.priorities.update(_priorities(spec))
     for number, (obj, where) in enumerate(_objects(spec, "pods")):
-        _add_pod(scenario, obj, where, number, classes)
+        _add_pod(scenario, obj, where, number)
     return scenario
 
 
@@ -166,15 +187,9 @@ def budget_of(obj: JsonObject, where: str) -> Budget:
     )
 
 
-def _add_pod(
-    scenario: Scenario,
-    obj: JsonObject,
-    where: str,
-    number: int,
-    classes: dict[str, PriorityView],
-) -> None:
+def _add_pod(scenario: Scenario, obj: JsonObject, where: str, number: int) -> None:
     pod = pod_of(obj, where, number)
-    pod = msgspec.structs.replace(pod, spec=_with_priority(pod.spec, classes, where))
+    pod = msgspec.structs.replace(pod, spec=_with_priority(pod.spec, scenario.priorities, where))
     try:
         wanted = pod_class(pod)
     except BadRequest as error:
@@ -183,12 +198,12 @@ def _add_pod(
         return
     key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
     member = ScenarioPod(key, pod, wanted)
+    if scenario.live:
+        scenario.forget(member.name)
     if pod.node:
         scenario.run(member, pod.node)
     else:
-        scenario.pending.append(member)
-        if pod.status.nominated_node_name:
-            scenario.nominees.append(member)
+        scenario.wait(member)
 
 
 def _with_priority(spec: PodSpec, classes: dict[str, PriorityView], where: str) -> PodSpec:
@@ -266,6 +281,10 @@ def _convert(value: JsonObject, view: type[T], where: str) -> T:
         return msgspec.convert(value, view, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequest(f"{where}: {error}") from error
+
+
+def _full_name(key: ObjectKey) -> str:
+    return f"{key.namespace}/{key.name}"
 
 
 def _running(pod: ScenarioPod) -> RunningPod:

@@ -19,7 +19,7 @@ from .draft import Draft
 from .framework import Framework
 from .inspection import NodeVerdict, inspect
 from .preemption import Tenancy, ineligible, preempt
-from .scenario import Scenario, ScenarioPod, read_scenario
+from .scenario import Scenario, ScenarioPod
 
 _EXPLAIN = ("none", "summary", "full")
 MOST_VERDICTS = 2_000_000  # nodes told of, all results together
@@ -190,18 +190,6 @@ class Simulation:
                 raise BadRequest(f"spec.profile: {error}") from error
             found = self._rules[profile.name] = rules, Framework(rules.filters, rules.scorers)
         return found
-
-
-def simulate(
-    plugins: PluginManager, profiles: Mapping[str, Profile], spec: JsonObject
-) -> JsonObject:
-    """Return the status of a Simulation whose scenario is all in its spec.
-
-    Raises:
-        BadRequest: the spec cannot be read, or asks what cannot be.
-    """
-    question = read_question(spec)
-    return Simulation(plugins, profiles, question, read_scenario(spec)).run()
 
 
 def _told(verdict: NodeVerdict) -> JsonObject:

@@ -5,27 +5,15 @@ placement and the API go on meanwhile.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ..objects.json import JsonObject
-from ..objects.kind import Kind, KindRegistry
-from ..objects.stored import StoredObject
-from ..objects.wire import document
 from ..plugin_manager import PluginManager
 from ..profile import Profile
 from ..store.store import Store
-from .overlay import Overlay, read_overlay
-from .simulation import simulate
-
-_LIVE = {
-    "nodes": "nodes",
-    "pods": "pods",
-    "namespaces": "namespaces",
-    "services": "services",
-    "replicationControllers": "replicationcontrollers",
-    "podDisruptionBudgets": "poddisruptionbudgets.policy",
-    "priorityClasses": "priorityclasses.scheduling.k8s.io",
-}
+from .live import RESOURCES, Absence, LiveCluster, read_absence
+from .scenario import Scenario, read_scenario
+from .simulation import Question, Simulation, read_question
 
 
 class Simulator:
@@ -36,14 +24,9 @@ class Simulator:
     """
 
     def __init__(
-        self,
-        store: Store,
-        registry: KindRegistry,
-        plugins: PluginManager,
-        profiles: Mapping[str, Profile],
+        self, store: Store, plugins: PluginManager, profiles: Mapping[str, Profile]
     ) -> None:
         self._store = store
-        self._registry = registry
         self._plugins = plugins
         self._profiles = profiles
         self._turn = asyncio.Lock()
@@ -55,23 +38,24 @@ class Simulator:
             BadRequest: the spec cannot be read, or asks what cannot be.
             Unavailable: the live cluster is asked for and the database does not answer.
         """
+        question, absence = read_question(spec), read_absence(spec)
         async with self._turn:
-            overlay = read_overlay(spec)
-            if overlay is not None:
-                spec = {**spec, **await self._laid_over(overlay, spec)}
-            return await asyncio.to_thread(simulate, self._plugins, self._profiles, spec)
+            live = None if absence is None else await live_cluster(self._store, absence)
+            return await asyncio.to_thread(self._simulate, question, spec, live)
 
-    async def _laid_over(self, overlay: Overlay, spec: JsonObject) -> JsonObject:
-        present = {kind.resource for kind in self._registry.kinds}
-        live: dict[str, list[JsonObject]] = {}
-        for name, resource in _LIVE.items():
-            if resource not in present:
-                continue
-            listing = await self._store.list(resource)
-            kind = self._registry.by_resource(resource)
-            live[name] = await asyncio.to_thread(_documents, listing.objects, kind)
-        return await asyncio.to_thread(overlay.over, live, spec)
+    def _simulate(self, question: Question, spec: JsonObject, live: Scenario | None) -> JsonObject:
+        scenario = read_scenario(spec, live)
+        return Simulation(self._plugins, self._profiles, question, scenario).run()
 
 
-def _documents(objects: Sequence[StoredObject], kind: Kind) -> list[JsonObject]:
-    return [document(stored, kind) for stored in objects]
+async def live_cluster(store: Store, absence: Absence) -> Scenario:
+    """Return the cluster as the store has it, each resource as of its own instant.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    cluster = LiveCluster(absence)
+    for resource in RESOURCES:
+        listing = await store.list(resource)
+        await asyncio.to_thread(cluster.add, resource, listing.objects)
+    return cluster.scenario

@@ -49,6 +49,11 @@ def _labels(stored: StoredObject) -> dict[str, str]:
     return stored.meta.labels
 
 
+def selector_of(resource: str, stored: StoredObject) -> Selector | None:
+    """Return what a service or controller selects; None for nothing."""
+    return _selected(stored) if resource == "services" else _replicated(stored)
+
+
 def _selected(stored: StoredObject) -> Selector | None:
     labels = _service.decode(stored.body.json).spec.selector
     return from_map(labels) if labels else None

@@ -133,7 +133,7 @@ async def api(postgres_url, tmp_path_factory):
         for name in ("default", "kube-system"):
             await store.write(namespace(name))
         hosts = Hosts()
-        simulator = Simulator(store, REGISTRY, PluginManager.load(), by_name())
+        simulator = Simulator(store, PluginManager.load(), by_name())
         app = build(store, REGISTRY, hosts, simulator, settings())
         started = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(serve(app, settings(), started))
