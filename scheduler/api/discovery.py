@@ -18,10 +18,15 @@ _SUB_VERBS = {
     "status": ("get", "patch", "update"),
     "scale": ("get", "patch", "update"),
     "binding": ("create",),
+    "eviction": ("create",),
     "log": ("get",),
 }
 _METHODS = {"create": "post", "get": "get", "patch": "patch", "update": "put"}
-_SUB_KINDS = {"scale": _SCALE, "binding": {"group": "", "version": "v1", "kind": "Binding"}}
+_SUB_KINDS = {
+    "scale": _SCALE,
+    "binding": {"group": "", "version": "v1", "kind": "Binding"},
+    "eviction": {"group": "policy", "version": "v1", "kind": "Eviction"},
+}
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _encode = msgspec.json.encode
 
@@ -215,8 +220,8 @@ def _subresource(kind: Kind, name: str) -> JsonObject:
         "kind": other["kind"] if other else kind.kind,
         "verbs": list(_SUB_VERBS.get(name, ("get",))),
     }
-    if name == "scale":
-        found["group"], found["version"] = _SCALE["group"], _SCALE["version"]
+    if other and other["group"] != kind.group:
+        found["group"], found["version"] = other["group"], other["version"]
     return found
 
 

@@ -16,7 +16,7 @@ from ..objects.stored import StoredObject
 from ..store.operations import Remove, Replace
 from . import bodies
 from .backend import Backend
-from .request import Call, read_body
+from .request import Call, Query, read_body
 from .updating import RACES, Updater
 
 _PROPAGATIONS = ("Background", "Foreground", "Orphan")
@@ -52,7 +52,15 @@ async def options(call: Call, limit: int) -> Options:
         wrong = [p for p in checking.check(_MESSAGE, given) if not p.unknown]
         if wrong:
             raise BadRequest(f"DeleteOptions: {wrong[0].message}")
-    query = call.query
+    return options_of(given, call.query)
+
+
+def options_of(given: JsonObject, query: Query) -> Options:
+    """Return what a DeleteOptions asks for, or the query where that is silent.
+
+    Raises:
+        BadRequest: an option cannot be understood.
+    """
     grace = given.get("gracePeriodSeconds")
     if not isinstance(grace, int):
         grace = query.integer("gracePeriodSeconds")
@@ -84,18 +92,19 @@ class Remover:
         """Delete one object; return its last state and whether it lives on for now."""
         for attempt in range(RACES):
             current = await Updater(self.backend).current(call)
-            _check(call.kind, current, wanted)
+            check_preconditions(call.kind, current, wanted)
             operation = plan(call.kind, current, wanted.request)
             try:
-                return await self._apply(current, operation, wanted.dry_run)
+                return await self.apply(current, operation, dry_run=wanted.dry_run)
             except Conflict:
                 if wanted.resource_version or attempt == RACES - 1:
                     raise
         raise AssertionError("unreachable")
 
-    async def _apply(
-        self, current: StoredObject, operation: Replace | Remove | None, dry_run: bool
+    async def apply(
+        self, current: StoredObject, operation: Replace | Remove | None, *, dry_run: bool
     ) -> tuple[StoredObject, bool]:
+        """Carry out what `plan` gave; return the last state and whether the object lives on."""
         if operation is None:
             return current, True
         lives = isinstance(operation, Replace)
@@ -179,7 +188,8 @@ def _terminating(status: bytes) -> bytes:
     return msgspec.json.encode({**value, "phase": "Terminating"})
 
 
-def _check(kind: Kind, current: StoredObject, wanted: Options) -> None:
+def check_preconditions(kind: Kind, current: StoredObject, wanted: Options) -> None:
+    """Raise Conflict where the object is not the one that was meant."""
     shown = f'Operation cannot be fulfilled on {kind.resource} "{current.meta.name}"'
     why = ""
     if wanted.uid and wanted.uid != current.meta.uid:

@@ -12,6 +12,7 @@ from . import bodies, logs, removal, reviews, status_errors
 from .backend import Backend
 from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
+from .eviction import Evictor, checked_eviction
 from .listing import Lister, rendering_of
 from .patches import Patcher
 from .removal import Remover
@@ -45,7 +46,7 @@ class Resources:
         Raises:
             StatusError: whatever the client must be told.
         """
-        if call.subresource in {"scale", "binding", "log"}:
+        if call.subresource in {"scale", "binding", "eviction", "log"}:
             return await self._subresource(call)
         verb = _verb(call)
         if verb not in call.kind.verbs:
@@ -129,16 +130,11 @@ class Resources:
             case "binding", "POST":
                 given, _complaints = await self._body(call)
                 await Binder(self._backend).bind(call, checked_binding(call, given))
-                body = msgspec.json.encode(
-                    {
-                        "kind": "Status",
-                        "apiVersion": "v1",
-                        "metadata": {},
-                        "status": "Success",
-                        "code": 201,
-                    }
-                )
-                return web.Response(status=201, body=body, headers={"Content-Type": JSON})
+                return _done()
+            case "eviction", "POST":
+                given, _complaints = await self._body(call)
+                await Evictor(self._backend).evict(call, checked_eviction(call, given))
+                return _done()
             case "scale", "GET":
                 return _scale(call, await self._updater.current(call))
             case "scale", "PUT":
@@ -168,6 +164,19 @@ def _verb(call: Call) -> str:
     if not verb or (verb == "create") == bool(call.name):
         raise _not_allowed()
     return verb
+
+
+def _done() -> web.Response:
+    body = msgspec.json.encode(
+        {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "code": 201,
+        }
+    )
+    return web.Response(status=201, body=body, headers={"Content-Type": JSON})
 
 
 def _not_allowed() -> MethodNotAllowed:

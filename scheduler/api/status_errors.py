@@ -45,6 +45,13 @@ class UnsupportedMediaType(StatusError):
     reason = "UnsupportedMediaType"
 
 
+class TooManyRequests(StatusError):
+    """Not now: a disruption budget forbids it."""
+
+    code = 429
+    reason = "TooManyRequests"
+
+
 class Timeout(StatusError):
     """The request took too long to arrive or to answer."""
 

@@ -5,6 +5,7 @@ import asyncio
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from .clock import Clock, SystemClock
+from .disruption import Disruption
 from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
 from .informers import Informers
@@ -42,6 +43,7 @@ class Controllers:
             ReplicationController(fenced, registry, informers, settings, clock),
             NodeLifecycle(fenced, informers, settings, clock),
             TaintEviction(fenced, informers, settings, clock),
+            Disruption(fenced, registry, informers, settings, clock),
             PodCollection(fenced, informers, settings, clock),
             GarbageCollection(fenced, registry, informers, settings, clock),
             NamespaceContent(fenced, registry, informers, settings, clock),

@@ -8,6 +8,8 @@ from typing import Protocol
 import msgspec
 
 from ..informer import Informer
+from ..objects import disruption
+from ..objects.disruption import DisruptionBudget, disruption_budget
 from ..objects.kind import KindRegistry
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
@@ -17,6 +19,7 @@ from ..objects.stored import ObjectKey, StoredObject
 from ..store.store import Store
 
 NODE, OWNER, ORPHAN, SELECTOR, TERMINAL = "node", "owner", "orphan", "selector", "terminal"
+NAMESPACE = "namespace"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
 
@@ -123,6 +126,10 @@ POD_INDEXERS: Mapping[str, Callable[[Pod], tuple[str, ...]]] = {
     TERMINAL: lambda pod: ("terminal",) if pod.terminal else (),
 }
 NODE_INDEXERS: Mapping[str, Callable[[Node], tuple[str, ...]]] = {OWNER: owner_uids}
+BUDGET_INDEXERS: Mapping[str, Callable[[DisruptionBudget], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    NAMESPACE: lambda budget: (budget.meta.namespace,),
+}
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,7 @@ class Informers:
     Args:
         pods: with POD_INDEXERS; nodes: with NODE_INDEXERS; both shared with others.
         replications: with the indexers of `open`.
+        budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
     """
@@ -139,6 +147,7 @@ class Informers:
     pods: Informer[Pod]
     nodes: Informer[Node]
     replications: Informer[Replication]
+    budgets: Informer[DisruptionBudget]
     others: Mapping[str, Informer[Named]]
 
     @classmethod
@@ -150,7 +159,7 @@ class Informers:
         nodes: Informer[Node] | None = None,
     ) -> "Informers":
         """Build the informers; those given are shared and run by whoever made them."""
-        known = {"pods", "nodes", "replicationcontrollers", EVENTS}
+        known = {"pods", "nodes", "replicationcontrollers", disruption.RESOURCE, EVENTS}
         return cls(
             pods or Informer(store, "pods", pod_view, POD_INDEXERS),
             nodes or Informer(store, "nodes", node_view, NODE_INDEXERS),
@@ -160,6 +169,7 @@ class Informers:
                 replication_view,
                 {OWNER: owner_uids, SELECTOR: _selector},
             ),
+            Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
@@ -173,6 +183,7 @@ class Informers:
             "pods": self.pods,
             "nodes": self.nodes,
             "replicationcontrollers": self.replications,
+            disruption.RESOURCE: self.budgets,
             **self.others,
         }
 

@@ -9,11 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-
 from ..objects.deletion import DeletionRequest
+from ..objects.disruption import targeted
 from ..objects.event import Note
-from ..objects.json import Json, JsonObject
 from ..objects.node import Node, Taint
 from ..objects.pod import Pod, Toleration
 from ..objects.stored import ObjectKey, StoredObject
@@ -28,7 +26,6 @@ from .settings import ControllerSettings
 from .work_queue import WorkQueue
 
 NO_EXECUTE = "NoExecute"
-_object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,24 +156,9 @@ def _disrupted(write: Replace | Remove, stored: StoredObject, now: datetime) -> 
     """Say in the pod's conditions why it goes."""
     if isinstance(write, Remove):
         return write
-    status = _object.decode(stored.status or b"{}")
-    conditions = status.get("conditions")
-    others = [
-        c
-        for c in (conditions if isinstance(conditions, list) else [])
-        if not (isinstance(c, dict) and c.get("type") == "DisruptionTarget")
-    ]
-    target: Json = {
-        "type": "DisruptionTarget",
-        "status": "True",
-        "reason": "DeletionByTaintManager",
-        "message": "Taint manager: deleting due to NoExecute taint",
-        "lastProbeTime": None,
-        "lastTransitionTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
-    status["conditions"] = [*others, target]
-    encoded = msgspec.json.encode(status)
-    return Replace("pods", write.meta, write.body, encoded, write.expected_revision)
+    reason, message = "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint"
+    status = targeted(stored.status, reason, message, now)
+    return Replace("pods", write.meta, write.body, status, write.expected_revision)
 
 
 def _added(taint: Taint) -> datetime | None:

@@ -177,5 +177,5 @@ KIND = Kind(
         )
     },
     interned=True,
-    subresources=("binding", "log"),
+    subresources=("binding", "eviction", "log"),
 )
