@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 
 from scheduler.objects.meta import ObjectMeta
-from scheduler.objects.node import Node, NodeSpec, NodeStatus, Taint
+from scheduler.objects.node import ContainerImage, Node, NodeSpec, NodeStatus, Taint
 from scheduler.objects.pod import Condition, Pod, PodSpec, PodStatus
 from scheduler.objects.pod_class import PodClass, pod_class
 from scheduler.placement.draft import Draft
 from scheduler.placement.framework import Framework
+from scheduler.placement.inspection import inspect
 from scheduler.placement.state import ClusterState
 from scheduler.plugin_manager import PluginManager
 from scheduler.profile import PACKING, Profile, by_name
@@ -21,8 +22,9 @@ _numbers = itertools.count()
 
 
 def node(name, *, cpu="4", memory="8Gi", pods="110", labels=None, taints=(), **more):
-    """Return a ready node; `more` is unschedulable or further resources by name."""
+    """Return a ready node; `more` is unschedulable, images or further resources by name."""
     unschedulable = more.pop("unschedulable", False)
+    images = more.pop("images", {})
     ready = more.pop("ready", "True")
     offer = {"cpu": cpu, "memory": memory, "pods": pods}
     offer |= {key.replace("__", "/"): value for key, value in more.items()}
@@ -30,7 +32,10 @@ def node(name, *, cpu="4", memory="8Gi", pods="110", labels=None, taints=(), **m
         meta=ObjectMeta(name=name, uid=f"uid-{name}", labels=labels or {}),
         spec=NodeSpec(unschedulable=unschedulable, taints=tuple(Taint(*t) for t in taints)),
         status=NodeStatus(
-            capacity=offer, allocatable=offer, conditions=(Condition("Ready", ready),)
+            capacity=offer,
+            allocatable=offer,
+            conditions=(Condition("Ready", ready),),
+            images=tuple(ContainerImage((image,), size) for image, size in images.items()),
         ),
         revision=1,
     )
@@ -106,3 +111,30 @@ def decide(state, wanted, count=1, *, framework=None):
 def everywhere(size):
     """Return zeros for every one of `size` rows."""
     return np.zeros(size, dtype=np.int64)
+
+
+def verdicts(rule, wanted, *nodes, pods=()):
+    """Return what one rule, and no other, says of each node: name → NodeVerdict."""
+    filters = [rule] if hasattr(rule, "filter") else []
+    scorers = [rule] if hasattr(rule, "score") else []
+    found = inspect(wanted, cluster(*nodes, pods=pods).freeze(1), filters, scorers)
+    assert not found.failures, found.failures
+    return {verdict.name: verdict for verdict in found.verdicts()}
+
+
+def rated(rule, wanted, *nodes, pods=()):
+    """Return the rule's 0-100 by node, None for a feasible node it has no opinion of."""
+    return {
+        name: dict(verdict.scores).get(rule.name)
+        for name, verdict in verdicts(rule, wanted, *nodes, pods=pods).items()
+        if verdict.feasible
+    }
+
+
+def refused(rule, wanted, *nodes, pods=()):
+    """Return the reasons, and whether removing pods could help, by node that the rule rejects."""
+    return {
+        name: (list(verdict.reasons), verdict.resolvable)
+        for name, verdict in verdicts(rule, wanted, *nodes, pods=pods).items()
+        if not verdict.feasible
+    }

@@ -19,6 +19,8 @@ _FORM = re.compile(PATTERN)
 _UPSTREAM_ERROR = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 )
+_SUFFIX_ERROR = "unable to parse quantity's suffix"
+_SPLITS = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eEinumkKMGTP]*[-+]?[0-9]*\Z")
 _PARTS = re.compile(r"([+-]?[0-9.]+)(.*)\Z", re.DOTALL)
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
@@ -38,8 +40,6 @@ def parse(text: str) -> Decimal:
     Raises:
         BadRequest: text is not a quantity; the message is upstream's.
     """
-    if not _FORM.match(text):
-        raise BadRequest(_UPSTREAM_ERROR)
     return _amount(text)[0]
 
 
@@ -50,9 +50,9 @@ def valid(text: str) -> bool:
 
 def _amount(text: str) -> tuple[Decimal, str]:
     """Return the amount, rounded to nano, and its suffix's family: "Ki", "m" or "e"."""
-    parts = _PARTS.match(text)
+    parts = _PARTS.match(text) if _FORM.match(text) else None
     if parts is None:
-        raise BadRequest(_UPSTREAM_ERROR)
+        raise BadRequest(_complaint(text))
     number, suffix = Decimal(parts[1]), parts[2]
     if suffix in _BINARY:
         amount, family = _EXACT.multiply(number, Decimal(1024 ** _BINARY[suffix])), "Ki"
@@ -63,6 +63,11 @@ def _amount(text: str) -> tuple[Decimal, str]:
     if family == "Ki" and abs(amount) > MAX:
         return Decimal(MAX if amount > 0 else -MAX), family
     return amount.quantize(_NANO, rounding=ROUND_UP, context=_EXACT), family
+
+
+def _complaint(text: str) -> str:
+    """Return upstream's sentence: a number with a suffix that is none, or no number at all."""
+    return _SUFFIX_ERROR if _SPLITS.match(text) else _UPSTREAM_ERROR
 
 
 def _scaled(text: str, factor: int) -> int:
@@ -91,8 +96,6 @@ def nano(text: str) -> int:
 @lru_cache(maxsize=16384)
 def canonical(text: str) -> str:
     """Return the form upstream would store: no fraction, the largest suffix, same suffix family."""
-    if not _FORM.match(text):
-        raise BadRequest(_UPSTREAM_ERROR)
     amount, family = _amount(text)
     if not amount:
         return "0"

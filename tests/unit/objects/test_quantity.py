@@ -36,13 +36,42 @@ def test_values_are_upstreams(text, milli, value, canonical):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1x", "1 ", "1\n", "1.2.3", "--1", "1KI", "1e", "1e1e1", "٣", "Gi"]
+    "text",
+    [
+        *["", "x", "1x", "1 ", " 1", "1\n", "1.2.3", "--1", "1KI", "1e1e1", "٣", "Gi", "aoeu"],
+        *["1.1.M", "1+1.0M", "0.1am", "1_000", "0x10", "+", ".", "1 Gi"],
+    ],
 )
 def test_what_is_no_quantity_is_refused_in_upstreams_words(text):
     for function in (quantity.parse, quantity.milli, quantity.value, quantity.canonical):
         with pytest.raises(BadRequest, match="quantities must match the regular expression"):
             function(text)
     assert not quantity.valid(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e", "1i", "0.1mi", ".5i", "-3.01i", "-3.01e-", "1kk", "1iK", "5EE", "1K", "1KM"]
+)
+def test_a_suffix_that_is_none_is_refused_in_upstreams_words(text):
+    with pytest.raises(BadRequest, match="unable to parse quantity's suffix"):
+        quantity.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[("0n", 0), ("0Ki", 0), ("0e3", 0), ("-0", 0), ("00", 0), ("0.0", 0)],
+        *[("1", 1), ("+1", 1), ("-1", -1), ("1.", 1), (".5", 1), ("01", 1), ("1.0", 1)],
+        *[("1k", 10**3), ("1M", 10**6), ("1G", 10**9), ("1T", 10**12), ("1P", 10**15)],
+        *[("1E", 10**18), ("1Ki", 2**10), ("1Mi", 2**20), ("1Gi", 2**30), ("1Ti", 2**40)],
+        *[("1Pi", 2**50), ("1Ei", 2**60), ("1.1Ki", 1127), ("1.1Mi", 1153434)],
+        *[("1e3", 1000), ("1E3", 1000), ("1e+3", 1000), ("1000e-3", 1), ("1E-3", 1)],
+        *[("-1.5Ki", -1536), ("-0.1", -1), ("999m", 1), ("1001m", 2), ("1u", 1), ("1n", 1)],
+    ],
+)
+def test_values_by_suffix(text, value):
+    assert quantity.value(text) == value
+    assert -(-quantity.nano(text) // 10**9) == value or value < 0
 
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti", "e3", "E-2"]
