@@ -77,6 +77,9 @@ class PodTopologySpread:
         Raises:
             ConfigurationError: an argument is not allowed (ValidatePodTopologySpreadArgs).
         """
+        unknown = args.keys() - {"defaultConstraints", "defaultingType", "apiVersion", "kind"}
+        if unknown:
+            raise ConfigurationError(f"{cls.name} has no argument {min(unknown)!r}")
         given = args.get("defaultConstraints") or []
         if not isinstance(given, list):
             raise ConfigurationError(f"{cls.name}.defaultConstraints must be a list")
