@@ -9,6 +9,7 @@ looks only at the labels of the namespace of the pod to be placed. Places nothin
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeAlias
 
 from scheduler.errors import BadRequest
 from scheduler.hookspecs import PodClass
@@ -27,14 +28,18 @@ class AffinityTerm:
         key: the node label whose values are the domains.
         namespaces: names of the namespaces whose pods it is about, besides those selected.
         namespace_selector: by labels of the namespace; nothing if the term has none.
-        selector: of the pods.
+        equal: labels and the one value each must have.
+        others: what else labels must satisfy.
+        nothing: it is about no pod (an absent selector).
         weight: what a match adds to a domain's score; negative for anti-affinity.
     """
 
     key: str
     namespaces: frozenset[str]
     namespace_selector: Selector
-    selector: Selector
+    equal: tuple[tuple[str, str], ...]
+    others: tuple[Requirement, ...]
+    nothing: bool
     weight: int = 0
 
     def admits(self, pod: PodClass, namespace_labels: Mapping[str, str]) -> bool:
@@ -46,7 +51,17 @@ class AffinityTerm:
         within = pod.namespace in self.namespaces
         if not within and not self.namespace_selector.matches(namespace_labels):
             return False
-        return self.selector.matches(pod.labels)
+        return self.selects(pod.labels)
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether the term is about pods with these labels, namespaces aside."""
+        for key, value in self.equal:
+            if labels.get(key) != value:
+                return False
+        for each in self.others:
+            if not each.matches(labels):
+                return False
+        return not self.nothing
 
     def unrolled(self, namespaces: Mapping[str, Mapping[str, str]]) -> "OwnTerm":
         """Return this term, of the pod to be placed, with its namespaces looked up."""
@@ -59,6 +74,9 @@ class AffinityTerm:
         return OwnTerm(self, self.namespaces.union(found))
 
 
+Terms: TypeAlias = tuple[AffinityTerm, ...]
+
+
 class OwnTerm:
     """A term of the pod to be placed, ready to be held against many classes.
 
@@ -67,40 +85,47 @@ class OwnTerm:
         namespaces: whose pods it is about; None: of every namespace, known or not.
     """
 
-    __slots__ = ("_equal", "_namespaces", "_nothing", "_others", "key", "weight")
+    __slots__ = ("_namespaces", "_selects", "key", "weight")
 
     def __init__(self, term: AffinityTerm, namespaces: frozenset[str] | None) -> None:
         self.key = term.key
         self.weight = term.weight
         self._namespaces = namespaces
-        self._nothing = term.selector.nothing
-        equal: list[tuple[str, str]] = []
-        others: list[Requirement] = []
-        for each in term.selector.requirements:
-            if each.operator in ("=", "in") and len(each.values) == 1:
-                equal.append((each.key, each.values[0]))
-            else:
-                others.append(each)
-        self._equal = tuple(equal)
-        self._others = tuple(others)
+        self._selects = term.selects
 
     def matches(self, other: PodClass) -> bool:
         """Tell whether the term is about pods of a class."""
         if self._namespaces is not None and other.namespace not in self._namespaces:
             return False
-        labels = other.labels
-        for key, value in self._equal:
-            if labels.get(key) != value:
-                return False
-        for each in self._others:
-            if not each.matches(labels):
-                return False
-        return not self._nothing
+        return self._selects(other.labels)
+
+
+class Admission:
+    """Which terms of pods that run are about one class to be placed.
+
+    Classes that differ in a name alone share the objects of their terms, so that thousands of them
+    are asked once.
+    """
+
+    __slots__ = ("_known", "_labels", "_pod")
+
+    def __init__(self, pod: PodClass, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        self._pod = pod
+        self._labels = namespaces.get(pod.namespace, _NO_LABELS)
+        self._known: dict[int, tuple[Terms, Terms]] = {}  # held, so that ids stay theirs
+
+    def of(self, terms: Terms) -> Terms:
+        """Return those of a class's terms that are about the pod."""
+        known = self._known.get(id(terms))
+        if known is None:
+            admitted = [term for term in terms if term.admits(self._pod, self._labels)]
+            known = self._known[id(terms)] = (terms, tuple(admitted))
+        return known[1]
 
 
 @dataclass(frozen=True, slots=True)
 class AffinityTerms:
-    """All pod affinity terms of a class.
+    """All pod affinity terms of a class; equal tuples of terms are one object.
 
     Args:
         affinity: required, all of which one pod must match.
@@ -110,20 +135,10 @@ class AffinityTerms:
             none.
     """
 
-    affinity: tuple[AffinityTerm, ...] = ()
-    anti_affinity: tuple[AffinityTerm, ...] = ()
-    preferred: tuple[AffinityTerm, ...] = ()
+    affinity: Terms = ()
+    anti_affinity: Terms = ()
+    preferred: Terms = ()
     complaint: str = ""
-
-    def pulls(self, hard_weight: int) -> Iterable[AffinityTerm]:
-        """Return the terms with which a pod that runs scores nodes for others.
-
-        Args:
-            hard_weight: what its required affinity counts (hardPodAffinityWeight).
-        """
-        if hard_weight and self.affinity:
-            return (*(replace(term, weight=hard_weight) for term in self.affinity), *self.preferred)
-        return self.preferred
 
 
 NO_TERMS = AffinityTerms()
@@ -134,8 +149,12 @@ def terms_of(pod: PodClass) -> AffinityTerms:
     return _compiled(pod) if pod.attracts else NO_TERMS
 
 
-def pulls_of(pod: PodClass, hard_weight: int) -> tuple[AffinityTerm, ...]:
-    """Return the terms with which a class scores nodes for others once it runs."""
+def pulls_of(pod: PodClass, hard_weight: int) -> Terms:
+    """Return the terms with which a class scores nodes for others once it runs.
+
+    Args:
+        hard_weight: what its required affinity counts (hardPodAffinityWeight).
+    """
     return _pulls(pod, hard_weight) if pod.attracts else ()
 
 
@@ -146,14 +165,17 @@ def unrolled(
     return [term.unrolled(namespaces) for term in terms]
 
 
-def labels_of(namespace: str, namespaces: Mapping[str, Mapping[str, str]]) -> Mapping[str, str]:
-    """Return a namespace's labels, none where it is not known."""
-    return namespaces.get(namespace, _NO_LABELS)
+@lru_cache(maxsize=65536)
+def _pulls(pod: PodClass, hard_weight: int) -> Terms:
+    terms = _compiled(pod)
+    hard = tuple(replace(term, weight=hard_weight) for term in terms.affinity if hard_weight)
+    return _shared(hard + terms.preferred)
 
 
 @lru_cache(maxsize=65536)
-def _pulls(pod: PodClass, hard_weight: int) -> tuple[AffinityTerm, ...]:
-    return tuple(_compiled(pod).pulls(hard_weight))
+def _shared(terms: Terms) -> Terms:
+    """Return the first of equal tuples."""
+    return terms
 
 
 @lru_cache(maxsize=65536)
@@ -164,16 +186,14 @@ def _compiled(pod: PodClass) -> AffinityTerms:
     toward, away = affinity.pod_affinity, affinity.pod_anti_affinity
     complaints: list[str] = []
 
-    def read(kind: str, terms: Sequence[PodAffinityTerm]) -> tuple[AffinityTerm, ...]:
+    def read(kind: str, terms: Sequence[PodAffinityTerm]) -> Terms:
         try:
-            return tuple(_term(term, pod, 0) for term in terms)
+            return _shared(tuple(_term(term, pod, 0) for term in terms))
         except BadRequest as error:
             complaints.append(f"{kind}: {error.message}")
             return ()
 
-    def weighted(
-        kind: str, terms: Sequence[WeightedPodAffinityTerm], sign: int
-    ) -> tuple[AffinityTerm, ...]:
+    def weighted(kind: str, terms: Sequence[WeightedPodAffinityTerm], sign: int) -> Terms:
         try:
             return tuple(_term(each.pod_affinity_term, pod, sign * each.weight) for each in terms)
         except BadRequest as error:
@@ -185,7 +205,7 @@ def _compiled(pod: PodClass) -> AffinityTerms:
     liked = weighted("preferredAffinityTerms", toward.preferred if toward else (), 1)
     disliked = weighted("preferredAntiAffinityTerms", away.preferred if away else (), -1)
     complaint = _joined(complaints) if complaints else ""
-    return AffinityTerms(required, repelling, liked + disliked, complaint)
+    return AffinityTerms(required, repelling, _shared(liked + disliked), complaint)
 
 
 def _joined(complaints: Sequence[str]) -> str:
@@ -196,13 +216,20 @@ def _joined(complaints: Sequence[str]) -> str:
 def _term(term: PodAffinityTerm, pod: PodClass, weight: int) -> AffinityTerm:
     """Compile a term; without namespaces of any kind it is about the pod's own."""
     own = not term.namespaces and term.namespace_selector is None
+    selector = _selector(term, pod.labels)
     return AffinityTerm(
         term.topology_key,
         frozenset((pod.namespace,) if own else term.namespaces),
         from_label_selector(_document(term.namespace_selector)),
-        _selector(term, pod.labels),
+        tuple((each.key, each.values[0]) for each in selector.requirements if _equates(each)),
+        tuple(each for each in selector.requirements if not _equates(each)),
+        selector.nothing,
         weight,
     )
+
+
+def _equates(each: Requirement) -> bool:
+    return each.operator in ("=", "in") and len(each.values) == 1
 
 
 def _selector(term: PodAffinityTerm, labels: Mapping[str, str]) -> Selector:

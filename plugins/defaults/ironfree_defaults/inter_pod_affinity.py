@@ -24,7 +24,7 @@ from scheduler.objects.json import JsonObject
 from scheduler.snapshot import Codes
 
 from .affinity_domains import DomainCoupling, DomainMarks, DomainScores, DomainSums, singles
-from .affinity_terms import AffinityTerms, OwnTerm, labels_of, pulls_of, terms_of, unrolled
+from .affinity_terms import Admission, AffinityTerms, OwnTerm, pulls_of, terms_of, unrolled
 
 _AFFINITY = "node(s) didn't match pod affinity rules"
 _ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
@@ -151,11 +151,10 @@ class InterPodAffinity:
             for term in own:
                 if term.matches(other):
                     sums.add(term.key, placed, term.weight)
-        labels = labels_of(pod.namespace, snapshot.namespaces)
+        admission = Admission(pod, snapshot.namespaces)
         for other, placed in snapshot.attracting.items():
-            for term in pulls_of(other, self.hard_weight):
-                if term.admits(pod, labels):
-                    sums.add(term.key, placed, term.weight)
+            for term in admission.of(pulls_of(other, self.hard_weight)):
+                sums.add(term.key, placed, term.weight)
         return sums.total()
 
     def _moved(
@@ -166,10 +165,8 @@ class InterPodAffinity:
         for term in own:
             if term.matches(pod):
                 moved[term.key] = moved.get(term.key, 0) + term.weight
-        labels = labels_of(pod.namespace, snapshot.namespaces)
-        for term in pulls_of(pod, self.hard_weight):
-            if term.admits(pod, labels):
-                moved[term.key] = moved.get(term.key, 0) + term.weight
+        for term in Admission(pod, snapshot.namespaces).of(pulls_of(pod, self.hard_weight)):
+            moved[term.key] = moved.get(term.key, 0) + term.weight
         return moved
 
 
@@ -184,12 +181,13 @@ def _affinity(
         return None, []
     own = unrolled(terms.affinity, snapshot.namespaces)
     keys = list(dict.fromkeys(term.key for term in own))
-    rows = [
-        row
-        for other, placed in snapshot.placed.items()
-        if all(term.matches(other) for term in own)
-        for row in placed
-    ]
+    rows: list[int] = []
+    for other, placed in snapshot.placed.items():
+        for term in own:
+            if not term.matches(other):
+                break
+        else:
+            rows.extend(placed)
     marks = DomainMarks(snapshot)
     labelled = snapshot.every()
     drawn = snapshot.every()
@@ -220,12 +218,11 @@ def _anti_affinity(terms: AffinityTerms, snapshot: Snapshot) -> Mask | None:
 
 def _anti_affinity_of_others(pod: PodClass, snapshot: Snapshot) -> Mask | None:
     """Return where required anti-affinity of pods that run forbids the pod."""
-    labels = labels_of(pod.namespace, snapshot.namespaces)
+    admission = Admission(pod, snapshot.namespaces)
     marks = DomainMarks(snapshot)
     for other, placed in snapshot.attracting.items():
-        for term in terms_of(other).anti_affinity:
-            if term.admits(pod, labels):
-                marks.add(term.key, placed)
+        for term in admission.of(terms_of(other).anti_affinity):
+            marks.add(term.key, placed)
     return marks.any()
 
 
@@ -234,9 +231,8 @@ def _repels(pod: PodClass, terms: AffinityTerms, snapshot: Snapshot) -> list[Cod
 
     A copy that runs reads its terms no narrower than one to be placed, so that reading decides.
     """
-    labels = labels_of(pod.namespace, snapshot.namespaces)
-    keys = {term.key: None for term in terms.anti_affinity if term.admits(pod, labels)}
-    return [snapshot.label(key).codes for key in keys]
+    admitted = Admission(pod, snapshot.namespaces).of(terms.anti_affinity)
+    return [snapshot.label(key).codes for key in dict.fromkeys(term.key for term in admitted)]
 
 
 def _one_a_domain(room: Mask, repels: Sequence[Codes]) -> Counts:
