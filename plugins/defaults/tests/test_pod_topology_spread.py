@@ -767,6 +767,17 @@ def test_many_nodes_and_many_pods_are_counted_alike():
     )
 
 
+def test_a_copy_on_a_node_not_asked_about_counts_in_its_zone_alone():
+    draft = Draft(cluster(*four()).freeze(1))
+    wanted, rows = wants(soft(), soft(HOST)), np.array([0, 2, 3])
+    graded = LIST.score(wanted, draft.snapshot, rows, everywhere(3))
+    graded.scores(rows)
+    graded.put(1)
+    draft.add(wanted, np.array([1]))
+    fresh = LIST.score(wanted, draft.snapshot, rows, everywhere(3))
+    assert graded.scores(rows).tolist() == fresh.scores(rows).tolist() == [0, 100, 100]
+
+
 @settings(max_examples=150, deadline=None)
 @given(cases(), st.lists(st.integers(0, 6), max_size=10))
 def test_a_coupling_says_what_a_fresh_call_says(case, puts):
