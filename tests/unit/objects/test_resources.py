@@ -6,7 +6,7 @@ import pytest
 from scheduler.errors import BadRequest
 from scheduler.objects.pod import PodSpec
 from scheduler.objects.pod_class import HostPort, host_ports
-from scheduler.objects.resources import LARGEST, allocatable, pod_requests
+from scheduler.objects.resources import LARGEST, allocatable, is_extended, pod_requests
 
 
 def container(name="c", restart=None, **requests):
@@ -83,3 +83,88 @@ def test_host_ports_of_containers_and_sidecars():
     }
     ports = host_ports(msgspec.convert(spec, PodSpec))
     assert ports == (HostPort("TCP", 80, "0.0.0.0"), HostPort("TCP", 81, "0.0.0.0"))
+
+
+SIDECAR = "Always"
+CASES = [
+    # (containers, init containers as (restart policy, requests), further fields, cpu, memory)
+    ([], [], {}, 0, 0),
+    ([{"cpu": "1"}, {"cpu": "2"}], [], {}, 3000, 0),
+    ([{"cpu": "1"}], [(None, {"cpu": "3"}), (None, {"cpu": "2"})], {}, 3000, 0),
+    ([{"cpu": "4"}], [(None, {"cpu": "3"})], {}, 4000, 0),
+    ([{"cpu": "1"}], [(SIDECAR, {"cpu": "2"})], {}, 3000, 0),
+    ([{"cpu": "1"}], [(SIDECAR, {"cpu": "2"}), (SIDECAR, {"cpu": "3"})], {}, 6000, 0),
+    ([{"cpu": "1"}], [(SIDECAR, {"cpu": "2"}), (None, {"cpu": "3"})], {}, 5000, 0),
+    ([{"cpu": "1"}], [(None, {"cpu": "3"}), (SIDECAR, {"cpu": "2"})], {}, 3000, 0),
+    (
+        [{"cpu": "1"}],
+        [(SIDECAR, {"cpu": "2"}), (None, {"cpu": "5"}), (SIDECAR, {"cpu": "3"})],
+        {},
+        7000,
+        0,
+    ),
+    ([{"cpu": "1"}], [(None, {"cpu": "3"}), (SIDECAR, {"memory": "5"})], {}, 3000, 5),
+    ([{"cpu": "1"}], [("OnFailure", {"cpu": "3"})], {}, 3000, 0),
+    # overhead is on top of whatever counts, and counts alone
+    ([{"cpu": "1"}], [(None, {"cpu": "3"})], {"overhead": {"cpu": "1", "memory": "7"}}, 4000, 7),
+    ([], [], {"overhead": {"memory": "7"}}, 0, 7),
+    # pod-level requests for cpu, memory and huge pages stand for all containers
+    ([{"cpu": "1"}], [], {"resources": {"requests": {"cpu": "5"}}}, 5000, 0),
+    ([{"cpu": "5"}], [], {"resources": {"requests": {"cpu": "1"}}}, 1000, 0),
+    ([{"cpu": "5"}], [(None, {"cpu": "9"})], {"resources": {"requests": {"cpu": "6"}}}, 6000, 0),
+    ([{"cpu": "5"}], [], {"resources": {"requests": {"memory": "6"}}}, 5000, 6),
+    ([{"cpu": "5"}], [], {"resources": {"requests": {"cpu": "0"}}}, 0, 0),
+    ([{"cpu": "5"}], [], {"resources": {"limits": {"cpu": "9", "memory": "9"}}}, 5000, 0),
+    ([{"cpu": "5"}], [], {"resources": {}}, 5000, 0),
+    (
+        [{"cpu": "5"}],
+        [],
+        {"resources": {"requests": {"cpu": "6"}}, "overhead": {"cpu": "1"}},
+        7000,
+        0,
+    ),
+    # exact sums, rounded up once
+    ([{"cpu": "0.4m"}, {"cpu": "0.6m"}], [], {}, 1, 0),
+    ([{"cpu": "0.4m"}, {"cpu": "0.7m"}], [], {}, 2, 0),
+    ([{"memory": "500m"}, {"memory": "1500m"}], [], {}, 0, 2),
+    ([{"cpu": "1n"}], [], {}, 1, 0),
+    ([{"cpu": "-1"}, {"cpu": "3"}], [], {}, 2000, 0),
+    ([{"cpu": 2}, {"cpu": 0.5}], [], {}, 2500, 0),
+]
+
+
+@pytest.mark.parametrize(("containers", "init", "more", "cpu", "memory"), CASES)
+def test_what_a_pod_requests(containers, init, more, cpu, memory):
+    found = requests(
+        [container(**each) for each in containers],
+        [container(restart=restart, **each) for restart, each in init],
+        **more,
+    )
+    assert found.amounts.get("cpu", 0) == cpu
+    assert found.amounts.get("memory", 0) == memory
+    assert found.amounts["pods"] == 1
+
+
+def test_amounts_are_in_the_order_of_the_reasons():
+    asked = {"x/b": "1", "memory": "1", "x/a": "1", "ephemeral-storage": "1", "cpu": "1"}
+    names = ["pods", "cpu", "memory", "ephemeral-storage", "x/a", "x/b"]
+    assert list(requests([container(**asked)]).amounts) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "extended"),
+    [
+        ("example.com/gpu", True),
+        ("nvidia.com/gpu", True),
+        ("cpu", False),
+        ("gpu", False),
+        ("hugepages-2Mi", False),
+        ("kubernetes.io/thing", False),
+        ("node.kubernetes.io/thing", False),
+        ("requests.example.com/gpu", False),
+        ("example.com/not a name", False),
+        ("a/b/c", False),
+    ],
+)
+def test_extended_resources(name, extended):
+    assert is_extended(name) is extended

@@ -8,6 +8,7 @@ from scheduler.objects.selectors import (
     NOTHING,
     from_label_selector,
     from_map,
+    integer,
     node_requirements,
     parse_field_selector,
     parse_label_selector,
@@ -136,3 +137,73 @@ def test_field_requirements_print_back(values):
     terms = parse_field_selector(text)
     assert [term.value for term in terms] == values
     assert ",".join(map(str, terms)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("x=a,y=b,z=c", "x=a,y=b,z=c"),
+        ("x!=a,y=b", "x!=a,y=b"),
+        ("x= ,z= ", "x=,z="),
+        ("x=,y", "x=,y"),
+        ("!x", "!x"),
+        ("x>1,z<5", "x>1,z<5"),
+        ("\rx", "x"),
+        ("b,a", "a,b"),
+        ("in,notin", "in,notin"),
+        ("this-is-a-dns.domain.com/key-with-dash", "this-is-a-dns.domain.com/key-with-dash"),
+        ("0.1.2.domain/99 notin (10.10.100.1, tick.tack)", None),
+        ("x notin\n (abc)", "x notin (abc)"),
+        ("x  notin\t (abc,def)", "x notin (abc,def)"),
+        ("x in (abc,)", "x in (,abc)"),
+        ("x in (b,a,b)", "x in (a,b)"),
+        ("x in ()", "x in ()"),
+        ("x notin (, a)", "x notin (,a)"),
+        ("x notin (abc,,def),bar,z in (),w", "bar,w,x notin (,abc,def),z in ()"),
+        ("a in (x,y,notin, z,in)", "a in (in,notin,x,y,z)"),
+        ("x=1,x=2", "x=1,x=2"),
+    ],
+)
+def test_the_grammar_is_upstreams(text, printed):
+    assert str(parse_label_selector(text)) == (printed or text.replace(", ", ","))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x=a||y=b", "a valid label must be"),
+        ("x==a==b", "found '==', expected: ',' or 'end of string'"),
+        ("!x=a", "found '=', expected: ',' or 'end of string'"),
+        ("x,,y", "found ',', expected: identifier after ','"),
+        (",x,y", "found ',', expected: !, identifier, or 'end of string'"),
+        ("(", "found '\\(', expected: !, identifier, or 'end of string'"),
+        ("x nott in (y)", "found 'nott', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a (", "found '\\(', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a in (xyz)b notin ()", "found 'b', expected: ',' or 'end of string'"),
+        ("a in (xyz abc)", "found 'abc', expected: ',' or '\\)'"),
+        ("a notin(", "found '', expected: ',', '\\)' or identifier"),
+        ("x in (a,=)", "found '=', expected: ',', or identifier"),
+        ("!!x", "found '!', expected: identifier"),
+        ("x>", "the value must be an integer"),
+        ("x<9223372036854775808", "the value must be an integer"),
+        ("x=" + "a" * 64, "must be no more than 63"),
+    ],
+)
+def test_what_the_grammar_has_not_is_refused(text, says):
+    with pytest.raises(BadRequest, match=says):
+        parse_label_selector(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        *[("0", 0), ("-7", -7), ("+7", 7), ("007", 7), ("9223372036854775807", 2**63 - 1)],
+        *[("-9223372036854775808", -(2**63)), ("0" * 30 + "1", 1)],
+        *[
+            (text, None)
+            for text in ("", "-", "1.0", "1e3", "1_0", " 1", "٣", "9223372036854775808")
+        ],
+    ],
+)
+def test_integers_are_read_as_go_reads_them(text, number):
+    assert integer(text) == number
