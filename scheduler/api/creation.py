@@ -92,6 +92,8 @@ class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=F
 _envelope = msgspec.json.Decoder(_Envelope)
 _plain_meta = msgspec.json.Decoder(_PlainMeta)
 _EMPTY_STATUS = frozenset({b"{}", b"null"})
+# fields of a pod that take values from its labels, or start it with a time in its status
+_OWN = (b'"matchLabelKeys"', b'"mismatchLabelKeys"', b'"schedulingGates"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Creator:
                 return replace_meta(quick, meta)
         obj, complaints = await bodies.decode_aside(how.content_type, data)
         draft = await self.draft_object(kind, how, obj, complaints)
-        if raw_spec is not None and not complaints and not draft.warnings:
+        if raw_spec is not None and not complaints and _repeatable(draft):
             version = self.backend.priorities.version
             prepared = Prepared(draft.body, draft.status, draft.warnings, version)
             self.backend.repeats.keep(kind.resource, raw_spec, prepared)
@@ -164,6 +166,7 @@ class Creator:
         warnings.extend(kind.warnings(obj))
         ensure(obj, "metadata")["namespace"] = meta.namespace
         await self._admit(kind, meta, obj)
+        kind.complete(obj)
         kind.default(obj)
         causes = (*metadata.causes(meta, kind), *kind.validate(obj), *kind.validate_status(obj))
         self._refuse(kind, meta, causes)
@@ -262,6 +265,11 @@ class Creator:
                 f'namespaces "{meta.namespace}" not found', kind="namespaces", name=meta.namespace
             )
         return StoredObject(operation.resource, meta, 0, 0, operation.body, operation.status)
+
+
+def _repeatable(draft: Draft) -> bool:
+    """Tell whether an equal spec gives an equal object whatever its metadata and the time are."""
+    return not draft.warnings and not any(name in draft.body.json for name in _OWN)
 
 
 def replace_meta(draft: Draft, meta: ObjectMeta) -> Draft:

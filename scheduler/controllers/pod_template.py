@@ -59,6 +59,7 @@ def mold(
     }
     tolerate_lost_nodes(spec, toleration_seconds)
     assign_priority(spec, priorities)
+    kind.complete(obj)
     kind.default(obj)
     causes = tuple(kind.validate(obj))
     if causes:

@@ -74,6 +74,8 @@ class Kind:
         message: its message in the schema, e.g. "core.v1.Pod".
         default: fills defaults in place on every write; sees spec-shaped JSON that passed the
             schema check.
+        complete: fills in place, once, when the object is made, what depends on its own metadata;
+            before defaults.
         initial_status: the status a new object starts with, given the object after defaults.
         validate: yields a cause per bad field, after defaults.
         validate_status: yields a cause per bad field of a status that a client writes.
@@ -100,6 +102,7 @@ class Kind:
     categories: tuple[str, ...] = ()
     namespaced: bool = True
     default: Callable[[JsonObject], None] = no_defaults
+    complete: Callable[[JsonObject], None] = no_defaults
     initial_status: Callable[[JsonObject], JsonObject | None] = no_status
     validate: Callable[[JsonObject], Iterable[Cause]] = no_causes
     validate_status: Callable[[JsonObject], Iterable[Cause]] = no_causes

@@ -8,9 +8,9 @@ from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
 from ..names import label_value_complaints
+from .causes import invalid, label_map_causes
 from .fields import child, children, default_text, text
 from .node import amount_causes, taint_causes
-from .pod_validation import invalid, label_map_causes
 from .printing import AGE, NAME, age, name, or_none
 
 _ADDRESS = re.compile(r"(unix:///\S+|tcp://\S+|[a-z][a-z0-9+.-]*://\S*)\Z")

@@ -7,10 +7,14 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
+from ..meta import now_seconds
+from .causes import forbidden, invalid
 from .fields import child, children, number, text
+from .label_keys import merge_label_keys
+from .placement_validation import narrowing_causes
 from .pod_defaults import default_pod, qos_class
 from .pod_support import warnings
-from .pod_validation import forbidden, invalid, pod_spec_causes
+from .pod_validation import pod_spec_causes
 from .printing import AGE, NAME, NONE, age, duration, name, or_none, parse_time
 
 _MUTABLE = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations")
@@ -25,7 +29,19 @@ def _warnings(obj: JsonObject) -> Iterable[str]:
 
 
 def _initial_status(obj: JsonObject) -> JsonObject:
-    return {"phase": "Pending", "qosClass": qos_class(child(obj, "spec"))}
+    spec = child(obj, "spec")
+    status: JsonObject = {"phase": "Pending", "qosClass": qos_class(spec)}
+    if children(spec, "schedulingGates"):
+        gated: JsonObject = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+            "lastProbeTime": None,
+            "lastTransitionTime": now_seconds().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        status["conditions"] = [gated]
+    return status
 
 
 def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
@@ -42,7 +58,10 @@ def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
             if _only_seconds(missing, kept)
             else "existing tolerations may not be removed",
         )
-    if _comparable(before) != _comparable(after):
+    gated = bool(gates)
+    if gated:
+        yield from narrowing_causes(before, after, "spec")
+    if _comparable(before, gated=gated) != _comparable(after, gated=gated):
         yield forbidden(
             "spec",
             "pod updates may not change fields other than `spec.containers[*].image`,"
@@ -64,11 +83,15 @@ def _only_seconds(missing: list[JsonObject], kept: list[JsonObject]) -> bool:
     return all(without(toleration) in others for toleration in missing)
 
 
-def _comparable(spec: JsonObject) -> JsonObject:
-    """Return the spec without what may change."""
+def _comparable(spec: JsonObject, *, gated: bool) -> JsonObject:
+    """Return the spec without what may change; node selection is judged apart while gated."""
     bare = copy.deepcopy({k: v for k, v in spec.items() if k not in _MUTABLE})
-    gates = "schedulingGates"
-    bare.pop(gates, None)
+    bare.pop("schedulingGates", None)
+    if gated:
+        bare.pop("nodeSelector", None)
+        child(bare, "affinity").pop("nodeAffinity", None)
+        if not child(bare, "affinity"):
+            bare.pop("affinity", None)
     for container in (*children(bare, "containers"), *children(bare, "initContainers")):
         container.pop("image", None)
     return bare
@@ -160,6 +183,7 @@ KIND = Kind(
         _cells,
     ),
     default=default_pod,
+    complete=merge_label_keys,
     initial_status=_initial_status,
     validate=_validate,
     validate_update=_validate_update,

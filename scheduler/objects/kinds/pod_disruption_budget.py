@@ -8,8 +8,8 @@ from ...errors import BadRequest, Cause
 from ..json import Json, JsonObject
 from ..kind import Cell, Column, Kind, Printer
 from ..selectors import from_label_selector
+from .causes import invalid, one_of
 from .fields import child, number, text
-from .pod_validation import invalid, one_of
 from .printing import AGE, NAME, age, name
 
 _PERCENT = re.compile(r"[0-9]+%\Z", re.ASCII)

@@ -72,6 +72,7 @@ POD_SPEC: Table = {
     "preemptionPolicy": _YES,
     "overhead": _YES,
     "schedulingGates": _YES,
+    "topologySpreadConstraints": _YES,
     "resources": _YES,
     "schedulerName": _kept("one scheduler serves every pod"),
     "serviceAccountName": _kept("no service account token is mounted"),
@@ -83,7 +84,6 @@ POD_SPEC: Table = {
     "hostPID": _reject("the host's process namespace cannot be shared"),
     "hostIPC": _reject("the host's IPC namespace cannot be shared"),
     "shareProcessNamespace": _reject("containers cannot share a process namespace yet"),
-    "topologySpreadConstraints": _reject("spreading is not enforced yet"),
     "runtimeClassName": _reject("runtime classes are not supported"),
     "resourceClaims": _reject("dynamic resource allocation is not supported"),
     "ephemeralContainers": _reject("may not be set when the pod is created"),
@@ -236,8 +236,8 @@ ENV_SOURCE: Table = {
 
 AFFINITY: Table = {
     "nodeAffinity": _YES,
-    "podAffinity": _reject("affinity between pods is not enforced yet"),
-    "podAntiAffinity": _reject("affinity between pods is not enforced yet"),
+    "podAffinity": _YES,
+    "podAntiAffinity": _YES,
 }
 
 # message of the schema → its table; docs/pods.md is made of it (`make docs`), and a test compares

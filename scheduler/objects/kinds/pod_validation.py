@@ -1,19 +1,19 @@
 """What a pod spec may say (Kubernetes core/v1 validation, in its words)."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from ...errors import BadRequest, Cause
-from ..json import Json, JsonObject
+from ...errors import Cause
+from ..json import JsonObject
 from ..names import (
     label_key_complaints,
     label_name_complaints,
-    label_value_complaints,
     subdomain_complaints,
 )
 from ..quantity import parse
-from ..selectors import node_requirements
+from .causes import duplicate, forbidden, invalid, one_of, required
 from .fields import child, children, indexed, number, text, texts
+from .placement_validation import placement_causes
 from .pod_support import rejections
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
@@ -21,55 +21,12 @@ _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
-_EFFECTS = ("", "NoExecute", "NoSchedule", "PreferNoSchedule")
-
-
-def required(path: str, why: str = "") -> Cause:
-    """Return the cause for an absent value."""
-    return Cause(path, f"Required value: {why}" if why else "Required value", "FieldValueRequired")
-
-
-def invalid(path: str, value: Json, why: str) -> Cause:
-    """Return the cause for a bad value, which is quoted (shortened)."""
-    shown = f'"{value[:200]}"' if isinstance(value, str) else str(value)[:200]
-    return Cause(path, f"Invalid value: {shown}: {why}")
-
-
-def duplicate(path: str, value: str) -> Cause:
-    """Return the cause for a value given twice."""
-    return Cause(path, f'Duplicate value: "{value}"', "FieldValueDuplicate")
-
-
-def forbidden(path: str, why: str) -> Cause:
-    """Return the cause for a field that may not be set so."""
-    return Cause(path, f"Forbidden: {why}", "FieldValueForbidden")
-
-
-def one_of(path: str, value: str, allowed: Iterable[str]) -> Iterator[Cause]:
-    """Yield a cause when the value is none of those allowed."""
-    choices = tuple(allowed)
-    if value not in choices:
-        listed = ", ".join(f'"{each}"' for each in choices if each)
-        yield Cause(
-            path,
-            f'Unsupported value: "{value}": supported values: {listed}',
-            "FieldValueNotSupported",
-        )
 
 
 def port_causes(path: str, value: int) -> Iterator[Cause]:
     """Yield a cause when the number is no port."""
     if not 1 <= value <= 65535:
         yield invalid(path, value, "must be between 1 and 65535, inclusive")
-
-
-def label_map_causes(labels: JsonObject, path: str) -> Iterator[Cause]:
-    """Yield a cause per bad key or value of a label map."""
-    for key, value in labels.items():
-        for complaint in label_key_complaints(key):
-            yield invalid(path, key, complaint)
-        for complaint in label_value_complaints(str(value)):
-            yield invalid(path, str(value), complaint)
 
 
 def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
@@ -92,7 +49,7 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         names.add(name)
     yield from _host_ports(spec, path)
     yield from _settings(spec, path)
-    yield from _placement(spec, path)
+    yield from placement_causes(spec, path)
 
 
 def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
@@ -127,66 +84,6 @@ def _unique_names(spec: JsonObject, field: str, path: str) -> Iterator[Cause]:
         elif name in seen:
             yield duplicate(f"{where}.name", name)
         seen.add(name)
-
-
-def _placement(spec: JsonObject, path: str) -> Iterator[Cause]:
-    yield from label_map_causes(child(spec, "nodeSelector"), f"{path}.nodeSelector")
-    for complaint in subdomain_complaints(text(spec, "nodeName")) if spec.get("nodeName") else ():
-        yield invalid(f"{path}.nodeName", text(spec, "nodeName"), complaint)
-    for where, toleration in indexed(spec, "tolerations", path):
-        yield from _toleration(toleration, where)
-    affinity = child(child(spec, "affinity"), "nodeAffinity")
-    where = f"{path}.affinity.nodeAffinity"
-    hard = "requiredDuringSchedulingIgnoredDuringExecution"
-    if isinstance(affinity.get(hard), dict):
-        terms = child(affinity, hard)
-        if not children(terms, "nodeSelectorTerms"):
-            yield required(
-                f"{where}.{hard}.nodeSelectorTerms", "must have at least one node selector term"
-            )
-        for here, term in indexed(terms, "nodeSelectorTerms", f"{where}.{hard}"):
-            yield from _node_term(term, here)
-    soft = "preferredDuringSchedulingIgnoredDuringExecution"
-    for here, preferred in indexed(affinity, soft, where):
-        if not 1 <= number(preferred, "weight") <= 100:
-            yield invalid(f"{here}.weight", preferred.get("weight"), "must be in the range 1-100")
-        yield from _node_term(child(preferred, "preference"), f"{here}.preference")
-
-
-def _node_term(term: JsonObject, path: str) -> Iterator[Cause]:
-    for field in ("matchExpressions", "matchFields"):
-        for where, expression in indexed(term, field, path):
-            try:
-                node_requirements([expression])
-            except BadRequest as error:
-                yield invalid(where, text(expression, "key"), error.message)
-
-
-def _toleration(toleration: JsonObject, path: str) -> Iterator[Cause]:
-    key, operator = text(toleration, "key"), text(toleration, "operator") or "Equal"
-    effect = text(toleration, "effect")
-    if key:
-        for complaint in label_key_complaints(key):
-            yield invalid(f"{path}.key", key, complaint)
-    elif operator != "Exists":
-        yield invalid(
-            f"{path}.operator",
-            text(toleration, "operator"),
-            "operator must be Exists when `key` is empty, which means "
-            '"match all values and all keys"',
-        )
-    yield from one_of(f"{path}.operator", operator, ("Equal", "Exists"))
-    if operator == "Exists" and text(toleration, "value"):
-        yield invalid(
-            f"{path}.operator",
-            text(toleration, "value"),
-            "value must be empty when `operator` is 'Exists'",
-        )
-    yield from one_of(f"{path}.effect", effect, _EFFECTS)
-    if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
-        yield invalid(
-            f"{path}.effect", effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"
-        )
 
 
 def _volumes(spec: JsonObject, path: str) -> Iterator[Cause]:

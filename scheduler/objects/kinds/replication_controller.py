@@ -6,10 +6,11 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, Scale, text_at
+from .causes import invalid, label_map_causes, required
 from .fields import child, ensure, number, setdefault, text, text_map
 from .pod_defaults import default_pod_spec
 from .pod_support import warnings
-from .pod_validation import invalid, label_map_causes, pod_spec_causes, required
+from .pod_validation import pod_spec_causes
 from .printing import AGE, NAME, age, container_images, container_names, name, selector
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
+from .causes import duplicate, forbidden, invalid, label_map_causes, one_of, required
 from .fields import (
     child,
     children,
@@ -18,16 +19,7 @@ from .fields import (
     text,
     texts,
 )
-from .pod_validation import (
-    duplicate,
-    forbidden,
-    invalid,
-    label_map_causes,
-    label_name_complaints,
-    one_of,
-    port_causes,
-    required,
-)
+from .pod_validation import label_name_complaints, port_causes
 from .printing import AGE, NAME, age, name, or_none, selector
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")

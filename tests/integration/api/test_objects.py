@@ -453,10 +453,9 @@ async def test_scale_reads_and_writes_replicas(api, ns, pod):
 
 
 async def test_unsupported_fields_are_rejected_or_warned_about(api, ns, pod):
-    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": []}}
-    rejected = await api.post(pods(ns), pod(affinity=affinity, hostPID=True))
+    rejected = await api.post(pods(ns), pod(activeDeadlineSeconds=5, hostPID=True))
     fields = {cause["field"] for cause in rejected.body["details"]["causes"]}
-    assert fields == {"spec.affinity.podAntiAffinity", "spec.hostPID"}
+    assert fields == {"spec.activeDeadlineSeconds", "spec.hostPID"}
     volume = [{"name": "v", "hostPath": {"path": "/etc"}}]
     refused = await api.post(pods(ns), pod(volumes=volume))
     assert refused.code == 422
