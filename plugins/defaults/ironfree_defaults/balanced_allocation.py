@@ -30,7 +30,7 @@ from .scored_resources import (
 
 _ARGS = "NodeResourcesBalancedAllocation"
 _MOST = 100
-_HALF = _MOST // 2
+_UNCHANGED = 75
 
 Fractions = NDArray[np.float64]
 
@@ -82,22 +82,37 @@ class NodeResourcesBalancedAllocation:
         after: list[Fractions] = []
         there: list[Mask | None] = []
         for load in loads(self.resources, pod, snapshot, rows, copies, assumed=False):
-            whole = np.maximum(load.capacity, 1).astype(np.float64)
-            before.append(np.minimum(load.before / whole, 1.0))
-            after.append(np.minimum(load.after / whole, 1.0))
-            there.append(present(load))
+            offered = present(load)
+            whole = load.capacity if offered is None else np.maximum(load.capacity, 1)
+            before.append(_share(load.before, whole))
+            after.append(_share(load.after, whole))
+            there.append(offered)
+        if len(there) < 2:
+            return np.full(rows.size, _UNCHANGED, dtype=np.int64)
+        if all(mask is None for mask in there):
+            return _score(_balance(after) - _balance(before))
         change = np.zeros(rows.size, dtype=np.int64)
         for where, chosen in _alike(there, rows.size):
             if len(chosen) > 1:
                 change[where] = _balance([after[n][where] for n in chosen])
                 change[where] -= _balance([before[n][where] for n in chosen])
-        return _HALF + ((_HALF + change) >> 1)
+        return _score(change)
 
 
-def _alike(there: Sequence[Mask | None], size: int) -> list[tuple[slice | Mask, list[int]]]:
-    """Group the nodes by which of the resources they offer; a single group is a slice."""
-    if all(mask is None for mask in there):
-        return [(slice(None), list(range(len(there))))]
+def _score(change: Counts) -> Counts:
+    """Return 50 + (50 + change) // 2."""
+    change += _MOST + _MOST // 2
+    change >>= 1
+    return change
+
+
+def _share(used: Counts, whole: Counts) -> Fractions:
+    share = used / whole
+    return np.minimum(share, 1.0, out=share)
+
+
+def _alike(there: Sequence[Mask | None], size: int) -> list[tuple[Mask, list[int]]]:
+    """Group the nodes by which of the resources they offer."""
     every = np.ones(size, dtype=np.bool_)
     masks = np.array([every if mask is None else mask for mask in there])
     codes = (masks * (1 << np.arange(len(there)))[:, None]).sum(axis=0)
@@ -109,17 +124,23 @@ def _alike(there: Sequence[Mask | None], size: int) -> list[tuple[slice | Mask, 
 
 def _balance(fractions: Sequence[Fractions]) -> Counts:
     """Return 0-100 per node with kube-scheduler's own steps, so that it rounds the same."""
-    return ((1.0 - _deviation(fractions)) * float(_MOST)).astype(np.int64)
+    balance = _deviation(fractions)
+    np.subtract(1.0, balance, out=balance)
+    balance *= float(_MOST)
+    return balance.astype(np.int64)
 
 
 def _deviation(fractions: Sequence[Fractions]) -> Fractions:
     if len(fractions) == 2:
-        return np.abs((fractions[0] - fractions[1]) / 2.0)
-    total = fractions[0]
+        half = fractions[0] - fractions[1]
+        half /= 2.0
+        return np.abs(half, out=half)
+    mean = fractions[0].copy()
     for fraction in fractions[1:]:
-        total = total + fraction
-    mean = total / float(len(fractions))
-    squares = (fractions[0] - mean) * (fractions[0] - mean)
-    for fraction in fractions[1:]:
-        squares = squares + (fraction - mean) * (fraction - mean)
-    return np.sqrt(squares / float(len(fractions)))
+        mean += fraction
+    mean /= float(len(fractions))
+    squares = np.zeros_like(mean)
+    for fraction in fractions:
+        squares += (fraction - mean) * (fraction - mean)
+    squares /= float(len(fractions))
+    return np.sqrt(squares, out=squares)
