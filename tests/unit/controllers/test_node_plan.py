@@ -123,7 +123,8 @@ def test_tolerated_time_does_not_run_while_nobody_leads():
 def test_values_are_compared_unless_existence_is_enough():
     assert tolerates(Toleration(FOREIGN.key, "Equal", "x"), FOREIGN)
     assert not tolerates(Toleration(FOREIGN.key, "Equal", "y"), FOREIGN)
-    assert not tolerates(Toleration("", "Equal", "x"), FOREIGN)
+    assert tolerates(Toleration("", "Equal", "x"), FOREIGN)  # no key is every key
+    assert not tolerates(Toleration("", "Equal", "y"), FOREIGN)
 
 
 def test_evictions_now_and_later():
