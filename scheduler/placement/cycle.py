@@ -20,6 +20,7 @@ from ..snapshot import Snapshot
 from ..store.store import Store
 from .binding import Binder, Bound, Refused
 from .checker import check
+from .displacement import Displacement, Order, Tenants
 from .draft import Draft
 from .framework import Framework
 from .ingest import Ingest
@@ -44,7 +45,7 @@ class Placement:
         store: where bindings, events and decisions go.
         rules: what runs, by schedulerName.
         epoch: of the leadership this runs under; every write carries it.
-        pods, nodes: informers that somebody else runs.
+        pods, nodes: informers that somebody else runs; pods indexed by displacement.NODE.
         clock: monotonic seconds.
     """
 
@@ -71,7 +72,16 @@ class Placement:
         self._state = ClusterState()
         self.queue = SchedulingQueue()
         self.reporter = Reporter(store, pods, epoch)
-        self._ingest = Ingest(self._state, self.queue, self.reporter.unschedulable, rules)
+        self._displacement = Displacement(
+            store, epoch, pods, self._surroundings.budgets, self.reporter
+        )
+        self._ingest = Ingest(
+            self._state,
+            self.queue,
+            self.reporter.unschedulable,
+            rules,
+            self._displacement.nominations,
+        )
         self._binder = Binder(store, epoch)
         self._pod_deltas: Subscription[Pod] = pods.subscribe()
         self._node_deltas: Subscription[Node] = nodes.subscribe()
@@ -103,8 +113,11 @@ class Placement:
             while True:
                 await self._slots.acquire()
                 await self._something_to_do()
-                plan = self._decide()
+                plan, orders = self._decide()
                 group.create_task(self._apply(plan), name=f"bind at {plan.revision}")
+                if orders:
+                    name = f"preempt at {plan.revision}"
+                    group.create_task(self._displace(orders), name=name)
 
     async def _follow_nodes(self) -> None:
         async for deltas in self._node_deltas:
@@ -141,30 +154,39 @@ class Placement:
             except TimeoutError:
                 continue
 
-    def _decide(self) -> Plan:
-        """Place the next batch, check it, and count its pods as assumed."""
+    def _decide(self) -> tuple[Plan, list[Order]]:
+        """Place the next batch, check it, count its pods as assumed; say who must make room."""
         revision = min(self._pods.revision, self._nodes.revision)
         self._drain()
         now = self._clock()
         snapshot = self._state.freeze(revision)
         draft = Draft(snapshot)
+        tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
+        orders: list[Order] = []
         for pod, pending in self.queue.pop(BATCH_PODS, BATCH_CLASSES, now):
-            framework = self._frameworks[pod.spec.scheduler_name]
-            decision = framework.decide(pod, len(pending), draft)
-            names = snapshot.names(decision.rows)
-            placed = len(names)
-            allotments.append(
-                Allotment(pod, tuple(pending[:placed]), names, tuple(pending[placed:]), decision)
-            )
+            name = pod.spec.scheduler_name
+            framework = self._frameworks[name]
+            placed = self._displacement.place(framework, pod, pending, draft)
+            allotments += placed
+            if placed[-1].left and self._rules[name].preempts:
+                orders += self._displacement.preempt(framework, placed[-1], draft.snapshot, tenants)
         plan = self._checked(Plan(revision, tuple(allotments)), snapshot, now)
         for allotment in plan.allotments:
             pairs = zip(allotment.pods, allotment.nodes, strict=True)
             self._state.assume(allotment.pod, [(pod.uid, node) for pod, node in pairs])
+            self._displacement.placed(allotment.pods)
             if allotment.left and allotment.decision.diagnosis is not None:
-                self.queue.park(allotment.pod, allotment.left, allotment.decision.diagnosis, now)
-                self.reporter.unschedulable(allotment.left, allotment.decision.diagnosis.message)
-        return plan
+                diagnosis = allotment.decision.diagnosis
+                self.queue.park(allotment.pod, allotment.left, diagnosis, now)
+                under_way = self._displacement.is_under_way
+                untold = [pod for pod in allotment.left if not under_way(pod.uid)]
+                self.reporter.unschedulable(untold, diagnosis.message)
+        return plan, orders
+
+    async def _displace(self, orders: Sequence[Order]) -> None:
+        await self._displacement.carry_out(orders)
+        self._wake.set()
 
     def _checked(self, plan: Plan, snapshot: Snapshot, now: float) -> Plan:
         """Return the plan without allotments that break a hard rule (a plugin's or our bug)."""

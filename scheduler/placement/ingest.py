@@ -15,6 +15,7 @@ from ..objects.pod import Pod
 from ..objects.pod_class import PodClass, pod_class
 from ..objects.selectors import Selector
 from ..objects.stored import ObjectKey
+from .nominations import Nominations
 from .plan import PendingPod
 from .queue import SchedulingQueue
 from .state import ClusterState
@@ -30,6 +31,7 @@ class Ingest:
     Args:
         report: told which pods wait, and why, when that is known without trying.
         ours: the schedulerNames that there are profiles for.
+        nominations: learn from here of those made before a restart, and of pods that need none.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class Ingest:
         queue: SchedulingQueue,
         report: Report,
         ours: Container[str],
+        nominations: Nominations,
     ) -> None:
         self._state = state
         self._queue = queue
         self._report = report
         self._ours = ours
+        self._nominations = nominations
 
     def pods(self, deltas: Iterable[Delta[Pod]], now: float) -> None:
         """Take over changes of pods."""
@@ -100,18 +104,31 @@ class Ingest:
         change = Change(0)
         if old is not None and (new is None or new.meta.uid != old.meta.uid):
             self._queue.remove(delta.key)
-            change |= self._freed(old)
+            change |= self._freed(old) | self._unnominated(old)
         if new is None:
             return change
         if new.node and not new.terminal:
             self._queue.remove(delta.key)
+            self._nominations.remove(new.meta.uid)
             return change | self._bound(new)
         if new.node or not self.eligible(new):
             self._queue.remove(delta.key)
+            change |= self._unnominated(new)
             return change | self._freed(new)
+        if (
+            old is not None
+            and old.status.nominated_node_name
+            and not new.status.nominated_node_name
+        ):
+            change |= self._unnominated(new)
         if new.meta.uid not in self._state or delta.key in self._queue:
             self._waits(new)  # otherwise it has been bound, and this is older news
         return change
+
+    def _unnominated(self, pod: Pod) -> Change:
+        """Give back the room that was kept for a pod which does not come."""
+        kept = self._nominations.remove(pod.meta.uid)
+        return Change.POD_REMOVED if kept else Change(0)
 
     def _freed(self, pod: Pod) -> Change:
         counted = self._state.remove_pod(pod.meta.uid)
@@ -138,6 +155,9 @@ class Ingest:
         wanted = self._class(pod, pending)
         if wanted is None:
             return
+        node = pod.status.nominated_node_name
+        if node and not self._nominations.node_of(pending.uid):
+            self._nominations.add(pending, wanted, node)
         diagnosis = self._queue.add(wanted, pending)
         if diagnosis is not None:
             self._report((pending,), diagnosis.message)

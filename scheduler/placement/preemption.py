@@ -19,9 +19,10 @@ from datetime import datetime
 import msgspec
 import numpy as np
 
-from ..hookspecs import Filter, Mask, PodClass, Rejection, Rows, Snapshot, Verdict
+from ..hookspecs import Filter, Mask, PodClass, Rows, Snapshot, Verdict
 from ..objects.selectors import Selector
 from ..objects.stored import ObjectKey
+from .framework import rejections
 from .what_if import WhatIf
 
 NEVER = "Never"
@@ -115,12 +116,18 @@ def ineligible(
     if pod.spec.preemption_policy == NEVER:
         return "not eligible due to preemptionPolicy=Never."
     row = snapshot.row_of.get(nominated)
-    if row is None or not _candidates(pod, filters, snapshot)[row]:
+    if row is None or not helpable(pod, filters, snapshot)[row]:
         return ""
-    for resident in tenancy.running.get(nominated, ()):
-        if resident.leaving and resident.preempted and resident.pod.priority < pod.priority:
-            return "not eligible due to a terminating pod on the nominated node."
+    if is_being_cleared(pod, tenancy.running.get(nominated, ())):
+        return "not eligible due to a terminating pod on the nominated node."
     return ""
+
+
+def is_being_cleared(pod: PodClass, residents: Iterable[RunningPod]) -> bool:
+    """Tell whether pods that must make room for one of higher priority are still going."""
+    return any(
+        each.leaving and each.preempted and each.pod.priority < pod.priority for each in residents
+    )
 
 
 def preempt(
@@ -181,7 +188,7 @@ def _started(pod: RunningPod) -> float:
     return pod.start_time.timestamp() if pod.start_time is not None else float("inf")
 
 
-def _candidates(pod: PodClass, filters: Iterable[Filter], snapshot: Snapshot) -> Mask:
+def helpable(pod: PodClass, filters: Iterable[Filter], snapshot: Snapshot) -> Mask:
     """Return where removing pods could help; a node that takes the pod as it is, counts too."""
     hopeless = snapshot.none()
     open_nodes = snapshot.every()
@@ -190,25 +197,19 @@ def _candidates(pod: PodClass, filters: Iterable[Filter], snapshot: Snapshot) ->
         if verdict is None:
             continue
         closed = open_nodes & (verdict.room == 0)
-        for rejection in _rejections(verdict) if closed.any() else ():
+        for rejection in rejections(plugin.name, verdict) if closed.any() else ():
             if not rejection.resolvable:
                 hopeless |= closed & rejection.nodes
         open_nodes &= ~closed
     return ~hopeless
 
 
-def _rejections(verdict: Verdict) -> Sequence[Rejection]:
-    if isinstance(verdict.because, str):
-        return (Rejection(verdict.because, verdict.room == 0, verdict.resolvable),)
-    return verdict.because()
-
-
-def _is_static(verdict: Verdict) -> bool:
+def _is_static(plugin: Filter, verdict: Verdict) -> bool:
     """Tell whether a verdict follows from what nodes declare, whoever runs there."""
     if verdict.coupling is not None or verdict.room.dtype.kind != "b":
         return False
-    rejections = _rejections(verdict)
-    return bool(rejections) and not any(each.resolvable for each in rejections)
+    reasons = rejections(plugin.name, verdict)
+    return bool(reasons) and not any(each.resolvable for each in reasons)
 
 
 def _is_local(verdict: Verdict) -> bool:
@@ -223,6 +224,7 @@ class _Bench:
     Args:
         start: number of the first of them among all.
         pods: those whose eviction breaks a budget first.
+        ranked: the same, the most important first.
         breaking: how many of those there are.
         waiting: classes of the nominated pods that count here.
     """
@@ -230,6 +232,7 @@ class _Bench:
     row: int
     start: int
     pods: Sequence[RunningPod]
+    ranked: Sequence[RunningPod]
     breaking: int
     waiting: list[PodClass]
 
@@ -250,7 +253,7 @@ class _Search:
         self._tenancy = tenancy
         self._asked: list[Filter] = []
         self._local: list[Filter] = []
-        self._open = _candidates(pod, filters, snapshot)
+        self._open = helpable(pod, filters, snapshot)
         self._together = not any(each.attracts for each in self._nominees())
         for plugin in filters:
             self._sort(plugin)
@@ -289,7 +292,7 @@ class _Search:
     def _sort(self, plugin: Filter) -> None:
         """Find out what a filter's answer for this class depends on."""
         verdict = plugin.filter(self._pod, self._base)
-        if verdict is not None and _is_static(verdict):
+        if verdict is not None and _is_static(plugin, verdict):
             self._open &= verdict.room != 0
             return
         self._asked.append(plugin)
@@ -322,7 +325,7 @@ class _Search:
             nominated = self._tenancy.nominated.get(name, ())
             waiting = [each for each in nominated if each.priority >= priority]
             if lower:
-                benches[row] = _Bench(row, start, [*broken, *others], len(broken), waiting)
+                benches[row] = _Bench(row, start, [*broken, *others], lower, len(broken), waiting)
                 start += len(lower)
         return benches
 
@@ -386,12 +389,12 @@ class _Search:
     def _outcome(self, bench: _Bench) -> Preemption | None:
         """Return who is still away at the end of a dry run; nobody means that no one need go."""
         out: list[bool] = self._what_if.away(_numbers((bench,))).tolist()
-        victims = [pod for pod, gone in zip(bench.pods, out, strict=True) if gone]
-        if not victims:
+        gone = {pod.uid for pod, away in zip(bench.pods, out, strict=True) if away}
+        if not gone:
             return None
         name = self._base.nodes[bench.row].name
-        broken = sum(out[: bench.breaking])
-        return Preemption(name, tuple(sorted(victims, key=importance)), broken)
+        victims = tuple([pod for pod in bench.ranked if pod.uid in gone])
+        return Preemption(name, victims, sum(out[: bench.breaking]))
 
     def _fits(self, benches: Sequence[_Bench]) -> Mask:
         """Return where the pod fits, with the pods nominated there and without them."""

@@ -21,7 +21,7 @@ from ..objects.event import EventSeries, Note
 from ..objects.json import Json, JsonObject
 from ..objects.meta import now_seconds
 from ..objects.pod import Pod
-from ..objects.stored import StoredObject
+from ..objects.stored import ObjectKey, StoredObject
 from ..store.decisions import DecisionRecord
 from ..store.operations import Bind, Create, Remove, Replace, Write
 from ..store.store import Store
@@ -75,6 +75,11 @@ class Reporter:
                 self.dropped += 1
                 continue
             self._failures[pod.uid] = _Failure(pod, message)
+        self._awake()
+
+    def preempted(self, pod: ObjectKey, uid: str, why: str) -> None:
+        """A pod is made to go so that another one has room."""
+        self._note(_note(PendingPod(pod, uid), "Preempted", why))
         self._awake()
 
     def decided(self, records: Iterable[DecisionRecord]) -> None:

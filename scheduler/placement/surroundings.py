@@ -1,10 +1,12 @@
-"""What bears on placement besides pods and nodes: namespaces' labels, and what selects pods."""
+"""What else bears on placement: namespaces' labels, what selects pods, disruption budgets."""
 
 import asyncio
 
 import msgspec
 
 from ..informer import Informer
+from ..objects import disruption
+from ..objects.disruption import disruption_budget
 from ..objects.pod import View
 from ..objects.replication import Replication, replication_view
 from ..objects.selectors import Selector, from_map
@@ -24,13 +26,14 @@ _service = msgspec.json.Decoder(_ServiceBody)
 
 
 class Surroundings:
-    """Follows namespaces, services and ReplicationControllers."""
+    """Follows namespaces, services, ReplicationControllers and PodDisruptionBudgets."""
 
     def __init__(self, store: Store) -> None:
         self.namespaces = Informer(store, "namespaces", _labels)
         self.services = Informer(store, "services", _selected)
         self.controllers = Informer(store, "replicationcontrollers", _replicated)
-        self._all = (self.namespaces, self.services, self.controllers)
+        self.budgets = Informer(store, disruption.RESOURCE, disruption_budget)
+        self._all = (self.namespaces, self.services, self.controllers, self.budgets)
 
     async def run(self) -> None:
         """Keep current, forever."""
@@ -38,6 +41,7 @@ class Surroundings:
             group.create_task(self.namespaces.run(), name="placement's namespaces")
             group.create_task(self.services.run(), name="placement's services")
             group.create_task(self.controllers.run(), name="placement's controllers")
+            group.create_task(self.budgets.run(), name="placement's budgets")
 
     async def synced(self) -> None:
         """Wait until all have taken their first list."""

@@ -10,6 +10,7 @@ from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.objects.stored import ObjectKey, intern_body
 from scheduler.placement.cycle import Placement
+from scheduler.placement.displacement import NODE
 from scheduler.store.operations import Bind, Remove
 from tests.placement_cases import every_rule, spec
 from tests.store_values import create, replace
@@ -31,7 +32,9 @@ class Service:
 
     def __init__(self, store, epoch):
         self.store = store
-        self.pods = Informer(store, "pods", pod_view)
+        self.pods = Informer(
+            store, "pods", pod_view, {NODE: lambda pod: (pod.node,) if pod.node else ()}
+        )
         self.nodes = Informer(store, "nodes", node_view)
         self.events = Informer(
             store, "events", lambda stored: msgspec.json.decode(stored.body.json)

@@ -9,6 +9,7 @@ from scheduler.informer import Informer
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.placement.cycle import Placement
+from scheduler.placement.displacement import NODE
 from tests.placement_cases import every_rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -39,7 +40,10 @@ async def add_pod(api, ns, pod, name, cpu="100m", ports=(), **spec):
 async def test_scheduler_and_clients_bind_at_once(api, ns, pod):
     for node in NODES:
         await add_node(api, node)
-    pods, nodes = Informer(api.store, "pods", pod_view), Informer(api.store, "nodes", node_view)
+    pods = Informer(
+        api.store, "pods", pod_view, {NODE: lambda pod: (pod.node,) if pod.node else ()}
+    )
+    nodes = Informer(api.store, "nodes", node_view)
     async with api.store.leadership("test").hold() as epoch, asyncio.TaskGroup() as group:
         placement = Placement(api.store, every_rule(), epoch, pods=pods, nodes=nodes)
         tasks = [group.create_task(part.run()) for part in (pods, nodes, placement)]

@@ -32,7 +32,12 @@ async def test_aggregated_discovery_only_for_v2(api):
         r for r in core.body["items"][0]["versions"][0]["resources"] if r["resource"] == "pods"
     )
     assert pods["scope"] == "Namespaced"
-    assert {s["subresource"] for s in pods["subresources"]} == {"binding", "log", "status"}
+    assert {s["subresource"] for s in pods["subresources"]} == {
+        "binding",
+        "eviction",
+        "log",
+        "status",
+    }
     old = f"{AGGREGATED.replace('v=v2', 'v=v2beta1')},application/json"
     assert (await api.get("/apis", headers={"Accept": old})).body["kind"] == "APIGroupList"
 
