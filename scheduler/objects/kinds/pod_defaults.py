@@ -22,6 +22,7 @@ def default_pod(obj: JsonObject) -> None:
             requests = ensure(resources, "requests")
             for name, amount in limits.items():
                 requests.setdefault(name, amount)
+    _default_pod_requests(spec)
     if spec.get("hostNetwork"):
         _default_host_ports(spec)
 
@@ -46,6 +47,18 @@ def default_pod_spec(spec: JsonObject) -> None:
     if "resources" in spec:
         _canonical_amounts(child(spec, "resources"))
     _canonical(child(spec, "overhead"))
+
+
+def _default_pod_requests(spec: JsonObject) -> None:
+    """Request the pod-level limit of what no container requests (cpu, memory, huge pages)."""
+    resources = child(spec, "resources")
+    limits = child(resources, "limits")
+    if not limits:
+        return
+    asked = {name for c in _containers(spec) for name in child(child(c, "resources"), "requests")}
+    for name, amount in limits.items():
+        if name not in asked and (name in ("cpu", "memory") or name.startswith("hugepages-")):
+            ensure(resources, "requests").setdefault(name, amount)
 
 
 def _default_container(container: JsonObject) -> None:

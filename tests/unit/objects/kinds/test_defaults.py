@@ -127,3 +127,23 @@ def test_a_host_is_reached_by_the_driver_its_address_names(spec, driver):
     obj = {"metadata": {"name": "h"}, "spec": spec}
     REGISTRY.by_gvk("ironfree.dev/v1", "DockerHost").default(obj)
     assert obj["spec"]["driver"] == driver
+
+
+@pytest.mark.parametrize(
+    ("level", "container", "requests"),
+    [
+        ({"limits": {"cpu": "2"}}, {}, {"cpu": "2"}),
+        ({"limits": {"cpu": "2"}}, {"cpu": "1"}, None),
+        ({"limits": {"cpu": "2"}}, {"cpu": "0"}, None),
+        ({"limits": {"cpu": "2", "memory": "1Gi"}}, {"cpu": "1"}, {"memory": "1Gi"}),
+        ({"limits": {"cpu": "2"}, "requests": {"cpu": "1"}}, {}, {"cpu": "1"}),
+        ({"limits": {"hugepages-2Mi": "2Mi"}}, {}, {"hugepages-2Mi": "2Mi"}),
+        ({"limits": {"example.com/gpu": "2"}}, {}, None),
+        ({"requests": {"cpu": "1"}}, {}, {"cpu": "1"}),
+    ],
+)
+def test_pod_level_requests_follow_limits_that_no_container_shares(level, container, requests):
+    obj = pod(resources={"requests": container})
+    obj["spec"]["resources"] = level
+    default_pod(obj)
+    assert obj["spec"]["resources"].get("requests") == requests
