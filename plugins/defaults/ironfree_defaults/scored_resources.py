@@ -15,6 +15,7 @@ from scheduler.objects.json import Json, JsonObject
 from scheduler.objects.resources import CPU, MEMORY, PODS, is_scalar
 
 _LARGEST_WEIGHT = 100
+_EXACT_AS_FLOAT = 2**46
 _TYPE_FIELDS = frozenset({"apiVersion", "kind"})
 
 
@@ -34,7 +35,7 @@ class Load:
     """One resource on M rows, with kube-scheduler's units.
 
     Args:
-        capacity: (M,) int64 allocatable, or None where no row has any.
+        capacity: (M,) int64 allocatable.
         before: (M,) int64 requested by the pods there.
         after: (M,) int64 requested once one more copy is there.
     """
@@ -102,9 +103,6 @@ def hundredths(part: Counts, whole: Counts) -> Counts:
     quotient *= 100.0
     quotient /= whole.astype(np.float64)
     return quotient.astype(np.int64)
-
-
-_EXACT_AS_FLOAT = 2**46
 
 
 def read_resources(args: JsonObject, where: str) -> tuple[ScoredResource, ...]:
