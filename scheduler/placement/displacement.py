@@ -80,7 +80,8 @@ class Tenants(Mapping[str, Sequence[RunningPod]]):
         if known is None:
             found = self._pods.by_index(NODE, node)
             counted = [p for p in found if not p.terminal and p.meta.uid in self._state]
-            known = self._known[node] = tuple([_running(pod) for pod in counted])
+            residents = sorted([_running(pod) for pod in counted], key=lambda each: each.key)
+            known = self._known[node] = tuple(residents)
         return known
 
     def __iter__(self) -> Iterator[str]:
