@@ -28,6 +28,7 @@ from .plan import Allotment, Plan
 from .queue import SchedulingQueue
 from .records import decision_records
 from .reporting import Reporter
+from .scribe import Scribe
 from .state import ClusterState
 from .surroundings import Surroundings
 
@@ -72,6 +73,7 @@ class Placement:
         self._state = ClusterState()
         self.queue = SchedulingQueue()
         self.reporter = Reporter(store, pods, epoch)
+        self._scribe = Scribe(store, self._frameworks, clock)
         self._displacement = Displacement(
             store, epoch, pods, self._surroundings.budgets, self.reporter
         )
@@ -107,14 +109,15 @@ class Placement:
             await self._pods.synced()
             self._drain()
             group.create_task(self.reporter.run(), name="placement reports")
+            group.create_task(self._scribe.run(), name="placement explanations")
             group.create_task(self._follow_nodes(), name="placement nodes")
             group.create_task(self._follow_pods(), name="placement pods")
             group.create_task(self._follow_namespaces(), name="placement namespaces")
             while True:
                 await self._slots.acquire()
                 await self._something_to_do()
-                plan, orders = self._decide()
-                group.create_task(self._apply(plan), name=f"bind at {plan.revision}")
+                plan, orders, seen = self._decide()
+                group.create_task(self._apply(plan, seen), name=f"bind at {plan.revision}")
                 if orders:
                     name = f"preempt at {plan.revision}"
                     group.create_task(self._displace(orders), name=name)
@@ -154,7 +157,7 @@ class Placement:
             except TimeoutError:
                 continue
 
-    def _decide(self) -> tuple[Plan, list[Order]]:
+    def _decide(self) -> tuple[Plan, list[Order], Snapshot]:
         """Place the next batch, check it, count its pods as assumed; say who must make room."""
         revision = min(self._pods.revision, self._nodes.revision)
         self._drain()
@@ -182,7 +185,7 @@ class Placement:
                 under_way = self._displacement.is_under_way
                 untold = [pod for pod in allotment.left if not under_way(pod.uid)]
                 self.reporter.unschedulable(untold, diagnosis.message)
-        return plan, orders
+        return plan, orders, snapshot
 
     async def _displace(self, orders: Sequence[Order]) -> None:
         await self._displacement.carry_out(orders)
@@ -203,15 +206,19 @@ class Placement:
         kept = tuple(a for n, a in enumerate(plan.allotments) if n not in broken)
         return Plan(plan.revision, kept)
 
-    async def _apply(self, plan: Plan) -> None:
+    async def _apply(self, plan: Plan, snapshot: Snapshot) -> None:
         """Bind a plan and take over the outcome."""
         try:
             records = [decision_records(a, now_seconds(), self._epoch) for a in plan.allotments]
             ids = [r[0].id if a.pods else 0 for a, r in zip(plan.allotments, records, strict=True)]
             bound = await self._binder.bind(plan, ids)
+            explained: list[int] = []
             for allotment, outcome, made in zip(plan.allotments, bound, records, strict=True):
                 self._bound(allotment, outcome)
-                self.reporter.decided(r for r in made if self._is_news(allotment.pod, r.message))
+                news = [r for r in made if self._is_news(allotment.pod, r.message)]
+                self.reporter.decided(news)
+                explained.append(news[0].id if news else 0)
+            self._scribe.hear(snapshot, plan.allotments, explained)
             if any(outcome.pods for outcome in bound):
                 self.queue.changed(Change.POD_PLACED, self._clock())
             await self._refused(plan, bound)

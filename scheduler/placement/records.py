@@ -1,9 +1,10 @@
 """Decisions as the records that are kept for months. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from ..store.decisions import Alternative, DecisionRecord, Rejection, decision_id
-from .plan import Allotment
+from .plan import Allotment, PendingPod
 
 
 def decision_records(
@@ -20,6 +21,7 @@ def decision_records(
                 made_at=made_at,
                 namespace=allotment.pod.namespace,
                 pod=allotment.pods[0].key.name,
+                members=_names(allotment.pods),
                 digest=allotment.pod.key[0],
                 pods=len(allotment.pods),
                 outcome="placed",
@@ -40,6 +42,7 @@ def decision_records(
                 made_at=made_at,
                 namespace=allotment.pod.namespace,
                 pod=allotment.left[0].key.name,
+                members=_names(allotment.left),
                 digest=allotment.pod.key[0],
                 pods=len(allotment.left),
                 outcome="unschedulable",
@@ -49,3 +52,7 @@ def decision_records(
             )
         )
     return tuple(records)
+
+
+def _names(pods: Sequence[PendingPod]) -> tuple[str, ...]:
+    return tuple([pod.key.name for pod in pods]) if len(pods) > 1 else ()

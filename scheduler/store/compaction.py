@@ -20,7 +20,17 @@ from ..errors import Fenced, StatusError, Unavailable
 from ..objects.stored import ObjectKey, StoredObject
 from .database import REVISION, Database
 from .operations import Remove, Write
-from .tables import decisions, head, marks, objects, specs, tombstones, writers
+from .tables import (
+    decisions,
+    explanations,
+    head,
+    marks,
+    node_lists,
+    objects,
+    specs,
+    tombstones,
+    writers,
+)
 
 _LOCK = 0x434F4D50
 _PIECE = 5000
@@ -34,7 +44,8 @@ class Retention:
 
     Args:
         tombstones: how long a watch may be away and continue without a gap.
-        most_tombstones: beyond this many, older ones go earlier.
+        most_tombstones, most_explanations: beyond this many, older ones go earlier.
+        decisions: of explanations, too.
         interval: seconds between two compactions.
         specs_every: compactions between two searches for unused bodies, which read all objects.
     """
@@ -43,6 +54,7 @@ class Retention:
     most_tombstones: int = 1_000_000
     events: timedelta = timedelta(hours=1)
     decisions: timedelta = timedelta(days=180)
+    most_explanations: int = 200_000
     interval: float = 60.0
     specs_every: int = 15
 
@@ -84,6 +96,7 @@ async def compact(
             if specs:
                 await _drop_specs(connection, database)
             await _drop_decisions(connection, now - retention.decisions)
+            await _drop_explanations(connection, now - retention.decisions, retention)
             await connection.execute(sa.delete(writers).where(writers.c.at < now - _FORGOTTEN))
         except BaseException:
             await connection.invalidate()  # which frees the lock
@@ -175,6 +188,20 @@ async def _drop_specs(connection: AsyncConnection, database: Database) -> None:
 
 async def _drop_decisions(connection: AsyncConnection, before: datetime) -> None:
     await _delete_all(connection, decisions.c.id, decisions.c.made_at < before)
+
+
+async def _drop_explanations(
+    connection: AsyncConnection, before: datetime, retention: Retention
+) -> None:
+    """Delete old explanations, and the lists of nodes that no explanation names any more."""
+    number = explanations.c.decision
+    beyond = sa.select(number).order_by(number.desc()).offset(retention.most_explanations).limit(1)
+    last = await connection.scalar(beyond)
+    await _delete_all(connection, number, explanations.c.made_at < before)
+    if last is not None:
+        await _delete_all(connection, number, number <= last)
+    named = sa.exists().where(explanations.c.nodes == node_lists.c.digest)
+    await connection.execute(sa.delete(node_lists).where(~named))
 
 
 async def _delete_all(

@@ -41,6 +41,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
         pods: how many the decision was about.
         outcome: "placed", "unschedulable", or a solver's status word.
         node: where, when all went to one node.
+        members: names of all the pods, where there are several.
     """
 
     id: int
@@ -55,6 +56,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     rejections: tuple[Rejection, ...] = ()
     message: str = ""
     epoch: int = 0
+    members: tuple[str, ...] = ()
 
 
 _INSERT = insert(decisions).on_conflict_do_nothing()
@@ -77,10 +79,11 @@ async def record(database: Database, records: Sequence[DecisionRecord]) -> None:
 async def of_pod(
     database: Database, namespace: str, pod: str, limit: int = 20
 ) -> list[DecisionRecord]:
-    """Return the latest decisions recorded under a pod's name, newest first."""
+    """Return the latest decisions about a pod of that name, newest first."""
+    about = sa.or_(decisions.c.pod == pod, decisions.c.members.contains([pod]))
     query = (
         sa.select(decisions)
-        .where(decisions.c.namespace == namespace, decisions.c.pod == pod)
+        .where(decisions.c.namespace == namespace, about)
         .order_by(decisions.c.id.desc())
         .limit(limit)
     )
@@ -95,6 +98,7 @@ def _row(record: DecisionRecord) -> dict[str, object]:
         "alternatives": encode_json(record.alternatives),
         "rejections": encode_json(record.rejections),
         "message": record.message.replace("\0", ""),
+        "members": list(record.members),
     }
 
 
@@ -102,4 +106,5 @@ def _record(row: sa.RowMapping) -> DecisionRecord:
     values = dict[str, Any](row)
     values["alternatives"] = _alternatives.decode(row["alternatives"])
     values["rejections"] = _rejections.decode(row["rejections"])
+    values["members"] = tuple(row["members"])
     return DecisionRecord(**values)

@@ -8,10 +8,11 @@ from typing import Self
 
 from ..errors import Expired, Fenced, StatusError
 from ..objects.stored import ObjectKey, StoredObject
-from . import decisions
+from . import decisions, explanations
 from .compaction import DEFAULT_RETENTION, Retention, compact, compact_forever
 from .database import Database, open_database
 from .decisions import DecisionRecord
+from .explanations import ExplanationRecord
 from .follower import follow
 from .hub import Hub, wanted
 from .leadership import Leadership
@@ -190,8 +191,16 @@ class Store:
     async def decisions_of(
         self, namespace: str, pod: str, limit: int = 20
     ) -> Sequence[DecisionRecord]:
-        """Return the latest decisions recorded under a pod's name, newest first."""
+        """Return the latest decisions about a pod of that name, newest first."""
         return await decisions.of_pod(self._database, namespace, pod, limit)
+
+    async def record_explanations(self, records: Sequence[ExplanationRecord]) -> None:
+        """Keep explanations of decisions; committed on return."""
+        await explanations.record(self._database, records)
+
+    async def explanation(self, decision: int) -> ExplanationRecord | None:
+        """Return the explanation of a decision, None where none was kept."""
+        return await explanations.of_decision(self._database, decision)
 
 
 async def _woken(event: asyncio.Event) -> bool:

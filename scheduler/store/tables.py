@@ -9,6 +9,7 @@
     head        one row: the revision, the leader's epoch, how far the log has been compacted
     leaders     who led in which epoch
     decisions   why pods went where they went
+    explanations  of decisions, what every rule said of every node; node_lists: the nodes' names
     writers     the last transaction of each writing process: when a connection dies while
                 committing, this tells what became of it. (Transaction ids do not: after a crash
                 PostgreSQL gives the id of a transaction that left no trace to another one.)
@@ -20,7 +21,7 @@ writer to forget which digests it knows to be present.
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import BYTEA, JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TIMESTAMP, UUID
 
 metadata = sa.MetaData(
     naming_convention={
@@ -134,7 +135,24 @@ decisions = sa.Table(
     sa.Column("alternatives", JSONB, nullable=False),
     sa.Column("rejections", JSONB, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
+    sa.Column("members", ARRAY(Name), nullable=False, server_default="{}"),
     sa.Index(None, "namespace", "pod"),
+)
+
+explanations = sa.Table(
+    "explanations",
+    metadata,
+    sa.Column("decision", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("made_at", Time, nullable=False, index=True),
+    sa.Column("nodes", BYTEA, sa.ForeignKey("node_lists.digest"), nullable=False, index=True),
+    sa.Column("payload", BYTEA, nullable=False),
+)
+
+node_lists = sa.Table(
+    "node_lists",
+    metadata,
+    sa.Column("digest", BYTEA, primary_key=True),
+    sa.Column("payload", BYTEA, nullable=False),
 )
 
 writers = sa.Table(

@@ -1,0 +1,81 @@
+"""Explanations: what every rule said of every node when a decision was made. Kept with decisions.
+
+The payload is the placement room's business; here it is bytes. The names of the nodes, which are
+the same for thousands of decisions, are stored once.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from .database import Database
+from .tables import explanations, node_lists
+
+_INSERT = insert(explanations).on_conflict_do_nothing()
+_INSERT_NODES = insert(node_lists).on_conflict_do_nothing()
+
+
+class ExplanationRecord(msgspec.Struct, frozen=True):
+    """One decision in full.
+
+    Args:
+        decision: id of its decision record.
+        nodes: names by row.
+        payload: what was said of them.
+    """
+
+    decision: int
+    made_at: datetime
+    nodes: tuple[str, ...]
+    payload: bytes
+
+
+async def record(database: Database, records: Sequence[ExplanationRecord]) -> None:
+    """Insert explanations; repeating an insert does nothing."""
+    if not records:
+        return
+    lists = {each.nodes: _digest(each.nodes) for each in records}
+    async with database.transaction() as connection:
+        await connection.execute(
+            _INSERT_NODES,
+            [
+                {"digest": digest, "payload": zlib.compress("\n".join(nodes).encode(), 6)}
+                for nodes, digest in lists.items()
+            ],
+        )
+        await connection.execute(
+            _INSERT,
+            [
+                {
+                    "decision": each.decision,
+                    "made_at": each.made_at,
+                    "nodes": lists[each.nodes],
+                    "payload": each.payload,
+                }
+                for each in records
+            ],
+        )
+
+
+async def of_decision(database: Database, decision: int) -> ExplanationRecord | None:
+    """Return the explanation of a decision, None where none was kept."""
+    query = (
+        sa.select(explanations.c.made_at, explanations.c.payload, node_lists.c.payload)
+        .join(node_lists, node_lists.c.digest == explanations.c.nodes)
+        .where(explanations.c.decision == decision)
+    )
+    async with database.lent() as connection:
+        row = (await connection.execute(query)).first()
+    if row is None:
+        return None
+    nodes = zlib.decompress(row[2]).decode()
+    return ExplanationRecord(decision, row[0], tuple(nodes.split("\n")) if nodes else (), row[1])
+
+
+def _digest(nodes: tuple[str, ...]) -> bytes:
+    return hashlib.blake2b("\n".join(nodes).encode(), digest_size=16).digest()
