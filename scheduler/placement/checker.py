@@ -7,10 +7,17 @@ node from pods' specs and nodes' declarations and reports every broken hard rule
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..objects.pod import NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Toleration
+from ..objects.pod import (
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    PodSpec,
+    Toleration,
+    TopologySpreadConstraint,
+)
 from ..objects.pod_class import HostPort, PodClass
 from ..snapshot import NodeFacts, Snapshot, TaintKey
 from .plan import Allotment, Plan
+from .topology_check import TopologyCheck
 
 _CORDON = TaintKey("node.kubernetes.io/unschedulable", "", "NoSchedule")
 
@@ -43,8 +50,12 @@ class _Check:
 
     def run(self, allotments: Sequence[Allotment]) -> list[Violation]:
         violations: list[Violation] = []
+        topology = TopologyCheck(self.snapshot, _counts)
+        row_of = self.snapshot.row_of
         for number, allotment in enumerate(allotments):
             found = [*self._identity(allotment), *self._nodes(allotment)]
+            rows = [row_of[node] for node in allotment.nodes if node in row_of]
+            found += topology.place(allotment.pod, rows)
             violations += [Violation(number, message) for message in found]
         return violations
 
@@ -78,13 +89,10 @@ class _Check:
             hard = taint.effect in ("NoSchedule", "NoExecute")
             if hard and not any(_tolerates(t, taint) for t in spec.tolerations):
                 yield f"node {node.name!r} has untolerated taint {taint.key}:{taint.effect}"
-        if any(node.labels.get(key) != value for key, value in spec.node_selector.items()):
+        if not _selected(spec, node):
             yield f"node {node.name!r} does not match the node selector"
-        affinity = spec.affinity.node_affinity if spec.affinity else None
-        if affinity and affinity.required:
-            terms = affinity.required.node_selector_terms
-            if not any(_matches(term, node) for term in terms):
-                yield f"node {node.name!r} matches no required node affinity term"
+        if not _liked(spec, node):
+            yield f"node {node.name!r} matches no required node affinity term"
 
     def _resources(self, pod: PodClass, count: int, node: str, row: int) -> Iterable[str]:
         used = self.used.setdefault(node, {})
@@ -107,6 +115,31 @@ class _Check:
             if count > 1 or any(wanted.conflicts(other) for other in (*held, *taken)):
                 yield f"host port {wanted.protocol}/{wanted.port} of {node!r} would be taken twice"
         taken.extend(pod.host_ports)
+
+
+def _selected(spec: PodSpec, node: NodeFacts) -> bool:
+    return all(node.labels.get(key) == value for key, value in spec.node_selector.items())
+
+
+def _liked(spec: PodSpec, node: NodeFacts) -> bool:
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    if affinity is None or affinity.required is None:
+        return True
+    return any(_matches(term, node) for term in affinity.required.node_selector_terms)
+
+
+def _counts(constraint: TopologySpreadConstraint, pod: PodClass, node: NodeFacts) -> bool:
+    """Tell whether a spread constraint's inclusion policies count a node."""
+    spec = pod.spec
+    if constraint.node_affinity_policy == "Honor" and not (
+        _selected(spec, node) and _liked(spec, node)
+    ):
+        return False
+    return constraint.node_taints_policy != "Honor" or all(
+        any(_tolerates(each, taint) for each in spec.tolerations)
+        for taint in node.taints
+        if taint.effect in ("NoSchedule", "NoExecute")
+    )
 
 
 def _tolerates(toleration: Toleration, taint: TaintKey) -> bool:
