@@ -21,6 +21,7 @@ import msgspec
 import yaml
 
 from .api import server
+from .api.backend import Answerers
 from .api.configuration import ApiSettings
 from .controllers.controllers import Controllers
 from .controllers.informers import NODE_INDEXERS, POD_INDEXERS, Informers
@@ -38,6 +39,7 @@ from .objects.node import node_view
 from .objects.pod import pod_view
 from .objects.wire import decompose
 from .placement.cycle import Placement
+from .placement.explainer import Explainer
 from .placement.simulator import Simulator
 from .plugin_manager import PluginManager
 from .profile import Profile, by_name, read_profiles
@@ -107,8 +109,10 @@ async def serve(settings: Settings, started: Started) -> None:
         hosts = LeaderHosts()
         leading = parts.create_task(_lead(store, plugins, profiles, settings, hosts), name="leader")
         try:
-            simulator = Simulator(store, plugins, profiles)
-            await _serve_api(store, settings, hosts, simulator, started)
+            answerers = Answerers(
+                Simulator(store, plugins, profiles), Explainer(store, plugins, profiles)
+            )
+            await _serve_api(store, settings, hosts, answerers, started)
         finally:
             leading.cancel()
 
@@ -157,7 +161,7 @@ async def _serve_api(
     store: Store,
     settings: Settings,
     hosts: HostDirectory,
-    simulator: Simulator,
+    answerers: Answerers,
     started: Started,
 ) -> None:
     """Serve HTTP until cancelled."""
@@ -170,7 +174,7 @@ async def _serve_api(
         toleration_seconds=settings.toleration_seconds,
     )
     scheme = "https" if settings.tls_certificate else "http"
-    application = server.build(store, REGISTRY, hosts, simulator, api_settings)
+    application = server.build(store, REGISTRY, hosts, answerers, api_settings)
     listening = asyncio.get_running_loop().create_future()
 
     def announce(port: asyncio.Future[int]) -> None:

@@ -26,6 +26,26 @@ class Simulator(Protocol):
         ...
 
 
+class Explainer(Protocol):
+    """Answers Explanations."""
+
+    async def explain(self, namespace: str, spec: JsonObject) -> JsonObject:
+        """Return the status.
+
+        Raises:
+            BadRequest: the spec cannot be read. NotFound: nothing is known of the pod.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Answerers:
+    """Who answers the kinds that are not stored."""
+
+    simulator: Simulator
+    explainer: Explainer
+
+
 @dataclass(frozen=True)
 class Backend:
     """Made once per application.
@@ -35,7 +55,7 @@ class Backend:
         repeats: pod specs seen before, already defaulted and validated.
         pages: the rest of paged lists.
         addresses: hands out cluster IPs.
-        simulator: answers what would happen.
+        answerers: of kinds that are not stored.
     """
 
     store: Store
@@ -46,4 +66,4 @@ class Backend:
     repeats: RepeatedSpecs
     pages: Pages
     addresses: ServiceAddresses
-    simulator: Simulator
+    answerers: Answerers

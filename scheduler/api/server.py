@@ -18,7 +18,7 @@ from ..objects.kind import KindRegistry
 from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
 from .addresses import ServiceAddresses
-from .backend import Backend, Simulator
+from .backend import Answerers, Backend
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
 from .pages import Pages
@@ -157,14 +157,14 @@ def build(
     store: Store,
     registry: KindRegistry,
     hosts: HostDirectory,
-    simulator: Simulator,
+    answerers: Answerers,
     settings: ApiSettings,
 ) -> web.Application:
     """Return the application.
 
     Args:
         hosts: finds the connection that a pod's logs are read through.
-        simulator: answers what would happen.
+        answerers: of kinds that are not stored.
 
     Raises:
         ConfigurationError: the settings would expose the cluster.
@@ -179,7 +179,7 @@ def build(
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
         addresses=ServiceAddresses(store, settings.service_range),
-        simulator=simulator,
+        answerers=answerers,
     )
     app = web.Application(client_max_size=settings.body_limit)
     closing = asyncio.Event()

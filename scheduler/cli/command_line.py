@@ -49,6 +49,9 @@ VERBS = (
     Verb("delete", "delete", "delete objects"),
     Verb("logs", "logs", "print a container's output"),
     Verb("scale", "scale", "set how many replicas there should be"),
+    Verb("explain", "explain", "why a pod is where it is: every node, every rule, every score"),
+    Verb("why-not", "explain", "why a pod is not on a node, and what would change that"),
+    Verb("simulate", "simulate", "what would happen if: place pods without doing it"),
     Verb("kubeconfig", "kubeconfig", "write a kubeconfig for kubectl"),
     Verb("tour", "tour", "on an empty cluster: offer hosts, run an example, say where and why"),
 )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..hookspecs import Filter, Mask, Normalise, PodClass, Rows, Scorer, Snapshot
+from ..objects.json import JsonObject
 from .framework import rejections
 from .scoring import Part, Scoring
 
@@ -143,3 +144,24 @@ def inspect(
 
 def _reasons(objections: Sequence[Objection]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(objection.reason for objection in objections))
+
+
+def verdict_document(verdict: NodeVerdict) -> JsonObject:
+    """Return what the rules say of a node, as clients see it."""
+    told: JsonObject = {"name": verdict.name, "feasible": verdict.feasible}
+    if verdict.feasible:
+        told["scores"] = {name: _number(score) for name, score in verdict.scores}
+        told["total"] = _number(verdict.total)
+        return told
+    told["plugin"] = verdict.plugin
+    told["reasons"] = list(verdict.reasons)
+    told["resolvable"] = verdict.resolvable
+    if verdict.others:
+        told["others"] = [
+            {"plugin": plugin, "reasons": list(reasons)} for plugin, reasons in verdict.others
+        ]
+    return told
+
+
+def _number(value: float) -> int | float:
+    return int(value) if float(value).is_integer() else round(value, 4)

@@ -50,6 +50,7 @@ class Scenario:
 
     Args:
         running: node → uid → pod.
+        bound: uid → pod, those in running.
         nominees: those of the pending pods that wait for room on a certain node.
         priorities: PriorityClasses by name.
         live: it began as the live cluster.
@@ -59,6 +60,7 @@ class Scenario:
     running: dict[str, dict[str, RunningPod]] = field(
         default_factory=dict[str, dict[str, RunningPod]]
     )
+    bound: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
     nominees: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
     pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
@@ -70,6 +72,7 @@ class Scenario:
         leaving = pod.pod.meta.deletion_timestamp is not None
         self.state.set_pod(pod.pod.meta.uid, pod.wanted, node, leaving=leaving)
         self.running.setdefault(node, {})[pod.pod.meta.uid] = _running(pod)
+        self.bound[pod.pod.meta.uid] = pod
         self.nominees = [waits for waits in self.nominees if waits is not pod]
 
     def wait(self, pod: ScenarioPod) -> None:
@@ -105,6 +108,7 @@ class Scenario:
         """Stop counting a running pod."""
         self.state.remove_pod(uid)
         self.running.get(node, {}).pop(uid, None)
+        self.bound.pop(uid, None)
 
 
 def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenario:

@@ -17,7 +17,7 @@ from ..profile import Profile, only
 from ..snapshot import Snapshot
 from .draft import Draft
 from .framework import Framework
-from .inspection import NodeVerdict, inspect
+from .inspection import inspect, verdict_document
 from .preemption import Tenancy, ineligible, preempt
 from .scenario import Scenario, ScenarioPod
 
@@ -140,7 +140,7 @@ class Simulation:
             seen = inspect(wanted, snapshot, framework.filters, framework.scorers)
         except PluginError:
             return []  # the decision's message says so
-        return [_told(verdict) for verdict in seen.verdicts()]
+        return [verdict_document(verdict) for verdict in seen.verdicts()]
 
     def _chosen(self, pod: ScenarioPod, framework: Framework, snapshot: Snapshot, best: int) -> str:
         """Return the node a pod goes to: the one it was nominated to, if that will have it."""
@@ -190,23 +190,3 @@ class Simulation:
                 raise BadRequest(f"spec.profile: {error}") from error
             found = self._rules[profile.name] = rules, Framework(rules.filters, rules.scorers)
         return found
-
-
-def _told(verdict: NodeVerdict) -> JsonObject:
-    told: JsonObject = {"name": verdict.name, "feasible": verdict.feasible}
-    if verdict.feasible:
-        told["scores"] = {name: _number(score) for name, score in verdict.scores}
-        told["total"] = _number(verdict.total)
-        return told
-    told["plugin"] = verdict.plugin
-    told["reasons"] = list(verdict.reasons)
-    told["resolvable"] = verdict.resolvable
-    if verdict.others:
-        told["others"] = [
-            {"plugin": plugin, "reasons": list(reasons)} for plugin, reasons in verdict.others
-        ]
-    return told
-
-
-def _number(value: float) -> int | float:
-    return int(value) if float(value).is_integer() else round(value, 4)

@@ -10,6 +10,7 @@ from . import (
     custom_resource_definition,
     docker_host,
     event,
+    explanation,
     lease,
     namespace,
     node,
@@ -36,6 +37,7 @@ ALL_KINDS = (
     pod_disruption_budget.KIND,
     docker_host.KIND,
     simulation.KIND,
+    explanation.KIND,
     custom_resource_definition.KIND,
 )
 

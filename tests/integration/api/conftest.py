@@ -12,11 +12,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from scheduler.api.backend import Answerers
 from scheduler.api.configuration import ApiSettings
 from scheduler.api.server import build, serve
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.meta import ObjectMeta, now_seconds
 from scheduler.objects.stored import Body
+from scheduler.placement.explainer import Explainer
 from scheduler.placement.simulator import Simulator
 from scheduler.plugin_manager import PluginManager
 from scheduler.profile import by_name
@@ -133,8 +135,11 @@ async def api(postgres_url, tmp_path_factory):
         for name in ("default", "kube-system"):
             await store.write(namespace(name))
         hosts = Hosts()
-        simulator = Simulator(store, PluginManager.load(), by_name())
-        app = build(store, REGISTRY, hosts, simulator, settings())
+        plugins, profiles = PluginManager.load(), by_name()
+        answerers = Answerers(
+            Simulator(store, plugins, profiles), Explainer(store, plugins, profiles)
+        )
+        app = build(store, REGISTRY, hosts, answerers, settings())
         started = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(serve(app, settings(), started))
         try:

@@ -7,5 +7,6 @@ def test_every_kind_that_can_have_objects_is_looked_at_but_events():
     assert {kind.resource for kind in REGISTRY.kinds} - looked_at.keys() == {
         EVENTS,
         "customresourcedefinitions.apiextensions.k8s.io",
+        "explanations.ironfree.dev",
         "simulations.ironfree.dev",
     }

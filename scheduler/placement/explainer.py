@@ -1,0 +1,153 @@
+"""Explanations: why a pod went where it did, what every rule says of every node, and why not there.
+
+Reads decisions and the live cluster from the store and writes nothing.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from ..errors import BadRequest, NotFound
+from ..objects.json import Json, JsonObject
+from ..plugin_manager import PluginManager
+from ..profile import Profile
+from ..store.decisions import DecisionRecord
+from ..store.store import Store
+from . import transcript
+from .framework import Framework
+from .inspection import inspect, verdict_document
+from .live import Absence
+from .remedies import remedies
+from .scenario import Scenario, ScenarioPod
+from .simulator import live_cluster
+
+_MOST_DECISIONS = 20
+
+
+class Explainer:
+    """Answers Explanations.
+
+    Args:
+        profiles: by schedulerName.
+    """
+
+    def __init__(
+        self, store: Store, plugins: PluginManager, profiles: Mapping[str, Profile]
+    ) -> None:
+        self._store = store
+        self._plugins = plugins
+        self._profiles = profiles
+        self._turn = asyncio.Lock()
+
+    async def explain(self, namespace: str, spec: JsonObject) -> JsonObject:
+        """Return the status of an Explanation.
+
+        Args:
+            spec: `pod`; `node` for why not there; `decision`, the id of an earlier one to tell of
+                in full instead of the last.
+
+        Raises:
+            BadRequest: the spec cannot be read. NotFound: nothing is known of the pod.
+            Unavailable: the database does not answer.
+        """
+        name, node, wanted = _text(spec, "pod"), _text(spec, "node"), spec.get("decision")
+        if not name:
+            raise BadRequest("spec.pod must be a pod's name")
+        decisions = await self._store.decisions_of(namespace, name, _MOST_DECISIONS)
+        status: JsonObject = {"decisions": [_decision(record) for record in decisions]}
+        chosen = str(wanted) if wanted else str(decisions[0].id) if decisions else ""
+        if chosen.isdecimal():
+            status["then"] = await self._then(int(chosen))
+        async with self._turn:
+            scenario = await live_cluster(self._store, Absence())
+            present = await asyncio.to_thread(self._now, scenario, f"{namespace}/{name}", node)
+        if present is None and not decisions:
+            raise NotFound(f'pods "{name}" not found, nor any decision about it', kind="pods")
+        return status | (present or {})
+
+    async def _then(self, decision: int) -> JsonObject | None:
+        """Return what was kept of a decision, None if only its record was."""
+        kept = await self._store.explanation(decision)
+        if kept is None:
+            return None
+        told, script = await asyncio.to_thread(transcript.read, kept.payload, kept.nodes)
+        nodes: list[Json] = []
+        for each in told:
+            free: JsonObject = {**each.free}
+            node = verdict_document(each.verdict)
+            node["free"] = free
+            nodes.append(node)
+        asked: JsonObject = {**script.asked}
+        weights: JsonObject = {each.name: each.weight for each in script.scores}
+        return {
+            "decision": str(decision),
+            "madeAt": _time(kept.made_at),
+            "nodeCount": script.total,
+            "requests": asked,
+            "weights": weights,
+            "nodes": nodes,
+        }
+
+    def _now(self, scenario: Scenario, name: str, node: str) -> JsonObject | None:
+        """Return what the rules say at present, the pod itself taken out; None if it is gone."""
+        pod, where = _find(scenario, name)
+        if pod is None:
+            return None
+        if where:
+            scenario.stop(pod.pod.meta.uid, where)
+        profile = self._profiles.get(pod.pod.spec.scheduler_name)
+        if profile is None:
+            raise BadRequest(f"no profile for schedulerName {pod.pod.spec.scheduler_name!r}")
+        rules = self._plugins.rules(profile)
+        framework = Framework(rules.filters, rules.scorers)
+        snapshot = scenario.state.freeze(0)
+        seen = inspect(pod.wanted, snapshot, framework.filters, framework.scorers)
+        nodes: list[Json] = [verdict_document(verdict) for verdict in seen.verdicts()]
+        present: JsonObject = {"nodes": nodes}
+        told: JsonObject = {"nodeName": where or None, "now": present}
+        if node:
+            row = snapshot.row_of.get(node)
+            if row is None:
+                raise NotFound(f'nodes "{node}" not found', kind="nodes", name=node)
+            verdict = seen.verdicts(np.array([row], dtype=np.int64))[0]
+            changes: list[Json] = []
+            if not verdict.feasible:
+                changes += remedies(scenario, pod, framework.filters, snapshot, row)
+            reply = verdict_document(verdict)
+            reply["changes"] = changes
+            told["whyNot"] = reply
+        return told
+
+
+def _find(scenario: Scenario, name: str) -> tuple[ScenarioPod | None, str]:
+    for pod in (*scenario.pending, *scenario.bound.values()):
+        if pod.name == name:
+            return pod, pod.pod.node
+    return None, ""
+
+
+def _decision(record: DecisionRecord) -> JsonObject:
+    built = msgspec.to_builtins(record, builtin_types=())
+    document: JsonObject = {key: built[key] for key in ("namespace", "pods", "outcome", "message")}
+    document |= {
+        "id": str(record.id),
+        "madeAt": _time(record.made_at),
+        "nodeName": record.node or None,
+        "leaderEpoch": record.epoch,
+        "alternatives": built["alternatives"],
+        "rejections": built["rejections"],
+    }
+    return document
+
+
+def _time(when: object) -> str:
+    return msgspec.to_builtins(when)
+
+
+def _text(spec: JsonObject, key: str) -> str:
+    value = spec.get(key)
+    if value is not None and not isinstance(value, str):
+        raise BadRequest(f"spec.{key} must be text")
+    return value or ""

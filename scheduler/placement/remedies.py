@@ -1,0 +1,141 @@
+"""What would make a pod fit on a node: small changes, each tried before it is named. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from ..hookspecs import Filter, PodClass, Snapshot
+from ..objects.json import Json, JsonObject
+from ..objects.pod import PodSpec, Toleration
+from ..objects.pod_class import pod_class
+from .inspection import inspect
+from .preemption import RunningPod
+from .scenario import Scenario, ScenarioPod
+
+_CORDON = "node.kubernetes.io/unschedulable"
+
+
+def remedies(
+    scenario: Scenario,
+    pod: ScenarioPod,
+    filters: Sequence[Filter],
+    snapshot: Snapshot,
+    row: int,
+) -> list[Json]:
+    """Return changes, of which each alone makes the pod feasible on the row, the smallest first.
+
+    Tried are: what the pod lacks in resources, tolerations, dropping what ties it to other nodes,
+    and the fewest pods that would have to leave the node.
+    """
+    found: list[Json] = []
+    short = _short(pod.wanted, snapshot, row)
+    if short:
+        told = ", ".join(f"{name} {amount}" for name, amount in short.items())
+        if _fits(_asking_less(pod, short), filters, snapshot, row):
+            change: JsonObject = {
+                "change": f"lower the pod's requests by {told}",
+                "short": {**short},
+            }
+            found.append(change)
+    for text, spec in _loosened(pod.pod.spec, snapshot, row):
+        if _fits(_class_of(pod, spec), filters, snapshot, row):
+            found.append({"change": text})
+    leaving = _leavers(scenario, pod, filters, snapshot, row)
+    if leaving:
+        found.append({"change": f"move away {', '.join(leaving)}", "pods": list(leaving)})
+    return found
+
+
+def _short(wanted: PodClass, snapshot: Snapshot, row: int) -> dict[str, int]:
+    """Return by how much each resource is short, in the units of the snapshot."""
+    short: dict[str, int] = {}
+    for name, amount in wanted.requests.amounts.items():
+        resource = snapshot.resource_row.get(name)
+        free = 0
+        if resource is not None:
+            free = int(snapshot.allocatable[resource, row] - snapshot.requested[resource, row])
+        if amount > free:
+            short[name] = amount - free
+    return short
+
+
+def _asking_less(pod: ScenarioPod, short: dict[str, int]) -> PodClass:
+    """Return the pod's class with its requests cut by what is short."""
+    wanted = pod.wanted
+    amounts = {
+        name: amount - short.get(name, 0) for name, amount in wanted.requests.amounts.items()
+    }
+    requests = msgspec.structs.replace(
+        wanted.requests, amounts={name: amount for name, amount in amounts.items() if amount > 0}
+    )
+    lesser = PodClass((b"less" + wanted.key[0], *wanted.key[1:]), wanted.spec)
+    lesser.requests = requests
+    return lesser
+
+
+def _loosened(spec: PodSpec, snapshot: Snapshot, row: int) -> Iterator[tuple[str, PodSpec]]:
+    """Yield specs that ask less of the node, and how to say it."""
+    facts = snapshot.nodes[row]
+    missing = [t for t in facts.taints if t.effect in ("NoSchedule", "NoExecute")]
+    tolerations = [Toleration(t.key, "Equal", t.value, t.effect) for t in missing]
+    if tolerations:
+        said = ", ".join(f"{t.key}={t.value}:{t.effect}" for t in missing)
+        yield (
+            f"let the pod tolerate {said}",
+            msgspec.structs.replace(spec, tolerations=(*spec.tolerations, *tolerations)),
+        )
+    if facts.unschedulable:
+        cordon = Toleration(_CORDON, "Exists", "", "NoSchedule")
+        tolerant = (*spec.tolerations, *tolerations, cordon)
+        yield "uncordon the node", msgspec.structs.replace(spec, tolerations=tolerant)
+    wrong = {k: v for k, v in spec.node_selector.items() if facts.labels.get(k) != v}
+    if wrong:
+        said = ", ".join(f"{key}={value}" for key, value in wrong.items())
+        yield f"label the node {said}", msgspec.structs.replace(spec, node_selector={})
+    if spec.affinity is not None:
+        for part in ("node_affinity", "pod_affinity", "pod_anti_affinity"):
+            if getattr(spec.affinity, part) is not None:
+                affinity = msgspec.structs.replace(spec.affinity, **{part: None})
+                said = part.replace("_", " ")
+                yield f"drop the pod's {said}", msgspec.structs.replace(spec, affinity=affinity)
+    if spec.topology_spread_constraints:
+        free = msgspec.structs.replace(spec, topology_spread_constraints=())
+        yield "drop the pod's topology spread constraints", free
+    if spec.node_name and spec.node_name != facts.name:
+        yield "drop the pod's node name", msgspec.structs.replace(spec, node_name="")
+
+
+def _leavers(
+    scenario: Scenario, pod: ScenarioPod, filters: Sequence[Filter], snapshot: Snapshot, row: int
+) -> list[str]:
+    """Return a smallest-first set of the node's pods without which the pod fits; [] if none."""
+    node = snapshot.nodes[row].name
+    there = sorted(
+        scenario.running.get(node, {}).values(),
+        key=lambda each: (each.pod.priority, -sum(each.pod.requests.amounts.values())),
+    )
+    gone: list[RunningPod] = []
+    for each in there:
+        scenario.state.remove_pod(each.uid)
+        gone.append(each)
+        if _fits(pod.wanted, filters, scenario.state.freeze(0), row):
+            break
+    fits = bool(gone) and _fits(pod.wanted, filters, scenario.state.freeze(0), row)
+    needed: list[RunningPod] = []
+    for each in gone:  # those that turn out to be able to stay are put back
+        scenario.state.set_pod(each.uid, each.pod, node)
+        if fits and not _fits(pod.wanted, filters, scenario.state.freeze(0), row):
+            scenario.state.remove_pod(each.uid)
+            needed.append(each)
+    for each in needed:
+        scenario.state.set_pod(each.uid, each.pod, node)
+    return [f"{each.key.namespace}/{each.key.name}" for each in needed]
+
+
+def _class_of(pod: ScenarioPod, spec: PodSpec) -> PodClass:
+    return pod_class(msgspec.structs.replace(pod.pod, spec=spec, digest=b""))
+
+
+def _fits(wanted: PodClass, filters: Sequence[Filter], snapshot: Snapshot, row: int) -> bool:
+    return bool(np.isin(row, inspect(wanted, snapshot, filters, ()).rows))

@@ -1,0 +1,108 @@
+"""POST …/explanations: why a pod is where it is, and why not elsewhere."""
+
+from datetime import UTC, datetime
+
+import pytest
+import pytest_asyncio
+
+from scheduler.placement.inspection import inspect
+from scheduler.placement.transcript import transcribe
+from scheduler.store.decisions import DecisionRecord, decision_id
+from scheduler.store.explanations import ExplanationRecord
+from tests.placement_cases import a_class, cluster, default_framework
+from tests.placement_cases import node as a_view
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def hosts(api):
+    """Two nodes that only pods with a selector go to: one small, one cordoned and tainted."""
+    made = {
+        "ex-small": ({}, "1"),
+        "ex-shut": (
+            {"unschedulable": True, "taints": [{"key": "t", "value": "v", "effect": "NoSchedule"}]},
+            "8",
+        ),
+    }
+    for name, (spec, cpu) in made.items():
+        offer = {"cpu": cpu, "memory": "8Gi", "pods": "10"}
+        node = {
+            "metadata": {"name": name, "labels": {"ex": name}},
+            "spec": spec,
+            "status": {"allocatable": offer},
+        }
+        await api.call("POST", "/api/v1/nodes", node)
+        await api.call("PUT", f"/api/v1/nodes/{name}/status", node)
+
+
+def a_pod(name, cpu="2", **spec):
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}
+    return {"metadata": {"name": name}, "spec": {"containers": [container], **spec}}
+
+
+async def explain(api, ns, **spec):
+    path = f"/apis/ironfree.dev/v1/namespaces/{ns}/explanations"
+    return await api.call("POST", path, {"spec": spec})
+
+
+async def test_why_not_names_what_is_short_and_what_would_help(api, ns, hosts):
+    await api.call("POST", f"/api/v1/namespaces/{ns}/pods", a_pod("p"))
+    answer = await explain(api, ns, pod="p", node="ex-small")
+    assert answer.code == 201, answer.body
+    why = answer.body["status"]["whyNot"]
+    assert (why["plugin"], why["reasons"]) == ("NodeResourcesFit", ["Insufficient cpu"])
+    assert why["changes"][0] == {
+        "change": "lower the pod's requests by cpu 1000",
+        "short": {"cpu": 1000},
+    }
+
+
+async def test_pods_that_would_have_to_leave_are_as_few_as_can_be(api, ns, hosts):
+    pods = f"/api/v1/namespaces/{ns}/pods"
+    for name, cpu in (("tiny", "100m"), ("large", "800m"), ("waits", "800m")):
+        await api.call("POST", pods, a_pod(name, cpu))
+    target = {"target": {"kind": "Node", "name": "ex-small"}}
+    for name in ("tiny", "large"):
+        assert (await api.call("POST", f"{pods}/{name}/binding", target)).code == 201
+    why = (await explain(api, ns, pod="waits", node="ex-small")).body["status"]["whyNot"]
+    assert {"change": f"move away {ns}/large", "pods": [f"{ns}/large"]} in why["changes"]
+    for name in ("tiny", "large"):
+        await api.call("DELETE", f"{pods}/{name}", {"gracePeriodSeconds": 0})
+
+
+async def test_taints_and_cordons_are_told_with_their_remedy(api, ns, hosts):
+    await api.call("POST", f"/api/v1/namespaces/{ns}/pods", a_pod("p"))
+    why = (await explain(api, ns, pod="p", node="ex-shut")).body["status"]["whyNot"]
+    assert why["plugin"] == "NodeUnschedulable"
+    assert [rule["plugin"] for rule in why["others"]] == ["TaintToleration"]
+    assert {"change": "uncordon the node"} in why["changes"]
+
+
+async def test_a_past_decision_is_told_in_full(api, ns):
+    framework, wanted = default_framework(), a_class(cpu="2")
+    snapshot = cluster(a_view("a", cpu="4"), a_view("b", cpu="1")).freeze(1)
+    seen = inspect(wanted, snapshot, framework.filters, framework.scorers)
+    number, now = decision_id(), datetime.now(UTC)
+    made = {"id": number, "made_at": now, "namespace": ns}
+    record = DecisionRecord(**made, pod="first", members=("first", "gone"), pods=2, node="a")
+    await api.store.record_decisions([record])
+    payload = transcribe(seen)
+    await api.store.record_explanations([ExplanationRecord(number, now, ("a", "b"), payload)])
+    answer = await explain(api, ns, pod="gone")
+    assert answer.code == 201, answer.body
+    status = answer.body["status"]
+    assert [each["id"] for each in status["decisions"]] == [str(number)]
+    a, b = status["then"]["nodes"]
+    assert (a["name"], a["feasible"], a["free"]["cpu"]) == ("a", True, 4000)
+    assert (b["reasons"], b["resolvable"]) == (["Insufficient cpu"], False)
+    assert status["then"]["weights"]["NodeResourcesFit"] == 1
+
+
+async def test_what_nobody_knows_is_not_found(api, ns):
+    assert (await explain(api, ns, pod="nobody")).code == 404
+    answer = await explain(api, ns)
+    assert (answer.code, answer.body["message"]) == (400, "spec.pod must be a pod's name")
+    await api.call("POST", f"/api/v1/namespaces/{ns}/pods", a_pod("p"))
+    answer = await explain(api, ns, pod="p", node="no-such")
+    assert answer.code == 404
