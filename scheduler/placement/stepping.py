@@ -5,7 +5,7 @@ them at once; but all that changes is kept as columns, and a step costs a few Nu
 instead of a whole decision. The outcome equals deciding one copy at a time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from ..hookspecs import (
     Snapshot,
 )
 from .scoring import Scoring, normalised
+
+_DEPTH = 8  # copies a row is asked for at once
+_MISSED = 16  # rows after which all are asked
 
 
 def openings(room: Counts, couplings: Sequence[Coupling]) -> Mask:
@@ -62,6 +65,7 @@ class Stepping:
         self._open: Rows = np.zeros(0, dtype=np.int64)
         self._fixed: NDArray[np.float64] | None = None
         self._ask([s for s in scoring.scorers if s.name not in scoring.silent])
+        self._ahead = _Ahead(self._score_moving, self._room, self._copies)
 
     def run(self, count: int) -> Rows:
         """Place up to `count` copies; stop early when the rest can be placed at once."""
@@ -93,6 +97,14 @@ class Stepping:
             else:
                 self._ranked.append((scorer, column))
 
+    def _score_moving(self, rows: Rows, copies: Counts) -> list[Scores]:
+        found: list[Scores] = []
+        for scorer, _ in self._moving:
+            raw = scorer.score(self._pod, self._snapshot, rows, copies)
+            assert isinstance(raw, np.ndarray)
+            found.append(raw)
+        return found
+
     def _totals(self, rows: Rows) -> NDArray[np.float64]:
         if self._fixed is None or not np.array_equal(rows, self._open):
             self._fixed = np.zeros(rows.size, dtype=np.float64)
@@ -114,14 +126,68 @@ class Stepping:
             self._move(row)
 
     def _move(self, row: int) -> None:
-        """Score the copy after this one on the row."""
+        """Take over the scores of the copy after this one on the row."""
         self._copies[row] += 1
-        rows = np.array([row], dtype=np.int64)
-        for scorer, column in self._moving:
-            raw = scorer.score(self._pod, self._snapshot, rows, self._copies[rows])
-            assert isinstance(raw, np.ndarray)
+        for (scorer, column), raw in zip(self._moving, self._ahead.next(row), strict=True):
             if scorer.normalise is Normalise.NONE:
-                self._plain[row] += float(raw[0] - column[row]) * scorer.weight
+                self._plain[row] += float(raw - column[row]) * scorer.weight
             else:
                 self._fixed = None
-            column[row] = raw[0]
+            column[row] = raw
+
+
+class _Ahead:
+    """Scores of coming copies, asked for in blocks: a call of a scorer costs as much as a step.
+
+    A row is asked for several copies at once, which serves packing. When many rows turn out to be
+    missing, all rows are asked for one copy each, which serves spreading.
+
+    Args:
+        ask: (rows, copies) → for each moving scorer, the scores of the next copy.
+        room, copies: (N,) of the one who steps, as they are at any time.
+    """
+
+    def __init__(
+        self, ask: Callable[[Rows, Counts], list[Scores]], room: Counts, copies: Counts
+    ) -> None:
+        self._ask = ask
+        self._room = room
+        self._copies = copies
+        self._deep: dict[int, Iterator[tuple[float, ...]]] = {}
+        self._wide: list[Scores] = []
+        self._fresh = np.zeros(room.size, dtype=np.bool_)
+        self._missed: set[int] = set()
+
+    def next(self, row: int) -> Sequence[float]:
+        """Return the scores of one more copy on the row, by scorer."""
+        block = self._deep.get(row)
+        found = next(block, None) if block is not None else None
+        if found is not None:
+            self._fresh[row] = False
+            return found
+        if self._fresh[row]:
+            self._fresh[row] = False
+            return [scores[row] for scores in self._wide]
+        self._missed.add(row)
+        if len(self._missed) > _MISSED:
+            self._widen(row)
+        else:
+            self._deepen(row)
+        return self.next(row)
+
+    def _deepen(self, row: int) -> None:
+        depth = min(_DEPTH, int(self._room[row]))
+        copies = np.arange(depth, dtype=np.int64) + self._copies[row]
+        asked = self._ask(np.full(depth, row, dtype=np.int64), copies)
+        self._deep[row] = zip(*(scores.tolist() for scores in asked), strict=True)
+
+    def _widen(self, row: int) -> None:
+        """Ask for the copy after the next on every row that may take two; `row` is one ahead."""
+        self._fresh = self._room > 1
+        self._fresh[row] = True
+        rows = np.flatnonzero(self._fresh)
+        asked = self._ask(rows, self._copies[rows] + (rows != row))
+        self._wide = [np.zeros(self._room.size, dtype=scores.dtype) for scores in asked]
+        for column, scores in zip(self._wide, asked, strict=True):
+            column[rows] = scores
+        self._missed.clear()
