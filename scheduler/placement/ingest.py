@@ -6,6 +6,7 @@ everything that had been delivered.
 
 import logging
 from collections.abc import Callable, Container, Iterable
+from functools import reduce
 
 from ..errors import BadRequest
 from ..hookspecs import Change
@@ -21,6 +22,8 @@ from .queue import SchedulingQueue
 from .state import ClusterState
 
 logger = logging.getLogger(__name__)
+
+_NOTHING = Change(0)
 
 Report = Callable[[Iterable[PendingPod], str], None]
 
@@ -50,9 +53,9 @@ class Ingest:
 
     def pods(self, deltas: Iterable[Delta[Pod]], now: float) -> None:
         """Take over changes of pods."""
-        change = Change(0)
-        for delta in deltas:
-            change |= self._pod(delta)
+        # Few distinct ones: adding up flags pod by pod would cost more than the rest here.
+        changes = {self._pod(delta) for delta in deltas}
+        change = reduce(lambda all_, each: all_ | each, changes, _NOTHING)
         if change:
             self._queue.changed(change, now)
 
@@ -101,7 +104,7 @@ class Ingest:
 
     def _pod(self, delta: Delta[Pod]) -> Change:
         old, new = delta.old, delta.new
-        change = Change(0)
+        change = _NOTHING
         if old is not None and (new is None or new.meta.uid != old.meta.uid):
             self._queue.remove(delta.key)
             change |= self._freed(old) | self._unnominated(old)
@@ -110,7 +113,8 @@ class Ingest:
         if new.node and not new.terminal:
             self._queue.remove(delta.key)
             self._nominations.remove(new.meta.uid)
-            return change | self._bound(new)
+            bound = self._bound(new)
+            return change | bound if change else bound
         if new.node or not self.eligible(new):
             self._queue.remove(delta.key)
             change |= self._unnominated(new)
@@ -128,11 +132,11 @@ class Ingest:
     def _unnominated(self, pod: Pod) -> Change:
         """Give back the room that was kept for a pod which does not come."""
         kept = self._nominations.remove(pod.meta.uid)
-        return Change.POD_REMOVED if kept else Change(0)
+        return Change.POD_REMOVED if kept else _NOTHING
 
     def _freed(self, pod: Pod) -> Change:
         counted = self._state.remove_pod(pod.meta.uid)
-        return Change.POD_REMOVED if counted else Change(0)
+        return Change.POD_REMOVED if counted else _NOTHING
 
     def _bound(self, pod: Pod) -> Change:
         try:
@@ -146,8 +150,8 @@ class Ingest:
                 pod.node,
                 error,
             )
-            return Change(0)
-        return Change.POD_PLACED if changed else Change(0)
+            return _NOTHING
+        return Change.POD_PLACED if changed else _NOTHING
 
     def _waits(self, pod: Pod) -> None:
         key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)

@@ -162,6 +162,7 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
     except BadRequest as error:
         raise BadRequest(f"{where}: {error}") from error
     meta = _meta(obj, where, "default")
+    _name_namespaces(get_object(obj, "spec", where).get("affinity"))
     spec = _convert(get_object(obj, "spec", where), PodSpec, f"{where}.spec")
     status = _convert(get_object(obj, "status", where), PodStatus, f"{where}.status")
     name = meta.name or f"{meta.generate_name}{number}"
@@ -278,6 +279,19 @@ def _meta(obj: JsonObject, where: str, namespace: str = "") -> ObjectMeta:
     if namespace and not fields.get("namespace"):
         fields["namespace"] = namespace
     return _convert(fields, ObjectMeta, f"{where}.metadata")
+
+
+def _name_namespaces(value: Json) -> None:
+    """Say "default" where affinity terms say "", as for objects that name no namespace."""
+    if isinstance(value, list):
+        for each in value:
+            _name_namespaces(each)
+    elif isinstance(value, dict):
+        namespaces = value.get("namespaces")
+        if isinstance(namespaces, list):
+            value["namespaces"] = [name or "default" for name in namespaces]
+        for each in value.values():
+            _name_namespaces(each)
 
 
 def _convert(value: JsonObject, view: type[T], where: str) -> T:

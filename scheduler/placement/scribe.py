@@ -26,8 +26,9 @@ from .transcript import transcribe
 
 logger = logging.getLogger(__name__)
 
-RATE = 10.0  # explanations a second in the long run
-BURST = 50.0
+RATE = 2.0  # explanations a second in the long run
+BURST = 5.0
+_PAUSE = 0.25  # seconds after a decision: what is waiting to be placed or bound goes first
 _BACKLOG = 8  # plans whose snapshots are kept alive
 
 
@@ -75,6 +76,7 @@ class Scribe:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            await asyncio.sleep(_PAUSE)
             while self._heard:
                 heard = self._heard.popleft()
                 wanted = self._affordable(sum(1 for number in heard.ids if number))
