@@ -9,6 +9,7 @@ from ..hookspecs import Filter, PodClass, Snapshot
 from ..objects.json import Json, JsonObject
 from ..objects.pod import PodSpec, Toleration
 from ..objects.pod_class import pod_class
+from ..objects.resources import CPU
 from .inspection import inspect
 from .preemption import RunningPod
 from .scenario import Scenario, ScenarioPod
@@ -31,7 +32,7 @@ def remedies(
     found: list[Json] = []
     short = _short(pod.wanted, snapshot, row)
     if short:
-        told = ", ".join(f"{name} {amount}" for name, amount in short.items())
+        told = ", ".join(_amount(name, amount) for name, amount in short.items())
         if _fits(_asking_less(pod, short), filters, snapshot, row):
             change: JsonObject = {
                 "change": f"lower the pod's requests by {told}",
@@ -58,6 +59,11 @@ def _short(wanted: PodClass, snapshot: Snapshot, row: int) -> dict[str, int]:
         if amount > free:
             short[name] = amount - free
     return short
+
+
+def _amount(name: str, amount: int) -> str:
+    """Return an amount as people write it: cpu in thousandths, the rest in base units."""
+    return f"{amount}m cpu" if name == CPU else f"{amount} {name}"
 
 
 def _asking_less(pod: ScenarioPod, short: dict[str, int]) -> PodClass:

@@ -53,7 +53,7 @@ async def test_why_not_names_what_is_short_and_what_would_help(api, ns, hosts):
     why = answer.body["status"]["whyNot"]
     assert (why["plugin"], why["reasons"]) == ("NodeResourcesFit", ["Insufficient cpu"])
     assert why["changes"][0] == {
-        "change": "lower the pod's requests by cpu 1000",
+        "change": "lower the pod's requests by 1000m cpu",
         "short": {"cpu": 1000},
     }
 
