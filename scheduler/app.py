@@ -21,7 +21,7 @@ import msgspec
 import yaml
 
 from .api import server
-from .api.backend import Answerers
+from .api.backend import Answer
 from .api.configuration import ApiSettings
 from .controllers.controllers import Controllers
 from .controllers.informers import NODE_INDEXERS, POD_INDEXERS, Informers
@@ -32,7 +32,7 @@ from .informer import Informer
 from .nodes.directory import NodeAgents
 from .nodes.settings import NodeSettings
 from .objects.json import JsonObject
-from .objects.kinds import REGISTRY
+from .objects.kinds import REGISTRY, explanation, simulation
 from .objects.kinds.priority_class import SYSTEM_CLASSES
 from .objects.meta import now_seconds
 from .objects.node import node_view
@@ -109,10 +109,11 @@ async def serve(settings: Settings, started: Started) -> None:
         hosts = LeaderHosts()
         leading = parts.create_task(_lead(store, plugins, profiles, settings, hosts), name="leader")
         try:
-            answerers = Answerers(
-                Simulator(store, plugins, profiles), Explainer(store, plugins, profiles)
-            )
-            await _serve_api(store, settings, hosts, answerers, started)
+            answers: Mapping[str, Answer] = {
+                simulation.KIND.resource: Simulator(store, plugins, profiles).simulate,
+                explanation.KIND.resource: Explainer(store, plugins, profiles).explain,
+            }
+            await _serve_api(store, settings, hosts, answers, started)
         finally:
             leading.cancel()
 
@@ -161,7 +162,7 @@ async def _serve_api(
     store: Store,
     settings: Settings,
     hosts: HostDirectory,
-    answerers: Answerers,
+    answers: Mapping[str, Answer],
     started: Started,
 ) -> None:
     """Serve HTTP until cancelled."""
@@ -174,7 +175,7 @@ async def _serve_api(
         toleration_seconds=settings.toleration_seconds,
     )
     scheme = "https" if settings.tls_certificate else "http"
-    application = server.build(store, REGISTRY, hosts, answerers, api_settings)
+    application = server.build(store, REGISTRY, hosts, answers, api_settings)
     listening = asyncio.get_running_loop().create_future()
 
     def announce(port: asyncio.Future[int]) -> None:

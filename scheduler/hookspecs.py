@@ -354,9 +354,7 @@ class PerNodeScorer(ABC):
     def rate(self, pod: PodClass, node: NodeView) -> float:
         """Return how good the node is for one more pod, 0-100 unless normalised."""
 
-    def score(
-        self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts
-    ) -> Scores | CoupledScores | None:
+    def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
         """Ask `rate` for every row."""
         pairs = zip(rows.tolist(), copies.tolist(), strict=True)
         rates = [self.rate(pod, node_view(snapshot, row, pod, n)) for row, n in pairs]

@@ -1,7 +1,7 @@
 """What the handlers work with: the store, the kinds, the hosts, and what the API itself keeps."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..drivers import HostDirectory
 from ..objects.json import JsonObject
@@ -13,37 +13,8 @@ from .pages import Pages
 from .priorities import Priorities
 from .repeats import RepeatedSpecs
 
-
-class Simulator(Protocol):
-    """Answers Simulations."""
-
-    async def simulate(self, spec: JsonObject) -> JsonObject:
-        """Return the status.
-
-        Raises:
-            BadRequest: the spec cannot be read, or asks what cannot be.
-        """
-        ...
-
-
-class Explainer(Protocol):
-    """Answers Explanations."""
-
-    async def explain(self, namespace: str, spec: JsonObject) -> JsonObject:
-        """Return the status.
-
-        Raises:
-            BadRequest: the spec cannot be read. NotFound: nothing is known of the pod.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Answerers:
-    """Who answers the kinds that are not stored."""
-
-    simulator: Simulator
-    explainer: Explainer
+Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
+"""(namespace, spec) → status, of a kind that is computed; raises StatusError."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +26,7 @@ class Backend:
         repeats: pod specs seen before, already defaulted and validated.
         pages: the rest of paged lists.
         addresses: hands out cluster IPs.
-        answerers: of kinds that are not stored.
+        answers: by resource, of the kinds that are computed.
     """
 
     store: Store
@@ -66,4 +37,4 @@ class Backend:
     repeats: RepeatedSpecs
     pages: Pages
     addresses: ServiceAddresses
-    answerers: Answerers
+    answers: Mapping[str, Answer]

@@ -72,8 +72,8 @@ class Resources:
 
     async def _create(self, call: Call) -> web.StreamResponse:
         if call.kind.computed:
-            answerers, settings = self._backend.answerers, self._backend.settings
-            return await reviews.answer(call, answerers, settings.bulk_limit)
+            compute = self._backend.answers[call.kind.resource]
+            return await reviews.answer(call, compute, self._backend.settings.bulk_limit)
         if is_bulk(call):
             return await self._bulk.answer_lines(call)
         data = await read_body(call.request, self._backend.settings.bulk_limit)

@@ -8,13 +8,13 @@ from aiohttp import web
 
 from ..errors import BadRequest
 from . import bodies
-from .backend import Answerers
+from .backend import Answer
 from .creation import checked
 from .request import Call, read_body
 from .status_errors import JSON
 
 
-async def answer(call: Call, answerers: Answerers, limit: int) -> web.Response:
+async def answer(call: Call, compute: Answer, limit: int) -> web.Response:
     """Return the document with its status.
 
     Args:
@@ -26,10 +26,7 @@ async def answer(call: Call, answerers: Answerers, limit: int) -> web.Response:
     spec = obj.get("spec")
     if not isinstance(spec, dict):
         raise BadRequest(f"{call.kind.kind}: spec must be an object")
-    if call.kind.kind == "Explanation":
-        obj["status"] = await answerers.explainer.explain(call.namespace, spec)
-    else:
-        obj["status"] = await answerers.simulator.simulate(spec)
+    obj["status"] = await compute(call.namespace, spec)
     obj["apiVersion"], obj["kind"] = call.kind.group_version, call.kind.kind
     body = msgspec.json.encode(obj)
     return web.Response(status=201, body=body, headers={"Content-Type": JSON})

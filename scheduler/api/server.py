@@ -5,7 +5,7 @@ import contextlib
 import hmac
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ from ..objects.kind import KindRegistry
 from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
 from .addresses import ServiceAddresses
-from .backend import Answerers, Backend
+from .backend import Answer, Backend
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
 from .pages import Pages
@@ -157,14 +157,14 @@ def build(
     store: Store,
     registry: KindRegistry,
     hosts: HostDirectory,
-    answerers: Answerers,
+    answers: Mapping[str, Answer],
     settings: ApiSettings,
 ) -> web.Application:
     """Return the application.
 
     Args:
         hosts: finds the connection that a pod's logs are read through.
-        answerers: of kinds that are not stored.
+        answers: by resource, of the kinds that are computed.
 
     Raises:
         ConfigurationError: the settings would expose the cluster.
@@ -179,7 +179,7 @@ def build(
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
         addresses=ServiceAddresses(store, settings.service_range),
-        answerers=answerers,
+        answers=answers,
     )
     app = web.Application(client_max_size=settings.body_limit)
     closing = asyncio.Event()

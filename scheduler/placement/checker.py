@@ -17,7 +17,7 @@ from ..objects.pod import (
 from ..objects.pod_class import HostPort, PodClass
 from ..snapshot import NodeFacts, Snapshot, TaintKey
 from .plan import Allotment, Plan
-from .topology_check import TopologyCheck
+from .topology_check import TopologyCheck, holds
 
 _CORDON = TaintKey("node.kubernetes.io/unschedulable", "", "NoSchedule")
 
@@ -160,20 +160,12 @@ def _matches(term: NodeSelectorTerm, node: NodeFacts) -> bool:
 
 
 def _holds(requirement: NodeSelectorRequirement, value: str | None) -> bool:
-    match requirement.operator:
-        case "In":
-            return value in requirement.values
-        case "NotIn":
-            return value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt" if value is not None and len(requirement.values) == 1:
-            try:
-                difference = int(value) - int(requirement.values[0])
-            except ValueError:
-                return False
-            return difference > 0 if requirement.operator == "Gt" else difference < 0
-        case _:
-            return False
+    if requirement.operator not in ("Gt", "Lt"):
+        return holds(requirement, value)
+    if value is None or len(requirement.values) != 1:
+        return False
+    try:
+        difference = int(value) - int(requirement.values[0])
+    except ValueError:
+        return False
+    return difference > 0 if requirement.operator == "Gt" else difference < 0

@@ -17,7 +17,7 @@ from ..errors import Conflict, Fenced, PluginError, StatusError, Unavailable
 from ..hookspecs import Change, Counts, Filter, PodClass, Snapshot, Verdict
 from ..informer import Informer
 from ..objects.deletion import DeletionRequest, delete
-from ..objects.disruption import BY_PREEMPTION, TARGET, DisruptionBudget, targeted
+from ..objects.disruption import BY_PREEMPTION, DisruptionBudget, targeted
 from ..objects.json import JsonObject
 from ..objects.meta import now_seconds
 from ..objects.pod import Pod
@@ -80,7 +80,9 @@ class Tenants(Mapping[str, Sequence[RunningPod]]):
         if known is None:
             found = self._pods.by_index(NODE, node)
             counted = [p for p in found if not p.terminal and p.meta.uid in self._state]
-            residents = sorted([_running(pod) for pod in counted], key=lambda each: each.key)
+            residents = sorted(
+                [RunningPod.of(pod, pod_class(pod)) for pod in counted], key=lambda each: each.key
+            )
             known = self._known[node] = tuple(residents)
         return known
 
@@ -258,15 +260,7 @@ class Displacement:
         return orders
 
     def _known_budgets(self) -> list[Budget]:
-        return [
-            Budget(
-                each.meta.namespace,
-                each.selector,
-                each.status.disruptions_allowed,
-                frozenset(each.status.disrupted_pods),
-            )
-            for each in self._budgets.items.values()
-        ]
+        return [Budget.of(each) for each in self._budgets.items.values()]
 
     async def _write(self, edits: Mapping[ObjectKey, Edit]) -> None:
         """Edit pods as they are stored, again where a race was lost."""
@@ -350,20 +344,6 @@ def _allotment(
     names = snapshot.names(decision.rows)
     placed = len(names)
     return Allotment(pod, tuple(pending[:placed]), names, tuple(pending[placed:]), decision)
-
-
-def _running(pod: Pod) -> RunningPod:
-    meta = pod.meta
-    leaving = meta.deletion_timestamp is not None
-    target = pod.status.condition(TARGET) if leaving else None
-    return RunningPod(
-        ObjectKey("pods", meta.namespace, meta.name),
-        meta.uid,
-        pod_class(pod),
-        pod.status.start_time,
-        leaving,
-        target is not None and target.status == "True" and target.reason == BY_PREEMPTION,
-    )
 
 
 def _nomination(order: Order) -> Edit:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..errors import BadRequest
+from ..objects.disruption import disruption_budget
 from ..objects.json import JsonObject, get_object
 from ..objects.kinds.priority import priority_view
 from ..objects.node import node_view
@@ -17,7 +18,7 @@ from ..objects.pod import Pod, pod_view
 from ..objects.pod_class import pod_class
 from ..objects.stored import ObjectKey, StoredObject
 from .preemption import Budget
-from .scenario import Scenario, ScenarioPod, budget_of
+from .scenario import Scenario, ScenarioPod
 from .surroundings import selector_of
 
 NODES, PODS, NAMESPACES = "nodes", "pods", "namespaces"
@@ -87,7 +88,7 @@ class LiveCluster:
             case "namespaces":
                 state.set_namespace(meta.name, meta.labels)
             case "poddisruptionbudgets.policy":
-                self.scenario.budgets.append(_budget(stored))
+                self.scenario.budgets.append(Budget.of(disruption_budget(stored)))
             case "priorityclasses.scheduling.k8s.io":
                 self.scenario.priorities[meta.name] = priority_view(stored)
             case _:
@@ -110,15 +111,6 @@ class LiveCluster:
             self._displaced.append(ScenarioPod(key, unbound, member.wanted))
         else:
             self.scenario.run(member, pod.node)
-
-
-def _budget(stored: StoredObject) -> Budget:
-    obj: JsonObject = {
-        **msgspec.json.decode(stored.body.json),
-        "metadata": {"name": stored.meta.name, "namespace": stored.meta.namespace},
-        "status": msgspec.json.decode(stored.status) if stored.status else {},
-    }
-    return budget_of(obj, f"poddisruptionbudget {stored.meta.namespace}/{stored.meta.name}")
 
 
 def _names(without: JsonObject, what: str) -> frozenset[str]:

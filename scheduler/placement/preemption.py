@@ -15,11 +15,14 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Self
 
 import msgspec
 import numpy as np
 
 from ..hookspecs import Filter, Mask, PodClass, Rows, Snapshot, Verdict
+from ..objects.disruption import BY_PREEMPTION, TARGET, DisruptionBudget
+from ..objects.pod import Pod
 from ..objects.selectors import Selector
 from ..objects.stored import ObjectKey
 from .framework import rejections
@@ -47,6 +50,15 @@ class RunningPod(msgspec.Struct, frozen=True, gc=False):
     leaving: bool = False
     preempted: bool = False
 
+    @classmethod
+    def of(cls, pod: Pod, wanted: PodClass) -> Self:
+        """Return a bound pod of a class as it stands."""
+        leaving = pod.meta.deletion_timestamp is not None
+        target = pod.status.condition(TARGET) if leaving else None
+        by_us = target is not None and target.status == "True" and target.reason == BY_PREEMPTION
+        key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
+        return cls(key, pod.meta.uid, wanted, pod.status.start_time, leaving, by_us)
+
 
 class Budget(msgspec.Struct, frozen=True):
     """A PodDisruptionBudget as its status stands.
@@ -59,6 +71,13 @@ class Budget(msgspec.Struct, frozen=True):
     selector: Selector
     allowed: int
     disrupted: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, budget: DisruptionBudget) -> Self:
+        """Return what placement needs of a PodDisruptionBudget."""
+        status = budget.status
+        disrupted = frozenset(status.disrupted_pods)
+        return cls(budget.meta.namespace, budget.selector, status.disruptions_allowed, disrupted)
 
     def covers(self, pod: RunningPod) -> bool:
         """Tell whether evicting the pod would use the budget up further.

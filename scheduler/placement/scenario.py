@@ -71,7 +71,7 @@ class Scenario:
         """Count a pod as running on a node."""
         leaving = pod.pod.meta.deletion_timestamp is not None
         self.state.set_pod(pod.pod.meta.uid, pod.wanted, node, leaving=leaving)
-        self.running.setdefault(node, {})[pod.pod.meta.uid] = _running(pod)
+        self.running.setdefault(node, {})[pod.pod.meta.uid] = RunningPod.of(pod.pod, pod.wanted)
         self.bound[pod.pod.meta.uid] = pod
         self.nominees = [waits for waits in self.nominees if waits is not pod]
 
@@ -303,13 +303,3 @@ def _convert(value: JsonObject, view: type[T], where: str) -> T:
 
 def _full_name(key: ObjectKey) -> str:
     return f"{key.namespace}/{key.name}"
-
-
-def _running(pod: ScenarioPod) -> RunningPod:
-    target = pod.pod.status.condition("DisruptionTarget")
-    preempted = target is not None and target.reason == "PreemptionByScheduler"
-    leaving = pod.pod.meta.deletion_timestamp is not None
-    started = pod.pod.status.start_time
-    return RunningPod(
-        pod.key, pod.pod.meta.uid, pod.wanted, started, leaving=leaving, preempted=preempted
-    )

@@ -3,7 +3,8 @@
 A decision itself only counts who rejected what. Afterwards, in a thread, the same rules are asked
 about the same snapshot once more and everything they say is kept (see transcript). When decisions
 come faster than that can be done, a sample is kept: the decision records say of all of them what
-they always say. Nothing here is needed for placement to work.
+they always say. Room that was kept for nominated pods is not shown. Nothing here is needed for
+placement to work.
 """
 
 import asyncio

@@ -31,7 +31,7 @@ class Simulator:
         self._profiles = profiles
         self._turn = asyncio.Lock()
 
-    async def simulate(self, spec: JsonObject) -> JsonObject:
+    async def simulate(self, _namespace: str, spec: JsonObject) -> JsonObject:
         """Return the status of a Simulation.
 
         Raises:

@@ -310,11 +310,12 @@ def _matches(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
     if selector is None:
         return False
     return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
-        _holds(each, labels.get(each.key)) for each in selector.match_expressions
+        holds(each, labels.get(each.key)) for each in selector.match_expressions
     )
 
 
-def _holds(requirement: NodeSelectorRequirement, value: str | None) -> bool:
+def holds(requirement: NodeSelectorRequirement, value: str | None) -> bool:
+    """Tell whether a label's value, None where it is absent, is as a selector wants it."""
     match requirement.operator:
         case "In":
             return value in requirement.values

@@ -74,7 +74,7 @@ POD_SPEC: Table = {
     "schedulingGates": _YES,
     "topologySpreadConstraints": _YES,
     "resources": _YES,
-    "schedulerName": _kept("one scheduler serves every pod"),
+    "schedulerName": _YES,
     "serviceAccountName": _kept("no service account token is mounted"),
     "serviceAccount": _kept("no service account token is mounted"),
     "automountServiceAccountToken": _kept("no service account token is mounted"),

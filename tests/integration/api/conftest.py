@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from scheduler.api.backend import Answerers
 from scheduler.api.configuration import ApiSettings
 from scheduler.api.server import build, serve
 from scheduler.objects.kinds import REGISTRY
@@ -136,10 +135,11 @@ async def api(postgres_url, tmp_path_factory):
             await store.write(namespace(name))
         hosts = Hosts()
         plugins, profiles = PluginManager.load(), by_name()
-        answerers = Answerers(
-            Simulator(store, plugins, profiles), Explainer(store, plugins, profiles)
-        )
-        app = build(store, REGISTRY, hosts, answerers, settings())
+        answers = {
+            "simulations.ironfree.dev": Simulator(store, plugins, profiles).simulate,
+            "explanations.ironfree.dev": Explainer(store, plugins, profiles).explain,
+        }
+        app = build(store, REGISTRY, hosts, answers, settings())
         started = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(serve(app, settings(), started))
         try:
