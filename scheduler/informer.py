@@ -15,7 +15,7 @@ import msgspec
 
 from .errors import Expired, Unavailable
 from .objects.stored import ObjectKey, StoredObject
-from .store.operations import Batch, ChangeType
+from .store.operations import Batch, ChangeType, each_change
 from .store.store import Store
 
 T = TypeVar("T")
@@ -166,7 +166,7 @@ class Informer(Generic[T]):
                 None if change.type is ChangeType.DELETED else self._view(change.object),
                 change.revision,
             )
-            for change in batch.changes
+            for change in each_change(batch.changes)
         ]
 
     def _set(self, key: ObjectKey, new: T | None, revision: int) -> Delta[T]:

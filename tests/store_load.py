@@ -11,9 +11,18 @@ from contextlib import aclosing
 
 from scheduler.errors import AlreadyExists, Conflict, Expired, NotFound, Unavailable
 from scheduler.objects.stored import Body, intern_body
-from scheduler.store.operations import Bind, ChangeType, Create, Remove, Replace
+from scheduler.store.operations import (
+    Bind,
+    BindCohort,
+    ChangeType,
+    Create,
+    CreateCohort,
+    Remove,
+    Replace,
+    each_change,
+)
 from scheduler.store.store import Store
-from tests.store_values import bind, create, key, pod, replace
+from tests.store_values import bind, cohort, create, key, pod, replace
 
 REFUSED = (AlreadyExists, Conflict, NotFound)
 BODIES = [intern_body(b'{"spec":{"n":%d}}' % n) for n in range(4)]
@@ -36,6 +45,7 @@ class Load:
         self.acknowledged = {}
         self.doubtful = 0
         self.told = told
+        self.cohorts = []
 
     async def run(self, count):
         """Do that many writes; None never ends."""
@@ -45,9 +55,15 @@ class Load:
             await self.step()
 
     async def step(self):
+        if self.random.random() < 0.2:
+            await self.cohort_step()
+            return
         name = f"x{self.random.randrange(12)}"
         resource = self.random.choice(("pods", "configmaps"))
         where = key(resource, name, "default")
+        if resource == "pods" and self.cohorts and self.random.random() < 0.5:
+            made = self.random.choice(self.cohorts)
+            where = key("pods", made.name(self.random.randrange(made.size)), "default")
         try:
             op = await self.choose(where)
             ops = [op] if self.random.random() < 0.7 else [op, *self.more()]
@@ -61,9 +77,46 @@ class Load:
                 continue
             if isinstance(outcome, Exception):
                 raise outcome
-            self.acknowledged[outcome.revision] = (type(op), outcome.key)
-            if self.told is not None:
-                self.told(outcome.revision, op, outcome.key)
+            self.acknowledge(outcome.revision, op, outcome.key)
+
+    def acknowledge(self, revision, op, where):
+        self.acknowledged[revision] = (type(op), where)
+        if self.told is not None:
+            self.told(revision, op, where)
+
+    async def cohort_step(self):
+        """Make a cohort, or bind some pods of one."""
+        roll = self.random.random()
+        if not self.cohorts or roll < 0.4:
+            start = self.random.randrange(200)
+            op = CreateCohort(
+                cohort(self.random.randrange(1, 7), start, self.random.choice(BODIES))
+            )
+        else:
+            made = self.random.choice(self.cohorts)
+            some = tuple(self.random.sample(range(made.size), self.random.randint(1, made.size)))
+            nodes = tuple(self.random.choice(NODES) for _ in some)
+            seen = await self.store.revision()
+            op = BindCohort("default", made.uid, some, nodes, seen, {"cpu": 100, "pods": 1})
+        try:
+            (outcome,) = await self.store.write_cohorts((op,))
+        except Unavailable:
+            self.doubtful += 1
+            await asyncio.sleep(0.02)
+            return
+        if isinstance(outcome, REFUSED):
+            return
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(op, CreateCohort):
+            self.cohorts.append(outcome)
+            for each in range(outcome.size):
+                where = key("pods", outcome.name(each), "default")
+                self.acknowledge(outcome.created_revision + each, op, where)
+            return
+        bound = [each for each in op.ordinals if each not in outcome.refused]
+        for revision, each in enumerate(bound, outcome.revision - len(bound) + 1):
+            self.acknowledge(revision, op, key("pods", made.name(each), "default"))
 
     async def choose(self, where):
         old = await self.store.get(where)
@@ -118,7 +171,7 @@ class Follower:
     def take(self, batch):
         assert batch.revision >= self.position
         last = self.position
-        for change in batch.changes:
+        for change in each_change(batch.changes):
             assert last < change.revision <= batch.revision, "order"
             assert change.revision == change.object.revision
             assert change.object.resource in self.resources
@@ -188,7 +241,7 @@ async def follow_long(follower, end):
             raise AssertionError("expired") from None
 
 
-TYPES = {cls.__name__: cls for cls in (Create, Replace, Remove, Bind)}
+TYPES = {cls.__name__: cls for cls in (Create, Replace, Remove, Bind, CreateCohort, BindCohort)}
 
 
 def parse(line):

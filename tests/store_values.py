@@ -4,6 +4,7 @@ import uuid
 
 import msgspec
 
+from scheduler.objects.cohort import Cohort, cohort_uid
 from scheduler.objects.meta import ObjectMeta, now_seconds
 from scheduler.objects.stored import Body, ObjectKey, intern_body
 from scheduler.store.operations import Bind, Create, Replace
@@ -27,6 +28,12 @@ def create(resource, name, namespace="", body=b"{}", **fields):
 def pod(name, body=SPEC, namespace="default", **fields):
     """Return a Create of a pod."""
     return create("pods", name, namespace, body, **fields)
+
+
+def cohort(size, start=0, body=SPEC, prefix="web-", namespace="default", **fields):
+    """Return a cohort that is yet to be made."""
+    meta = ObjectMeta(generate_name=prefix, creation_timestamp=now_seconds(), **fields)
+    return Cohort(cohort_uid(), namespace, prefix, start, size, 0, meta, body, b"")
 
 
 def replace(obj, *, status=None, body=None, expected=0, epoch=None, **meta):

@@ -13,7 +13,7 @@ from aiohttp import web
 from ..errors import BadRequest, Expired, Invalid, StatusError
 from ..objects.json import JsonObject
 from ..objects.stored import StoredObject
-from ..store.operations import Batch, Change, ChangeType
+from ..store.operations import Batch, Change, ChangeType, each_change
 from . import status_errors
 from .backend import Backend
 from .listing import Lister, rendering_of
@@ -192,7 +192,7 @@ class Watcher:
                     marked = time.monotonic()
 
     def _lines(self, events: _Events, batch: Batch) -> Iterator[bytes]:
-        for change in batch.changes:
+        for change in each_change(batch.changes):
             if change.object.resource != events.selection.kind.resource:
                 continue
             line = events.of(change)

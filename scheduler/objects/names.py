@@ -22,9 +22,10 @@ _key = re.compile(_KEY).fullmatch
 _value = re.compile(_VALUE).fullmatch
 _config_key = re.compile(_CONFIG_KEY).fullmatch
 
-_SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no look-alikes
-_SUFFIX_LENGTH = 5
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no look-alikes
 _MAX_GENERATED = 63
+GENERATED_PREFIX = _MAX_GENERATED - 5
+"""Characters of metadata.generateName that a generated name keeps; five random ones follow."""
 _ANNOTATIONS_LIMIT = 256 * 1024
 
 
@@ -170,5 +171,5 @@ def name_complaints(text: str, rule: str, *, prefix: bool = False) -> list[str]:
 
 def generate(prefix: str) -> str:
     """Return a name from metadata.generateName: the prefix, cut at 58, and 5 random characters."""
-    suffix = "".join(random.choices(_SUFFIX_ALPHABET, k=_SUFFIX_LENGTH))
-    return prefix[: _MAX_GENERATED - _SUFFIX_LENGTH] + suffix
+    suffix = "".join(random.choices(SUFFIX_ALPHABET, k=5))
+    return prefix[:GENERATED_PREFIX] + suffix

@@ -61,6 +61,7 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
         created_revision: of its creation.
         status: JSON of .status, b"" when there is none.
         binding: for pods that have a node.
+        lodged: it is kept as one of a cohort (see cohort), not as a row of its own.
     """
 
     resource: str
@@ -70,6 +71,7 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
     body: Body
     status: bytes = b""
     binding: Binding | None = None
+    lodged: bool = False
 
     @property
     def key(self) -> ObjectKey:

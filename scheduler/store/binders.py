@@ -8,13 +8,15 @@ after `until` is read before use, under the head lock.
 from collections.abc import Iterable
 
 from .postgres import Connection
-from .rows import BindingRow
 
 _LIMIT = 500_000  # nodes remembered
 
 _BOUND = (
     "SELECT node, epoch, max(revision) FROM bindings WHERE revision > $1 AND revision <= $2"
     " GROUP BY node, epoch"
+    " UNION ALL SELECT p.node, b.epoch, b.last_revision"
+    " FROM cohort_bindings b, unnest(b.nodes) AS p (node)"
+    " WHERE b.last_revision > $1 AND b.revision <= $2"
 )
 
 
@@ -47,12 +49,16 @@ class Binders:
             self._until = head
         return self._bound
 
-    def add(self, rows: Iterable[BindingRow], after: int, revision: int) -> None:
-        """Take the bindings of this process's own commit of (after, revision]."""
+    def add(self, bound: Iterable[tuple[str, int, int]], after: int, revision: int) -> None:
+        """Take the bindings of this process's own commit of (after, revision].
+
+        Args:
+            bound: (node, binder's epoch, revision) of each.
+        """
         if self._until != after:
             return
-        for row in rows:
-            self._put(row.node, row.epoch, row.revision)
+        for node, epoch, at in bound:
+            self._put(node, epoch, at)
         self._until = revision
 
     async def _read(self, connection: Connection, after: int, until: int) -> None:

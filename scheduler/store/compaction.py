@@ -21,6 +21,7 @@ from ..objects.stored import ObjectKey, StoredObject
 from .database import REVISION, Database
 from .operations import Remove, Write
 from .tables import (
+    cohorts,
     decisions,
     explanations,
     head,
@@ -162,6 +163,7 @@ async def _drop_specs(connection: AsyncConnection, database: Database) -> None:
         sa.select(specs.c.digest)
         .where(~sa.exists().where(objects.c.digest == specs.c.digest))
         .where(~sa.exists().where(tombstones.c.digest == specs.c.digest))
+        .where(~sa.exists().where(cohorts.c.digest == specs.c.digest))
         .limit(_PIECE)
     )
     revision = (await connection.execute(REVISION)).scalar_one()
@@ -174,7 +176,8 @@ async def _drop_specs(connection: AsyncConnection, database: Database) -> None:
                 table.c.revision > revision, table.c.digest.is_not(None)
             )
             for table in (objects, tombstones)
-        )
+        ),
+        sa.select(cohorts.c.digest).where(cohorts.c.created_revision > revision),
     )
     async with database.transaction() as locked:
         await locked.execute(sa.update(head).values(spec_generation=head.c.spec_generation + 1))

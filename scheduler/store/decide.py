@@ -21,15 +21,38 @@ from ..errors import (
     NotFound,
     StatusError,
 )
+from ..objects.cohort import Cohort, berth
 from ..objects.stored import Binding, Body, ObjectKey, StoredObject
-from .operations import Bind, Change, ChangeType, Create, Remove, Replace, Write
-from .rows import BindingRow, ObjectRow, checked_metadata, encode_json, names, object_row
+from .boarding import Boardings
+from .cohorts import Lodging
+from .operations import (
+    AnyChange,
+    AnyWrite,
+    Bind,
+    BindCohort,
+    Boarding,
+    Change,
+    ChangeType,
+    CohortChange,
+    Create,
+    CreateCohort,
+    Remove,
+    Replace,
+)
+from .rows import (
+    BindingRow,
+    ObjectRow,
+    binding_row,
+    checked_metadata,
+    encode_json,
+    names,
+    object_row,
+)
 
-Outcome = StoredObject | StatusError | Fenced
+Outcome = StoredObject | Cohort | Boarding | StatusError | Fenced
 HostPort = tuple[str, str, int]  # (hostIP, protocol, port)
 
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - a value to compare with
-_COLUMNS = frozenset({"cpu", "memory", "pods"})  # "pods" is 1 and needs none
 
 
 @dataclass
@@ -41,6 +64,8 @@ class Present:
         bound: node → binder's epoch → revision of its latest binding there, complete after the
             operations' snapshots; only read.
         ports: host ports held on the nodes that operations want host ports of.
+        lodgings: the cohorts that operations name or whose pods they name.
+        places: of names beginning as a new cohort's, by (namespace, prefix).
     """
 
     revision: int
@@ -48,6 +73,8 @@ class Present:
     objects: dict[ObjectKey, StoredObject | None]
     bound: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
     ports: dict[str, set[HostPort]] = field(default_factory=dict[str, set[HostPort]])
+    lodgings: list[Lodging] = field(default_factory=list[Lodging])
+    places: dict[tuple[str, str], set[int]] = field(default_factory=dict[tuple[str, str], set[int]])
 
 
 @dataclass
@@ -58,10 +85,12 @@ class Verdict:
         outcomes: one per operation, in order.
         changes: what watchers get, in revision order.
         removed_pods: uids whose binding and ports go; released: uids whose capacity is free.
+        cohorts: to insert; left: whose pods have left; emptied: uids of those to delete.
+        berths: rows of bindings of cohorts; boarded: their (node, binder's epoch, revision).
     """
 
     outcomes: list[Outcome]
-    changes: list[Change]
+    changes: list[AnyChange]
     inserts: list[ObjectRow] = field(default_factory=list[ObjectRow])
     updates: list[ObjectRow] = field(default_factory=list[ObjectRow])
     deletes: list[ObjectKey] = field(default_factory=list[ObjectKey])
@@ -71,6 +100,11 @@ class Verdict:
     removed_pods: list[str] = field(default_factory=list[str])
     released: list[str] = field(default_factory=list[str])
     bodies: dict[bytes, Body] = field(default_factory=dict[bytes, Body])
+    cohorts: list[Lodging] = field(default_factory=list[Lodging])
+    left: list[Lodging] = field(default_factory=list[Lodging])
+    emptied: list[str] = field(default_factory=list[str])
+    berths: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
+    boarded: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
     revision: int = 0
 
 
@@ -96,7 +130,7 @@ def ended(status: bytes) -> bool:
         return False
 
 
-def decide(ops: Sequence[Write], present: Present, now: datetime) -> Verdict:
+def decide(ops: Sequence[AnyWrite], present: Present, now: datetime) -> Verdict:
     """Return what a batch does.
 
     Args:
@@ -109,7 +143,7 @@ def decide(ops: Sequence[Write], present: Present, now: datetime) -> Verdict:
     return batch.verdict(outcomes)
 
 
-def touched(ops: Sequence[Write]) -> set[ObjectKey]:
+def touched(ops: Sequence[AnyWrite]) -> set[ObjectKey]:
     """Return the keys whose present state `decide` needs."""
     keys: set[ObjectKey] = set()
     namespaces: set[str] = set()
@@ -122,6 +156,10 @@ def touched(ops: Sequence[Write]) -> set[ObjectKey]:
             keys.add(ObjectKey(op.resource, op.meta.namespace, op.meta.name))
         elif isinstance(op, Remove):
             keys.add(op.key)
+        elif isinstance(op, CreateCohort):
+            namespaces.add(op.cohort.namespace)
+        elif isinstance(op, BindCohort):
+            nodes.update(op.nodes)
         else:
             keys.add(op.pod)
             nodes.add(op.node)
@@ -146,7 +184,10 @@ class _Batch:
         self._first = dict(present.objects)
         self._revision = present.revision
         self._now = now
-        self._changes: list[Change] = []
+        self._changes: list[AnyChange] = []
+        self._boardings = Boardings(present.lodgings, present.places)
+        self._lodged = [key for key, obj in present.objects.items() if obj and obj.lodged]
+        self._bodies: dict[bytes, Body] = {}
         self._metadata: dict[ObjectKey, tuple[bytes, int]] = {}
         self._bindings: dict[str, BindingRow] = {}
         self._ports: dict[str, tuple[str, Sequence[HostPort]]] = {}
@@ -156,7 +197,7 @@ class _Batch:
         self._bound: dict[str, dict[int, int]] = {}
         self._nodes: dict[str, ObjectKey] = {}
 
-    def apply(self, op: Write) -> Outcome:
+    def apply(self, op: AnyWrite) -> Outcome:
         """Do one operation, or say why not."""
         if op.epoch is not None and op.epoch != self._present.epoch:
             return Fenced(
@@ -169,6 +210,10 @@ class _Batch:
             return self._replace(op)
         if isinstance(op, Remove):
             return self._remove(op)
+        if isinstance(op, CreateCohort):
+            return self._create_cohort(op)
+        if isinstance(op, BindCohort):
+            return self._bind_cohort(op)
         return self._bind(op)
 
     def verdict(self, outcomes: list[Outcome]) -> Verdict:
@@ -200,16 +245,21 @@ class _Batch:
         ]
         verdict.removed_pods = self._removed
         verdict.released = self._released
+        boardings = self._boardings
+        verdict.bodies |= self._bodies
+        verdict.cohorts, verdict.left = boardings.fresh(), boardings.left()
+        verdict.emptied, verdict.berths = boardings.emptied(), boardings.rows()
+        verdict.boarded = list(boardings.bound())
         return verdict
 
     def _create(self, op: Create) -> Outcome:
         meta = op.meta
         key = ObjectKey(op.resource, meta.namespace, meta.name)
         if meta.namespace:
-            refusal = self._refused_by_namespace(op)
+            refusal = self._refused_by_namespace(op.resource, meta.namespace, meta.name)
             if refusal is not None:
                 return refusal
-        if self._objects[key] is not None:
+        if self._objects[key] is not None or self._boardings.newly_named(key):
             return AlreadyExists(
                 f'{op.resource} "{meta.name}" already exists', **names(op.resource, meta.name)
             )
@@ -224,18 +274,69 @@ class _Batch:
         self._changes.append(Change(ChangeType.ADDED, self._revision, obj))
         return obj
 
-    def _refused_by_namespace(self, op: Create) -> StatusError | None:
-        name = op.meta.namespace
+    def _refused_by_namespace(self, resource: str, name: str, what: str) -> StatusError | None:
         namespace = self._objects[ObjectKey("namespaces", "", name)]
         if namespace is None:
             return NotFound(f'namespaces "{name}" not found', kind="namespaces", name=name)
         if namespace.meta.deletion_timestamp is not None:
             return Forbidden(
-                f'{op.resource} "{op.meta.name}" is forbidden: unable to create new content in '
+                f'{resource} "{what}" is forbidden: unable to create new content in '
                 f"namespace {name} because it is being terminated",
-                **names(op.resource, op.meta.name),
+                **names(resource, what),
             )
         return None
+
+    def _create_cohort(self, op: CreateCohort) -> Outcome:
+        cohort = op.cohort
+        refusal = self._refused_by_namespace("pods", cohort.namespace, cohort.prefix)
+        made = (key for key, obj in self._objects.items() if obj and key.resource == "pods")
+        refusal = refusal or self._boardings.name_taken(cohort, made)
+        if refusal is not None:
+            return refusal
+        metadata = checked_metadata(cohort)
+        if isinstance(metadata, StatusError):
+            return metadata
+        cohort = msgspec.structs.replace(cohort, created_revision=self._revision + 1)
+        self._revision += cohort.size
+        self._bodies[cohort.body.digest] = cohort.body
+        self._changes.append(self._boardings.create(cohort))
+        return cohort
+
+    def _bind_cohort(self, op: BindCohort) -> Outcome:
+        lodging = self._boardings.find(op.cohort)
+        if lodging is None:
+            return self._boardings.cohort_gone(op)
+        cohort = lodging.cohort
+        pod = ObjectKey("pods", cohort.namespace, cohort.prefix)
+        snapshot = op.snapshot_revision
+        taken = {
+            node: self._node_taken(Bind(pod, "", node, snapshot, epoch=op.epoch))
+            for node in set(op.nodes)
+        }
+        first = self._revision + 1
+        berths, refused = self._boardings.board(op, lodging, taken, first, self._now)
+        if berths is not None:
+            self._revision += len(berths.ordinals)
+            change = CohortChange(cohort, first, berths.ordinals, berths.nodes, self._now)
+            self._changes.append(change)
+            for number, node in enumerate(berths.nodes):
+                self._bound.setdefault(node, {})[berths.epoch] = first + number
+            self._refresh(lodging)
+        return Boarding(self._revision, refused)
+
+    def _refresh(self, lodging: Lodging) -> None:
+        """Show later operations of the batch what a cohort's pods have become."""
+        for key in self._lodged:
+            obj = self._objects[key]
+            if obj is not None and obj.lodged and berth(obj.meta.uid)[0] == lodging.cohort.uid:
+                self._objects[key] = lodging.pod(berth(obj.meta.uid)[1])
+
+    def _leave(self, key: ObjectKey, pod: StoredObject) -> None:
+        """Make a lodged pod one with rows of its own."""
+        row = self._boardings.leave(pod)
+        if row is not None:
+            self._bindings[pod.meta.uid] = row
+        self._first[key] = None
 
     def _replace(self, op: Replace) -> Outcome:
         meta = op.meta
@@ -251,6 +352,8 @@ class _Batch:
         metadata = checked_metadata(op)
         if isinstance(metadata, StatusError):
             return metadata
+        if old.lodged:
+            self._leave(key, old)
         self._revision += 1
         obj = StoredObject(
             op.resource,
@@ -274,8 +377,10 @@ class _Batch:
         refusal = _precondition(old, op.expected_revision, op.uid or old.meta.uid)
         if refusal is not None:
             return refusal
+        if old.lodged:
+            self._leave(op.key, old)
         self._revision += 1
-        obj = msgspec.structs.replace(old, revision=self._revision)
+        obj = msgspec.structs.replace(old, revision=self._revision, lodged=False)
         self._objects[op.key] = None
         self._tombstones.append(obj)
         self._changes.append(Change(ChangeType.DELETED, self._revision, obj, old))
@@ -290,9 +395,13 @@ class _Batch:
         refusal = _unbindable(op, pod) or self._node_taken(op)
         if refusal is not None or pod is None:
             return refusal or _not_found(op.pod)
+        if pod.lodged:
+            self._leave(op.pod, pod)
+            self._metadata[op.pod] = (encode_json(pod.meta), pod.revision)
         self._revision += 1
         revision = self._revision
-        self._bindings[pod.meta.uid] = _binding_row(op, pod.meta.uid, revision, self._now)
+        binding = Binding(op.node, self._now, revision)
+        self._bindings[pod.meta.uid] = binding_row(pod.meta.uid, binding, op)
         self._bound.setdefault(op.node, {})[_binder(op)] = revision
         if op.host_ports:
             self._ports[pod.meta.uid] = (op.node, op.host_ports)
@@ -304,7 +413,7 @@ class _Batch:
             pod.created_revision,
             pod.body,
             pod.status,
-            Binding(op.node, self._now, revision),
+            binding,
         )
         self._objects[op.pod] = bound
         self._changes.append(Change(ChangeType.MODIFIED, revision, bound, pod))
@@ -351,24 +460,6 @@ class _Batch:
 def _binder(op: Bind) -> int:
     """Return who binds: the leader's epoch; 0 is anybody else."""
     return op.epoch or 0
-
-
-def _binding_row(op: Bind, uid: str, revision: int, now: datetime) -> BindingRow:
-    rest = {}
-    if not op.requests.keys() <= _COLUMNS or op.requests.get("pods", 1) != 1:
-        rest = {name: n for name, n in op.requests.items() if name not in {"cpu", "memory"}}
-    return BindingRow(
-        pod_uid=uid,
-        node=op.node,
-        revision=revision,
-        bound_at=now,
-        epoch=_binder(op),
-        cpu_milli=op.requests.get("cpu", 0),
-        memory_bytes=op.requests.get("memory", 0),
-        requests=encode_json(rest) if rest else None,
-        decision=op.decision,
-        released=False,
-    )
 
 
 def _unbindable(op: Bind, pod: StoredObject | None) -> StatusError | None:

@@ -4,7 +4,7 @@ import asyncio
 
 from ..errors import Expired, Unavailable
 from .hub import Hub
-from .operations import Change
+from .operations import AnyChange, CohortChange
 from .postgres import CONNECTION_ERRORS, Connection, connect
 from .reader import Reader, with_prior
 from .statements import CHANNEL
@@ -67,5 +67,7 @@ async def catch_up(reader: Reader, hub: Hub) -> None:
         hub.publish(after, batch.revision, [_informed(hub, change) for change in batch.changes])
 
 
-def _informed(hub: Hub, change: Change) -> Change:
+def _informed(hub: Hub, change: AnyChange) -> AnyChange:
+    if isinstance(change, CohortChange):
+        return change
     return with_prior(change, hub.latest(change.object.key))

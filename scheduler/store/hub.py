@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from ..objects.stored import ObjectKey, StoredObject
-from .operations import Batch, Change, ChangeType
+from .operations import AnyChange, Batch, ChangeType, CohortChange
 
 
 class Commit(msgspec.Struct, frozen=True):
@@ -21,7 +21,7 @@ class Commit(msgspec.Struct, frozen=True):
 
     after: int
     revision: int
-    changes: dict[str, list[Change]]
+    changes: dict[str, list[AnyChange]]
     count: int
     size: int
 
@@ -34,7 +34,9 @@ class Watcher:
         self.woken = asyncio.Event()
 
 
-def _size(change: Change) -> int:
+def _size(change: AnyChange) -> int:
+    if isinstance(change, CohortChange):
+        return 1000 + 20 * len(change.ordinals)
     obj = change.object
     return 800 + len(obj.status) + (0 if obj.body.digest else len(obj.body.json))
 
@@ -61,7 +63,7 @@ class Hub:
         """Return the object's present state as of `revision`, if a held commit left it."""
         return self._latest.get(key)
 
-    def publish(self, after: int, revision: int, changes: Sequence[Change]) -> None:
+    def publish(self, after: int, revision: int, changes: Sequence[AnyChange]) -> None:
         """Take the changes of (after, revision], if they follow what is held.
 
         If they do not, `behind` is set: somebody must read the missing ones from SQL.
@@ -135,22 +137,26 @@ class Hub:
         for watcher in self._watchers:
             watcher.woken.set()
 
-    def _grouped(self, revision: int, changes: Sequence[Change]) -> Commit:
-        groups: dict[str, list[Change]] = {}
+    def _grouped(self, revision: int, changes: Sequence[AnyChange]) -> Commit:
+        groups: dict[str, list[AnyChange]] = {}
         size = count = 0
         for change in changes:
             if change.revision <= self.revision:
                 continue
             change = _seen_from(change, self.revision)  # noqa: PLW2901
+            count += 1
+            size += _size(change)
+            if isinstance(change, CohortChange):
+                groups.setdefault("pods", []).append(change)
+                continue
             obj = change.object
             key = obj.key
-            if change.type is ChangeType.DELETED:
+            # A lodged pod's state depends on its cohort, which whoever writes must read anyway.
+            if change.type is ChangeType.DELETED or obj.lodged:
                 self._latest.pop(key, None)
             else:
                 self._latest[key] = obj
             groups.setdefault(obj.resource, []).append(change)
-            size += _size(change)
-            count += 1
         return Commit(self.revision, revision, groups, count, size)
 
     def _trim(self) -> None:
@@ -170,6 +176,8 @@ class Hub:
     def _forget(self, commit: Commit) -> None:
         for changes in commit.changes.values():
             for change in changes:
+                if isinstance(change, CohortChange):
+                    continue
                 key = change.object.key
                 held = self._latest.get(key)
                 if held is not None and held.revision == change.revision:
@@ -191,7 +199,7 @@ def wanted(resources: Collection[str] | None) -> frozenset[str] | None:
     return None if resources is None else frozenset(resources)
 
 
-def _selected(commit: Commit, resources: frozenset[str] | None) -> list[Change]:
+def _selected(commit: Commit, resources: frozenset[str] | None) -> list[AnyChange]:
     groups = commit.changes
     names = groups.keys() if resources is None else resources & groups.keys()
     if len(names) == 1:
@@ -201,12 +209,14 @@ def _selected(commit: Commit, resources: frozenset[str] | None) -> list[Change]:
     return merged
 
 
-def _revision(change: Change) -> int:
+def _revision(change: AnyChange) -> int:
     return change.revision
 
 
-def _seen_from(change: Change, position: int) -> Change:
-    """Return a collapsed change as a watcher from the middle of its span sees it."""
+def _seen_from(change: AnyChange, position: int) -> AnyChange:
+    """Return a change as a watcher from the middle of its span sees it."""
+    if isinstance(change, CohortChange):
+        return change.after(position)
     if change.type is ChangeType.ADDED and change.object.created_revision <= position:
         return msgspec.structs.replace(change, type=ChangeType.MODIFIED)
     return change

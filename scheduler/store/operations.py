@@ -1,11 +1,15 @@
 """The writes a store understands, as values, and what a watch delivers."""
 
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
 
+from ..errors import StatusError
+from ..objects.cohort import Cohort
 from ..objects.meta import ObjectMeta
-from ..objects.stored import Body, ObjectKey, StoredObject
+from ..objects.stored import Binding, Body, ObjectKey, StoredObject
 
 
 class Create(msgspec.Struct, frozen=True, gc=False):
@@ -69,7 +73,52 @@ class Bind(msgspec.Struct, frozen=True, gc=False):
     epoch: int | None = None
 
 
+class CreateCohort(msgspec.Struct, frozen=True, gc=False):
+    """Add the pods of a cohort; its created_revision is given out here.
+
+    Fails AlreadyExists when one of their names is taken: try another `start`. The namespace must
+    exist and not be terminating, as for Create.
+    """
+
+    cohort: Cohort
+    epoch: int | None = None
+
+
+class BindCohort(msgspec.Struct, frozen=True, gc=False):
+    """Give pods of a cohort their nodes; each pod stands for itself.
+
+    A pod that has left the cohort (somebody changed it) or has a node is refused.
+
+    Args:
+        namespace: the cohort's; cohort: its uid.
+        ordinals, nodes: which pods, each once, and where it is to go.
+        snapshot_revision, requests, decision, epoch: as of Bind.
+    """
+
+    namespace: str
+    cohort: str
+    ordinals: tuple[int, ...]
+    nodes: tuple[str, ...]
+    snapshot_revision: int
+    requests: dict[str, int] = {}
+    decision: int = 0
+    epoch: int | None = None
+
+
+class Boarding(msgspec.Struct, frozen=True, gc=False):
+    """What became of a BindCohort.
+
+    Args:
+        refused: why not, by ordinal; all the others are bound.
+    """
+
+    revision: int
+    refused: dict[int, StatusError]
+
+
 Write = Create | Replace | Remove | Bind
+CohortWrite = CreateCohort | BindCohort
+AnyWrite = Write | CohortWrite
 
 
 class ChangeType(StrEnum):
@@ -95,6 +144,60 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     prior: StoredObject | None = None
 
 
+class CohortChange(msgspec.Struct, frozen=True, gc=False):
+    """A committed change of many pods of a cohort: they were created, or bound.
+
+    Args:
+        first: revision of the first pod's change; the others follow one by one.
+        ordinals: which pods.
+        nodes: where each was bound; empty for a creation.
+    """
+
+    cohort: Cohort
+    first: int
+    ordinals: Sequence[int]
+    nodes: tuple[str, ...] = ()
+    bound_at: datetime | None = None
+
+    @property
+    def revision(self) -> int:
+        """Of the last pod's change."""
+        return self.first + len(self.ordinals) - 1
+
+    def after(self, position: int) -> "CohortChange":
+        """Return what of it a watcher at `position` has not seen."""
+        skip = position + 1 - self.first
+        if skip <= 0:
+            return self
+        return CohortChange(
+            self.cohort, position + 1, self.ordinals[skip:], self.nodes[skip:], self.bound_at
+        )
+
+    def each(self) -> Iterator[Change]:
+        """Yield the change of every pod, in revision order."""
+        cohort = self.cohort
+        if self.bound_at is None:
+            for revision, ordinal in enumerate(self.ordinals, self.first):
+                yield Change(ChangeType.ADDED, revision, cohort.pod(ordinal))
+            return
+        for number, (ordinal, node) in enumerate(zip(self.ordinals, self.nodes, strict=True)):
+            binding = Binding(node, self.bound_at, self.first + number)
+            pod = cohort.pod(ordinal, binding)
+            yield Change(ChangeType.MODIFIED, binding.revision, pod, cohort.pod(ordinal))
+
+
+AnyChange = Change | CohortChange
+
+
+def each_change(changes: Iterable[AnyChange]) -> Iterator[Change]:
+    """Yield changes one object at a time."""
+    for change in changes:
+        if isinstance(change, CohortChange):
+            yield from change.each()
+        else:
+            yield change
+
+
 class Batch(msgspec.Struct, frozen=True, gc=False):
     """Changes of one or more commits, in revision order; the stream is complete up to `revision`.
 
@@ -102,7 +205,7 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     """
 
     revision: int
-    changes: tuple[Change, ...] = ()
+    changes: tuple[AnyChange, ...] = ()
 
 
 class Listing(msgspec.Struct, frozen=True, gc=False):

@@ -5,10 +5,16 @@ its statements would add 0.12 ms more to a get, which alone takes 0.05 to 0.13 m
 """
 # ruff: noqa: S608 - statements are built from constants of this package alone
 
+from collections.abc import Collection, Sequence
+from itertools import product
+
 import msgspec
 
 from ..errors import Expired
+from ..objects.cohort import place_of
 from ..objects.stored import Body, ObjectKey, StoredObject
+from . import cohorts
+from .cohorts import NO_COHORTS, CohortsWanted, Lodging
 from .database import REVISION, Database, driver, patiently
 from .operations import Batch, Change, ChangeType, Listing, Occupancy
 from .postgres import Connection, Row
@@ -54,6 +60,30 @@ _OCCUPANCY = (
     " (SELECT array_agg(ROW(host_ip, protocol, port)) FROM host_ports WHERE node = $1)"
     " FROM head"
 )
+# What cohorts hold of a node, by write that bound pods there.
+_COHORT_OCCUPANCY = (
+    "SELECT b.cpu_milli, b.memory_bytes, b.requests, count(*)"
+    " FROM cohort_bindings b JOIN cohorts c ON c.uid = b.cohort,"
+    " unnest(b.ordinals, b.nodes) AS p (ordinal, node)"
+    " WHERE b.nodes @> ARRAY[$1::text] AND p.node = $1"
+    " AND (c.gone IS NULL OR get_bit(c.gone, p.ordinal) = 0)"
+    " GROUP BY b.cohort, b.revision"
+)
+_CREATED_COHORTS = (
+    "SELECT uid, created_revision + size - 1 FROM cohorts"
+    " WHERE created_revision + size - 1 > $1 ORDER BY created_revision LIMIT $2"
+)
+_BOUND_COHORTS = (
+    "SELECT cohort, last_revision FROM cohort_bindings"
+    " WHERE last_revision > $1 ORDER BY last_revision LIMIT $2"
+)
+_NAMES = (
+    "SELECT k.s, k.p, o.name FROM unnest($1::text[], $2::text[]) AS k (s, p)"
+    " JOIN objects o ON o.resource = 'pods' AND o.namespace = k.s"
+    """ AND o.name > k.p COLLATE "C" AND o.name < (k.p || '{') COLLATE "C" """
+    " AND length(o.name) = length(k.p) + 5"
+)
+_COHORTS_AT_ONCE = 16
 _SPECS = "SELECT digest, body FROM specs WHERE digest = ANY ($1::bytea[])"
 _CHUNK = 4096
 
@@ -81,10 +111,14 @@ class Reader:
             while True:
                 row = await connection.fetchrow(_GET, key.resource, key.namespace, key.name)
                 if row is None:
-                    return None
-                found = await self._bodies_of(connection, [row])
+                    break
+                found = await self._bodies_of(connection, [row[4]])
                 if found is not None:
                     return stored(row, found)
+        if not cohorts.wanted_prefixes((key,)):
+            return None
+        async with self._database.snapshot() as connection:
+            return (await self.present(connection, [key]))[0][key]
 
     async def listing(self, resource: str, namespace: str = "") -> Listing:
         """Return all objects of a resource, of one namespace or of all, at one revision."""
@@ -106,6 +140,14 @@ class Reader:
                     objects += await self._objects(connection, rows)
                     rows = []
             objects += await self._objects(connection, rows)
+            if resource == "pods":
+                query, args = (
+                    (cohorts.OF_NAMESPACE, [namespace]) if namespace else (cohorts.ALL, [])
+                )
+                lodgings = await self._lodgings(connection, query, args)
+                objects += [pod for lodging in lodgings for pod in lodging.pods()]
+                if lodgings:
+                    objects.sort(key=_place)
         return Listing(revision, tuple(objects))
 
     async def occupancy(self, node: str) -> Occupancy:
@@ -115,12 +157,16 @@ class Reader:
         return await patiently(self._patience, lambda: self._occupancy(node))
 
     async def _occupancy(self, node: str) -> Occupancy:
-        async with self._database.lent() as lent:
-            row = await (await driver(lent)).fetchrow(_OCCUPANCY, node)
+        async with self._database.snapshot() as connection:
+            row = await connection.fetchrow(_OCCUPANCY, node)
+            lodged = await connection.fetch(_COHORT_OCCUPANCY, node)
         assert row is not None
         revision, (cpu, memory, pods), others, ports = row
         amounts = [("cpu", cpu), ("memory", memory), ("pods", pods), *(others or ())]
         requests = {name: int(amount) for name, amount in amounts if amount}
+        for *one, count in lodged:
+            for name, amount in cohorts.requests_of(*one).items():
+                requests[name] = requests.get(name, 0) + amount * count
         return Occupancy(revision, requests, tuple(tuple(port) for port in ports or ()))
 
     async def revision(self) -> int:
@@ -136,7 +182,7 @@ class Reader:
     ) -> Batch:
         """Return changes after `since`, collapsed to the last state of each object.
 
-        The batch is complete up to its revision; ask again from there until it has no changes.
+        The batch is complete up to its revision; ask again from there until that is the head's.
         Every deletion comes, also of objects created after `since` (nothing is said of their
         creation).
 
@@ -172,13 +218,44 @@ class Reader:
             if len(rows) == limit:
                 revision = min(revision, objects[-1].revision)
             changes += [_change(obj, since, gone=query is _DELETED) for obj in objects]
+        if resources is None or "pods" in resources:
+            until, lodged = await self._cohort_changes(connection, since)
+            changes += lodged
+            revision = min(revision, until or revision)
         changes.sort(key=lambda change: change.revision)
         return Batch(revision, tuple(c for c in changes if c.revision <= revision))
 
+    async def _cohort_changes(self, connection: Connection, since: int) -> tuple[int, list[Change]]:
+        """Return the last states of pods of cohorts that changed after `since`.
+
+        Returns:
+            Up to which revision they are complete, 0 for all; and the changes.
+        """
+        until = 0
+        uids: set[str] = set()
+        for query in (_CREATED_COHORTS, _BOUND_COHORTS):
+            rows = await connection.fetch(query, since, _COHORTS_AT_ONCE)
+            uids.update(str(uid) for uid, _ in rows)
+            if len(rows) == _COHORTS_AT_ONCE:
+                last = int(rows[-1][1])
+                until = min(until or last, last)
+        if not uids:
+            return 0, []
+        found = await self._lodgings(connection, cohorts.BY_UID, [list(uids)])
+        pods = (pod for lodging in found for pod in lodging.pods() if pod.revision > since)
+        return until, [_change(pod, since, gone=False) for pod in pods]
+
     async def present(
-        self, connection: Connection, keys: list[ObjectKey]
-    ) -> dict[ObjectKey, StoredObject | None]:
-        """Return the objects of those keys inside the caller's transaction, None where absent."""
+        self,
+        connection: Connection,
+        keys: Collection[ObjectKey],
+        cohorts_wanted: CohortsWanted = NO_COHORTS,
+    ) -> tuple[dict[ObjectKey, StoredObject | None], list[Lodging]]:
+        """Return the objects of those keys inside the caller's transaction, None where absent.
+
+        Returns:
+            The objects, and the cohorts that were asked for or that pods of those keys live in.
+        """
         present: dict[ObjectKey, StoredObject | None] = dict.fromkeys(keys)
         rows = await connection.fetch(
             _GET_MANY,
@@ -188,20 +265,72 @@ class Reader:
         )
         for obj in await self._objects(connection, rows):
             present[obj.key] = obj
-        return present
+        absent = [key for key, found in present.items() if found is None]
+        prefixes = cohorts.wanted_prefixes(absent) | cohorts_wanted.prefixes
+        lodgings = await self._wanted(connection, prefixes, cohorts_wanted.uids)
+        for lodging, key in product(lodgings, absent if lodgings else ()):
+            cohort = lodging.cohort
+            if key.resource == "pods" and key.namespace == cohort.namespace:
+                ordinal = cohort.ordinal(key.name)
+                if ordinal is not None and lodging.lives(ordinal):
+                    present[key] = lodging.pod(ordinal)
+        return present, lodgings
+
+    async def places(
+        self, connection: Connection, prefixes: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], set[int]]:
+        """Return the places of names that pods with rows of their own have, by prefix."""
+        found: dict[tuple[str, str], set[int]] = {}
+        columns = [list(column) for column in zip(*prefixes, strict=True)]
+        for namespace, prefix, name in await connection.fetch(_NAMES, *columns):
+            place = place_of(name[len(prefix) :])
+            if place is not None:
+                found.setdefault((namespace, prefix), set()).add(place)
+        return found
+
+    async def _wanted(
+        self,
+        connection: Connection,
+        prefixes: Collection[tuple[str, str]],
+        uids: Collection[str],
+    ) -> list[Lodging]:
+        rows: dict[object, Row] = {}
+        if prefixes:
+            columns = [list(column) for column in zip(*prefixes, strict=True)]
+            found = await connection.fetch(cohorts.BY_PREFIX, *columns)
+            rows.update({row[0]: row for row in found})
+        if uids:
+            found = await connection.fetch(cohorts.BY_UID, list(uids))
+            rows.update({row[0]: row for row in found})
+        return await self._furnished(connection, list(rows.values()))
+
+    async def _lodgings(
+        self, connection: Connection, query: str, args: Sequence[object]
+    ) -> list[Lodging]:
+        return await self._furnished(connection, await connection.fetch(query, *args))
+
+    async def _furnished(self, connection: Connection, rows: list[Row]) -> list[Lodging]:
+        if not rows:
+            return []
+        bodies = await self._bodies_of(connection, [row[cohorts.DIGEST] for row in rows])
+        if bodies is None:
+            raise RuntimeError("a cohort's interned body is missing from specs")
+        return await cohorts.furnished(connection, rows, bodies)
 
     async def _objects(self, connection: Connection, rows: list[Row]) -> list[StoredObject]:
         """Return the rows' objects; the transaction must hold a snapshot or the head lock."""
-        bodies = await self._bodies_of(connection, rows)
+        bodies = await self._bodies_of(connection, [row[4] for row in rows])
         if bodies is None:
             raise RuntimeError("an object's interned body is missing from specs")
         return [stored(row, bodies) for row in rows]
 
-    async def _bodies_of(self, connection: Connection, rows: list[Row]) -> dict[bytes, Body] | None:
-        """Return the rows' interned bodies; None when one has been deleted meanwhile."""
+    async def _bodies_of(
+        self, connection: Connection, digests: Sequence[bytes | None]
+    ) -> dict[bytes, Body] | None:
+        """Return interned bodies; None when one has been deleted meanwhile."""
         found: dict[bytes, Body] = {}
         missing: list[bytes] = []
-        for digest in {row[4] for row in rows}:
+        for digest in set(digests):
             if digest is None:
                 continue
             body = self._bodies.get(digest)
@@ -215,6 +344,10 @@ class Reader:
             if not found.keys() >= set(missing):
                 return None
         return found
+
+
+def _place(obj: StoredObject) -> tuple[str, str]:
+    return obj.meta.namespace, obj.meta.name
 
 
 def _change(obj: StoredObject, since: int, *, gone: bool) -> Change:

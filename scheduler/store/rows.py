@@ -4,11 +4,12 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from ..errors import Invalid, StatusError
+from ..objects.cohort import Cohort
 from ..objects.meta import ObjectMeta
 from ..objects.stored import Binding, Body, StoredObject
 from .operations import Create, Replace
@@ -19,6 +20,8 @@ _decode_meta = msgspec.json.Decoder(ObjectMeta).decode
 
 # \u0000 that is not an escaped backslash followed by "u0000"; JSONB cannot hold the character.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+_COLUMNS = frozenset({"cpu", "memory", "pods"})  # "pods" is 1 and needs none
 
 #: The columns that `stored` reads, of objects o left-joined to bindings b.
 COLUMNS = (
@@ -123,15 +126,16 @@ def object_row(obj: StoredObject, metadata: bytes, revision: int) -> ObjectRow:
     )
 
 
-def checked_metadata(op: Create | Replace) -> bytes | StatusError:
+def checked_metadata(op: Create | Replace | Cohort) -> bytes | StatusError:
     """Return the metadata's JSON, or the error that the operation's JSON cannot be stored."""
     metadata = encode_json(op.meta)
+    resource = "pods" if isinstance(op, Cohort) else op.resource
     for text, field in ((metadata, "metadata"), (op.body.json, "spec"), (op.status, "status")):
         if b"\\u0000" in text and _NUL.search(text):
             return Invalid(
-                f'{op.resource} "{op.meta.name}" is invalid: {field}: contains the NUL character '
+                f'{resource} "{op.meta.name}" is invalid: {field}: contains the NUL character '
                 "(\\u0000), which cannot be stored; remove it",
-                **names(op.resource, op.meta.name),
+                **names(resource, op.meta.name),
             )
     return metadata
 
@@ -155,6 +159,50 @@ class BindingRow(NamedTuple):
     requests: bytes | None
     decision: int
     released: bool
+
+
+class Terms(Protocol):
+    """What a binding was made with."""
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """Of one pod: milli-units for cpu, base units otherwise."""
+        ...
+
+    @property
+    def decision(self) -> int:
+        """Id of the decision record, 0 for none."""
+        ...
+
+    @property
+    def epoch(self) -> int | None:
+        """Of the leader that binds; 0 or None is anybody else."""
+        ...
+
+
+def binding_row(uid: str, binding: Binding, terms: Terms) -> BindingRow:
+    """Return the row of a pod's binding."""
+    cpu, memory, rest = split_requests(terms.requests)
+    return BindingRow(
+        pod_uid=uid,
+        node=binding.node,
+        revision=binding.revision,
+        bound_at=binding.bound_at,
+        epoch=terms.epoch or 0,
+        cpu_milli=cpu,
+        memory_bytes=memory,
+        requests=rest,
+        decision=terms.decision,
+        released=False,
+    )
+
+
+def split_requests(requests: Mapping[str, int]) -> tuple[int, int, bytes | None]:
+    """Return cpu and memory, and the others as JSON if there are any but one "pods"."""
+    rest: dict[str, int] = {}
+    if not requests.keys() <= _COLUMNS or requests.get("pods", 1) != 1:
+        rest = {name: n for name, n in requests.items() if name not in {"cpu", "memory"}}
+    return requests.get("cpu", 0), requests.get("memory", 0), encode_json(rest) if rest else None
 
 
 BINDING_TYPES: Mapping[str, str] = {

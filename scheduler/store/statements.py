@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from .cohorts import BERTHS_TYPES, COHORT_TYPES, cohort_row
 from .decide import HostPort, Verdict, interned
 from .postgres import Connection
 from .rows import BINDING_TYPES, OBJECT_TYPES, encode_json
@@ -132,6 +133,11 @@ _INSERT_PORTS = (
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::uuid[])"
 )
 
+_GONE = (
+    "UPDATE cohorts c SET gone = u.gone FROM unnest($1::uuid[], $2::bytea[]) AS u (uid, gone)"
+    " WHERE c.uid = u.uid"
+)
+
 
 # Below this many rows the fixed cost of COPY is more than it saves.
 _COPY_FROM = 32
@@ -176,6 +182,24 @@ async def apply(connection: Connection, verdict: Verdict, known: set[bytes]) -> 
         await connection.execute(
             _INSERT_PORTS,
             *_columns((node, *port, uid) for node, port, uid in verdict.ports),
+        )
+    await _apply_cohorts(connection, verdict)
+
+
+async def _apply_cohorts(connection: Connection, verdict: Verdict) -> None:
+    if verdict.cohorts:
+        rows = [cohort_row(lodging) for lodging in verdict.cohorts]
+        await connection.copy_records_to_table("cohorts", records=rows, columns=list(COHORT_TYPES))
+    if verdict.berths:
+        await connection.copy_records_to_table(
+            "cohort_bindings", records=verdict.berths, columns=list(BERTHS_TYPES)
+        )
+    if verdict.left:
+        left = [(lodging.cohort.uid, lodging.gone_bits()) for lodging in verdict.left]
+        await connection.execute(_GONE, *_columns(left))
+    if verdict.emptied:
+        await connection.execute(
+            "DELETE FROM cohorts WHERE uid = ANY ($1::uuid[])", verdict.emptied
         )
 
 

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Self
+from typing import Self, cast
 
 from ..errors import Expired, Fenced, StatusError
+from ..objects.cohort import Cohort
 from ..objects.stored import ObjectKey, StoredObject
 from . import decisions, explanations
 from .compaction import DEFAULT_RETENTION, Retention, compact, compact_forever
@@ -16,7 +17,7 @@ from .explanations import ExplanationRecord
 from .follower import follow
 from .hub import Hub, wanted
 from .leadership import Leadership
-from .operations import Batch, Listing, Occupancy, Write
+from .operations import Batch, Boarding, CohortWrite, Listing, Occupancy, Write
 from .reader import Reader
 from .rows import Bodies
 from .writer import PATIENCE, Writer
@@ -110,7 +111,7 @@ class Store:
             StatusError: AlreadyExists, NotFound, Conflict, Forbidden, Invalid, Unavailable.
             Fenced: the operation's epoch is not the leader's.
         """
-        outcome = (await self._writer.write((op,)))[0]
+        outcome = (await self.write_many((op,)))[0]
         if isinstance(outcome, (StatusError, Fenced)):
             raise outcome
         return outcome
@@ -123,7 +124,19 @@ class Store:
         Raises:
             Unavailable: the database did not answer; some of the writes may have been made.
         """
-        return await self._writer.write(ops)
+        return cast("Sequence[StoredObject | StatusError | Fenced]", await self._writer.write(ops))
+
+    async def write_cohorts(
+        self, ops: Sequence[CohortWrite]
+    ) -> Sequence[Cohort | Boarding | StatusError | Fenced]:
+        """Create cohorts and bind their pods; as `write_many`.
+
+        Returns:
+            In order: of a CreateCohort the cohort with its created_revision, of a BindCohort what
+            became of its pods, or why not.
+        """
+        outcomes = await self._writer.write(ops)
+        return cast("Sequence[Cohort | Boarding | StatusError | Fenced]", outcomes)
 
     async def watch(
         self, resources: Collection[str] | None, since: int

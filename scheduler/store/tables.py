@@ -4,6 +4,8 @@
     objects     every object's present state; the live rows are the change log by `revision`
     bindings    pod uid → node, once; narrow, so that binding is cheap. A pod's revision is the
                 greater of its two rows'
+    cohorts     pods made alike in one go: a row for all of them, until a write concerns one alone
+    cohort_bindings  where pods of cohorts were bound, a row per write
     host_ports  ports the bound pods hold on their nodes
     tombstones  last states of deleted objects: the part of the log that live rows cannot tell
     head        one row: the revision, the leader's epoch, how far the log has been compacted
@@ -73,6 +75,43 @@ bindings = sa.Table(
     sa.Column("decision", sa.BigInteger, nullable=False),
     sa.Column("released", sa.Boolean, nullable=False),
     sa.Index(None, "node", "revision"),
+)
+
+cohorts = sa.Table(
+    "cohorts",
+    metadata,
+    sa.Column("uid", UUID(as_uuid=False), primary_key=True),
+    sa.Column("namespace", Name, nullable=False),
+    sa.Column("prefix", Name, nullable=False),
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("created_revision", sa.BigInteger, nullable=False, index=True),
+    sa.Column("metadata", JSONB, nullable=False),
+    sa.Column("digest", BYTEA, nullable=False, index=True),
+    sa.Column("status", JSONB),
+    sa.Column("gone", BYTEA),
+    sa.Index(None, "namespace", "prefix"),
+)
+
+cohort_bindings = sa.Table(
+    "cohort_bindings",
+    metadata,
+    sa.Column(
+        "cohort",
+        UUID(as_uuid=False),
+        sa.ForeignKey("cohorts.uid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("revision", sa.BigInteger, primary_key=True),
+    sa.Column("last_revision", sa.BigInteger, nullable=False, index=True),
+    sa.Column("bound_at", Time, nullable=False),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("cpu_milli", sa.BigInteger, nullable=False),
+    sa.Column("memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("requests", JSONB),
+    sa.Column("decision", sa.BigInteger, nullable=False),
+    sa.Column("ordinals", ARRAY(sa.Integer), nullable=False),
+    sa.Column("nodes", ARRAY(Name), nullable=False),
 )
 
 host_ports = sa.Table(

@@ -17,9 +17,10 @@ from ..errors import Invalid, Unavailable
 from ..objects.stored import ObjectKey
 from . import statements
 from .binders import Binders
+from .cohorts import NO_COHORTS, CohortsWanted
 from .decide import Outcome, Present, Verdict, decide, touched
 from .hub import Hub
-from .operations import Bind, Create, Remove, Replace, Write
+from .operations import AnyWrite, Bind, BindCohort, Create, CreateCohort, Remove, Replace
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
 from .reader import Reader
 from .rows import names
@@ -40,7 +41,7 @@ _CLOSED = Unavailable(
 class Ticket:
     """Operations of one caller, answered together and in order."""
 
-    def __init__(self, ops: Sequence[Write], deadline: float) -> None:
+    def __init__(self, ops: Sequence[AnyWrite], deadline: float) -> None:
         self.ops = ops
         self.outcomes: list[Outcome] = []
         self.sent = 0
@@ -54,7 +55,7 @@ class Ticket:
             self.future.set_result(self.outcomes)
 
 
-Slice = tuple[Ticket, Sequence[Write]]
+Slice = tuple[Ticket, Sequence[AnyWrite]]
 
 
 class _Unknown(Exception):
@@ -86,7 +87,7 @@ class Writer:
         self._id = str(uuid.uuid4())
         self._transaction = 0
 
-    async def write(self, ops: Sequence[Write]) -> list[Outcome]:
+    async def write(self, ops: Sequence[AnyWrite]) -> list[Outcome]:
         """Queue operations and wait until they are committed or refused."""
         if not ops:
             return []
@@ -132,7 +133,7 @@ class Writer:
             if ticket.future.cancelled() and ticket.sent == 0:
                 self._forget(ticket.ops)
                 continue
-            ops: list[Write] = []
+            ops: list[AnyWrite] = []
             for op in ticket.ops[ticket.sent : ticket.sent + room]:
                 ops.append(op)
                 bytes_left -= _size(op)
@@ -146,7 +147,7 @@ class Writer:
                 self._queue.append(ticket)
         return slices
 
-    def _forget(self, ops: Sequence[Write]) -> None:
+    def _forget(self, ops: Sequence[AnyWrite]) -> None:
         self._queued -= len(ops)
         self._queued_bytes -= sum(map(_size, ops))
 
@@ -233,7 +234,7 @@ class Writer:
             self._disconnect()
 
     async def _present(
-        self, connection: Connection, ops: list[Write], head: statements.Head
+        self, connection: Connection, ops: list[AnyWrite], head: statements.Head
     ) -> Present:
         present = Present(head.revision, head.epoch, {})
         missing: list[ObjectKey] = []
@@ -244,11 +245,16 @@ class Writer:
                 missing.append(key)
             else:
                 present.objects[key] = held
-        if missing:
-            present.objects.update(await self._reader.present(connection, missing))
+        wanted = _cohorts_wanted(ops)
+        if missing or wanted != NO_COHORTS:
+            found, present.lodgings = await self._reader.present(connection, missing, wanted)
+            present.objects.update(found)
+        if wanted.prefixes:
+            present.places = await self._reader.places(connection, wanted.prefixes)
+        boards = [op for op in ops if isinstance(op, BindCohort)]
         binds = [op for op in ops if isinstance(op, Bind)]
-        if binds:
-            snapshot = min(op.snapshot_revision for op in binds)
+        if binds or boards:
+            snapshot = min(op.snapshot_revision for op in (*binds, *boards))
             present.bound = await self._binders.after(connection, snapshot, head.revision)
             nodes = {op.node for op in binds if op.host_ports}
             if nodes:
@@ -257,7 +263,8 @@ class Writer:
 
     def _done(self, slices: list[Slice], verdict: Verdict, after: int) -> None:
         self._known.update(verdict.bodies)
-        self._binders.add(verdict.bindings, after, verdict.revision)
+        bound = [(row.node, row.epoch, row.revision) for row in verdict.bindings]
+        self._binders.add((*bound, *verdict.boarded), after, verdict.revision)
         if verdict.changes:
             self._hub.publish(after, verdict.revision, verdict.changes)
         start = 0
@@ -299,11 +306,23 @@ def _still_waiting(
     return [part for part in slices if part[0].deadline >= now]
 
 
-def _size(op: Write) -> int:
+def _size(op: AnyWrite) -> int:
     """Return about how many bytes an operation writes."""
     if isinstance(op, (Create, Replace)):
         return 300 + len(op.status) + (0 if op.body.digest else len(op.body.json))
+    if isinstance(op, CreateCohort):
+        return 300 + len(op.cohort.status)
+    if isinstance(op, BindCohort):
+        return 100 + 20 * len(op.nodes)
     return 100
+
+
+def _cohorts_wanted(ops: Sequence[AnyWrite]) -> CohortsWanted:
+    created = (op.cohort for op in ops if isinstance(op, CreateCohort))
+    return CohortsWanted(
+        frozenset((cohort.namespace, cohort.prefix) for cohort in created),
+        frozenset(op.cohort for op in ops if isinstance(op, BindCohort)),
+    )
 
 
 def _fail(slices: list[Slice], error: Exception) -> None:
@@ -312,14 +331,20 @@ def _fail(slices: list[Slice], error: Exception) -> None:
             ticket.future.set_exception(error)
 
 
-def _unstorable(op: Write, error: BaseException) -> Invalid:
-    key = (
-        op.key
-        if isinstance(op, Remove)
-        else op.pod
-        if isinstance(op, Bind)
-        else ObjectKey(op.resource, op.meta.namespace, op.meta.name)
-    )
+def _named(op: AnyWrite) -> ObjectKey:
+    if isinstance(op, Remove):
+        return op.key
+    if isinstance(op, Bind):
+        return op.pod
+    if isinstance(op, CreateCohort):
+        return ObjectKey("pods", op.cohort.namespace, op.cohort.prefix)
+    if isinstance(op, BindCohort):
+        return ObjectKey("pods", op.namespace, op.cohort)
+    return ObjectKey(op.resource, op.meta.namespace, op.meta.name)
+
+
+def _unstorable(op: AnyWrite, error: BaseException) -> Invalid:
+    key = _named(op)
     return Invalid(
         f'{key.resource} "{key.name}" is invalid: it has a value that cannot be stored ({error})',
         **names(key.resource, key.name),

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from scheduler.store.operations import Bind
+from scheduler.store.operations import Bind, BindCohort, CreateCohort
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
 from tests.store_load import Follower, Load, follow_long, furnish, parse
@@ -74,7 +74,8 @@ async def test_many_stores_and_watchers(database_url, seed):
             assert acknowledged.keys().isdisjoint(load.acknowledged)
             acknowledged |= load.acknowledged
         one_history(acknowledged, start, await stores[0].revision())
-        assert any(kind is Bind for kind, _ in acknowledged.values())
+        made = {kind for kind, _ in acknowledged.values()}
+        assert made >= {Bind, CreateCohort, BindCohort}
         for follower in followers:
             assert follower.missed(acknowledged, start) == []
             await follower.agrees()

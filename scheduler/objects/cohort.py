@@ -1,0 +1,167 @@
+"""Pods made alike in one go, as one value: names, uids and states follow from an ordinal.
+
+A controller that wants a thousand pods of one template makes one cohort. Its pods are ordinary
+Pods to everybody who looks at them; they merely need no row each for as long as nothing but a
+binding distinguishes them.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from .meta import ObjectMeta, new_uid
+from .names import GENERATED_PREFIX, SUFFIX_ALPHABET
+from .stored import Binding, Body, StoredObject
+
+MOST = 1024
+"""Pods of one cohort at most."""
+
+PLACES = len(SUFFIX_ALPHABET) ** 5
+"""How many names there are after one prefix; cohorts of a prefix take disjoint places."""
+
+_STRIDE = 5_868_913  # no multiple of 3, so that places map one to one to suffixes which look random
+_BACK = pow(_STRIDE, -1, PLACES)
+_DIGIT = {character: value for value, character in enumerate(SUFFIX_ALPHABET)}
+
+
+class Cohort(msgspec.Struct, frozen=True, gc=False):
+    """Pods made alike by one write.
+
+    Args:
+        uid: of its first pod; the last eight digits of a pod's uid are its ordinal.
+        namespace: theirs.
+        prefix: what their names begin with; five characters follow.
+        start: place of the first name; the ordinal is added (modulo PLACES).
+        size: how many pods, at most MOST.
+        created_revision: of its first pod; the others follow one by one.
+        meta: what their metadata has in common; name and uid are empty.
+        body: theirs.
+        status: theirs from the beginning.
+    """
+
+    uid: str
+    namespace: str
+    prefix: str
+    start: int
+    size: int
+    created_revision: int
+    meta: ObjectMeta
+    body: Body
+    status: bytes
+
+    def name(self, ordinal: int) -> str:
+        """Return a pod's name."""
+        return self.prefix + _suffix((self.start + ordinal) % PLACES)
+
+    def pod_uid(self, ordinal: int) -> str:
+        """Return a pod's uid."""
+        return f"{self.uid[:28]}{ordinal:08x}"
+
+    def ordinal(self, name: str) -> int | None:
+        """Return which of its pods has a name of this namespace, None if none."""
+        if not name.startswith(self.prefix):
+            return None
+        place = place_of(name[len(self.prefix) :])
+        if place is None:
+            return None
+        ordinal = (place - self.start) % PLACES
+        return ordinal if ordinal < self.size else None
+
+    def pod(self, ordinal: int, binding: Binding | None = None) -> StoredObject:
+        """Return a pod as it is while it lives in the cohort."""
+        created = self.created_revision + ordinal
+        shared = self.meta
+        meta = ObjectMeta(
+            name=self.name(ordinal),
+            generate_name=shared.generate_name,
+            namespace=self.namespace,
+            uid=self.pod_uid(ordinal),
+            generation=shared.generation,
+            creation_timestamp=shared.creation_timestamp,
+            labels=shared.labels,
+            annotations=shared.annotations,
+            owner_references=shared.owner_references,
+            finalizers=shared.finalizers,
+        )
+        return StoredObject(
+            "pods",
+            meta,
+            created if binding is None else binding.revision,
+            created,
+            self.body,
+            self.status,
+            binding,
+            lodged=True,
+        )
+
+    def overlaps(self, start: int, size: int) -> bool:
+        """Tell whether names of that many places from `start` on are among its own."""
+        return (start - self.start) % PLACES < self.size or (self.start - start) % PLACES < size
+
+
+def cohort_uid() -> str:
+    """Return a fresh uid of a first pod."""
+    return new_uid()[:28] + "00000000"
+
+
+def berth(uid: str) -> tuple[str, int]:
+    """Return of a lodged pod's uid: its cohort's uid, and its ordinal there."""
+    return uid[:28] + "00000000", int(uid[28:], 16)
+
+
+def prefix_of(name: str) -> str | None:
+    """Return what a pod's name begins with, if it may be one of a cohort's."""
+    return name[:-5] if place_of(name[-5:]) is not None else None
+
+
+def cut(prefix: str) -> str:
+    """Return a prefix as generated names begin: cut, so that five characters fit."""
+    return prefix[:GENERATED_PREFIX]
+
+
+def place_of(suffix: str) -> int | None:
+    """Return the place of a suffix of five characters, None if it is no such suffix."""
+    if len(suffix) != 5:
+        return None
+    value = 0
+    for character in suffix:
+        digit = _DIGIT.get(character)
+        if digit is None:
+            return None
+        value = value * len(SUFFIX_ALPHABET) + digit
+    return value * _BACK % PLACES
+
+
+def _suffix(place: int) -> str:
+    value = place * _STRIDE % PLACES
+    base = len(SUFFIX_ALPHABET)
+    value, e = divmod(value, base)
+    value, d = divmod(value, base)
+    value, c = divmod(value, base)
+    a, b = divmod(value, base)
+    alphabet = SUFFIX_ALPHABET
+    return alphabet[a] + alphabet[b] + alphabet[c] + alphabet[d] + alphabet[e]
+
+
+class Berths(msgspec.Struct, frozen=True, gc=False):
+    """Where pods of a cohort were bound by one write.
+
+    Args:
+        revision: of the first pod's binding; the others follow one by one.
+        ordinals, nodes: which pods, and where each went.
+        requests: of one pod: milli-units for cpu, base units otherwise.
+        decision: id of the decision record, 0 for none.
+        epoch: of the leader that bound them, 0 for anybody else.
+    """
+
+    revision: int
+    bound_at: datetime
+    ordinals: tuple[int, ...]
+    nodes: tuple[str, ...]
+    requests: dict[str, int]
+    decision: int
+    epoch: int
+
+    def binding(self, number: int) -> Binding:
+        """Return the binding of the pod at that position of `ordinals`."""
+        return Binding(self.nodes[number], self.bound_at, self.revision + number)

@@ -1,0 +1,191 @@
+"""Decides what concerns cohorts, under the head lock: pure, used by `decide`.
+
+Pods live in their cohort until the first write that concerns one of them alone; then they leave
+it and are rows of their own like any other pod.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from ..errors import AlreadyExists, Conflict, NotFound, StatusError
+from ..objects.cohort import PLACES, Berths, Cohort, berth
+from ..objects.stored import ObjectKey, StoredObject
+from .cohorts import Lodging
+from .operations import BindCohort, CohortChange
+from .rows import BindingRow, binding_row, names, split_requests
+
+
+class Boardings:
+    """The cohorts that a batch may touch, as the batch proceeds.
+
+    Args:
+        lodgings: as of the head lock; used up.
+        places: (namespace, prefix) → places of names that pods of their own have.
+    """
+
+    def __init__(
+        self,
+        lodgings: Iterable[Lodging],
+        places: Mapping[tuple[str, str], set[int]],
+    ) -> None:
+        self._lodgings = {lodging.cohort.uid: lodging for lodging in lodgings}
+        self._places = places
+        self._fresh: dict[str, Lodging] = {}
+        self._left: dict[str, Lodging] = {}
+        self._berths: list[tuple[str, Berths]] = []
+
+    def find(self, uid: str) -> Lodging | None:
+        """Return a cohort."""
+        return self._lodgings.get(uid)
+
+    def newly_named(self, key: ObjectKey) -> bool:
+        """Tell whether a cohort that this batch made has a pod of that name."""
+        return any(
+            lodging.cohort.namespace == key.namespace
+            and lodging.cohort.ordinal(key.name) is not None
+            for lodging in self._fresh.values()
+        )
+
+    def name_taken(self, cohort: Cohort, made: Iterable[ObjectKey]) -> AlreadyExists | None:
+        """Return why a cohort cannot have its names; `made` are the pods this batch made."""
+        where = (cohort.namespace, cohort.prefix)
+        others = (each.cohort for each in self._lodgings.values())
+        taken = (
+            any(
+                (other.namespace, other.prefix) == where
+                and other.overlaps(cohort.start, cohort.size)
+                for other in others
+            )
+            or any(
+                (place - cohort.start) % PLACES < cohort.size
+                for place in self._places.get(where, ())
+            )
+            or any(
+                key.namespace == cohort.namespace and cohort.ordinal(key.name) is not None
+                for key in made
+            )
+        )
+        if not taken:
+            return None
+        return AlreadyExists(
+            f'a pod whose name begins with "{cohort.prefix}" already has one of the names that '
+            f"were to be given; choose others",
+            **names("pods", cohort.prefix),
+        )
+
+    def create(self, cohort: Cohort) -> CohortChange:
+        """Add a cohort whose created_revision has been given out."""
+        lodging = Lodging(cohort)
+        self._lodgings[cohort.uid] = self._fresh[cohort.uid] = lodging
+        return CohortChange(cohort, cohort.created_revision, range(cohort.size))
+
+    def leave(self, pod: StoredObject) -> BindingRow | None:
+        """Let a lodged pod go; returns the row that its binding, if any, is to have."""
+        uid, ordinal = berth(pod.meta.uid)
+        lodging = self._lodgings[uid]
+        lodging.gone |= 1 << ordinal
+        self._left[uid] = lodging
+        place = lodging.places.get(ordinal)
+        if place is None:
+            return None
+        berths = lodging.berths[place[0]]
+        return binding_row(pod.meta.uid, berths.binding(place[1]), berths)
+
+    def board(
+        self,
+        op: BindCohort,
+        lodging: Lodging,
+        nodes: Mapping[str, StatusError | None],
+        first: int,
+        now: datetime,
+    ) -> tuple[Berths | None, dict[int, StatusError]]:
+        """Bind pods of a cohort.
+
+        Args:
+            nodes: why not, by node.
+            first: the first revision to give out.
+
+        Returns:
+            What was bound, None for nothing; and who was refused.
+        """
+        refused: dict[int, StatusError] = {}
+        ordinals: list[int] = []
+        chosen: list[str] = []
+        for ordinal, node in zip(op.ordinals, op.nodes, strict=True):
+            why = nodes[node] or _unboardable(lodging, ordinal)
+            if why is not None:
+                refused[ordinal] = why
+                continue
+            ordinals.append(ordinal)
+            chosen.append(node)
+        if not ordinals:
+            return None, refused
+        berths = Berths(
+            first, now, tuple(ordinals), tuple(chosen), op.requests, op.decision, op.epoch or 0
+        )
+        lodging.add(berths)
+        self._berths.append((op.cohort, berths))
+        return berths, refused
+
+    def cohort_gone(self, op: BindCohort) -> NotFound:
+        """Return the error that a cohort's pods have all left, or never were."""
+        return NotFound(f"no pod lives in cohort {op.cohort} any more", **names("pods", op.cohort))
+
+    def fresh(self) -> list[Lodging]:
+        """Return the cohorts to insert."""
+        return [each for each in self._fresh.values() if not each.empty]
+
+    def left(self) -> list[Lodging]:
+        """Return the cohorts that somebody left and that were there before."""
+        old = (each for uid, each in self._left.items() if uid not in self._fresh)
+        return [each for each in old if not each.empty]
+
+    def emptied(self) -> list[str]:
+        """Return the uids of the cohorts to delete."""
+        return [uid for uid, each in self._left.items() if each.empty and uid not in self._fresh]
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Return the rows of the bindings, in the order of BERTHS_TYPES."""
+        return [
+            _berths_row(uid, berths)
+            for uid, berths in self._berths
+            if not self._lodgings[uid].empty
+        ]
+
+    def bound(self) -> Iterable[tuple[str, int, int]]:
+        """Yield (node, binder's epoch, revision) of what was bound."""
+        for _, berths in self._berths:
+            last = {node: n for n, node in enumerate(berths.nodes, berths.revision)}
+            for node, revision in last.items():
+                yield node, berths.epoch, revision
+
+
+def _unboardable(lodging: Lodging, ordinal: int) -> Conflict | None:
+    cohort = lodging.cohort
+    if not 0 <= ordinal < cohort.size or not lodging.lives(ordinal):
+        why = "it has been changed or deleted since it was looked at"
+    elif ordinal in lodging.places:
+        why = "it is already assigned to a node"
+    else:
+        return None
+    name = cohort.name(ordinal)
+    return Conflict(
+        f'Operation cannot be fulfilled on pods/binding "{name}": {why}', **names("pods", name)
+    )
+
+
+def _berths_row(uid: str, berths: Berths) -> tuple[object, ...]:
+    cpu, memory, rest = split_requests(berths.requests)
+    return (
+        uid,
+        berths.revision,
+        berths.revision + len(berths.ordinals) - 1,
+        berths.bound_at,
+        berths.epoch,
+        cpu,
+        memory,
+        rest,
+        berths.decision,
+        berths.ordinals,
+        berths.nodes,
+    )

@@ -1,0 +1,197 @@
+"""Cohorts as rows, and who still lives in one.
+
+A cohort is a row of `cohorts`; each write that bound some of its pods is a row of
+`cohort_bindings`. The first write that concerns a pod alone gives it rows of its own in `objects`
+and `bindings`, and marks it as gone from its cohort.
+"""
+# ruff: noqa: S608 - statements are built from constants of this package alone
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from ..objects.cohort import Berths, Cohort, prefix_of
+from ..objects.meta import ObjectMeta
+from ..objects.stored import Binding, Body, ObjectKey, StoredObject
+from .postgres import Connection, Row
+from .rows import encode_json
+
+_decode_meta = msgspec.json.Decoder(ObjectMeta).decode
+_decode_requests = msgspec.json.Decoder(dict[str, int]).decode
+
+COHORT_TYPES: Mapping[str, str] = {
+    "uid": "uuid",
+    "namespace": "text",
+    "prefix": "text",
+    "start": "integer",
+    "size": "integer",
+    "created_revision": "bigint",
+    "metadata": "jsonb",
+    "digest": "bytea",
+    "status": "jsonb",
+    "gone": "bytea",
+}
+BERTHS_TYPES: Mapping[str, str] = {
+    "cohort": "uuid",
+    "revision": "bigint",
+    "last_revision": "bigint",
+    "bound_at": "timestamptz",
+    "epoch": "bigint",
+    "cpu_milli": "bigint",
+    "memory_bytes": "bigint",
+    "requests": "jsonb",
+    "decision": "bigint",
+    "ordinals": "integer[]",
+    "nodes": "text[]",
+}
+_COHORTS = f"SELECT {', '.join(COHORT_TYPES)} FROM cohorts"
+_BERTHS = f"SELECT {', '.join(BERTHS_TYPES)} FROM cohort_bindings WHERE cohort = ANY ($1::uuid[])"
+
+DIGEST = list(COHORT_TYPES).index("digest")
+
+BY_PREFIX = (
+    f"{_COHORTS} WHERE (namespace, prefix) IN (SELECT * FROM unnest($1::text[], $2::text[]))"
+)
+BY_UID = f"{_COHORTS} WHERE uid = ANY ($1::uuid[])"
+OF_NAMESPACE = f"{_COHORTS} WHERE namespace = $1"
+ALL = _COHORTS
+
+
+@dataclass(slots=True)
+class Lodging:
+    """A cohort and who still lives in it.
+
+    Args:
+        gone: a bit for each ordinal that left.
+        berths: every write that bound some of its pods.
+        places: ordinal → (index of its berths, position there).
+    """
+
+    cohort: Cohort
+    gone: int = 0
+    berths: list[Berths] = field(default_factory=list[Berths])
+    places: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+
+    def add(self, berths: Berths) -> None:
+        """Take in bindings of its pods."""
+        number = len(self.berths)
+        self.berths.append(berths)
+        for position, ordinal in enumerate(berths.ordinals):
+            self.places[ordinal] = (number, position)
+
+    def lives(self, ordinal: int) -> bool:
+        """Tell whether a pod has not left."""
+        return not self.gone >> ordinal & 1
+
+    @property
+    def empty(self) -> bool:
+        """Whether all have left."""
+        return self.gone.bit_count() == self.cohort.size
+
+    def binding(self, ordinal: int) -> Binding | None:
+        """Return a pod's binding."""
+        place = self.places.get(ordinal)
+        return None if place is None else self.berths[place[0]].binding(place[1])
+
+    def pod(self, ordinal: int) -> StoredObject:
+        """Return a pod that has not left."""
+        return self.cohort.pod(ordinal, self.binding(ordinal))
+
+    def pods(self) -> Iterable[StoredObject]:
+        """Return every pod that has not left, in order of their ordinals."""
+        return (self.pod(each) for each in range(self.cohort.size) if self.lives(each))
+
+    def gone_bits(self) -> bytes | None:
+        """Return `gone` as stored: bit n of PostgreSQL's get_bit, None for nobody."""
+        if not self.gone:
+            return None
+        return self.gone.to_bytes((self.cohort.size + 7) // 8, "little")
+
+
+@dataclass(frozen=True, slots=True)
+class CohortsWanted:
+    """Cohorts that a batch of writes names.
+
+    Args:
+        prefixes: (namespace, prefix) of names to be given out.
+        uids: of cohorts whose pods are to be bound.
+    """
+
+    prefixes: frozenset[tuple[str, str]] = frozenset()
+    uids: frozenset[str] = frozenset()
+
+
+NO_COHORTS = CohortsWanted()
+
+
+async def furnished(
+    connection: Connection, rows: Sequence[Row], bodies: Mapping[bytes, Body]
+) -> list[Lodging]:
+    """Return the cohorts of rows with their bindings.
+
+    Args:
+        connection: in a transaction that holds a snapshot or the head lock.
+        rows: of a query of this module; bodies: must have their digests.
+    """
+    found = {row[0]: _lodging(row, bodies) for row in rows}
+    if found:
+        for row in await connection.fetch(_BERTHS, list(found)):
+            found[row[0]].add(_berths(row))
+    return list(found.values())
+
+
+def _lodging(row: Row, bodies: Mapping[bytes, Body]) -> Lodging:
+    uid, namespace, prefix, start, size, created, metadata, digest, status, gone = row
+    cohort = Cohort(
+        str(uid),
+        namespace,
+        prefix,
+        start,
+        size,
+        created,
+        _decode_meta(metadata),
+        bodies[digest],
+        status or b"",
+    )
+    return Lodging(cohort, int.from_bytes(gone or b"", "little"))
+
+
+def _berths(row: Row) -> Berths:
+    _, revision, _, bound_at, epoch, cpu, memory, requests, decision, ordinals, nodes = row
+    amounts = requests_of(cpu, memory, requests)
+    return Berths(revision, bound_at, tuple(ordinals), tuple(nodes), amounts, decision, epoch)
+
+
+def requests_of(cpu_milli: int, memory_bytes: int, others: bytes | None) -> dict[str, int]:
+    """Return what one pod requests, of the columns of a binding."""
+    rest = _decode_requests(others) if others else {}
+    core = {"cpu": cpu_milli, "memory": memory_bytes}
+    return {"pods": 1, **rest, **{name: amount for name, amount in core.items() if amount}}
+
+
+def cohort_row(lodging: Lodging) -> tuple[Any, ...]:
+    """Return the row of a cohort, in the order of COHORT_TYPES."""
+    cohort = lodging.cohort
+    return (
+        cohort.uid,
+        cohort.namespace,
+        cohort.prefix,
+        cohort.start,
+        cohort.size,
+        cohort.created_revision,
+        encode_json(cohort.meta),
+        cohort.body.digest,
+        cohort.status or None,
+        lodging.gone_bits(),
+    )
+
+
+def wanted_prefixes(keys: Collection[ObjectKey]) -> set[tuple[str, str]]:
+    """Return (namespace, prefix) of the cohorts that pods of those keys may live in."""
+    found: set[tuple[str, str]] = set()
+    for key in keys:
+        if key.resource == "pods" and (prefix := prefix_of(key.name)) is not None:
+            found.add((key.namespace, prefix))
+    return found
