@@ -8,17 +8,29 @@ difference, so a subscriber never misses an object and never sees one twice.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from .errors import Expired, Unavailable
+from .objects.cohort import Berths
+from .objects.lots import Crowd, Lots
 from .objects.stored import ObjectKey, StoredObject
-from .store.operations import Batch, ChangeType, each_change
+from .store.operations import Batch, Change, ChangeType, CohortChange
 from .store.store import Store
 
 T = TypeVar("T")
+D = TypeVar("D")
+F = TypeVar("F", bound="Feed[Any, Any]")
 _PAUSE = 1.0  # seconds between attempts while the database is away
 logger = logging.getLogger(__name__)
 
@@ -36,34 +48,93 @@ class Delta(msgspec.Struct, Generic[T], frozen=True, gc=False):
     revision: int
 
 
-class Subscription(Generic[T]):
-    """Deltas since the last look, as an async iterator of batches; never drops, never blocks."""
+class CohortDelta(msgspec.Struct, Generic[T], frozen=True, gc=False):
+    """What happened to pods of a cohort: they were created, or bound.
 
-    def __init__(self) -> None:
-        self._pending: list[Delta[T]] = []
+    Args:
+        change: which pods, and how.
+        view: makes items of them.
+    """
+
+    change: CohortChange
+    view: Callable[[StoredObject], T]
+
+    def each(self) -> Iterator[Delta[T]]:
+        """Yield what happened to each pod."""
+        return map(self._delta, self.change.each())
+
+    def samples(self) -> Iterator[Delta[T]]:
+        """Yield what happened to one pod of every node."""
+        return map(self._delta, self.change.samples())
+
+    def _delta(self, change: Change) -> Delta[T]:
+        pod = change.object
+        old = None if change.prior is None else self.view(change.prior)
+        return Delta(pod.key, old, self.view(pod), change.revision)
+
+
+AnyDelta = Delta[T] | CohortDelta[T]
+
+
+def each_delta(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
+    """Yield deltas one object at a time."""
+    for delta in deltas:
+        if isinstance(delta, CohortDelta):
+            yield from delta.each()
+        else:
+            yield delta
+
+
+def sample_deltas(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
+    """Yield deltas, of a cohort's pods one for each node: enough to know owners and nodes."""
+    for delta in deltas:
+        if isinstance(delta, CohortDelta):
+            yield from delta.samples()
+        else:
+            yield delta
+
+
+class Feed(Generic[T, D]):
+    """Deltas since the last look, as an async iterator of batches; never drops, never blocks.
+
+    Args:
+        unfold: makes of what the informer knows what the subscriber wants to see.
+    """
+
+    def __init__(self, unfold: Callable[[Iterable[AnyDelta[T]]], Iterable[D]]) -> None:
+        self._unfold = unfold
+        self._pending: list[AnyDelta[T]] = []
         self._wake = asyncio.Event()
 
-    def push(self, deltas: Iterable[Delta[T]]) -> None:
+    def push(self, deltas: Iterable[AnyDelta[T]]) -> None:
         """Add deltas in order (called by the informer)."""
         self._pending.extend(deltas)
         if self._pending:
             self._wake.set()
 
-    async def next(self) -> tuple[Delta[T], ...]:
+    async def next(self) -> tuple[D, ...]:
         """Wait until there is something, then take everything."""
         await self._wake.wait()
         return self.take()
 
-    def take(self) -> tuple[Delta[T], ...]:
+    def take(self) -> tuple[D, ...]:
         """Take what is there now, possibly nothing, without waiting."""
-        batch = tuple(self._pending)
+        batch = tuple(self._unfold(self._pending))
         self._pending.clear()
         self._wake.clear()
         return batch
 
-    async def __aiter__(self) -> AsyncIterator[tuple[Delta[T], ...]]:
+    async def __aiter__(self) -> AsyncIterator[tuple[D, ...]]:
         while True:
             yield await self.next()
+
+
+class Subscription(Feed[T, Delta[T]]):
+    """A feed of single objects' deltas."""
+
+
+class WholeSubscription(Feed[T, AnyDelta[T]]):
+    """A feed in which pods of a cohort come together."""
 
 
 class Informer(Generic[T]):
@@ -90,7 +161,8 @@ class Informer(Generic[T]):
         self._items: dict[ObjectKey, T] = {}
         self._nowhere: tuple[Sequence[str], ...] = ((),) * len(self._indexers)
         self._values: dict[ObjectKey, tuple[Sequence[str], ...]] = {}  # under which it is indexed
-        self._subscriptions: list[Subscription[T]] = []
+        self._lots = Lots[T](view, self._indexers)
+        self._subscriptions: list[Feed[T, Delta[T]] | Feed[T, AnyDelta[T]]] = []
         self._synced = asyncio.Event()
         self._moved = asyncio.Condition()
         self.revision = 0
@@ -98,22 +170,39 @@ class Informer(Generic[T]):
     @property
     def items(self) -> Mapping[ObjectKey, T]:
         """Every object now, by key."""
-        return self._items
+        return _Items(self._items, self._lots)
 
     def get(self, namespace: str, name: str) -> T | None:
         """Return the object of that name, or None."""
-        return self._items.get(ObjectKey(self._resource, namespace, name))
+        return self.items.get(ObjectKey(self._resource, namespace, name))
 
     def by_index(self, index: str, value: str) -> Collection[T]:
         """Return the objects whose indexer gave that value."""
-        return [self._items[key] for key in self._indices[index].get(value, ())]
+        found = [self._items[key] for key in self._indices[index].get(value, ())]
+        found.extend(self._lots.by_index(index, value))
+        return found
+
+    def in_crowds(self, index: str, value: str) -> tuple[list[T], list[Crowd[T]]]:
+        """Return the same as objects held one by one, and as crowds of cohorts' pods."""
+        single = [self._items[key] for key in self._indices[index].get(value, ())]
+        return single, list(self._lots.crowds(index, value))
 
     def subscribe(self) -> Subscription[T]:
         """Return a new subscription; it starts with an addition for every present object."""
-        subscription = Subscription[T]()
-        subscription.push(Delta(k, None, v, self.revision) for k, v in self._items.items())
-        self._subscriptions.append(subscription)
-        return subscription
+        return self._enrol(Subscription[T](each_delta))
+
+    def subscribe_samples(self) -> Subscription[T]:
+        """Return a subscription to which one pod of a cohort speaks for all on its node."""
+        return self._enrol(Subscription[T](sample_deltas))
+
+    def subscribe_whole(self) -> WholeSubscription[T]:
+        """Return a subscription to which pods of a cohort come together."""
+        return self._enrol(WholeSubscription[T](tuple))
+
+    def _enrol(self, feed: F) -> F:
+        feed.push(Delta(k, None, v, self.revision) for k, v in self.items.items())
+        self._subscriptions.append(feed)
+        return feed
 
     async def synced(self) -> None:
         """Wait until the first list has been taken."""
@@ -150,6 +239,8 @@ class Informer(Generic[T]):
 
     async def _relist(self) -> None:
         listing = await self._store.list(self._resource)
+        self._items = dict(self.items)
+        self._lots.clear()
         fresh = {stored.key: stored for stored in listing.objects}
         deltas = [self._set(key, None, listing.revision) for key in set(self._items) - set(fresh)]
         deltas += [
@@ -159,18 +250,39 @@ class Informer(Generic[T]):
         await self._advance(listing.revision)
         self._synced.set()
 
-    def _apply(self, batch: Batch) -> list[Delta[T]]:
-        return [
-            self._set(
-                change.object.key,
-                None if change.type is ChangeType.DELETED else self._view(change.object),
-                change.revision,
-            )
-            for change in each_change(batch.changes)
-        ]
+    def _apply(self, batch: Batch) -> list[AnyDelta[T]]:
+        deltas: list[AnyDelta[T]] = []
+        for change in batch.changes:
+            if not isinstance(change, CohortChange):
+                deltas.append(self._changed(change))
+            elif self._takes(change):
+                deltas.append(CohortDelta(change, self._view))
+            else:
+                deltas += map(self._changed, change.each())
+        return deltas
+
+    def _changed(self, change: Change) -> Delta[T]:
+        gone = change.type is ChangeType.DELETED
+        new = None if gone else self._view(change.object)
+        return self._set(change.object.key, new, change.revision)
+
+    def _takes(self, change: CohortChange) -> bool:
+        """Take over a cohort's change as one, unless its pods are held one by one."""
+        if change.bound_at is None and len(change.ordinals) == change.cohort.size:
+            self._lots.add(change.cohort)
+            return True
+        if change.cohort.uid not in self._lots or change.bound_at is None:
+            return False
+        berths = Berths(
+            change.first, change.bound_at, tuple(change.ordinals), change.nodes, {}, 0, 0
+        )
+        self._lots.bind(change.cohort, berths)
+        return True
 
     def _set(self, key: ObjectKey, new: T | None, revision: int) -> Delta[T]:
-        old = self._items.pop(key, None) if new is None else self._items.get(key)
+        old = self._lots.take(key) if self._lots else None
+        if old is None:
+            old = self._items.pop(key, None) if new is None else self._items.get(key)
         if new is not None:
             self._items[key] = new
         if self._indexers:
@@ -188,7 +300,7 @@ class Informer(Generic[T]):
             if old_values != new_values:
                 _move(index, key, old_values, new_values)
 
-    def _publish(self, deltas: list[Delta[T]]) -> None:
+    def _publish(self, deltas: Sequence[AnyDelta[T]]) -> None:
         for subscription in self._subscriptions:
             subscription.push(deltas)
 
@@ -196,6 +308,29 @@ class Informer(Generic[T]):
         async with self._moved:
             self.revision = revision
             self._moved.notify_all()
+
+
+class _Items(Mapping[ObjectKey, T]):
+    """Objects held one by one and those of cohorts, as one mapping."""
+
+    def __init__(self, single: Mapping[ObjectKey, T], lots: Lots[T]) -> None:
+        self._single = single
+        self._lots = lots
+
+    def __len__(self) -> int:
+        return len(self._single) + len(self._lots)
+
+    def __iter__(self) -> Iterator[ObjectKey]:
+        yield from self._single
+        yield from (key for key, _ in self._lots.all())
+
+    def __getitem__(self, key: ObjectKey) -> T:
+        found = self._single.get(key)
+        if found is None:
+            found = self._lots.find(key)
+        if found is None:
+            raise KeyError(key)
+        return found
 
 
 def _move(

@@ -99,7 +99,9 @@ class Load:
             seen = await self.store.revision()
             op = BindCohort("default", made.uid, some, nodes, seen, {"cpu": 100, "pods": 1})
         try:
-            (outcome,) = await self.store.write_cohorts((op,))
+            new = isinstance(op, CreateCohort)
+            write = self.store.create_cohorts if new else self.store.bind_cohorts
+            (outcome,) = await write((op,))
         except Unavailable:
             self.doubtful += 1
             await asyncio.sleep(0.02)
@@ -108,7 +110,7 @@ class Load:
             return
         if isinstance(outcome, Exception):
             raise outcome
-        if isinstance(op, CreateCohort):
+        if new:
             self.cohorts.append(outcome)
             for each in range(outcome.size):
                 where = key("pods", outcome.name(each), "default")

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 from msgspec.structs import replace
 
-from ..informer import Delta
+from ..informer import Delta, each_delta
 from ..objects.disruption import (
     RESOURCE,
     DisruptionBudget,
@@ -84,9 +84,9 @@ class Disruption:
             self._covered[delta.key] = {key for key, pod in pods if budget.covers(pod)}
 
     async def _follow_pods(self) -> None:
-        async for deltas in self._informers.pods.subscribe():
+        async for deltas in self._informers.pods.subscribe_whole():
             if self._covered:
-                for delta in deltas:
+                for delta in each_delta(deltas):
                     self._concerns(delta)
 
     def _concerns(self, delta: Delta[Pod]) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from msgspec.structs import replace
 
 from ..errors import Conflict, Fenced, NotFound, StatusError
+from ..objects.cohort import Cohort
 from ..objects.stored import ObjectKey, StoredObject
-from ..store.operations import Listing, Write
+from ..store.operations import CreateCohort, Listing, Write
 from ..store.store import Store
 
 
@@ -48,6 +50,18 @@ class FencedStore:
                 raise result
             results.append(result)
         return results
+
+    async def create_cohorts(self, cohorts: Sequence[Cohort]) -> Sequence[Cohort | StatusError]:
+        """Create the pods of cohorts; as `write_many`.
+
+        Raises:
+            Fenced: another leader has taken over.
+        """
+        made = await self.store.create_cohorts([CreateCohort(c, self.epoch) for c in cohorts])
+        for result in made:
+            if isinstance(result, Fenced):
+                raise result
+        return cast("Sequence[Cohort | StatusError]", made)
 
 
 def latest_revision(results: Sequence[StoredObject | StatusError]) -> int:

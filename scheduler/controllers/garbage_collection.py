@@ -8,6 +8,7 @@ import asyncio
 from collections import OrderedDict
 from datetime import timedelta
 
+from ..informer import CohortDelta
 from ..objects.deletion import FOREGROUND, ORPHAN, DeletionRequest
 from ..objects.kind import KindRegistry
 from ..objects.meta import ObjectMeta, OwnerReference
@@ -57,8 +58,10 @@ class GarbageCollection:
     async def run(self) -> None:
         """Collect, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            for informer in self._informers.values():
-                group.create_task(self._follow(informer))
+            for resource, informer in self._informers.items():
+                if resource != "pods":
+                    group.create_task(self._follow(informer))
+            group.create_task(self._follow_pods())
             group.create_task(self._queue.serve(self._reconcile, self._workers))
 
     async def _follow(self, informer: OwnedInformer) -> None:
@@ -66,6 +69,20 @@ class GarbageCollection:
         while True:
             for delta in await subscription.next():
                 self._look(delta)
+
+    async def _follow_pods(self) -> None:
+        """As `_follow`; pods of a cohort have owners and their fate in common."""
+        async for deltas in self._shared.pods.subscribe_whole():
+            for delta in deltas:
+                if isinstance(delta, CohortDelta):
+                    sample = next(delta.samples())
+                    if sample.new is not None and self._misses_owner(
+                        sample.new.meta, sample.key.namespace
+                    ):
+                        for each in delta.each():
+                            self._look(each)
+                else:
+                    self._look(delta)
 
     def _look(self, delta: OwnedDelta) -> None:
         old = delta.old.meta if delta.old is not None else None

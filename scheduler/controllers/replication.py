@@ -12,8 +12,9 @@ from datetime import timedelta
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import Conflict, Forbidden, Invalid, NotFound, StatusError, Unavailable
+from ..errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, StatusError, Unavailable
 from ..informer import Delta
+from ..objects.cohort import Cohort
 from ..objects.deletion import DeletionRequest
 from ..objects.kind import KindRegistry
 from ..objects.kinds.priority import priority_view
@@ -35,6 +36,7 @@ from .replication_plan import (
     owner_reference,
     plan,
     selects,
+    suffices,
     with_failure,
 )
 from .settings import ControllerSettings
@@ -44,6 +46,8 @@ RESOURCE = "replicationcontrollers"
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
 _READS = 64
 _NAMED_EVENTS = 10
+_ALIKE_FROM = 32  # pods that are worth a cohort
+_NAMINGS = 8  # tries at finding free names for one
 
 
 class ReplicationController:
@@ -80,7 +84,7 @@ class ReplicationController:
                 self._queue.add(delta.key)
 
     async def _follow_pods(self) -> None:
-        async for deltas in self._informers.pods.subscribe():
+        async for deltas in self._informers.pods.subscribe_samples():
             for delta in deltas:
                 self._concerns(delta)
 
@@ -110,22 +114,33 @@ class ReplicationController:
             # a write may have been made without our knowing
             await self._informers.pods.reached(await self._store.revision())
             self._doubtful.discard(key)
-        planned = plan(
-            controller, self._pods_of(controller), self._clock.now(), self._settings.burst
-        )
+        planned = self._plan(controller)
         try:
             return await self._carry_out(key, controller, planned)
         except Unavailable:
             self._doubtful.add(key)
             raise
 
-    def _pods_of(self, controller: Replication) -> list[Pod]:
-        pods = list(self._informers.pods.by_index(OWNER, controller.meta.uid))
+    def _plan(self, controller: Replication) -> ReplicationPlan:
+        now, burst = self._clock.now(), self._settings.burst
+        informer, uid = self._informers.pods, controller.meta.uid
+        namespace = controller.meta.namespace
+        orphans = self._orphans(controller)
+        single, crowds = informer.in_crowds(OWNER, uid)
+        pods = [*(pod for pod in single if pod.meta.namespace == namespace), *orphans]
+        crowds = [crowd for crowd in crowds if crowd.sample.meta.namespace == namespace]
+        if suffices(controller, pods, crowds):
+            return plan(controller, pods, now, burst, crowds)
+        owned = (pod for pod in informer.by_index(OWNER, uid) if pod.meta.namespace == namespace)
+        return plan(controller, (*owned, *orphans), now, burst)
+
+    def _orphans(self, controller: Replication) -> list[Pod]:
+        pods: list[Pod] = []
         first = min(controller.selector.items(), default=None)
         if first is not None:
             place = pair(controller.meta.namespace, *first)
             pods += self._informers.pods.by_index(ORPHAN, place)
-        return [pod for pod in pods if pod.meta.namespace == controller.meta.namespace]
+        return pods
 
     async def _carry_out(
         self, key: ObjectKey, controller: Replication, planned: ReplicationPlan
@@ -160,6 +175,9 @@ class ReplicationController:
     async def _create(self, key: ObjectKey, controller: Replication, count: int) -> int:
         shape = await self._mold(key, controller)
         owner = owner_reference(controller)
+        if count >= _ALIKE_FROM:
+            series = PodSeries(shape, owner, controller.meta.namespace, set(), self._clock.now())
+            return await self._create_alike(controller, series, count)
         taken = {pod.meta.name for pod in self._informers.pods.by_index(OWNER, owner.uid)}
         series = PodSeries(shape, owner, controller.meta.namespace, taken, self._clock.now())
         writes = [series.next() for _ in range(count)]
@@ -169,6 +187,28 @@ class ReplicationController:
         reached = latest_revision(results)
         await self._informers.pods.reached(reached)
         raise_failures(results)
+        return reached
+
+    async def _create_alike(self, controller: Replication, series: PodSeries, count: int) -> int:
+        """Create many pods at once; a cohort whose names are taken is tried under others."""
+        reached, made = 0, list[str]()
+        for _ in range(_NAMINGS):
+            left = 0
+            wanted = series.alike(count)
+            results = await self._store.create_cohorts(wanted)
+            failures = [r for r in results if isinstance(r, StatusError)]
+            for cohort, result in zip(wanted, results, strict=True):
+                if isinstance(result, AlreadyExists):
+                    left += cohort.size
+                elif isinstance(result, Cohort):
+                    reached = max(reached, result.created_revision + result.size - 1)
+                    made += [result.name(n) for n in range(min(result.size, _NAMED_EVENTS + 1))]
+            await self._informers.pods.reached(reached)
+            raise_failures([f for f in failures if not isinstance(f, AlreadyExists)])
+            count = left
+            if not count:
+                break
+        await self._tell(controller, "SuccessfulCreate", "Created pod: ", made)
         return reached
 
     async def _mold(self, key: ObjectKey, controller: Replication) -> PodMold:

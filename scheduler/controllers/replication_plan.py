@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from ..objects.lots import Crowd
 from ..objects.meta import OwnerReference
 from ..objects.pod import Condition, Pod
 from ..objects.replication import Replication, ReplicationStatus
@@ -44,7 +45,11 @@ class ReplicationPlan:
 
 
 def plan(
-    controller: Replication, pods: Iterable[Pod], now: datetime, burst: int = 5000
+    controller: Replication,
+    pods: Iterable[Pod],
+    now: datetime,
+    burst: int = 5000,
+    crowds: Sequence[Crowd[Pod]] = (),
 ) -> ReplicationPlan:
     """Return what makes the pods those the controller asks for.
 
@@ -54,6 +59,7 @@ def plan(
         pods: of the controller's namespace; at least those it owns and the orphans it selects.
         now: UTC.
         burst: most pods created or deleted at a time.
+        crowds: further pods it owns, of which none may have to go (see `suffices`).
     """
     owned: list[Pod] = []
     adopt: list[Pod] = []
@@ -73,7 +79,8 @@ def plan(
             else:
                 orphan.append(pod)
     claimed = owned + adopt
-    excess = 0 if deleting else len(claimed) - controller.spec.replicas
+    alike = sum(crowd.count for crowd in crowds)
+    excess = 0 if deleting else len(claimed) + alike - controller.spec.replicas
     doomed = deletion_order(claimed, now)[: min(excess, burst)] if excess > 0 else []
     gone = {pod.meta.uid for pod in doomed}
     return ReplicationPlan(
@@ -81,8 +88,20 @@ def plan(
         deletes=tuple(doomed),
         adopt=tuple(pod for pod in adopt if pod.meta.uid not in gone),
         orphan=tuple(orphan),
-        status=_status(controller, claimed, now),
+        status=_status(controller, claimed, crowds, now),
         look_again=_look_again(controller, claimed, now),
+    )
+
+
+def suffices(controller: Replication, pods: Sequence[Pod], crowds: Sequence[Crowd[Pod]]) -> bool:
+    """Tell whether a plan needs no look at each pod of the crowds.
+
+    Pods of cohorts have not started yet, so none is ready; it matters which one is looked at only
+    when some have to go, or are to be let go.
+    """
+    count = len(pods) + sum(crowd.count for crowd in crowds)
+    return count <= controller.spec.replicas and all(
+        selects(controller.selector, crowd.sample.meta.labels) for crowd in crowds
     )
 
 
@@ -161,20 +180,25 @@ def with_failure(
     return msgspec.structs.replace(status, conditions=(*others, failure))
 
 
-def _status(controller: Replication, pods: Sequence[Pod], now: datetime) -> ReplicationStatus:
+def _status(
+    controller: Replication, pods: Sequence[Pod], crowds: Sequence[Crowd[Pod]], now: datetime
+) -> ReplicationStatus:
     template = controller.spec.template
     labels = template.metadata.labels if template is not None else {}
     ready = [pod for pod in pods if is_ready(pod)]
     return ReplicationStatus(
-        replicas=len(pods),
-        fully_labeled_replicas=sum(
-            1 for pod in pods if all(pod.meta.labels.get(k) == v for k, v in labels.items())
-        ),
+        replicas=len(pods) + sum(crowd.count for crowd in crowds),
+        fully_labeled_replicas=sum(1 for pod in pods if _carries(pod, labels))
+        + sum(crowd.count for crowd in crowds if _carries(crowd.sample, labels)),
         ready_replicas=len(ready),
         available_replicas=sum(1 for pod in ready if _available_at(controller, pod, now) <= now),
         observed_generation=controller.meta.generation,
         conditions=controller.status.conditions,
     )
+
+
+def _carries(pod: Pod, labels: Mapping[str, str]) -> bool:
+    return all(pod.meta.labels.get(k) == v for k, v in labels.items())
 
 
 def _available_at(controller: Replication, pod: Pod, now: datetime) -> datetime:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from ..errors import AlreadyExists, Conflict, NotFound, StatusError
-from ..objects.cohort import PLACES, Berths, Cohort, berth
+from ..objects.cohort import PLACES, Berths, Cohort, Lodging, berth
 from ..objects.stored import ObjectKey, StoredObject
-from .cohorts import Lodging
 from .operations import BindCohort, CohortChange
 from .rows import BindingRow, binding_row, names, split_requests
 

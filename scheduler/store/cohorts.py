@@ -6,15 +6,15 @@ and `bindings`, and marks it as gone from its cohort.
 """
 # ruff: noqa: S608 - statements are built from constants of this package alone
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from ..objects.cohort import Berths, Cohort, prefix_of
+from ..objects.cohort import Berths, Cohort, Lodging, prefix_of
 from ..objects.meta import ObjectMeta
-from ..objects.stored import Binding, Body, ObjectKey, StoredObject
+from ..objects.stored import Body, ObjectKey
 from .postgres import Connection, Row
 from .rows import encode_json
 
@@ -57,57 +57,6 @@ BY_PREFIX = (
 BY_UID = f"{_COHORTS} WHERE uid = ANY ($1::uuid[])"
 OF_NAMESPACE = f"{_COHORTS} WHERE namespace = $1"
 ALL = _COHORTS
-
-
-@dataclass(slots=True)
-class Lodging:
-    """A cohort and who still lives in it.
-
-    Args:
-        gone: a bit for each ordinal that left.
-        berths: every write that bound some of its pods.
-        places: ordinal → (index of its berths, position there).
-    """
-
-    cohort: Cohort
-    gone: int = 0
-    berths: list[Berths] = field(default_factory=list[Berths])
-    places: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
-
-    def add(self, berths: Berths) -> None:
-        """Take in bindings of its pods."""
-        number = len(self.berths)
-        self.berths.append(berths)
-        for position, ordinal in enumerate(berths.ordinals):
-            self.places[ordinal] = (number, position)
-
-    def lives(self, ordinal: int) -> bool:
-        """Tell whether a pod has not left."""
-        return not self.gone >> ordinal & 1
-
-    @property
-    def empty(self) -> bool:
-        """Whether all have left."""
-        return self.gone.bit_count() == self.cohort.size
-
-    def binding(self, ordinal: int) -> Binding | None:
-        """Return a pod's binding."""
-        place = self.places.get(ordinal)
-        return None if place is None else self.berths[place[0]].binding(place[1])
-
-    def pod(self, ordinal: int) -> StoredObject:
-        """Return a pod that has not left."""
-        return self.cohort.pod(ordinal, self.binding(ordinal))
-
-    def pods(self) -> Iterable[StoredObject]:
-        """Return every pod that has not left, in order of their ordinals."""
-        return (self.pod(each) for each in range(self.cohort.size) if self.lives(each))
-
-    def gone_bits(self) -> bytes | None:
-        """Return `gone` as stored: bit n of PostgreSQL's get_bit, None for nobody."""
-        if not self.gone:
-            return None
-        return self.gone.to_bytes((self.cohort.size + 7) // 8, "little")
 
 
 @dataclass(frozen=True, slots=True)

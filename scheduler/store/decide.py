@@ -21,10 +21,9 @@ from ..errors import (
     NotFound,
     StatusError,
 )
-from ..objects.cohort import Cohort, berth
+from ..objects.cohort import Cohort, Lodging, berth
 from ..objects.stored import Binding, Body, ObjectKey, StoredObject
 from .boarding import Boardings
-from .cohorts import Lodging
 from .operations import (
     AnyChange,
     AnyWrite,

@@ -117,8 +117,7 @@ class Boarding(msgspec.Struct, frozen=True, gc=False):
 
 
 Write = Create | Replace | Remove | Bind
-CohortWrite = CreateCohort | BindCohort
-AnyWrite = Write | CohortWrite
+AnyWrite = Write | CreateCohort | BindCohort
 
 
 class ChangeType(StrEnum):
@@ -173,17 +172,24 @@ class CohortChange(msgspec.Struct, frozen=True, gc=False):
             self.cohort, position + 1, self.ordinals[skip:], self.nodes[skip:], self.bound_at
         )
 
+    def one(self, number: int) -> Change:
+        """Return the change of the pod at that position of `ordinals`."""
+        ordinal, revision = self.ordinals[number], self.first + number
+        pod = self.cohort.pod(ordinal)
+        if self.bound_at is None:
+            return Change(ChangeType.ADDED, revision, pod)
+        binding = Binding(self.nodes[number], self.bound_at, revision)
+        bound = self.cohort.pod(ordinal, binding)
+        return Change(ChangeType.MODIFIED, revision, bound, pod)
+
     def each(self) -> Iterator[Change]:
         """Yield the change of every pod, in revision order."""
-        cohort = self.cohort
-        if self.bound_at is None:
-            for revision, ordinal in enumerate(self.ordinals, self.first):
-                yield Change(ChangeType.ADDED, revision, cohort.pod(ordinal))
-            return
-        for number, (ordinal, node) in enumerate(zip(self.ordinals, self.nodes, strict=True)):
-            binding = Binding(node, self.bound_at, self.first + number)
-            pod = cohort.pod(ordinal, binding)
-            yield Change(ChangeType.MODIFIED, binding.revision, pod, cohort.pod(ordinal))
+        return map(self.one, range(len(self.ordinals)))
+
+    def samples(self) -> Iterator[Change]:
+        """Yield the change of one pod of every node; of any one for a creation."""
+        first = {node: number for number, node in reversed(list(enumerate(self.nodes)))}
+        return map(self.one, first.values() if self.nodes else (0,))
 
 
 AnyChange = Change | CohortChange

@@ -11,10 +11,10 @@ from itertools import product
 import msgspec
 
 from ..errors import Expired
-from ..objects.cohort import place_of
+from ..objects.cohort import Lodging, place_of
 from ..objects.stored import Body, ObjectKey, StoredObject
 from . import cohorts
-from .cohorts import NO_COHORTS, CohortsWanted, Lodging
+from .cohorts import NO_COHORTS, CohortsWanted
 from .database import REVISION, Database, driver, patiently
 from .operations import Batch, Change, ChangeType, Listing, Occupancy
 from .postgres import Connection, Row

@@ -17,7 +17,15 @@ from .explanations import ExplanationRecord
 from .follower import follow
 from .hub import Hub, wanted
 from .leadership import Leadership
-from .operations import Batch, Boarding, CohortWrite, Listing, Occupancy, Write
+from .operations import (
+    Batch,
+    BindCohort,
+    Boarding,
+    CreateCohort,
+    Listing,
+    Occupancy,
+    Write,
+)
 from .reader import Reader
 from .rows import Bodies
 from .writer import PATIENCE, Writer
@@ -126,17 +134,17 @@ class Store:
         """
         return cast("Sequence[StoredObject | StatusError | Fenced]", await self._writer.write(ops))
 
-    async def write_cohorts(
-        self, ops: Sequence[CohortWrite]
-    ) -> Sequence[Cohort | Boarding | StatusError | Fenced]:
-        """Create cohorts and bind their pods; as `write_many`.
+    async def create_cohorts(
+        self, ops: Sequence[CreateCohort]
+    ) -> Sequence[Cohort | StatusError | Fenced]:
+        """Add cohorts; as `write_many`. What comes back has its created_revision."""
+        return cast("Sequence[Cohort | StatusError | Fenced]", await self._writer.write(ops))
 
-        Returns:
-            In order: of a CreateCohort the cohort with its created_revision, of a BindCohort what
-            became of its pods, or why not.
-        """
-        outcomes = await self._writer.write(ops)
-        return cast("Sequence[Cohort | Boarding | StatusError | Fenced]", outcomes)
+    async def bind_cohorts(
+        self, ops: Sequence[BindCohort]
+    ) -> Sequence[Boarding | StatusError | Fenced]:
+        """Bind pods of cohorts; as `write_many`."""
+        return cast("Sequence[Boarding | StatusError | Fenced]", await self._writer.write(ops))
 
     async def watch(
         self, resources: Collection[str] | None, since: int

@@ -19,7 +19,7 @@ async def sql(database_url):
 
 
 async def made(store, size, start=0, **fields):
-    (outcome,) = await store.write_cohorts((CreateCohort(cohort(size, start, **fields)),))
+    (outcome,) = await store.create_cohorts((CreateCohort(cohort(size, start, **fields)),))
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -28,7 +28,7 @@ async def made(store, size, start=0, **fields):
 async def board(store, lot, ordinals, nodes, snapshot=None, **fields):
     seen = await store.revision() if snapshot is None else snapshot
     op = BindCohort("default", lot.uid, ordinals, nodes, seen, REQUESTS, **fields)
-    (outcome,) = await store.write_cohorts((op,))
+    (outcome,) = await store.bind_cohorts((op,))
     if isinstance(outcome, Exception):
         raise outcome
     return outcome

@@ -1,0 +1,162 @@
+"""Cohorts held in memory, found like single objects: by key and by index.
+
+An index may depend on where a pod is bound; all else its pods have in common. So a cohort is
+entered once for each node that has some of its pods, by what a sample of them says.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .cohort import Berths, Cohort, Lodging, prefix_of
+from .stored import ObjectKey, StoredObject
+
+T = TypeVar("T")
+_Group = tuple[str, str]  # uid of a cohort, and a node ("" for none)
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd(Generic[T]):
+    """Pods of one cohort on one node (or on none): one of them, and how many they are."""
+
+    sample: T
+    count: int
+
+
+class Lots(Generic[T]):
+    """Cohorts and who still lives in them.
+
+    Args:
+        view: makes what a lodged pod is looked at as.
+        indexers: name → function giving the index values of an item.
+    """
+
+    def __init__(
+        self,
+        view: Callable[[StoredObject], T],
+        indexers: Mapping[str, Callable[[T], Sequence[str]]],
+    ) -> None:
+        self._view = view
+        self._indexers = indexers
+        self._lodgings: dict[str, Lodging] = {}
+        self._named: dict[tuple[str, str], list[Lodging]] = {}
+        self._on: dict[str, dict[str, set[int]]] = {}
+        self._indices: dict[str, dict[str, dict[_Group, None]]] = {n: {} for n in indexers}
+        self._entered: dict[_Group, list[tuple[str, str]]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, uid: str) -> bool:
+        """Tell whether there is a cohort of that uid."""
+        return uid in self._lodgings
+
+    def add(self, cohort: Cohort) -> None:
+        """Take in a new cohort."""
+        lodging = self._lodgings[cohort.uid] = Lodging(cohort)
+        self._named.setdefault((cohort.namespace, cohort.prefix), []).append(lodging)
+        self._on[cohort.uid] = {"": set(range(cohort.size))}
+        self._enter(lodging, "")
+        self._count += cohort.size
+
+    def bind(self, cohort: Cohort, berths: Berths) -> None:
+        """Take in where pods of a cohort were bound."""
+        lodging = self._lodgings[cohort.uid]
+        lodging.add(berths)
+        groups = self._on[cohort.uid]
+        for ordinal, node in zip(berths.ordinals, berths.nodes, strict=True):
+            group = groups.get(node)
+            if group is None:
+                groups[node] = {ordinal}
+                self._enter(lodging, node)
+            else:
+                group.add(ordinal)
+        groups[""].difference_update(berths.ordinals)
+        if not groups[""]:
+            self._drop(cohort.uid, "")
+
+    def find(self, key: ObjectKey) -> T | None:
+        """Return the lodged pod of that key."""
+        found = self._berth(key)
+        return self._view(found[0].pod(found[1])) if found else None
+
+    def take(self, key: ObjectKey) -> T | None:
+        """Return the lodged pod of that key, which leaves."""
+        found = self._berth(key)
+        if found is None:
+            return None
+        lodging, ordinal = found
+        pod = lodging.pod(ordinal)
+        lodging.gone |= 1 << ordinal
+        self._count -= 1
+        uid, node = lodging.cohort.uid, pod.binding.node if pod.binding else ""
+        group = self._on[uid][node]
+        group.discard(ordinal)
+        if not group:
+            self._drop(uid, node)
+        if lodging.empty:
+            self._forget(lodging)
+        return self._view(pod)
+
+    def all(self) -> Iterator[tuple[ObjectKey, T]]:
+        """Yield every lodged pod."""
+        for lodging in self._lodgings.values():
+            for pod in lodging.pods():
+                yield pod.key, self._view(pod)
+
+    def by_index(self, index: str, value: str) -> Iterator[T]:
+        """Yield the lodged pods of an index value."""
+        for uid, node in self._indices[index].get(value, ()):
+            lodging = self._lodgings[uid]
+            for ordinal in self._on[uid][node]:
+                yield self._view(lodging.pod(ordinal))
+
+    def crowds(self, index: str, value: str) -> Iterator[Crowd[T]]:
+        """Yield the lodged pods of an index value as samples and how many each stands for."""
+        for uid, node in self._indices[index].get(value, ()):
+            members = self._on[uid][node]
+            sample = self._view(self._lodgings[uid].pod(next(iter(members))))
+            yield Crowd(sample, len(members))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for held in (self._lodgings, self._named, self._on, self._entered):
+            held.clear()
+        for index in self._indices.values():
+            index.clear()
+        self._count = 0
+
+    def _berth(self, key: ObjectKey) -> tuple[Lodging, int] | None:
+        prefix = prefix_of(key.name) if self._lodgings else None
+        for lodging in self._named.get((key.namespace, prefix), ()) if prefix is not None else ():
+            ordinal = lodging.cohort.ordinal(key.name)
+            if ordinal is not None and lodging.lives(ordinal):
+                return lodging, ordinal
+        return None
+
+    def _enter(self, lodging: Lodging, node: str) -> None:
+        group = lodging.cohort.uid, node
+        sample = self._view(lodging.pod(next(iter(self._on[group[0]][node]))))
+        values = [(name, each) for name, make in self._indexers.items() for each in make(sample)]
+        self._entered[group] = values
+        for name, value in values:
+            self._indices[name].setdefault(value, {})[group] = None
+
+    def _drop(self, uid: str, node: str) -> None:
+        """Take a group out of the indices."""
+        del self._on[uid][node]
+        for name, value in self._entered.pop((uid, node)):
+            bucket = self._indices[name][value]
+            del bucket[uid, node]
+            if not bucket:
+                del self._indices[name][value]
+
+    def _forget(self, lodging: Lodging) -> None:
+        cohort = lodging.cohort
+        del self._lodgings[cohort.uid]
+        del self._on[cohort.uid]
+        named = self._named[cohort.namespace, cohort.prefix]
+        named.remove(lodging)
+        if not named:
+            del self._named[cohort.namespace, cohort.prefix]
