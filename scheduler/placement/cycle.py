@@ -124,7 +124,7 @@ class Placement:
 
     async def _follow_nodes(self) -> None:
         async for deltas in self._node_deltas:
-            self._ingest.nodes(deltas, self._clock())
+            self._ingest.nodes(deltas)
             self._wake.set()
 
     async def _follow_pods(self) -> None:
@@ -134,17 +134,16 @@ class Placement:
 
     async def _follow_namespaces(self) -> None:
         async for deltas in self._namespace_deltas:
-            self._ingest.namespaces(deltas, self._clock())
+            self._ingest.namespaces(deltas)
             self._wake.set()
 
     def _drain(self) -> None:
         """Take over everything that informers have delivered."""
-        now = self._clock()
-        self._ingest.namespaces(self._namespace_deltas.take(), now)
+        self._ingest.namespaces(self._namespace_deltas.take())
         for deltas in self._workload_deltas:
             self._ingest.workloads(deltas.take())
-        self._ingest.nodes(self._node_deltas.take(), now)
-        self._ingest.pods(self._pod_deltas.take(), now)
+        self._ingest.nodes(self._node_deltas.take())
+        self._ingest.pods(self._pod_deltas.take(), self._clock())
 
     async def _something_to_do(self) -> None:
         while not self.queue.ready(self._clock()):
@@ -220,7 +219,7 @@ class Placement:
                 explained.append(news[0].id if news else 0)
             self._scribe.hear(snapshot, plan.allotments, explained)
             if any(outcome.pods for outcome in bound):
-                self.queue.changed(Change.POD_PLACED, self._clock())
+                self.queue.changed(Change.POD_PLACED)
             await self._refused(plan, bound)
         finally:
             self._slots.release()
@@ -243,7 +242,7 @@ class Placement:
         for allotment, outcome in zip(plan.allotments, outcomes, strict=True):
             again = [refused.pod for refused in outcome.refused if self._forget(refused)]
             self.queue.retry(allotment.pod, again, now, backoff=not fresh)
-        self.queue.changed(Change.POD_REMOVED, now)
+        self.queue.changed(Change.POD_REMOVED)
 
     def _forget(self, refused: Refused) -> bool:
         """Stop assuming a pod; returns whether it still wants a node."""
