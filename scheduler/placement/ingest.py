@@ -35,6 +35,8 @@ class Ingest:
         report: told which pods wait, and why, when that is known without trying.
         ours: the schedulerNames that there are profiles for.
         nominations: learn from here of those made before a restart, and of pods that need none.
+
+    `gated` has the pods of ours that wait for their scheduling gates.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Ingest:
         self._report = report
         self._ours = ours
         self._nominations = nominations
+        self.gated: set[ObjectKey] = set()
 
     def pods(self, deltas: Iterable[Delta[Pod]], now: float) -> None:
         """Take over changes of pods; those that wait for a node have arrived now."""
@@ -96,16 +99,22 @@ class Ingest:
 
     def eligible(self, pod: Pod) -> bool:
         """Tell whether an unbound pod is ours to place now."""
+        return not pod.spec.scheduling_gates and self._is_ours(pod)
+
+    def _is_ours(self, pod: Pod) -> bool:
         return (
             pod.meta.deletion_timestamp is None
             and not pod.terminal
-            and not pod.spec.scheduling_gates
             and pod.spec.scheduler_name in self._ours
         )
 
     def _pod(self, delta: Delta[Pod], now: float) -> Change:
         old, new = delta.old, delta.new
         change = _NOTHING
+        if new is not None and new.spec.scheduling_gates and self._is_ours(new):
+            self.gated.add(delta.key)
+        elif self.gated:
+            self.gated.discard(delta.key)
         if old is not None and (new is None or new.meta.uid != old.meta.uid):
             self._queue.remove(delta.key)
             change |= self._freed(old) | self._unnominated(old)

@@ -23,7 +23,7 @@ those woken are moved on in portions, whenever the queue is asked for pods.
 import heapq
 from bisect import insort
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -222,13 +222,24 @@ class SchedulingQueue:
         self._move_on(now)
         return self._active.first() is not None
 
-    def done(self, key: ObjectKey) -> float | None:
-        """A pod in flight has been bound; returns when it arrived."""
-        flown = self._flying.pop(key, None)
-        if flown is None:
-            return None
-        self._history.pop(self._class_of.pop(key), None)
-        return flown[0]
+    def done(self, key: ObjectKey) -> None:
+        """A pod in flight has been bound."""
+        if self._flying.pop(key, None) is not None:
+            self._history.pop(self._class_of.pop(key), None)
+
+    def arrivals(self, pods: Iterable[PendingPod]) -> list[float]:
+        """Return when each of some pods in flight arrived."""
+        return [self._flying[pod.key][0] for pod in pods]
+
+    def tries(self, pod: PodClass) -> int:
+        """Return how many tries in a row left pods of a class over."""
+        return self._history.get(pod, (0, 0.0))[0]
+
+    def unschedulable(self) -> Iterator[tuple[PodClass, int, Diagnosis]]:
+        """Yield the parked classes, how many pods of each wait, and why."""
+        for group in self._parked:
+            if group.diagnosis is not None:
+                yield group.pod, len(group.pods), group.diagnosis
 
     def park(
         self, pod: PodClass, left: Iterable[PendingPod], diagnosis: Diagnosis, now: float

@@ -176,17 +176,28 @@ def test_a_woken_class_that_went_away_is_not_missed():
     assert popped(queue, 5.0) == [["b"]]
 
 
-def test_a_bound_pod_says_when_it_arrived_through_every_try():
+def test_a_pod_in_flight_says_when_it_arrived_through_every_try():
     queue = SchedulingQueue()
     queue.add(ONE, named("a"), 3.0)
     popped(queue, 4.0)
+    assert queue.arrivals([named("a")]) == [3.0]
     queue.park(ONE, [named("a")], WAITS, 4.0)
+    assert queue.tries(ONE) == 1
     queue.add(TWO, named("a"), 5.0)
     popped(queue, 5.0)
     queue.retry(TWO, [named("a")], 5.0, backoff=False)
     popped(queue, 6.0)
-    assert queue.done(named("a").key) == 3.0
-    assert queue.done(named("a").key) is None
+    assert queue.arrivals([named("a")]) == [3.0]
+    assert (queue.tries(ONE), queue.tries(TWO)) == (0, 0)
+
+
+def test_what_is_parked_can_be_listed():
+    queue = SchedulingQueue()
+    for wanted, name in [(ONE, "a"), (ONE, "b"), (TWO, "c")]:
+        queue.add(wanted, named(name), 0.0)
+    for wanted, pods in queue.pop(10, 1, 0.0):
+        queue.park(wanted, pods, WAITS, 0.0)
+    assert list(queue.unschedulable()) == [(ONE, 2, WAITS)]
 
 
 def test_ten_thousand_parked_pods_wake_as_one():
