@@ -79,15 +79,17 @@ class Change(IntFlag):
     """What can happen in a cluster that makes an unschedulable pod worth another look."""
 
     NODE_ADDED = auto()
+    NODE_REMOVED = auto()  # for rules over groups of nodes; no single node gets better by it
     NODE_RESOURCES = auto()  # allocatable grew
     NODE_LABELS = auto()
     NODE_TAINTS = auto()  # taints or spec.unschedulable
     POD_REMOVED = auto()  # a bound pod ended or went: resources and ports came free
     POD_PLACED = auto()  # a pod was bound, by whomever
-    POD_LABELS = auto()  # a bound pod's labels changed
+    POD_LABELS = auto()  # a bound pod's labels changed, or it is being deleted from now on
     NAMESPACE = auto()  # a namespace came, or its labels changed
     ANY = (
         NODE_ADDED
+        | NODE_REMOVED
         | NODE_RESOURCES
         | NODE_LABELS
         | NODE_TAINTS
@@ -106,11 +108,14 @@ class Rejection:
         reason: as it reads in "0/3 nodes are available: 2 <reason>.".
         nodes: (N,) bool.
         resolvable: True if removing pods from the node could help.
+        wakes_on: which changes can help these nodes, where fewer do than the filter's `wakes_on`
+            says (kube-scheduler's queueing hints); None: those.
     """
 
     reason: str
     nodes: Mask
     resolvable: bool = True
+    wakes_on: Change | None = None
 
 
 class Coupling(Protocol):
@@ -144,7 +149,7 @@ class Verdict:
             class may run there (0: none), where one copy makes the next less possible.
         because: the reason for every node without room, or a function giving Rejections that
             together cover them; it is called only when somebody must be told.
-        resolvable: with a plain reason, see Rejection.
+        resolvable, wakes_on: with a plain reason, see Rejection.
         coupling: given where a copy on one node changes the room of others; `room` is then the
             (N,) bool for the first copy.
     """
@@ -153,6 +158,7 @@ class Verdict:
     because: str | Callable[[], Sequence[Rejection]]
     resolvable: bool = True
     coupling: Coupling | None = None
+    wakes_on: Change | None = None
 
 
 class Filter(Protocol):
@@ -165,7 +171,10 @@ class Filter(Protocol):
 
     @property
     def wakes_on(self) -> Change:
-        """Which changes can make a pod this filter rejected schedulable."""
+        """Which changes can make a pod this filter rejected schedulable; parked pods wait for them.
+
+        A change that is left out costs such a pod up to five minutes, one too many costs a try.
+        """
         ...
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:

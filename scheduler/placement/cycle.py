@@ -8,7 +8,7 @@ count on room that has been given away.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..hookspecs import Change, PodClass
 from ..informer import Informer, Subscription
@@ -24,6 +24,7 @@ from .displacement import Displacement, Order, Tenants
 from .draft import Draft
 from .framework import Framework
 from .ingest import Ingest
+from .measures import ERROR, SCHEDULED, UNSCHEDULABLE, Attempt, Laps, PlacementMeasures
 from .plan import Allotment, Plan
 from .queue import SchedulingQueue
 from .records import decision_records
@@ -47,7 +48,7 @@ class Placement:
         rules: what runs, by schedulerName.
         epoch: of the leadership this runs under; every write carries it.
         pods, nodes: informers that somebody else runs; pods indexed by displacement.NODE.
-        clock: monotonic seconds.
+        measures: where it counts what it does.
     """
 
     def __init__(
@@ -58,13 +59,14 @@ class Placement:
         *,
         pods: Informer[Pod],
         nodes: Informer[Node],
-        clock: Callable[[], float] = time.monotonic,
+        measures: PlacementMeasures | None = None,
     ) -> None:
         self._store = store
         self._epoch = epoch
         self._pods = pods
         self._nodes = nodes
-        self._clock = clock
+        self._clock = time.monotonic
+        self.measures = measures or PlacementMeasures()
         self._rules = rules
         self._frameworks = {
             name: Framework(each.filters, each.scorers) for name, each in rules.items()
@@ -73,7 +75,7 @@ class Placement:
         self._state = ClusterState()
         self.queue = SchedulingQueue()
         self.reporter = Reporter(store, pods, epoch)
-        self._scribe = Scribe(store, self._frameworks, clock)
+        self._scribe = Scribe(store, self._frameworks, self._clock)
         self._displacement = Displacement(
             store, epoch, pods, self._surroundings.budgets, self.reporter
         )
@@ -116,15 +118,16 @@ class Placement:
             while True:
                 await self._slots.acquire()
                 await self._something_to_do()
-                plan, orders, seen = self._decide()
-                group.create_task(self._apply(plan, seen), name=f"bind at {plan.revision}")
+                plan, orders, seen, attempt = self._decide()
+                binding = self._apply(plan, seen, attempt)
+                group.create_task(binding, name=f"bind at {plan.revision}")
                 if orders:
                     name = f"preempt at {plan.revision}"
                     group.create_task(self._displace(orders), name=name)
 
     async def _follow_nodes(self) -> None:
         async for deltas in self._node_deltas:
-            self._ingest.nodes(deltas, self._clock())
+            self._ingest.nodes(deltas)
             self._wake.set()
 
     async def _follow_pods(self) -> None:
@@ -134,17 +137,16 @@ class Placement:
 
     async def _follow_namespaces(self) -> None:
         async for deltas in self._namespace_deltas:
-            self._ingest.namespaces(deltas, self._clock())
+            self._ingest.namespaces(deltas)
             self._wake.set()
 
     def _drain(self) -> None:
         """Take over everything that informers have delivered."""
-        now = self._clock()
-        self._ingest.namespaces(self._namespace_deltas.take(), now)
+        self._ingest.namespaces(self._namespace_deltas.take())
         for deltas in self._workload_deltas:
             self._ingest.workloads(deltas.take())
-        self._ingest.nodes(self._node_deltas.take(), now)
-        self._ingest.pods(self._pod_deltas.take(), now)
+        self._ingest.nodes(self._node_deltas.take())
+        self._ingest.pods(self._pod_deltas.take(), self._clock())
 
     async def _something_to_do(self) -> None:
         while not self.queue.ready(self._clock()):
@@ -157,24 +159,40 @@ class Placement:
             except TimeoutError:
                 continue
 
-    def _decide(self) -> tuple[Plan, list[Order], Snapshot]:
+    def pending(self) -> dict[str, int]:
+        """Return how many pods wait, by place: SchedulingQueue.counts, and "gated"."""
+        return {**self.queue.counts(), "gated": len(self._ingest.gated)}
+
+    def _decide(self) -> tuple[Plan, list[Order], Snapshot, Attempt]:
         """Place the next batch, check it, count its pods as assumed; say who must make room."""
+        laps = Laps(self.measures.phases)
         revision = min(self._pods.revision, self._nodes.revision)
         self._drain()
+        laps.lap("ingest")
         now = self._clock()
         snapshot = self._state.freeze(revision)
+        laps.lap("freeze")
         draft = Draft(snapshot)
         tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
         orders: list[Order] = []
-        for pod, pending in self.queue.pop(BATCH_PODS, BATCH_CLASSES, now):
+        batch = self.queue.pop(BATCH_PODS, BATCH_CLASSES, now)
+        self.measures.batch.add(sum(len(pending) for _, pending in batch))
+        laps.lap("pop")
+        for pod, pending in batch:
             name = pod.spec.scheduler_name
             framework = self._frameworks[name]
             placed = self._displacement.place(framework, pod, pending, draft)
             allotments += placed
+            laps.lap("place")
             if placed[-1].left and self._rules[name].preempts:
-                orders += self._displacement.preempt(framework, placed[-1], draft.snapshot, tenants)
+                found = self._displacement.preempt(framework, placed[-1], draft.snapshot, tenants)
+                self.measures.preempted(order.preemption for order in found)
+                orders += found
+                laps.lap("preempt")
         plan = self._checked(Plan(revision, tuple(allotments)), snapshot, now)
+        laps.lap("check")
+        attempt = self._attempt(plan, laps.started)
         for allotment in plan.allotments:
             pairs = zip(allotment.pods, allotment.nodes, strict=True)
             self._state.assume(allotment.pod, [(pod.uid, node) for pod, node in pairs])
@@ -185,7 +203,17 @@ class Placement:
                 under_way = self._displacement.is_under_way
                 untold = [pod for pod in allotment.left if not under_way(pod.uid)]
                 self.reporter.unschedulable(untold, diagnosis.message)
-        return plan, orders, snapshot
+        laps.lap("account")
+        return plan, orders, snapshot, attempt
+
+    def _attempt(self, plan: Plan, started: float) -> Attempt:
+        """Count what has no node, and keep what binding will be counted by."""
+        for each in plan.allotments:
+            diagnosis = each.decision.diagnosis
+            result = ERROR if diagnosis is not None and diagnosis.failure else UNSCHEDULABLE
+            self.measures.attempted(result, each.pod.spec.scheduler_name, len(each.left), started)
+        arrived = [self.queue.arrivals(each.pods) for each in plan.allotments]
+        return Attempt(started, arrived, [self.queue.tries(a.pod) + 1 for a in plan.allotments])
 
     async def _displace(self, orders: Sequence[Order]) -> None:
         await self._displacement.carry_out(orders)
@@ -203,15 +231,20 @@ class Placement:
             pods = (*allotment.pods, *allotment.left)
             self.queue.retry(allotment.pod, pods, now, backoff=True)
             self.reporter.unschedulable(pods, f"the plan was refused: {message}")
+            profile = allotment.pod.spec.scheduler_name
+            self.measures.attempted(ERROR, profile, len(pods), time.perf_counter())
         kept = tuple(a for n, a in enumerate(plan.allotments) if n not in broken)
         return Plan(plan.revision, kept)
 
-    async def _apply(self, plan: Plan, snapshot: Snapshot) -> None:
+    async def _apply(self, plan: Plan, snapshot: Snapshot, attempt: Attempt) -> None:
         """Bind a plan and take over the outcome."""
         try:
             records = [decision_records(a, now_seconds(), self._epoch) for a in plan.allotments]
             ids = [r[0].id if a.pods else 0 for a, r in zip(plan.allotments, records, strict=True)]
+            laps = Laps(self.measures.phases)
             bound = await self._binder.bind(plan, ids)
+            laps.lap("bind")
+            self._count(plan, bound, attempt)
             explained: list[int] = []
             for allotment, outcome, made in zip(plan.allotments, bound, records, strict=True):
                 self._bound(allotment, outcome)
@@ -220,11 +253,26 @@ class Placement:
                 explained.append(news[0].id if news else 0)
             self._scribe.hear(snapshot, plan.allotments, explained)
             if any(outcome.pods for outcome in bound):
-                self.queue.changed(Change.POD_PLACED, self._clock())
+                self.queue.changed(Change.POD_PLACED)
+            laps.lap("report")
             await self._refused(plan, bound)
         finally:
             self._slots.release()
             self._wake.set()
+
+    def _count(self, plan: Plan, outcomes: Sequence[Bound], attempt: Attempt) -> None:
+        now = self._clock()
+        for allotment, outcome, arrived, tries in zip(
+            plan.allotments, outcomes, attempt.arrived, attempt.tries, strict=True
+        ):
+            profile = allotment.pod.spec.scheduler_name
+            if outcome.refused:
+                lost = {each.pod for each in outcome.refused}
+                pairs = zip(arrived, allotment.pods, strict=True)
+                arrived = [when for when, pod in pairs if pod not in lost]
+            self.measures.bound([now - when for when in arrived], tries)
+            self.measures.attempted(SCHEDULED, profile, len(outcome.pods), attempt.started)
+            self.measures.attempted(ERROR, profile, len(outcome.refused), attempt.started)
 
     def _bound(self, allotment: Allotment, outcome: Bound) -> None:
         for pod in outcome.pods:
@@ -243,7 +291,7 @@ class Placement:
         for allotment, outcome in zip(plan.allotments, outcomes, strict=True):
             again = [refused.pod for refused in outcome.refused if self._forget(refused)]
             self.queue.retry(allotment.pod, again, now, backoff=not fresh)
-        self.queue.changed(Change.POD_REMOVED, now)
+        self.queue.changed(Change.POD_REMOVED)
 
     def _forget(self, refused: Refused) -> bool:
         """Stop assuming a pod; returns whether it still wants a node."""

@@ -223,10 +223,11 @@ class Framework:
             closed = open_nodes & (verdict.room == 0)
             if not closed.any():
                 continue
-            wakes_on |= plugin.wakes_on
             for rejection in rejections(plugin.name, verdict):
                 nodes = int(np.count_nonzero(rejection.nodes & closed))
                 if nodes:
+                    helps = rejection.wakes_on
+                    wakes_on |= plugin.wakes_on if helps is None else helps
                     refusals.append(
                         Refusal(plugin.name, rejection.reason, nodes, rejection.resolvable)
                     )
@@ -241,7 +242,8 @@ def _counts(verdict: Verdict) -> bool:
 def rejections(plugin: str, verdict: Verdict) -> Sequence[Rejection]:
     """Return a filter's reasons, nodes by nodes; raises PluginError if it cannot say."""
     if isinstance(verdict.because, str):
-        return (Rejection(verdict.because, verdict.room == 0, verdict.resolvable),)
+        nodes = verdict.room == 0
+        return (Rejection(verdict.because, nodes, verdict.resolvable, verdict.wakes_on),)
     try:
         return verdict.because()
     except Exception as error:

@@ -19,7 +19,7 @@ from ..objects.stored import ObjectKey
 from .nominations import Nominations
 from .plan import PendingPod
 from .queue import SchedulingQueue
-from .state import ClusterState
+from .state import ClusterState, node_offer
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Ingest:
         report: told which pods wait, and why, when that is known without trying.
         ours: the schedulerNames that there are profiles for.
         nominations: learn from here of those made before a restart, and of pods that need none.
+
+    `gated` has the pods of ours that wait for their scheduling gates.
     """
 
     def __init__(
@@ -50,16 +52,17 @@ class Ingest:
         self._report = report
         self._ours = ours
         self._nominations = nominations
+        self.gated: set[ObjectKey] = set()
 
     def pods(self, deltas: Iterable[Delta[Pod]], now: float) -> None:
-        """Take over changes of pods."""
+        """Take over changes of pods; those that wait for a node have arrived now."""
         # Few distinct ones: adding up flags pod by pod would cost more than the rest here.
-        changes = {self._pod(delta) for delta in deltas}
+        changes = {self._pod(delta, now) for delta in deltas}
         change = reduce(lambda all_, each: all_ | each, changes, _NOTHING)
         if change:
-            self._queue.changed(change, now)
+            self._queue.changed(change)
 
-    def nodes(self, deltas: Iterable[Delta[Node]], now: float) -> None:
+    def nodes(self, deltas: Iterable[Delta[Node]]) -> None:
         """Take over changes of nodes."""
         change = Change(0)
         gone: dict[str, None] = {}
@@ -67,6 +70,7 @@ class Ingest:
             name = delta.key.name
             if delta.new is None:
                 gone[name] = None
+                change |= Change.NODE_REMOVED
                 continue
             if name in gone:
                 self._state.remove_nodes((name,))
@@ -75,9 +79,9 @@ class Ingest:
             self._state.set_node(delta.new)
         self._state.remove_nodes(gone)
         if change:
-            self._queue.changed(change, now)
+            self._queue.changed(change)
 
-    def namespaces(self, deltas: Iterable[Delta[dict[str, str]]], now: float) -> None:
+    def namespaces(self, deltas: Iterable[Delta[dict[str, str]]]) -> None:
         """Take over changes of namespaces' labels."""
         change = Change(0)
         for delta in deltas:
@@ -85,7 +89,7 @@ class Ingest:
             if delta.new is not None and delta.new != delta.old:
                 change |= Change.NAMESPACE
         if change:
-            self._queue.changed(change, now)
+            self._queue.changed(change)
 
     def workloads(self, deltas: Iterable[Delta[Selector | None]]) -> None:
         """Take over what services and controllers select."""
@@ -95,16 +99,22 @@ class Ingest:
 
     def eligible(self, pod: Pod) -> bool:
         """Tell whether an unbound pod is ours to place now."""
+        return not pod.spec.scheduling_gates and self._is_ours(pod)
+
+    def _is_ours(self, pod: Pod) -> bool:
         return (
             pod.meta.deletion_timestamp is None
             and not pod.terminal
-            and not pod.spec.scheduling_gates
             and pod.spec.scheduler_name in self._ours
         )
 
-    def _pod(self, delta: Delta[Pod]) -> Change:
+    def _pod(self, delta: Delta[Pod], now: float) -> Change:
         old, new = delta.old, delta.new
         change = _NOTHING
+        if new is not None and new.spec.scheduling_gates and self._is_ours(new):
+            self.gated.add(delta.key)
+        elif self.gated:
+            self.gated.discard(delta.key)
         if old is not None and (new is None or new.meta.uid != old.meta.uid):
             self._queue.remove(delta.key)
             change |= self._freed(old) | self._unnominated(old)
@@ -113,7 +123,7 @@ class Ingest:
         if new.node and not new.terminal:
             self._queue.remove(delta.key)
             self._nominations.remove(new.meta.uid)
-            bound = self._bound(new)
+            bound = self._bound(old, new)
             return change | bound if change else bound
         if new.node or not self.eligible(new):
             self._queue.remove(delta.key)
@@ -126,7 +136,7 @@ class Ingest:
         ):
             change |= self._unnominated(new)
         if new.meta.uid not in self._state or delta.key in self._queue:
-            self._waits(new)  # otherwise it has been bound, and this is older news
+            self._waits(new, now)  # otherwise it has been bound, and this is older news
         return change
 
     def _unnominated(self, pod: Pod) -> Change:
@@ -138,10 +148,16 @@ class Ingest:
         counted = self._state.remove_pod(pod.meta.uid)
         return Change.POD_REMOVED if counted else _NOTHING
 
-    def _bound(self, pod: Pod) -> Change:
+    def _bound(self, old: Pod | None, pod: Pod) -> Change:
         try:
+            known = pod_class(pod)
             leaving = pod.meta.deletion_timestamp is not None
-            changed = self._state.set_pod(pod.meta.uid, pod_class(pod), pod.node, leaving=leaving)
+            if not self._state.set_pod(pod.meta.uid, known, pod.node, leaving=leaving):
+                return _NOTHING
+            if old is None or old.meta.uid != pod.meta.uid or not old.node:
+                return Change.POD_PLACED
+            resized = pod_class(old).requests != known.requests
+            return Change.POD_LABELS | Change.POD_REMOVED if resized else Change.POD_LABELS
         except BadRequest as error:
             logger.error(
                 "pod %s/%s on node %s cannot be counted: %s; it was stored without validation",
@@ -151,9 +167,8 @@ class Ingest:
                 error,
             )
             return _NOTHING
-        return Change.POD_PLACED if changed else _NOTHING
 
-    def _waits(self, pod: Pod) -> None:
+    def _waits(self, pod: Pod, now: float) -> None:
         key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
         pending = PendingPod(key, pod.meta.uid)
         wanted = self._class(pod, pending)
@@ -162,7 +177,7 @@ class Ingest:
         node = pod.status.nominated_node_name
         if node and not self._nominations.node_of(pending.uid):
             self._nominations.add(pending, wanted, node)
-        diagnosis = self._queue.add(wanted, pending)
+        diagnosis = self._queue.add(wanted, pending, now)
         if diagnosis is not None:
             self._report((pending,), diagnosis.message)
 
@@ -180,13 +195,19 @@ def node_change(old: Node | None, new: Node) -> Change:
     if old is None:
         return Change.NODE_ADDED
     change = Change(0)
-    if (old.status.allocatable, old.status.capacity) != (
-        new.status.allocatable,
-        new.status.capacity,
-    ):
+    if _grew(old, new):
         change |= Change.NODE_RESOURCES
     if old.meta.labels != new.meta.labels:
         change |= Change.NODE_LABELS
     if old.spec.taints != new.spec.taints or old.spec.unschedulable != new.spec.unschedulable:
         change |= Change.NODE_TAINTS
     return change
+
+
+def _grew(old: Node, new: Node) -> bool:
+    """Tell whether a node offers more of anything than before."""
+    before, after = old.status, new.status
+    if (before.allocatable, before.capacity) == (after.allocatable, after.capacity):
+        return False
+    offered = node_offer(old)
+    return any(amount > offered.get(name, 0) for name, amount in node_offer(new).items())

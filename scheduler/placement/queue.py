@@ -2,13 +2,28 @@
 
 Pure; the caller passes the time. Pods are kept by class and priority, so identical pods cost one
 decision however many they are: while a class is parked, further pods of it park beside the others,
-since nothing has happened that would change the answer. As in kube-scheduler a parked pod wakes
-when something happens that its rejecting plugins say can help, at the latest after five minutes,
-and waits out a back-off of 1 s doubling to 10 s since its last attempt.
+since nothing has happened that would change the answer.
+
+**Order.** Higher priority strictly first, as in kube-scheduler: pods of lower priority wait as long
+as others keep coming. Within one priority classes take turns. A class that becomes active, however
+it does, and one whose turn is over, goes to the end of the line; a turn gives `turn` pods, in
+order of arrival. So a pod with `m` pods of its class before it comes out within
+`(m // turn + 1) * (c + 1)` turns, `c` being how many other classes of its priority are active at
+once, at most; and a pop of `limit` pods or `classes` classes ends `min(classes, limit // turn)`
+turns or more. Nobody who arrives later, comes back or has many pods can stretch that.
+What cannot be placed leaves the line and delays nobody.
+
+**Waking.** A parked class wakes when something happens that those who rejected it say can help, at
+the latest after five minutes, and waits out a back-off of 1 s doubling to 10 s since its last
+attempt (kube-scheduler's figures). Parked classes lie in beds by what wakes them: a change looks
+at the kinds of beds and takes whole ones, so it costs the same for one class as for ten thousand;
+those woken are moved on in portions, whenever the queue is asked for pods.
 """
 
 import heapq
-from collections.abc import Iterable
+from bisect import insort
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -21,6 +36,8 @@ from .plan import PendingPod
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 10.0
 LONGEST_PARKING = 300.0
+TURN = 1024
+_MOVED_AT_ONCE = 1024
 
 
 class _Place(Enum):
@@ -34,21 +51,23 @@ class _Group:
     """The waiting pods of one class, all in the same place.
 
     Args:
-        pods: pod → its number in order of arrival.
+        pods: pod → when it arrived, in order of arrival.
         attempts: tries in a row that left pods over.
         tried: time of the last one.
         until: when back-off or parking ends.
+        bed: the parked classes that the same changes wake.
     """
 
     pod: PodClass
     place: _Place = _Place.ACTIVE
-    pods: dict[ObjectKey, tuple[int, PendingPod]] = field(
-        default_factory=dict[ObjectKey, tuple[int, PendingPod]]
+    pods: dict[ObjectKey, tuple[float, PendingPod]] = field(
+        default_factory=dict[ObjectKey, tuple[float, PendingPod]]
     )
     attempts: int = 0
     tried: float = 0.0
     until: float = 0.0
     diagnosis: Diagnosis | None = None
+    bed: "_Line | None" = None
 
     def backoff_ends(self) -> float:
         """Return when the class may be tried again."""
@@ -57,17 +76,63 @@ class _Group:
         return self.tried + min(FIRST_BACKOFF * 2 ** min(self.attempts - 1, 10), LONGEST_BACKOFF)
 
 
-class SchedulingQueue:
-    """Every pending pod is in exactly one place until it is done or removed."""
+_Line = OrderedDict[_Group, None]  # first come, first served; anyone may leave at once
+
+
+class _Lines:
+    """Active classes, a line for each priority."""
 
     def __init__(self) -> None:
+        self._lines: dict[int, _Line] = {}
+        self._priorities: list[int] = []
+
+    def join(self, group: _Group) -> None:
+        """Go to the end of the line."""
+        priority = group.pod.priority
+        line = self._lines.get(priority)
+        if line is None:
+            line = self._lines[priority] = OrderedDict()
+            insort(self._priorities, priority)
+        line[group] = None
+
+    def leave(self, group: _Group) -> None:
+        """Leave the line."""
+        priority = group.pod.priority
+        line = self._lines[priority]
+        del line[group]
+        if not line:
+            del self._lines[priority]
+            self._priorities.remove(priority)
+
+    def first(self) -> _Group | None:
+        """Return who is served next."""
+        if not self._priorities:
+            return None
+        return next(iter(self._lines[self._priorities[-1]]))
+
+    def end_turn(self, group: _Group) -> None:
+        """Go from wherever one stands to the end of the line."""
+        self._lines[group.pod.priority].move_to_end(group)
+
+
+class SchedulingQueue:
+    """Every pending pod is in exactly one place until it is done or removed.
+
+    Args:
+        turn: how many pods of a class go before the next class of its priority.
+    """
+
+    def __init__(self, turn: int = TURN) -> None:
+        self._turn = turn
         self._groups: dict[PodClass, _Group] = {}
         self._class_of: dict[ObjectKey, PodClass] = {}
         self._history: dict[PodClass, tuple[int, float]] = {}
-        self._flying: dict[ObjectKey, PendingPod] = {}
-        self._active: list[tuple[int, int, int, _Group]] = []
-        self._timers: list[tuple[float, int, _Group]] = []
-        self._arrivals = 0
+        self._flying: dict[ObjectKey, tuple[float, PendingPod]] = {}
+        self._active = _Lines()
+        self._backoffs: list[tuple[float, int, _Group]] = []
+        self._parked: _Line = OrderedDict()  # in the order in which parking ends
+        self._beds: dict[int, _Line] = {}  # by Diagnosis.wakes_on; plain int, flags are slow
+        self._woken: deque[_Line] = deque()
         self._ticket = 0
 
     def __len__(self) -> int:
@@ -83,24 +148,29 @@ class SchedulingQueue:
             counts[group.place.name.lower()] += len(group.pods)
         return counts
 
-    def add(self, pod: PodClass, pending: PendingPod) -> Diagnosis | None:
+    def add(self, pod: PodClass, pending: PendingPod, now: float) -> Diagnosis | None:
         """Add a pod, or take over its new state; one in flight takes it over when it lands.
 
         Returns:
             Why it is parked, if it joins a class that is.
         """
         key = pending.key
+        arrived = now
         known = self._class_of.get(key)
         if known is not None:
             flying = self._flying.get(key)
-            if flying == pending:
+            if flying is not None and flying[1] == pending:
                 self._class_of[key] = pod
                 return None
-            if flying is None and known == pod and self._groups[pod].pods[key][1] == pending:
-                return None
+            if flying is None:
+                since, present = self._groups[known].pods[key]
+                if present == pending:
+                    if known == pod:
+                        return None
+                    arrived = since
             self.remove(key)
         self._class_of[key] = pod
-        return self._join(pod, pending)
+        return self._join(pod, pending, arrived)
 
     def remove(self, key: ObjectKey) -> None:
         """Forget a pod, wherever it is."""
@@ -111,6 +181,7 @@ class SchedulingQueue:
         if self._flying.pop(key, None) is None and group is not None:
             del group.pods[key]
             if not group.pods:
+                self._leave(group)
                 del self._groups[pod]
         if pod not in self._groups:
             self._history.pop(pod, None)
@@ -118,40 +189,57 @@ class SchedulingQueue:
     def pop(self, limit: int, classes: int, now: float) -> list[tuple[PodClass, list[PendingPod]]]:
         """Take up to `limit` pods of up to so many classes, identical ones together.
 
-        Highest priority first, then first come.
+        Highest priority first, then in turns (see above). A class that is cut off by the limit
+        goes on first at the next pop, with a full turn.
         """
-        self._expire(now)
-        batch: list[tuple[PodClass, list[PendingPod]]] = []
-        while limit > 0 and len(batch) < classes and self._active:
-            priority, arrival, _, group = heapq.heappop(self._active)
-            if self._stale(group, _Place.ACTIVE):
-                continue
-            head = next(iter(group.pods.values()))[0]
-            if head != arrival:  # its first pods went away; it queues where its next one stands
-                self._push_active(group, priority, head)
-                continue
-            taken = self._take(group, limit)
+        self._move_on(now)
+        turn = min(self._turn, limit)
+        batch: dict[PodClass, list[PendingPod]] = {}
+        while limit > 0 and (group := self._active.first()) is not None:
+            if group.pod not in batch and len(batch) == classes:
+                break
+            taken = self._take(group, min(turn, limit))
             limit -= len(taken)
-            batch.append((group.pod, taken))
-        return batch
+            batch.setdefault(group.pod, []).extend(taken)
+            if not group.pods:
+                self._leave(group)
+                del self._groups[group.pod]
+            elif len(taken) == turn:
+                self._active.end_turn(group)
+        return list(batch.items())
 
     def next_timer(self) -> float | None:
-        """Return when the next back-off or parking ends, None if nothing waits."""
-        while self._timers and self._timers[0][2].until != self._timers[0][0]:
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
+        """Return when there is something to move on (past if now), None if nothing waits."""
+        if self._woken:
+            return 0.0
+        times = [next(iter(self._parked)).until] if self._parked else []
+        if (backoff := self._next_backoff()) is not None:
+            times.append(backoff)
+        return min(times, default=None)
 
     def ready(self, now: float) -> bool:
         """Tell whether `pop` would give something."""
-        self._expire(now)
-        while self._active and self._stale(self._active[0][3], _Place.ACTIVE):
-            heapq.heappop(self._active)
-        return bool(self._active)
+        self._move_on(now)
+        return self._active.first() is not None
 
     def done(self, key: ObjectKey) -> None:
         """A pod in flight has been bound."""
         if self._flying.pop(key, None) is not None:
             self._history.pop(self._class_of.pop(key), None)
+
+    def arrivals(self, pods: Iterable[PendingPod]) -> list[float]:
+        """Return when each of some pods in flight arrived."""
+        return [self._flying[pod.key][0] for pod in pods]
+
+    def tries(self, pod: PodClass) -> int:
+        """Return how many tries in a row left pods of a class over."""
+        return self._history.get(pod, (0, 0.0))[0]
+
+    def unschedulable(self) -> Iterator[tuple[PodClass, int, Diagnosis]]:
+        """Yield the parked classes, how many pods of each wait, and why."""
+        for group in self._parked:
+            if group.diagnosis is not None:
+                yield group.pod, len(group.pods), group.diagnosis
 
     def park(
         self, pod: PodClass, left: Iterable[PendingPod], diagnosis: Diagnosis, now: float
@@ -162,10 +250,15 @@ class SchedulingQueue:
             return
         group.diagnosis = diagnosis
         self._failed(group, now)
+        self._leave(group)
         if diagnosis.failure:
-            self._wait(group, _Place.BACKOFF, group.backoff_ends())
-        else:
-            self._wait(group, _Place.PARKED, now + LONGEST_PARKING)
+            self._back_off(group)
+            return
+        group.place = _Place.PARKED
+        group.until = now + LONGEST_PARKING
+        self._parked[group] = None
+        group.bed = self._beds.setdefault(int(diagnosis.wakes_on), OrderedDict())
+        group.bed[group] = None
 
     def retry(
         self, pod: PodClass, pods: Iterable[PendingPod], now: float, *, backoff: bool
@@ -175,39 +268,38 @@ class SchedulingQueue:
         if group is None or group.place is not _Place.ACTIVE or not backoff:
             return
         self._failed(group, now)
-        self._wait(group, _Place.BACKOFF, group.backoff_ends())
+        self._leave(group)
+        self._back_off(group)
 
-    def changed(self, change: Change, now: float) -> int:
+    def changed(self, change: Change) -> int:
         """Something happened in the cluster: wake what it can help; returns how many classes."""
-        woken = 0
-        for group in self._groups.values():
-            if group.place is not _Place.PARKED or group.diagnosis is None:
-                continue
-            if group.diagnosis.wakes_on & change:
-                woken += 1
-                self._wake(group, now)
+        flags, woken = int(change), 0
+        for wakes_on in [wakes_on for wakes_on in self._beds if wakes_on & flags]:
+            bed = self._beds.pop(wakes_on)
+            if bed:
+                self._woken.append(bed)
+                woken += len(bed)
         return woken
 
-    def _join(self, pod: PodClass, pending: PendingPod) -> Diagnosis | None:
+    def _join(self, pod: PodClass, pending: PendingPod, arrived: float) -> Diagnosis | None:
         group = self._groups.get(pod)
         if group is None:
             attempts, tried = self._history.get(pod, (0, 0.0))
             group = self._groups[pod] = _Group(pod, attempts=attempts, tried=tried)
-        self._arrivals += 1
-        group.pods[pending.key] = (self._arrivals, pending)
-        if len(group.pods) == 1 and group.place is _Place.ACTIVE:
-            self._push_active(group, -pod.priority, self._arrivals)
+            self._active.join(group)
+        group.pods[pending.key] = (arrived, pending)
         return group.diagnosis if group.place is _Place.PARKED else None
 
     def _land(self, pod: PodClass, pods: Iterable[PendingPod]) -> _Group | None:
         """Put pods in flight back into their group; those removed meanwhile stay away."""
         group: _Group | None = None
         for pending in pods:
-            if self._flying.get(pending.key) != pending:
+            flown = self._flying.get(pending.key)
+            if flown is None or flown[1] != pending:
                 continue
             del self._flying[pending.key]
             present = self._class_of[pending.key]
-            self._join(present, pending)
+            self._join(present, pending, flown[0])
             if present == pod:
                 group = self._groups[pod]
         return group
@@ -220,45 +312,59 @@ class SchedulingQueue:
 
     def _take(self, group: _Group, limit: int) -> list[PendingPod]:
         if len(group.pods) <= limit:
-            taken = [pending for _, pending in group.pods.values()]
-            group.pods = {}
-            del self._groups[group.pod]
+            taken, group.pods = group.pods, {}
         else:
             keys = [key for key, _ in zip(group.pods, range(limit), strict=False)]
-            taken = [group.pods.pop(key)[1] for key in keys]
-            head = next(iter(group.pods.values()))[0]
-            self._push_active(group, -group.pod.priority, head)
-        for pending in taken:
-            self._flying[pending.key] = pending
-        return taken
+            taken = {key: group.pods.pop(key) for key in keys}
+        self._flying.update(taken)
+        return [pending for _, pending in taken.values()]
 
-    def _expire(self, now: float) -> None:
-        while (timer := self.next_timer()) is not None and timer <= now:
-            group = heapq.heappop(self._timers)[2]
-            if self._groups.get(group.pod) is group and group.place is not _Place.ACTIVE:
-                self._wake(group, now)
+    def _move_on(self, now: float) -> None:
+        """Move on what was woken and what has waited long enough, a portion of it at most."""
+        for _ in range(_MOVED_AT_ONCE):
+            group = self._due(now)
+            if group is None:
+                return
+            self._leave(group)
+            if group.backoff_ends() > now:
+                self._back_off(group)
+            else:
+                group.place = _Place.ACTIVE
+                self._active.join(group)
 
-    def _wake(self, group: _Group, now: float) -> None:
-        ends = group.backoff_ends()
-        if ends > now:
-            self._wait(group, _Place.BACKOFF, ends)
-            return
-        group.place = _Place.ACTIVE
+    def _due(self, now: float) -> _Group | None:
+        until = self._next_backoff()
+        if until is not None and until <= now:
+            return self._backoffs[0][2]
+        if self._parked and (first := next(iter(self._parked))).until <= now:
+            return first
+        while self._woken:
+            if self._woken[0]:
+                return next(iter(self._woken[0]))
+            self._woken.popleft()
+        return None
+
+    def _next_backoff(self) -> float | None:
+        waiting = self._backoffs
+        while waiting:
+            until, _, group = waiting[0]
+            if group.place is _Place.BACKOFF and group.until == until:
+                return until
+            heapq.heappop(waiting)
+        return None
+
+    def _back_off(self, group: _Group) -> None:
+        group.place = _Place.BACKOFF
+        group.until = group.backoff_ends()
+        self._ticket += 1
+        heapq.heappush(self._backoffs, (group.until, self._ticket, group))
+
+    def _leave(self, group: _Group) -> None:
+        """Take a class out of the place it is in; the caller gives it another or forgets it."""
+        if group.place is _Place.ACTIVE:
+            self._active.leave(group)
+        elif group.bed is not None:
+            del self._parked[group]
+            del group.bed[group]
+            group.bed = None
         group.until = 0.0
-        if group.pods:
-            self._push_active(group, -group.pod.priority, next(iter(group.pods.values()))[0])
-
-    def _wait(self, group: _Group, place: _Place, until: float) -> None:
-        group.place = place
-        group.until = until
-        self._ticket += 1
-        heapq.heappush(self._timers, (until, self._ticket, group))
-
-    def _push_active(self, group: _Group, priority: int, arrival: int) -> None:
-        self._ticket += 1
-        heapq.heappush(self._active, (priority, arrival, self._ticket, group))
-
-    def _stale(self, group: _Group, place: _Place) -> bool:
-        return (
-            group.place is not place or self._groups.get(group.pod) is not group or not group.pods
-        )

@@ -59,7 +59,7 @@ class ClusterState:
         """Add a node or take over its new state."""
         facts = node_facts(node)
         name = facts.name
-        offer = _offer(node)
+        offer = node_offer(node)
         row = self._facts.row_of.get(name)
         if row is None:
             row = self._facts.add(facts)
@@ -319,7 +319,7 @@ def node_facts(node: Node) -> NodeFacts:
     )
 
 
-def _offer(node: Node) -> Mapping[str, int]:
+def node_offer(node: Node) -> Mapping[str, int]:
     """Return allocatable, or capacity where a node gives none (Kubernetes defaults it so)."""
     try:
         return allocatable(node.status.allocatable or node.status.capacity)

@@ -9,7 +9,7 @@ from scheduler.informer import Informer
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.objects.stored import ObjectKey, intern_body
-from scheduler.placement.cycle import Placement
+from scheduler.placement.cycle import BATCH_CLASSES, BATCH_PODS, Placement
 from scheduler.placement.displacement import NODE
 from scheduler.store.operations import Bind, Remove
 from tests.placement_cases import every_rule, spec
@@ -218,6 +218,37 @@ async def test_a_thousand_identical_pods_without_room_park_together(service):
     )
     assert service.placement.queue.counts()["parked"] == 990
     assert sum(bool(p.node) for p in pods.values()) == 10
+
+
+async def test_what_cannot_be_placed_delays_nobody(service):
+    """More classes than two batches take, older and woken all the time, and of higher priority."""
+    await service.write(node("n"))
+    hopeless = [pod(f"h{i}", cpu=f"{5000 + i}m", priority=7) for i in range(2 * BATCH_CLASSES + 50)]
+    await service.write(*hopeless)
+    await service.seen(lambda _: service.placement.queue.counts()["parked"] == len(hopeless))
+    for number in range(3):
+        await service.write(node(f"tiny{number}", cpu="1m"), pod(f"p{number}", cpu="1"))
+        pods = await service.seen(lambda pods, name=f"p{number}": name in pods and pods[name].node)
+        assert pods[f"p{number}"].node == "n"
+    assert not any(each.node for name, each in pods.items() if name.startswith("h"))
+
+
+async def test_one_pod_is_placed_amid_a_class_of_thousands(store):
+    await store.write(create("namespaces", "default"))
+    async with store.leadership("test").hold() as epoch, asyncio.TaskGroup() as group:
+        late = Service(store, epoch)
+        nodes = (node(f"n{i}", cpu="64", memory="64Gi", pods="900") for i in range(10))
+        many = (pod(f"many{i}", cpu="1m") for i in range(2 * BATCH_PODS))
+        await late.write(*nodes, *many)
+        await late.write(pod("one", cpu="2m"))
+        running = [
+            group.create_task(part.run()) for part in (late.pods, late.nodes, late.placement)
+        ]
+        pods = await late.seen(lambda pods: len(pods) == 2 * BATCH_PODS + 1 and all_bound(pods))
+        before = sum(each.revision < pods["one"].revision for each in pods.values())
+        assert before < BATCH_PODS
+        for task in running:
+            task.cancel()
 
 
 async def test_a_replaced_leader_stops(store):

@@ -37,7 +37,7 @@ class QueueMachine(RuleBasedStateMachine):
         known = self.waiting.get(pending(number).key)
         self.created += 1
         pod = known[1] if known and not again else pending(number, self.created)
-        self.queue.add(wanted, pod)
+        self.queue.add(wanted, pod, self.now)
         self.waiting[pod.key] = (wanted, pod)
 
     @rule(number=numbers)
@@ -77,7 +77,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(kind=kinds)
     def change(self, kind):
-        self.queue.changed(kind, self.now)
+        self.queue.changed(kind)
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 11.0, LONGEST_PARKING + 1]))
     def wait(self, seconds):

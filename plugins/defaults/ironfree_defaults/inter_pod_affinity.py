@@ -29,6 +29,13 @@ from .affinity_terms import Admission, AffinityTerms, OwnTerm, pulls_of, terms_o
 _AFFINITY = "node(s) didn't match pod affinity rules"
 _ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
 _OTHERS = "node(s) didn't satisfy existing pods anti-affinity rules"
+_LETS_IN = (
+    Change.NODE_ADDED
+    | Change.NODE_LABELS
+    | Change.POD_REMOVED
+    | Change.POD_LABELS
+    | Change.NAMESPACE
+)
 _MANY = 2**31 - 1  # copies on one node: no limit
 _MOST_WEIGHT = 100
 _FIELDS = {"apiVersion", "kind", "hardPodAffinityWeight", "ignorePreferredTermsOfExistingPods"}
@@ -253,8 +260,8 @@ def _reasons(
         found.append(Rejection(_AFFINITY, ~drawn, resolvable=False))
         left &= drawn
     if kept is not None:
-        found.append(Rejection(_ANTI_AFFINITY, left & kept))
+        found.append(Rejection(_ANTI_AFFINITY, left & kept, wakes_on=_LETS_IN))
         left &= ~kept
     if repelled is not None:
-        found.append(Rejection(_OTHERS, left & repelled))
+        found.append(Rejection(_OTHERS, left & repelled, wakes_on=_LETS_IN))
     return found

@@ -38,6 +38,7 @@ from .scored_resources import (
 )
 
 _ARGS = "NodeResourcesFit"
+_LARGER_NODES = Change.NODE_ADDED | Change.NODE_RESOURCES
 _FULL = 100  # utilisation of a node that is full, in hundredths
 _MOST_POINTS = 10  # what a point of a shape may score at most; tenths of a node's score
 
@@ -194,7 +195,7 @@ class NodeResourcesFit:
         reasons: list[Rejection] = []
         for reason, short in short_of:
             reasons.append(Rejection(reason, short & ~hopeless))
-            reasons.append(Rejection(reason, short & hopeless, resolvable=False))
+            reasons.append(Rejection(reason, short & hopeless, False, _LARGER_NODES))
         return reasons
 
 

@@ -60,6 +60,7 @@ class PodTopologySpread:
     name: str = "PodTopologySpread"
     wakes_on: Change = (
         Change.NODE_ADDED
+        | Change.NODE_REMOVED
         | Change.NODE_LABELS
         | Change.NODE_TAINTS
         | Change.POD_PLACED
@@ -229,7 +230,8 @@ def _rejections(domains: Sequence[_HardDomains], rooms: Sequence[Mask]) -> Seque
         unlabelled |= left & missing
         skewed |= left & ~room & ~missing
         left &= room
-    return (Rejection(_UNLABELLED, unlabelled, resolvable=False), Rejection(_SKEWED, skewed))
+    missing = Rejection(_UNLABELLED, unlabelled, False, Change.NODE_ADDED | Change.NODE_LABELS)
+    return missing, Rejection(_SKEWED, skewed)
 
 
 def _default_constraints(given: list[Json], where: str) -> tuple[TopologySpreadConstraint, ...]:

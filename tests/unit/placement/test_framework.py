@@ -145,3 +145,35 @@ def test_alternatives_are_the_best_nodes_and_the_chosen_one_leads():
     assert [a.node for a in decision.alternatives] == ["n1", "n3", "n2", "n0"]
     totals = [a.total for a in decision.alternatives]
     assert totals == sorted(totals, reverse=True)
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Rejects both of two nodes, and hints what can help the first, or both."""
+
+    reasoned: bool
+    name: str = "Hints"
+    wakes_on: Change = Change.POD_PLACED | Change.NAMESPACE
+
+    def filter(self, pod, snapshot):
+        if not self.reasoned:
+            return Verdict(snapshot.none(), "never", wakes_on=Change.NODE_TAINTS)
+        first = snapshot.every()
+        first[1:] = False
+        return Verdict(
+            snapshot.none(),
+            lambda: (Rejection("one", first, wakes_on=Change.POD_LABELS), Rejection("two", ~first)),
+        )
+
+
+def test_a_rejection_may_say_that_fewer_changes_help_it():
+    wanted = a_class(cpu="1")
+    both = Framework([Hints(reasoned=True)], [])
+    _, decision = decide(cluster(node("a"), node("b")), wanted, framework=both)
+    by_rule = Change.POD_PLACED | Change.NAMESPACE
+    assert decision.diagnosis.wakes_on == Change.NODE_ADDED | Change.POD_LABELS | by_rule
+    _, decision = decide(cluster(node("a")), wanted, framework=both)
+    assert decision.diagnosis.wakes_on == Change.NODE_ADDED | Change.POD_LABELS
+    plain = Framework([Hints(reasoned=False)], [])
+    _, decision = decide(cluster(node("a")), wanted, framework=plain)
+    assert decision.diagnosis.wakes_on == Change.NODE_ADDED | Change.NODE_TAINTS
