@@ -115,9 +115,10 @@ def main() -> None:
         table.add_row(f"{copies:,}", *cells)
     console = Console()
     console.print(table)
-    for name, timing in rules.timings().items():
-        mean = 1e6 * timing.seconds / max(timing.calls, 1)
-        console.print(f"{name}: {timing.calls:,} calls, {mean:.1f} µs each")
+    for (name, point), timing in rules.timings().items():
+        calls = timing.answered.count
+        mean = 1e6 * timing.answered.total / max(calls, 1)
+        console.print(f"{name} {point}: {calls:,} calls, {mean:.1f} µs each")
 
 
 if __name__ == "__main__":

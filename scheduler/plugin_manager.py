@@ -8,10 +8,10 @@ imports no plugin and keeps no global state.
 """
 
 import inspect
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
@@ -38,25 +38,22 @@ from .hookspecs import (
     Snapshot,
     Verdict,
 )
+from .measures import Histogram, exponential
 from .profile import BUILT_IN, Profile
 
 T = TypeVar("T")
 
+_CALL_BOUNDS = exponential(0.00001, 1.5, 20)  # as kube-scheduler's
 _ROOM_TYPES = (np.dtype(np.bool_).str, np.dtype(np.int64).str)
 _SCORE_TYPES = (np.dtype(np.int64).str, np.dtype(np.float64).str)
 
 
-@dataclass(slots=True)
 class Timing:
-    """How often a plugin was called and how long it took altogether, in seconds."""
+    """How long a plugin's calls took, in seconds: those that gave an answer, and the others."""
 
-    calls: int = 0
-    seconds: float = 0.0
-
-    def add(self, started: float) -> None:
-        """Count one call that began at `started` (perf_counter)."""
-        self.calls += 1
-        self.seconds += time.perf_counter() - started
+    def __init__(self) -> None:
+        self.answered = Histogram(_CALL_BOUNDS)
+        self.failed = Histogram(_CALL_BOUNDS)
 
 
 class GuardedFilter:
@@ -71,13 +68,13 @@ class GuardedFilter:
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         """Call the filter; raises PluginError if it raises or its answer has the wrong shape."""
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             verdict = self._plugin.filter(pod, snapshot)
         except Exception as error:
+            self.timing.failed.since(started)
             raise _failed("filter", self.name, self.origin, pod) from error
-        finally:
-            self.timing.add(started)
+        self.timing.answered.since(started)
         if verdict is None:
             return None
         self._check(verdict, snapshot)
@@ -144,13 +141,13 @@ class GuardedScorer:
         self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts
     ) -> "Scores | GuardedScores | None":
         """Call the scorer; raises PluginError if it raises or answers with wrong shape or range."""
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             scores = self._plugin.score(pod, snapshot, rows, copies)
         except Exception as error:
+            self.timing.failed.since(started)
             raise _failed("scorer", self.name, self.origin, pod) from error
-        finally:
-            self.timing.add(started)
+        self.timing.answered.since(started)
         if scores is None:
             return None
         if not isinstance(scores, np.ndarray):
@@ -191,13 +188,13 @@ class GuardedScores:
 
     def scores(self, rows: Rows) -> Scores:
         """Score the next copy; raises PluginError if it fails or answers out of shape or range."""
-        started = time.perf_counter()
+        started = perf_counter()
         try:
             scores = self._scores.scores(rows)
         except Exception as error:
+            self._scorer.timing.failed.since(started)
             raise _failed("scorer", self._scorer.name, self._scorer.origin, self._pod) from error
-        finally:
-            self._scorer.timing.add(started)
+        self._scorer.timing.answered.since(started)
         self._scorer.check(scores, rows)
         return scores
 
@@ -214,10 +211,10 @@ class Rules:
     scorers: tuple[GuardedScorer, ...]
     preempts: bool = True
 
-    def timings(self) -> dict[str, Timing]:
-        """Return the time spent in every rule so far, "filter Name" → timing."""
-        found = {f"filter {f.name}": f.timing for f in self.filters}
-        return found | {f"scorer {s.name}": s.timing for s in self.scorers}
+    def timings(self) -> dict[tuple[str, str], Timing]:
+        """Return the time spent in every rule so far, by (name, "Filter" or "Score")."""
+        found = {(f.name, "Filter"): f.timing for f in self.filters}
+        return found | {(s.name, "Score"): s.timing for s in self.scorers}
 
 
 class PluginManager:

@@ -262,15 +262,16 @@ class Placement:
 
     def _count(self, plan: Plan, outcomes: Sequence[Bound], attempt: Attempt) -> None:
         now = self._clock()
-        for allotment, outcome, arrived, tries in zip(
+        for allotment, outcome, came, tries in zip(
             plan.allotments, outcomes, attempt.arrived, attempt.tries, strict=True
         ):
             profile = allotment.pod.spec.scheduler_name
+            waited = [now - when for when in came]
             if outcome.refused:
                 lost = {each.pod for each in outcome.refused}
-                pairs = zip(arrived, allotment.pods, strict=True)
-                arrived = [when for when, pod in pairs if pod not in lost]
-            self.measures.bound([now - when for when in arrived], tries)
+                pairs = zip(waited, allotment.pods, strict=True)
+                waited = [seconds for seconds, pod in pairs if pod not in lost]
+            self.measures.bound(waited, tries)
             self.measures.attempted(SCHEDULED, profile, len(outcome.pods), attempt.started)
             self.measures.attempted(ERROR, profile, len(outcome.refused), attempt.started)
 
