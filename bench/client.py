@@ -9,6 +9,15 @@ CHUNK = 2000
 NDJSON = "application/x-ndjson"
 
 
+async def get(
+    streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], path: str
+) -> tuple[int, bytes]:
+    """GET over an open connection; returns code and body."""
+    streams[1].write(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+    await streams[1].drain()
+    return await _answer(streams[0])
+
+
 async def post(
     streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     path: str,
@@ -20,6 +29,10 @@ async def post(
     head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\n"
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     await writer.drain()
+    return await _answer(reader)
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     answer = await reader.readuntil(b"\r\n\r\n")
     code = int(answer[9:12])
     lower = answer.lower()

@@ -21,6 +21,9 @@ MOST = 1024
 PLACES = len(SUFFIX_ALPHABET) ** 5
 """How many names there are after one prefix; cohorts of a prefix take disjoint places."""
 
+FIRST = "00000000"
+"""How the uid of a first pod ends."""
+
 _STRIDE = 5_868_913  # no multiple of 3, so that places map one to one to suffixes which look random
 _BACK = pow(_STRIDE, -1, PLACES)
 _DIGIT = {character: value for value, character in enumerate(SUFFIX_ALPHABET)}
@@ -103,12 +106,12 @@ class Cohort(msgspec.Struct, frozen=True, gc=False):
 
 def cohort_uid() -> str:
     """Return a fresh uid of a first pod."""
-    return new_uid()[:28] + "00000000"
+    return new_uid()[:28] + FIRST
 
 
 def berth(uid: str) -> tuple[str, int]:
     """Return of a lodged pod's uid: its cohort's uid, and its ordinal there."""
-    return uid[:28] + "00000000", int(uid[28:], 16)
+    return uid[:28] + FIRST, int(uid[28:], 16)
 
 
 def prefix_of(name: str) -> str | None:

@@ -7,17 +7,21 @@ are made again; a second binding of a pod is refused, so nothing is doubled.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..errors import Fenced, StatusError, Unavailable
-from ..store.operations import Bind, Write
+from ..objects.stored import StoredObject
+from ..store.operations import Bind, BindCohort, Boarding, Write
 from ..store.store import Store
-from .plan import Allotment, PendingPod, Plan
+from .plan import Allotment, LodgedPods, PendingPod, Plan
 
 logger = logging.getLogger(__name__)
 
 _PAUSE = 1.0
+T = TypeVar("T")
+W = TypeVar("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Bound:
         pods, nodes: those bound.
     """
 
-    pods: tuple[PendingPod, ...]
+    pods: Sequence[PendingPod]
     nodes: tuple[str, ...]
     refused: tuple[Refused, ...]
 
@@ -60,26 +64,25 @@ class Binder:
         Raises:
             Fenced: another leader has taken over; nothing was bound.
         """
+        made = list(zip(plan.allotments, decisions, strict=True))
         writes: list[Write] = []
-        for allotment, decision in zip(plan.allotments, decisions, strict=True):
-            writes += self._writes(allotment, plan.revision, decision)
-        outcomes = iter(await self._write(writes))
-        results: list[Bound] = []
-        for allotment in plan.allotments:
-            pods: list[PendingPod] = []
-            nodes: list[str] = []
-            refused: list[Refused] = []
-            for pod, node in zip(allotment.pods, allotment.nodes, strict=True):
-                outcome = next(outcomes)
-                if isinstance(outcome, Fenced):
-                    raise outcome
-                if isinstance(outcome, StatusError):
-                    refused.append(Refused(pod, outcome))
-                else:
-                    pods.append(pod)
-                    nodes.append(node)
-            results.append(Bound(tuple(pods), tuple(nodes), tuple(refused)))
-        return results
+        boards: list[BindCohort] = []
+        for allotment, decision in made:
+            if isinstance(allotment.pods, LodgedPods):
+                boards.append(self._board(allotment, allotment.pods, plan.revision, decision))
+            else:
+                writes += self._writes(allotment, plan.revision, decision)
+        bound, boarded = await asyncio.gather(
+            self._patiently(self._store.write_many, writes),
+            self._patiently(self._store.bind_cohorts, boards),
+        )
+        bindings, boardings = iter(bound), iter(boarded)
+        return [
+            _boarded(allotment, allotment.pods, next(boardings))
+            if isinstance(allotment.pods, LodgedPods)
+            else _bound(allotment, bindings)
+            for allotment in plan.allotments
+        ]
 
     async def revision(self) -> int:
         """Return the last committed revision, however long the database takes to answer."""
@@ -99,12 +102,62 @@ class Binder:
             for pod, node in zip(allotment.pods, allotment.nodes, strict=True)
         ]
 
-    async def _write(self, writes: Sequence[Write]) -> Sequence[object]:
+    def _board(
+        self, allotment: Allotment, pods: LodgedPods, revision: int, decision: int
+    ) -> BindCohort:
+        return BindCohort(
+            pods.cohort.namespace,
+            pods.cohort.uid,
+            tuple(pods.ordinals),
+            allotment.nodes,
+            revision,
+            allotment.pod.requests.amounts,
+            decision,
+            self._epoch,
+        )
+
+    async def _patiently(
+        self, write: Callable[[Sequence[W]], Awaitable[Sequence[T]]], writes: Sequence[W]
+    ) -> Sequence[T]:
         while True:
             try:
-                return await self._store.write_many(writes)
+                return await write(writes)
             except Unavailable as error:
-                logger.warning(
-                    "binding %d pods: %s; trying again in %g s", len(writes), error, _PAUSE
-                )
+                logger.warning("binding %d: %s; trying again in %g s", len(writes), error, _PAUSE)
                 await asyncio.sleep(_PAUSE)
+
+
+def _bound(allotment: Allotment, outcomes: Iterator[StoredObject | StatusError | Fenced]) -> Bound:
+    pods: list[PendingPod] = []
+    nodes: list[str] = []
+    refused: list[Refused] = []
+    for pod, node in zip(allotment.pods, allotment.nodes, strict=True):
+        outcome = next(outcomes)
+        if isinstance(outcome, Fenced):
+            raise outcome
+        if isinstance(outcome, StatusError):
+            refused.append(Refused(pod, outcome))
+        else:
+            pods.append(pod)
+            nodes.append(node)
+    return Bound(tuple(pods), tuple(nodes), tuple(refused))
+
+
+def _boarded(
+    allotment: Allotment, pods: LodgedPods, outcome: Boarding | StatusError | Fenced
+) -> Bound:
+    if isinstance(outcome, Fenced):
+        raise outcome
+    if isinstance(outcome, StatusError):
+        return Bound((), (), tuple([Refused(pod, outcome) for pod in pods]))
+    refused = outcome.refused
+    if not refused:
+        return Bound(pods, allotment.nodes, ())
+    ordinals = [n for n in pods.ordinals if n not in refused]
+    nodes = (
+        node for n, node in zip(pods.ordinals, allotment.nodes, strict=True) if n not in refused
+    )
+    kept = LodgedPods(pods.cohort, ordinals, pods.arrived)
+    lost = LodgedPods(pods.cohort, list(refused), pods.arrived)
+    again = zip(lost, refused.values(), strict=True)
+    return Bound(kept, tuple(nodes), tuple([Refused(pod, why) for pod, why in again]))

@@ -4,9 +4,11 @@ Pure, and on purpose not the framework: no plugin, no column tricks. It adds the
 node from pods' specs and nodes' declarations and reports every broken hard rule.
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from ..objects.cohort import Cohort
 from ..objects.pod import (
     NodeSelectorRequirement,
     NodeSelectorTerm,
@@ -16,7 +18,7 @@ from ..objects.pod import (
 )
 from ..objects.pod_class import HostPort, PodClass
 from ..snapshot import NodeFacts, Snapshot, TaintKey
-from .plan import Allotment, Plan
+from .plan import Allotment, LodgedPods, Plan
 from .topology_check import TopologyCheck, holds
 
 _CORDON = TaintKey("node.kubernetes.io/unschedulable", "", "NoSchedule")
@@ -30,12 +32,22 @@ class Violation:
     message: str
 
 
-def check(plan: Plan, snapshot: Snapshot, bound: Container[str]) -> list[Violation]:
+class Counted(Protocol):
+    """Knows which pods are bound or assumed already."""
+
+    def __contains__(self, uid: str, /) -> bool: ...
+
+    def is_lodged(self, cohort: Cohort, ordinals: Iterable[int]) -> bool:
+        """Tell whether some of a cohort's pods are."""
+        ...
+
+
+def check(plan: Plan, snapshot: Snapshot, bound: Counted) -> list[Violation]:
     """Return what is wrong with a plan, nothing if it may be applied.
 
     Args:
         snapshot: the cluster before the plan.
-        bound: uids of pods that are bound or assumed already.
+        bound: knows which pods are bound or assumed already.
     """
     return _Check(snapshot, bound).run(plan.allotments)
 
@@ -43,7 +55,8 @@ def check(plan: Plan, snapshot: Snapshot, bound: Container[str]) -> list[Violati
 @dataclass(slots=True)
 class _Check:
     snapshot: Snapshot
-    bound: Container[str]
+    bound: Counted
+    lodged: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     seen: set[str] = field(default_factory=set[str])
     used: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     ports: dict[str, list[HostPort]] = field(default_factory=dict[str, list[HostPort]])
@@ -62,10 +75,21 @@ class _Check:
     def _identity(self, allotment: Allotment) -> Iterable[str]:
         if len(allotment.pods) != len(allotment.nodes):
             yield f"{len(allotment.pods)} pods but {len(allotment.nodes)} nodes"
+        if isinstance(allotment.pods, LodgedPods):
+            yield from self._lodged(allotment.pods)
+            return
         for pod in allotment.pods:
             if pod.uid in self.seen or pod.uid in self.bound:
                 yield f"pod {pod.key.namespace}/{pod.key.name} would be bound twice"
             self.seen.add(pod.uid)
+
+    def _lodged(self, pods: LodgedPods) -> Iterable[str]:
+        cohort, ordinals = pods.cohort, set(pods.ordinals)
+        seen = self.lodged.setdefault(cohort.uid, set())
+        counted = self.bound.is_lodged(cohort, ordinals)
+        if len(ordinals) < len(pods) or not seen.isdisjoint(ordinals) or counted:
+            yield f"pods of cohort {cohort.namespace}/{cohort.prefix} would be bound twice"
+        seen |= ordinals
 
     def _nodes(self, allotment: Allotment) -> Iterable[str]:
         copies: dict[str, int] = {}

@@ -8,7 +8,7 @@ count on room that has been given away.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..hookspecs import Change, PodClass
 from ..informer import Informer, Subscription
@@ -22,10 +22,11 @@ from .binding import Binder, Bound, Refused
 from .checker import check
 from .displacement import Displacement, Order, Tenants
 from .draft import Draft
+from .express import ExpressLane
 from .framework import Framework
 from .ingest import Ingest
 from .measures import ERROR, SCHEDULED, UNSCHEDULABLE, Attempt, Laps, PlacementMeasures
-from .plan import Allotment, Plan
+from .plan import Allotment, LodgedPods, PendingPod, Plan, without_left
 from .queue import SchedulingQueue
 from .records import decision_records
 from .reporting import Reporter
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 BATCH_PODS = 4096
 BATCH_CLASSES = 128
+BATCH_COHORTS = 16
+NAMED = 100  # pods of a cohort that get an Event of their own
 PLANS_IN_FLIGHT = 4
 
 
@@ -79,15 +82,17 @@ class Placement:
         self._displacement = Displacement(
             store, epoch, pods, self._surroundings.budgets, self.reporter
         )
+        self._express = ExpressLane()
         self._ingest = Ingest(
             self._state,
             self.queue,
             self.reporter.unschedulable,
             rules,
             self._displacement.nominations,
+            self._express,
         )
         self._binder = Binder(store, epoch)
-        self._pod_deltas: Subscription[Pod] = pods.subscribe()
+        self._pod_deltas = pods.subscribe_whole()
         self._node_deltas: Subscription[Node] = nodes.subscribe()
         self._namespace_deltas = self._surroundings.namespaces.subscribe()
         self._workload_deltas = (
@@ -149,7 +154,7 @@ class Placement:
         self._ingest.pods(self._pod_deltas.take(), self._clock())
 
     async def _something_to_do(self) -> None:
-        while not self.queue.ready(self._clock()):
+        while not self.queue.ready(self._clock()) and self._express.priority() is None:
             self._wake.clear()
             timer = self.queue.next_timer()
             delay = None if timer is None else max(0.0, timer - self._clock())
@@ -176,7 +181,8 @@ class Placement:
         tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
         orders: list[Order] = []
-        batch = self.queue.pop(BATCH_PODS, BATCH_CLASSES, now)
+        express = self._board()
+        batch = [*express, *self._pop(express, now)]
         self.measures.batch.add(sum(len(pending) for _, pending in batch))
         laps.lap("pop")
         for pod, pending in batch:
@@ -185,7 +191,10 @@ class Placement:
             placed = self._displacement.place(framework, pod, pending, draft)
             allotments += placed
             laps.lap("place")
-            if placed[-1].left and self._rules[name].preempts:
+            if isinstance(pending, LodgedPods):
+                self._unload(pod, placed[0].left, pending.arrived)
+                allotments[-1] = without_left(placed[0])
+            elif placed[-1].left and self._rules[name].preempts:
                 found = self._displacement.preempt(framework, placed[-1], draft.snapshot, tenants)
                 self.measures.preempted(order.preemption for order in found)
                 orders += found
@@ -194,6 +203,10 @@ class Placement:
         laps.lap("check")
         attempt = self._attempt(plan, laps.started)
         for allotment in plan.allotments:
+            if isinstance(allotment.pods, LodgedPods):
+                cohort, ordinals = allotment.pods.cohort, allotment.pods.ordinals
+                self._state.assume_cohort(cohort, allotment.pod, ordinals, allotment.nodes)
+                continue
             pairs = zip(allotment.pods, allotment.nodes, strict=True)
             self._state.assume(allotment.pod, [(pod.uid, node) for pod, node in pairs])
             self._displacement.placed(allotment.pods)
@@ -206,13 +219,46 @@ class Placement:
         laps.lap("account")
         return plan, orders, snapshot, attempt
 
+    def _board(self) -> list[tuple[PodClass, Sequence[PendingPod]]]:
+        """Take cohorts from the express lane, or hand them to the queue that must wait there."""
+        own, others = self._express.priority(), self.queue.priority()
+        if own is None or (others is not None and others > own):
+            return []
+        batch: list[tuple[PodClass, Sequence[PendingPod]]] = []
+        for pod, pods in self._express.pop(BATCH_COHORTS):
+            if self.queue.waits(pod) or len(self._displacement.nominations):
+                self._unload(pod, pods, pods.arrived)
+            else:
+                batch.append((pod, pods))
+        return batch
+
+    def _pop(
+        self, express: Sequence[tuple[PodClass, Sequence[PendingPod]]], now: float
+    ) -> list[tuple[PodClass, list[PendingPod]]]:
+        """Take from the queue what is of no lower priority than what was taken from the lane."""
+        priority = self.queue.priority()
+        if express and (priority is None or priority < express[0][0].priority):
+            return []
+        return self.queue.pop(BATCH_PODS, BATCH_CLASSES, now)
+
+    def _unload(self, pod: PodClass, pods: Iterable[PendingPod], arrived: float) -> None:
+        for pending in pods:
+            diagnosis = self.queue.add(pod, pending, arrived)
+            if diagnosis is not None:
+                self.reporter.unschedulable((pending,), diagnosis.message)
+
     def _attempt(self, plan: Plan, started: float) -> Attempt:
         """Count what has no node, and keep what binding will be counted by."""
         for each in plan.allotments:
             diagnosis = each.decision.diagnosis
             result = ERROR if diagnosis is not None and diagnosis.failure else UNSCHEDULABLE
             self.measures.attempted(result, each.pod.spec.scheduler_name, len(each.left), started)
-        arrived = [self.queue.arrivals(each.pods) for each in plan.allotments]
+        arrived = [
+            [pods.arrived] * len(pods)
+            if isinstance(pods := each.pods, LodgedPods)
+            else self.queue.arrivals(pods)
+            for each in plan.allotments
+        ]
         return Attempt(started, arrived, [self.queue.tries(a.pod) + 1 for a in plan.allotments])
 
     async def _displace(self, orders: Sequence[Order]) -> None:
@@ -229,7 +275,10 @@ class Placement:
             allotment = plan.allotments[number]
             logger.error("a plan for %r was refused by the checker: %s", allotment.pod, message)
             pods = (*allotment.pods, *allotment.left)
-            self.queue.retry(allotment.pod, pods, now, backoff=True)
+            if isinstance(allotment.pods, LodgedPods):
+                self._unload(allotment.pod, allotment.pods, now)
+            else:
+                self.queue.retry(allotment.pod, pods, now, backoff=True)
             self.reporter.unschedulable(pods, f"the plan was refused: {message}")
             profile = allotment.pod.spec.scheduler_name
             self.measures.attempted(ERROR, profile, len(pods), time.perf_counter())
@@ -276,10 +325,15 @@ class Placement:
             self.measures.attempted(ERROR, profile, len(outcome.refused), attempt.started)
 
     def _bound(self, allotment: Allotment, outcome: Bound) -> None:
-        for pod in outcome.pods:
-            self.queue.done(pod.key)
-        if outcome.pods:
-            self.reporter.scheduled(outcome.pods, outcome.nodes, allotment.decision.why)
+        pods, nodes = outcome.pods, outcome.nodes
+        if isinstance(pods, LodgedPods):
+            pods, nodes = pods[:NAMED], nodes[:NAMED]
+        else:
+            for pod in pods:
+                self.queue.done(pod.key)
+        if pods:
+            self.reporter.scheduled(pods, nodes, allotment.decision.why)
+            self.reporter.dropped += len(outcome.pods) - len(pods)
 
     async def _refused(self, plan: Plan, outcomes: Sequence[Bound]) -> None:
         """Requeue pods that were not bound, once it is known what the store has of them."""
@@ -291,8 +345,16 @@ class Placement:
         now = self._clock()
         for allotment, outcome in zip(plan.allotments, outcomes, strict=True):
             again = [refused.pod for refused in outcome.refused if self._forget(refused)]
-            self.queue.retry(allotment.pod, again, now, backoff=not fresh)
+            if isinstance(allotment.pods, LodgedPods):
+                self._requeue(again, now)
+            else:
+                self.queue.retry(allotment.pod, again, now, backoff=not fresh)
         self.queue.changed(Change.POD_REMOVED)
+
+    def _requeue(self, pods: Iterable[PendingPod], now: float) -> None:
+        """Queue pods that were refused on the express lane, as they are now."""
+        for pending in pods:
+            self._ingest.waits(self._pods.items[pending.key], now)
 
     def _forget(self, refused: Refused) -> bool:
         """Stop assuming a pod; returns whether it still wants a node."""

@@ -343,7 +343,7 @@ def _allotment(
 ) -> Allotment:
     names = snapshot.names(decision.rows)
     placed = len(names)
-    return Allotment(pod, tuple(pending[:placed]), names, tuple(pending[placed:]), decision)
+    return Allotment(pod, pending[:placed], names, pending[placed:], decision)
 
 
 def _nomination(order: Order) -> Edit:

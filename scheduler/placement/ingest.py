@@ -10,12 +10,13 @@ from functools import reduce
 
 from ..errors import BadRequest
 from ..hookspecs import Change
-from ..informer import Delta
+from ..informer import AnyDelta, CohortDelta, Delta
 from ..objects.node import Node
 from ..objects.pod import Pod
 from ..objects.pod_class import PodClass, pod_class
 from ..objects.selectors import Selector
 from ..objects.stored import ObjectKey
+from .express import ExpressLane
 from .nominations import Nominations
 from .plan import PendingPod
 from .queue import SchedulingQueue
@@ -35,6 +36,7 @@ class Ingest:
         report: told which pods wait, and why, when that is known without trying.
         ours: the schedulerNames that there are profiles for.
         nominations: learn from here of those made before a restart, and of pods that need none.
+        express: takes whole cohorts.
 
     `gated` has the pods of ours that wait for their scheduling gates.
     """
@@ -46,18 +48,23 @@ class Ingest:
         report: Report,
         ours: Container[str],
         nominations: Nominations,
+        express: ExpressLane,
     ) -> None:
         self._state = state
         self._queue = queue
         self._report = report
         self._ours = ours
         self._nominations = nominations
+        self._express = express
         self.gated: set[ObjectKey] = set()
 
-    def pods(self, deltas: Iterable[Delta[Pod]], now: float) -> None:
+    def pods(self, deltas: Iterable[AnyDelta[Pod]], now: float) -> None:
         """Take over changes of pods; those that wait for a node have arrived now."""
         # Few distinct ones: adding up flags pod by pod would cost more than the rest here.
-        changes = {self._pod(delta, now) for delta in deltas}
+        changes = {
+            self._cohort(delta, now) if isinstance(delta, CohortDelta) else self._pod(delta, now)
+            for delta in deltas
+        }
         change = reduce(lambda all_, each: all_ | each, changes, _NOTHING)
         if change:
             self._queue.changed(change)
@@ -97,6 +104,10 @@ class Ingest:
             key = delta.key
             self._state.set_workload(key.namespace, key.resource, key.name, delta.new)
 
+    def waits(self, pod: Pod, now: float) -> None:
+        """Queue a pod that went by the express lane and has to wait after all."""
+        self._waits(pod, now)
+
     def eligible(self, pod: Pod) -> bool:
         """Tell whether an unbound pod is ours to place now."""
         return not pod.spec.scheduling_gates and self._is_ours(pod)
@@ -108,9 +119,29 @@ class Ingest:
             and pod.spec.scheduler_name in self._ours
         )
 
+    def _cohort(self, delta: CohortDelta[Pod], now: float) -> Change:
+        change = delta.change
+        sample = next(delta.samples()).new
+        try:
+            wanted = None if sample is None else pod_class(sample)
+        except BadRequest:
+            wanted = None
+        if sample is None or wanted is None:
+            pass
+        elif sample.node:
+            counted = self._state.set_cohort(change.cohort, wanted, change.ordinals, change.nodes)
+            return Change.POD_PLACED if counted else _NOTHING
+        elif self.eligible(sample) and not wanted.host_ports:
+            self._express.add(wanted, change.cohort, now)
+            return _NOTHING
+        flags = {self._pod(each, now) for each in delta.each()}
+        return reduce(lambda all_, each: all_ | each, flags, _NOTHING)
+
     def _pod(self, delta: Delta[Pod], now: float) -> Change:
         old, new = delta.old, delta.new
         change = _NOTHING
+        if old is not None and old.stored is not None and old.stored.lodged:
+            self._express.leave(old.meta.uid)
         if new is not None and new.spec.scheduling_gates and self._is_ours(new):
             self.gated.add(delta.key)
         elif self.gated:

@@ -1,9 +1,12 @@
 """What a batch has decided, as a value: which pod goes where. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import overload
 
 import msgspec
 
+from ..objects.cohort import Cohort
 from ..objects.pod_class import PodClass
 from ..objects.stored import ObjectKey
 from .framework import Decision
@@ -14,6 +17,34 @@ class PendingPod(msgspec.Struct, frozen=True, gc=False):
 
     key: ObjectKey
     uid: str
+
+
+class LodgedPods(Sequence[PendingPod]):
+    """Pods of one cohort that wait, made when they are looked at.
+
+    Args:
+        ordinals: which.
+        arrived: when the cohort came, by the cycle's clock.
+    """
+
+    def __init__(self, cohort: Cohort, ordinals: Sequence[int], arrived: float) -> None:
+        self.cohort = cohort
+        self.ordinals = ordinals
+        self.arrived = arrived
+
+    def __len__(self) -> int:
+        return len(self.ordinals)
+
+    @overload
+    def __getitem__(self, index: int) -> PendingPod: ...
+    @overload
+    def __getitem__(self, index: slice) -> "LodgedPods": ...
+    def __getitem__(self, index: int | slice) -> "PendingPod | LodgedPods":
+        if isinstance(index, slice):
+            return LodgedPods(self.cohort, self.ordinals[index], self.arrived)
+        ordinal = self.ordinals[index]
+        key = ObjectKey("pods", self.cohort.namespace, self.cohort.name(ordinal))
+        return PendingPod(key, self.cohort.pod_uid(ordinal))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +58,15 @@ class Allotment:
     """
 
     pod: PodClass
-    pods: tuple[PendingPod, ...]
+    pods: Sequence[PendingPod]
     nodes: tuple[str, ...]
-    left: tuple[PendingPod, ...]
+    left: Sequence[PendingPod]
     decision: Decision
+
+
+def without_left(allotment: Allotment) -> Allotment:
+    """Return what an allotment has placed; what it has not is somebody else's now."""
+    return replace(allotment, left=(), decision=replace(allotment.decision, diagnosis=None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,6 +222,15 @@ class SchedulingQueue:
         self._move_on(now)
         return self._active.first() is not None
 
+    def waits(self, pod: PodClass) -> bool:
+        """Tell whether a class has pods here that are not in flight."""
+        return pod in self._groups
+
+    def priority(self) -> int | None:
+        """Return the priority of what `pop` would give first, None if it would give nothing."""
+        first = self._active.first()
+        return None if first is None else first.pod.priority
+
     def done(self, key: ObjectKey) -> None:
         """A pod in flight has been bound."""
         if self._flying.pop(key, None) is not None:

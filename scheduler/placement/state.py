@@ -5,12 +5,15 @@ count on their node's name, so they are remembered while the node is unknown. An
 like a bound one until its binding is confirmed or forgotten.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BadRequest
+from ..objects.cohort import FIRST, Cohort
 from ..objects.node import Node
 from ..objects.pod_class import PodClass
 from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY, PODS, allocatable
@@ -41,6 +44,7 @@ class ClusterState:
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._workloads: dict[str, dict[tuple[str, str], Selector]] = {}
         self._pods: dict[str, tuple[PodClass, str]] = {}
+        self._lots: dict[str, _Lot] = {}  # cohort's uid → its counted pods
         self._going: set[str] = set()  # uids of counted pods that are being deleted
         self._homeless: dict[str, dict[str, PodClass]] = {}  # unknown node → uid → class
         self._homeless_on: dict[str, str] = {}  # uid → unknown node
@@ -53,7 +57,7 @@ class ClusterState:
 
     def __contains__(self, uid: str) -> bool:
         """Tell whether a pod is counted on a known node."""
-        return uid in self._pods
+        return uid in self._pods or self._lodged(uid) is not None
 
     def set_node(self, node: Node) -> None:
         """Add a node or take over its new state."""
@@ -84,6 +88,9 @@ class ClusterState:
             if node in gone:
                 del self._pods[uid]
                 self._keep_homeless(uid, pod, node)
+        for uid, pod, node in [each for lot in self._lots.values() for each in lot.on(gone)]:
+            self._lot_of(uid).pop(uid)
+            self._keep_homeless(uid, pod, node)
         rows = self._facts.remove(sorted(gone.values()))
         for column in (self._allocatable, self._requested, self._assumed):
             column.keep(rows)
@@ -96,7 +103,7 @@ class ClusterState:
         Args:
             leaving: it is being deleted; it counts until it is gone.
         """
-        known = self._pods.get(uid)
+        known = self._pods.get(uid) or self._lodged(uid)
         if known is not None and known[1] == node and known[0] == pod:
             return leaving and self._leaves(uid, *known)
         row = self._facts.row_of.get(node)
@@ -113,6 +120,49 @@ class ClusterState:
             self._going.add(uid)
         self._put_in(uid, pod, node, row)
         return True
+
+    def set_cohort(
+        self, cohort: Cohort, pod: PodClass, ordinals: Sequence[int], nodes: Sequence[str]
+    ) -> bool:
+        """Count bound pods of a cohort on their nodes; returns whether anything changed."""
+        lot = self._lots.get(cohort.uid)
+        if lot is not None and all(
+            lot.nodes.get(ordinal) == node for ordinal, node in zip(ordinals, nodes, strict=True)
+        ):
+            return False
+        changed = [
+            self.set_pod(cohort.pod_uid(ordinal), pod, node)
+            for ordinal, node in zip(ordinals, nodes, strict=True)
+        ]
+        return any(changed)
+
+    def assume_cohort(
+        self, cohort: Cohort, pod: PodClass, ordinals: Sequence[int], nodes: Sequence[str]
+    ) -> None:
+        """Count pods of a cohort that are about to be bound.
+
+        Args:
+            nodes: names of known ones, one for each ordinal, none of which is counted yet.
+        """
+        lot = self._lots.get(cohort.uid)
+        if lot is None:
+            lot = self._lots[cohort.uid] = _Lot(cohort, pod)
+        lot.nodes.update(zip(ordinals, nodes, strict=True))
+        self._count_on(pod, Counter(nodes))
+
+    def is_lodged(self, cohort: Cohort, ordinals: Iterable[int]) -> bool:
+        """Tell whether some of a cohort's pods are counted."""
+        lot = self._lots.get(cohort.uid)
+        return lot is not None and any(ordinal in lot.nodes for ordinal in ordinals)
+
+    def _lodged(self, uid: str) -> tuple[PodClass, str] | None:
+        if not self._lots:
+            return None
+        lot = self._lots.get(uid[:28] + FIRST)
+        return None if lot is None else lot.find(uid)
+
+    def _lot_of(self, uid: str) -> "_Lot":
+        return self._lots[uid[:28] + FIRST]
 
     def set_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
         """Take over a namespace's labels; None forgets it."""
@@ -154,6 +204,11 @@ class ClusterState:
 
     def _take_out(self, uid: str) -> bool:
         known = self._pods.pop(uid, None)
+        if known is None and (known := self._lodged(uid)) is not None:
+            lot = self._lot_of(uid)
+            lot.pop(uid)
+            if not lot.nodes:
+                del self._lots[lot.cohort.uid]
         if known is not None:
             row = self._facts.row_of[known[1]]
             self._count(known[0], row, -1)
@@ -180,22 +235,25 @@ class ClusterState:
             pod: their class.
             placed: (uid, node name) of each; nodes are known, uids are not counted yet.
         """
-        rows: dict[int, int] = {}
-        row_of = self._facts.row_of
+        on: Counter[str] = Counter()
         for uid, node in placed:
             self._pods[uid] = (pod, node)
-            row = row_of[node]
-            rows[row] = rows.get(row, 0) + 1
-        if len(rows) < 16:
-            for row, count in rows.items():
-                self._count(pod, row, count)
+            on[node] += 1
+        self._count_on(pod, on)
+
+    def _count_on(self, pod: PodClass, on: Mapping[str, int]) -> None:
+        """Count further pods of a class, so many on each node."""
+        row_of = self._facts.row_of
+        if len(on) < 16:
+            for node, count in on.items():
+                self._count(pod, row_of[node], count)
             return
-        index = np.fromiter(rows.keys(), dtype=np.int64, count=len(rows))
-        counts = np.fromiter(rows.values(), dtype=np.int64, count=len(rows))
+        index = np.fromiter((row_of[node] for node in on), dtype=np.int64, count=len(on))
+        counts = np.fromiter(on.values(), dtype=np.int64, count=len(on))
         self._requested.writable(self.size)[:, index] += self._vector(pod)[:, None] * counts
         self._assumed.writable(self.size)[:, index] += assumed_vector(pod)[:, None] * counts
-        for row, count in rows.items():
-            self._count_tables(pod, row, count)
+        for node, count in on.items():
+            self._count_tables(pod, row_of[node], count)
 
     def freeze(self, revision: int) -> Snapshot:
         """Return the cluster as it is now; later changes leave the snapshot alone."""
@@ -287,8 +345,37 @@ class ClusterState:
             self._count_tables(pod, row_of[node], 1)
             if uid in self._going:
                 self._leaving.add(pod, row_of[node], 1)
+        for lot in self._lots.values():
+            for ordinal, node in lot.nodes.items():
+                self._count_tables(lot.pod, row_of[node], 1)
+                if self._going and lot.cohort.pod_uid(ordinal) in self._going:
+                    self._leaving.add(lot.pod, row_of[node], 1)
         for row in row_of.values():
             self._count_images(row, {}, self._facts.of(row).images)
+
+
+@dataclass(slots=True)
+class _Lot:
+    """Counted pods of a cohort: ordinal → node's name."""
+
+    cohort: Cohort
+    pod: PodClass
+    nodes: dict[int, str] = field(default_factory=dict[int, str])
+
+    def find(self, uid: str) -> tuple[PodClass, str] | None:
+        """Return a pod's class and node, None if it is not counted."""
+        node = self.nodes.get(int(uid[28:], 16))
+        return None if node is None else (self.pod, node)
+
+    def pop(self, uid: str) -> None:
+        """Count a pod no more."""
+        del self.nodes[int(uid[28:], 16)]
+
+    def on(self, nodes: Container[str]) -> Iterator[tuple[str, PodClass, str]]:
+        """Yield uid, class and node of the pods on those nodes."""
+        for ordinal, node in self.nodes.items():
+            if node in nodes:
+                yield self.cohort.pod_uid(ordinal), self.pod, node
 
 
 def request_vector(pod: PodClass, resource_row: Mapping[str, int]) -> Counts:
