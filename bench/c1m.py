@@ -190,7 +190,8 @@ async def main(nodes: int, controllers: int, replicas: int, curve_file: Path | N
     Console().print(table)
     if curve_file is not None:
         rows = [f"{seconds:.2f},{made},{bound}" for seconds, made, bound in curve]
-        curve_file.write_text("\n".join(["seconds,created,bound", *rows]) + "\n")
+        text = "\n".join(["seconds,created,bound", *rows]) + "\n"
+        await asyncio.to_thread(curve_file.write_text, text)
     if over:
         raise SystemExit(f"overcommitted: {over[:5]}")
 

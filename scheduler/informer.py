@@ -63,6 +63,10 @@ class CohortDelta(msgspec.Struct, Generic[T], frozen=True, gc=False):
         """Yield what happened to each pod."""
         return map(self._delta, self.change.each())
 
+    def one(self, number: int) -> Delta[T]:
+        """Return what happened to the pod at that position of the change's ordinals."""
+        return self._delta(self.change.one(number))
+
     def samples(self) -> Iterator[Delta[T]]:
         """Yield what happened to one pod of every node."""
         return map(self._delta, self.change.samples())

@@ -82,6 +82,10 @@ class OwnedInformer(Protocol):
         """Return a new subscription, which starts with the present objects."""
         ...
 
+    def subscribe_samples(self) -> OwnedSubscription:
+        """Return a subscription to which one pod of a cohort speaks for all on its node."""
+        ...
+
     async def run(self) -> None:
         """Keep current, forever."""
         ...

@@ -63,7 +63,7 @@ class NamespaceContent:
                     self._queue.add(delta.key.name)
 
     async def _follow_content(self, informer: OwnedInformer) -> None:
-        subscription = informer.subscribe()
+        subscription = informer.subscribe_samples()
         while True:
             for delta in await subscription.next():
                 if delta.new is None and delta.key.namespace in self._ending:

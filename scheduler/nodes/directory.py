@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Mapping
 
 from ..drivers import Driver, Host, HostDirectory
 from ..errors import Conflict, Fenced, NotFound, StatusError, Unavailable
-from ..informer import Delta, Informer
+from ..informer import CohortDelta, Delta, Informer
 from ..objects.pod import Pod, pod_view
 from ..objects.stored import StoredObject
 from ..store.store import Store
@@ -146,9 +146,14 @@ class NodeAgents(HostDirectory):
     # --- news of pods and nodes -------------------------------------------------------------
 
     async def _route_pods(self) -> None:
-        async for deltas in self._pods.subscribe():
+        async for deltas in self._pods.subscribe_whole():
             for delta in deltas:
-                self._route_pod(delta)
+                if isinstance(delta, CohortDelta):
+                    for number, node in enumerate(delta.change.nodes):
+                        if node in self._agents:
+                            self._route_pod(delta.one(number))
+                else:
+                    self._route_pod(delta)
 
     def _route_pod(self, delta: Delta[Pod]) -> None:
         for version in (delta.old, delta.new):
