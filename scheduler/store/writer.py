@@ -19,6 +19,7 @@ from . import statements
 from .binders import Binders
 from .decide import Outcome, Present, Verdict, decide, touched
 from .hub import Hub
+from .measures import WriterMeasures
 from .operations import Bind, Create, Remove, Replace, Write
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
 from .reader import Reader
@@ -85,6 +86,12 @@ class Writer:
         self._binders = Binders()
         self._id = str(uuid.uuid4())
         self._transaction = 0
+        self.measures = WriterMeasures()
+
+    @property
+    def queued(self) -> int:
+        """How many operations wait for their transaction."""
+        return self._queued
 
     async def write(self, ops: Sequence[Write]) -> list[Outcome]:
         """Queue operations and wait until they are committed or refused."""
@@ -197,6 +204,7 @@ class Writer:
 
     async def _attempt(self, connection: Connection, slices: list[Slice]) -> None:
         ops = [op for _, part in slices for op in part]
+        started = time.perf_counter()
         verdict: Verdict | None = None
         after = 0
         try:
@@ -223,6 +231,7 @@ class Writer:
                 raise
             except CONNECTION_ERRORS as error:
                 raise _Unknown(verdict, after) from error
+            self.measures.committed(started, len(ops))
         self._done(slices, verdict, after)
 
     async def _roll_back(self, connection: Connection) -> None:
