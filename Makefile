@@ -2,7 +2,7 @@
 #
 #   make up      start Ironfree with its own PostgreSQL, on the local Docker engine or simulated hosts
 #   make test    every test        make check   format, lint, types, import contracts
-#   make bench   the benchmarks    make docs    docs/pods.md from the code
+#   make bench   the benchmarks    make docs    docs/pods.md and metrics.md from the code
 #   make clean   remove what this file installed
 
 SHELL := /bin/sh
@@ -36,6 +36,7 @@ check: .venv/.complete
 
 docs: .venv/.runtime
 	@$(BIN)/python -m docs.generate_pods
+	@$(BIN)/python -m docs.generate_metrics
 
 bench: bench-reach bench-openb bench-rules bench-queue
 

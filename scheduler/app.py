@@ -14,21 +14,25 @@ import socket
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
 import msgspec
 import yaml
+from prometheus_client import CollectorRegistry
 
 from .api import server
 from .api.backend import Answer
 from .api.configuration import ApiSettings
+from .api.traffic import Telemetry, Traffic
 from .controllers.controllers import Controllers
 from .controllers.informers import NODE_INDEXERS, POD_INDEXERS, Informers
 from .controllers.settings import ControllerSettings
 from .drivers import Host, HostDirectory
 from .errors import AlreadyExists, ConfigurationError, Fenced, LeadershipLost, Unavailable
 from .informer import Informer
+from .metrics import Leading, Rooms, exposition, register
 from .nodes.directory import NodeAgents
 from .nodes.settings import NodeSettings
 from .objects.json import JsonObject
@@ -40,6 +44,7 @@ from .objects.pod import pod_view
 from .objects.wire import decompose
 from .placement.cycle import Placement
 from .placement.explainer import Explainer
+from .placement.measures import PlacementMeasures
 from .placement.simulator import Simulator
 from .plugin_manager import PluginManager
 from .profile import Profile, by_name, read_profiles
@@ -85,6 +90,18 @@ class LeaderHosts:
         return None if self.current is None else self.current.host(node_name)
 
 
+@dataclass(frozen=True)
+class Service:
+    """What outlives the terms in which this process leads."""
+
+    store: Store
+    plugins: PluginManager
+    profiles: Mapping[str, Profile]
+    settings: Settings
+    hosts: LeaderHosts
+    rooms: Rooms
+
+
 async def migrate(settings: Settings) -> None:
     """Bring the schema up to date and stop again."""
     async with _database(settings):
@@ -107,13 +124,18 @@ async def serve(settings: Settings, started: Started) -> None:
     ):
         await _bootstrap(store)
         hosts = LeaderHosts()
-        leading = parts.create_task(_lead(store, plugins, profiles, settings, hosts), name="leader")
+        rooms = Rooms(store, Leading(), PlacementMeasures(), Traffic())
+        registry = CollectorRegistry()
+        register(registry, rooms)
+        leader = _lead(Service(store, plugins, profiles, settings, hosts, rooms))
+        leading = parts.create_task(leader, name="leader")
         try:
             answers: Mapping[str, Answer] = {
                 simulation.KIND.resource: Simulator(store, plugins, profiles).simulate,
                 explanation.KIND.resource: Explainer(store, plugins, profiles).explain,
             }
-            await _serve_api(store, settings, hosts, answers, started)
+            telemetry = Telemetry(rooms.traffic, exposition(registry))
+            await _serve_api(store, settings, hosts, answers, telemetry, started)
         finally:
             leading.cancel()
 
@@ -163,6 +185,7 @@ async def _serve_api(
     settings: Settings,
     hosts: HostDirectory,
     answers: Mapping[str, Answer],
+    telemetry: Telemetry,
     started: Started,
 ) -> None:
     """Serve HTTP until cancelled."""
@@ -175,7 +198,7 @@ async def _serve_api(
         toleration_seconds=settings.toleration_seconds,
     )
     scheme = "https" if settings.tls_certificate else "http"
-    application = server.build(store, REGISTRY, hosts, answers, api_settings)
+    application = server.build(store, REGISTRY, hosts, answers, api_settings, telemetry)
     listening = asyncio.get_running_loop().create_future()
 
     def announce(port: asyncio.Future[int]) -> None:
@@ -205,41 +228,34 @@ def _settle_memory() -> None:
     gc.set_threshold(50_000, 50, 100)
 
 
-async def _lead(
-    store: Store,
-    plugins: PluginManager,
-    profiles: Mapping[str, Profile],
-    settings: Settings,
-    hosts: LeaderHosts,
-) -> None:
+async def _lead(service: Service) -> None:
     """Run the leader's parts whenever this process leads, until cancelled."""
+    leading = service.rooms.leading
     identity = f"{socket.gethostname()}-{os.getpid()}"
     while True:
         try:
-            async with store.leadership(identity).hold() as epoch:
+            async with service.store.leadership(identity).hold() as epoch:
                 logger.info("leading, epoch %d", epoch)
-                await _run_parts(store, plugins, profiles, settings, hosts, epoch)
+                await _run_parts(service, epoch)
         except* (LeadershipLost, Fenced, Unavailable) as lost:
             logger.warning("no longer leading: %s", "; ".join(map(str, _leaves(lost))))
         finally:
-            hosts.current = None
+            service.hosts.current = None
+            leading.placement, leading.rules = None, {}
         await asyncio.sleep(_PAUSE)
 
 
-async def _run_parts(
-    store: Store,
-    plugins: PluginManager,
-    profiles: Mapping[str, Profile],
-    settings: Settings,
-    hosts: LeaderHosts,
-    epoch: int,
-) -> None:
+async def _run_parts(service: Service, epoch: int) -> None:
     """Run placement, controllers and node agents as the leader of an epoch."""
+    store, plugins, settings = service.store, service.plugins, service.settings
+    leading = service.rooms.leading
     pods = Informer(store, "pods", pod_view, POD_INDEXERS)
     nodes = Informer(store, "nodes", node_view, NODE_INDEXERS)
     informers = Informers.open(store, REGISTRY, pods, nodes)
-    rules = {name: plugins.rules(profile) for name, profile in profiles.items()}
-    placement = Placement(store, rules, epoch, pods=pods, nodes=nodes)
+    rules = {name: plugins.rules(profile) for name, profile in service.profiles.items()}
+    measures = service.rooms.placement
+    placement = Placement(store, rules, epoch, pods=pods, nodes=nodes, measures=measures)
+    leading.placement, leading.rules = placement, rules
     pace = ControllerSettings(
         node_grace=settings.node_grace_seconds,
         node_startup_grace=max(60.0, settings.node_grace_seconds),
@@ -250,7 +266,7 @@ async def _run_parts(
         lease=settings.heartbeat_seconds, lease_duration=settings.node_grace_seconds
     )
     agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods)
-    hosts.current = agents
+    service.hosts.current = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
         group.create_task(placement.run(), name="placement")

@@ -12,6 +12,7 @@ from time import perf_counter
 import numpy as np
 
 Labels = tuple[str, ...]
+_FEW = 32  # values, fewer than which arrays are not worth their while
 
 
 class Histogram:
@@ -40,6 +41,10 @@ class Histogram:
 
     def add_all(self, values: Sequence[float]) -> None:
         """Count many values."""
+        if len(values) < _FEW:
+            for value in values:
+                self.add(value)
+            return
         given = np.array(values, dtype=np.float64)
         buckets = np.searchsorted(np.array(self.bounds), given, side="left")
         for bucket, count in enumerate(np.bincount(buckets).tolist()):

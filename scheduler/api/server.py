@@ -28,6 +28,7 @@ from .request import Call, Query
 from .resources import Resources
 from .routes import find, unknown_path
 from .status_errors import JSON, Unauthorized
+from .traffic import GONE, Telemetry, Visit
 
 _log = logging.getLogger(__name__)
 _STORE_PATIENCE = 2.0  # seconds /readyz waits for the database
@@ -37,18 +38,29 @@ _MAX_PATH = 4096
 
 
 class Api:
-    """Dispatches requests; holds nothing that changes but what Backend keeps."""
+    """Dispatches requests; holds nothing that changes but what Backend keeps, and its counters."""
 
-    def __init__(self, backend: Backend, closing: asyncio.Event) -> None:
+    def __init__(self, backend: Backend, closing: asyncio.Event, telemetry: Telemetry) -> None:
         self.backend = backend
+        self._telemetry = telemetry
         self._discovery = Discovery(backend.registry)
         self._resources = Resources(backend, closing)
         self._token = backend.settings.token.encode()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer any request, and count it."""
+        visit, code = Visit(self._telemetry.traffic, request.method), GONE
+        try:
+            response = await self._handle(request, visit)
+            code = response.status
+            return response
+        finally:
+            visit.end(code)
+
+    async def _handle(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         """Answer any request; every failure is a Status."""
         try:
-            return await self._answer(request)
+            return await self._answer(request, visit)
         except StatusError as error:
             return status_errors.response(error)
         except web.RequestPayloadError as error:
@@ -65,7 +77,7 @@ class Api:
             )
             return status_errors.response(error)
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, visit: Visit) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if len(path) > _MAX_PATH:
             raise unknown_path()
@@ -77,23 +89,23 @@ class Api:
         if len(parts) > 2 and parts[0] in {"api", "apis"}:
             short = parts[0] == "apis" and len(parts) == 3
             if not short:
-                return await self._resource(request, parts)
+                return await self._resource(request, parts, visit)
         if request.method not in {"GET", "HEAD"}:
             raise status_errors.MethodNotAllowed(
                 "the server does not allow this method on the requested resource"
             )
+        if parts == ["metrics"] and self._telemetry.exposition is not None:
+            body, kind = await self._telemetry.exposition(request.headers.get("Accept", ""))
+            return web.Response(body=body, headers={"Content-Type": kind})
         return self._document(request, parts)
 
-    async def _resource(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
+    async def _resource(
+        self, request: web.Request, parts: list[str], visit: Visit
+    ) -> web.StreamResponse:
         place = find(parts, self.backend.registry)
-        call = Call(
-            request,
-            place.kind,
-            place.namespace,
-            place.name,
-            place.subresource,
-            Query(request.query),
-        )
+        query = Query(request.query)
+        visit.goes_to(place, watches=query.flag("watch"), follows=query.flag("follow"))
+        call = Call(request, place.kind, place.namespace, place.name, place.subresource, query)
         return await self._resources.answer(call)
 
     def _authenticate(self, request: web.Request) -> None:
@@ -159,12 +171,14 @@ def build(
     hosts: HostDirectory,
     answers: Mapping[str, Answer],
     settings: ApiSettings,
+    telemetry: Telemetry | None = None,
 ) -> web.Application:
     """Return the application.
 
     Args:
         hosts: finds the connection that a pod's logs are read through.
         answers: by resource, of the kinds that are computed.
+        telemetry: where requests are counted, and what /metrics tells.
 
     Raises:
         ConfigurationError: the settings would expose the cluster.
@@ -197,7 +211,8 @@ def build(
 
     app.cleanup_ctx.append(follow_priorities)
     app.on_shutdown.append(close_watches)
-    app.router.add_route("*", "/{path:.*}", Api(backend, closing).handle)
+    api = Api(backend, closing, telemetry or Telemetry())
+    app.router.add_route("*", "/{path:.*}", api.handle)
     return app
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from ..measures import Histogram, Histograms, exponential
+from ..measures import Histogram, Histograms, Labels, exponential
 from .preemption import Preemption
 
 SCHEDULED, UNSCHEDULABLE, ERROR = "scheduled", "unschedulable", "error"
@@ -31,7 +31,7 @@ class PlacementMeasures:
 
     def __init__(self) -> None:
         self.phases = Histograms(exponential(0.00001, 4, 10))
-        self.attempts: Counter[tuple[str, str]] = Counter()
+        self.attempts: Counter[Labels] = Counter()
         self.attempt_seconds = Histograms(exponential(0.001, 2, 15))
         self.waited = Histograms(exponential(0.001, 2, 23))
         self.tries = Histogram(exponential(1, 2, 5))

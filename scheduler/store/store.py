@@ -17,6 +17,7 @@ from .explanations import ExplanationRecord
 from .follower import follow
 from .hub import Hub, wanted
 from .leadership import Leadership
+from .measures import WriterMeasures
 from .operations import (
     Batch,
     BindCohort,
@@ -92,6 +93,21 @@ class Store:
                 raise failure
         finally:
             await database.close()
+
+    @property
+    def measures(self) -> WriterMeasures:
+        """What this process has committed so far."""
+        return self._writer.measures
+
+    @property
+    def queued_writes(self) -> int:
+        """How many operations wait to be written."""
+        return self._writer.queued
+
+    @property
+    def seen_revision(self) -> int:
+        """The last revision that this process knows of."""
+        return self._hub.revision
 
     async def get(self, key: ObjectKey) -> StoredObject | None:
         """Return one object, or None. Sees every commit made before the call."""

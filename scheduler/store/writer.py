@@ -20,6 +20,7 @@ from .binders import Binders
 from .cohorts import NO_COHORTS, CohortsWanted
 from .decide import Outcome, Present, Verdict, decide, touched
 from .hub import Hub
+from .measures import WriterMeasures
 from .operations import AnyWrite, Bind, BindCohort, Create, CreateCohort, Remove, Replace
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
 from .reader import Reader
@@ -86,6 +87,12 @@ class Writer:
         self._binders = Binders()
         self._id = str(uuid.uuid4())
         self._transaction = 0
+        self.measures = WriterMeasures()
+
+    @property
+    def queued(self) -> int:
+        """How many operations wait for their transaction."""
+        return self._queued
 
     async def write(self, ops: Sequence[AnyWrite]) -> list[Outcome]:
         """Queue operations and wait until they are committed or refused."""
@@ -198,6 +205,7 @@ class Writer:
 
     async def _attempt(self, connection: Connection, slices: list[Slice]) -> None:
         ops = [op for _, part in slices for op in part]
+        started = time.perf_counter()
         verdict: Verdict | None = None
         after = 0
         try:
@@ -224,6 +232,7 @@ class Writer:
                 raise
             except CONNECTION_ERRORS as error:
                 raise _Unknown(verdict, after) from error
+            self.measures.committed(started, len(ops))
         self._done(slices, verdict, after)
 
     async def _roll_back(self, connection: Connection) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from scheduler.measures import Histogram, Histograms, exponential
 
 BOUNDS = (1.0, 2.0, 4.0)
-values = st.lists(st.floats(0, 9) | st.sampled_from(BOUNDS), max_size=30)
+values = st.lists(st.floats(0, 9) | st.sampled_from(BOUNDS), max_size=60)
 
 
 @given(values)
