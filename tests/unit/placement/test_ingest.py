@@ -8,6 +8,7 @@ from scheduler.informer import Delta
 from scheduler.objects.pod_class import pod_class
 from scheduler.objects.stored import ObjectKey
 from scheduler.placement.framework import Diagnosis
+from scheduler.placement.express import ExpressLane
 from scheduler.placement.ingest import Ingest, node_change
 from scheduler.placement.nominations import Nominations
 from scheduler.placement.plan import PendingPod
@@ -55,7 +56,9 @@ class Woken:
         self.queue = SchedulingQueue()
         self.state = ClusterState()
         told = {"default-scheduler": None}
-        self.ingest = Ingest(self.state, self.queue, lambda _pods, _why: None, told, Nominations())
+        self.ingest = Ingest(
+            self.state, self.queue, lambda _pods, _why: None, told, Nominations(), ExpressLane()
+        )
         for number, change in enumerate(Change):
             key = ObjectKey("pods", "default", f"{change.name}")
             waits = PendingPod(key, key.name)
