@@ -79,10 +79,10 @@ class Change(IntFlag):
     """What can happen in a cluster that makes an unschedulable pod worth another look."""
 
     NODE_ADDED = auto()
-    NODE_REMOVED = auto()  # for rules over groups of nodes; no single node gets better by it
+    NODE_REMOVED = auto()  # a node went or got a taint: for rules over groups of nodes
     NODE_RESOURCES = auto()  # allocatable grew
     NODE_LABELS = auto()
-    NODE_TAINTS = auto()  # taints or spec.unschedulable
+    NODE_TAINTS = auto()  # a node lost a taint or spec.unschedulable
     POD_REMOVED = auto()  # a bound pod ended or went: resources and ports came free
     POD_PLACED = auto()  # a pod was bound, by whomever
     POD_LABELS = auto()  # a bound pod's labels changed, or it is being deleted from now on

@@ -148,8 +148,8 @@ def _placement(found: PlacementMeasures) -> Iterator[Metric]:
     yield _histograms("scheduler_preemption_victims", told, (), {(): found.victims})
     told = "Pods decided on together."
     yield _histograms("ironfree_scheduling_batch_pods", told, (), {(): found.batch})
-    told = "Seconds of each part of the cycle: place and preempt once a class of pods, the others "
-    told += "once a batch."
+    told = "Seconds of each part of the cycle: pop, place and preempt once a class of pods, the "
+    told += "others once a batch."
     name = "ironfree_scheduling_phase_duration_seconds"
     yield _histograms(name, told, ("phase",), found.phases)
 

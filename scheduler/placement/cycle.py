@@ -8,7 +8,7 @@ count on room that has been given away.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..hookspecs import Change, PodClass
 from ..informer import Informer, Subscription
@@ -27,7 +27,7 @@ from .framework import Framework
 from .ingest import Ingest
 from .measures import ERROR, SCHEDULED, UNSCHEDULABLE, Attempt, Laps, PlacementMeasures
 from .plan import Allotment, LodgedPods, PendingPod, Plan, without_left
-from .queue import SchedulingQueue
+from .queue import TURN, SchedulingQueue
 from .records import decision_records
 from .reporting import Reporter
 from .scribe import Scribe
@@ -40,6 +40,7 @@ BATCH_PODS = 4096
 BATCH_CLASSES = 128
 BATCH_COHORTS = 16
 NAMED = 100  # pods of a cohort that get an Event of their own
+BATCH_SECONDS = 0.05
 PLANS_IN_FLIGHT = 4
 
 
@@ -129,6 +130,7 @@ class Placement:
                 if orders:
                     name = f"preempt at {plan.revision}"
                     group.create_task(self._displace(orders), name=name)
+                await asyncio.sleep(0)  # whoever else has something to do, while more waits here
 
     async def _follow_nodes(self) -> None:
         async for deltas in self._node_deltas:
@@ -181,11 +183,8 @@ class Placement:
         tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
         orders: list[Order] = []
-        express = self._board()
-        batch = [*express, *self._pop(express, now)]
-        self.measures.batch.add(sum(len(pending) for _, pending in batch))
-        laps.lap("pop")
-        for pod, pending in batch:
+        for pod, pending in self._batch(now):
+            laps.lap("pop")
             name = pod.spec.scheduler_name
             framework = self._frameworks[name]
             placed = self._displacement.place(framework, pod, pending, draft)
@@ -219,27 +218,40 @@ class Placement:
         laps.lap("account")
         return plan, orders, snapshot, attempt
 
-    def _board(self) -> list[tuple[PodClass, Sequence[PendingPod]]]:
-        """Take cohorts from the express lane, or hand them to the queue that must wait there."""
-        own, others = self._express.priority(), self.queue.priority()
-        if own is None or (others is not None and others > own):
-            return []
-        batch: list[tuple[PodClass, Sequence[PendingPod]]] = []
-        for pod, pods in self._express.pop(BATCH_COHORTS):
-            if self.queue.waits(pod) or len(self._displacement.nominations):
-                self._unload(pod, pods, pods.arrived)
-            else:
-                batch.append((pod, pods))
-        return batch
+    def _batch(self, now: float) -> Iterator[tuple[PodClass, Sequence[PendingPod]]]:
+        """Take classes from lane and queue until they are a batch, or deciding has taken its time.
 
-    def _pop(
-        self, express: Sequence[tuple[PodClass, Sequence[PendingPod]]], now: float
-    ) -> list[tuple[PodClass, list[PendingPod]]]:
-        """Take from the queue what is of no lower priority than what was taken from the lane."""
-        priority = self.queue.priority()
-        if express and (priority is None or priority < express[0][0].priority):
-            return []
-        return self.queue.pop(BATCH_PODS, BATCH_CLASSES, now)
+        Classes differ: most cost a fraction of a millisecond, a search for victims on thousands of
+        nodes a hundred times that, and meanwhile nobody else in this process does anything.
+        """
+        pods, ends = 0, self._clock() + BATCH_SECONDS
+        express, queued = self._express.priority(), self.queue.priority()
+        if express is not None and (queued is None or queued <= express):
+            for _ in range(BATCH_COHORTS):
+                for pod, pending in self._board():
+                    pods += len(pending)
+                    yield pod, pending
+                if self._clock() >= ends:
+                    break
+        left = BATCH_PODS
+        for _ in range(BATCH_CLASSES):
+            queued = self.queue.priority()
+            if queued is None or (express is not None and queued < express):
+                break
+            popped = self.queue.pop(left, 1, now)
+            yield from popped
+            left -= sum(len(pending) for _, pending in popped)
+            if not popped or left < TURN or self._clock() >= ends:
+                break
+        self.measures.batch.add(pods + BATCH_PODS - left)
+
+    def _board(self) -> list[tuple[PodClass, LodgedPods]]:
+        """Take a cohort from the lane, unless its pods must wait in the queue."""
+        for pod, pods in self._express.pop(1):
+            if not self.queue.waits(pod) and not len(self._displacement.nominations):
+                return [(pod, pods)]
+            self._unload(pod, pods, pods.arrived)
+        return []
 
     def _unload(self, pod: PodClass, pods: Iterable[PendingPod], arrived: float) -> None:
         for pending in pods:

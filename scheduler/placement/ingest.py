@@ -230,9 +230,20 @@ def node_change(old: Node | None, new: Node) -> Change:
         change |= Change.NODE_RESOURCES
     if old.meta.labels != new.meta.labels:
         change |= Change.NODE_LABELS
-    if old.spec.taints != new.spec.taints or old.spec.unschedulable != new.spec.unschedulable:
+    before, after = _obstacles(old), _obstacles(new)
+    if before - after:
         change |= Change.NODE_TAINTS
+    if after - before:
+        change |= Change.NODE_REMOVED
     return change
+
+
+def _obstacles(node: Node) -> set[tuple[str, str, str]]:
+    """Return what of a node's spec keeps pods away."""
+    found = {(taint.key, taint.value, taint.effect) for taint in node.spec.taints}
+    if node.spec.unschedulable:
+        found.add(("", "unschedulable", ""))
+    return found
 
 
 def _grew(old: Node, new: Node) -> bool:

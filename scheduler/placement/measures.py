@@ -19,7 +19,8 @@ class PlacementMeasures:
     """Totals since the process started.
 
     Args of the histograms, all with kube-scheduler's buckets where it has the same figure:
-        phases: seconds of each part of the cycle, by (phase).
+        phases: seconds of each part of the cycle, by (phase): pop, place and preempt by class, the
+            others by batch.
         attempts: pods by (result, profile).
         attempt_seconds: from leaving the queue until bound or given up, by (result, profile).
         waited: seconds from arrival to binding, by (how many tries it took).

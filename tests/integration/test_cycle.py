@@ -9,6 +9,7 @@ from scheduler.informer import Informer
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.objects.stored import ObjectKey, intern_body
+from scheduler.placement import cycle
 from scheduler.placement.cycle import BATCH_CLASSES, BATCH_PODS, Placement
 from scheduler.placement.displacement import NODE
 from scheduler.store.operations import Bind, Remove
@@ -220,8 +221,10 @@ async def test_a_thousand_identical_pods_without_room_park_together(service):
     assert sum(bool(p.node) for p in pods.values()) == 10
 
 
-async def test_what_cannot_be_placed_delays_nobody(service):
+@pytest.mark.parametrize("seconds", [cycle.BATCH_SECONDS, 0.0], ids=["batches", "one by one"])
+async def test_what_cannot_be_placed_delays_nobody(service, monkeypatch, seconds):
     """More classes than two batches take, older and woken all the time, and of higher priority."""
+    monkeypatch.setattr(cycle, "BATCH_SECONDS", seconds)
     await service.write(node("n"))
     hopeless = [pod(f"h{i}", cpu=f"{5000 + i}m", priority=7) for i in range(2 * BATCH_CLASSES + 50)]
     await service.write(*hopeless)

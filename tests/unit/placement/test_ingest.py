@@ -16,6 +16,7 @@ from scheduler.placement.queue import SchedulingQueue
 from scheduler.placement.state import ClusterState
 from tests.placement_cases import a_class, node, pod
 
+HARD, SOFT = ("k", "", "NoSchedule"), ("k", "", "PreferNoSchedule")
 OLD = node("n", cpu="4", labels={"zone": "a"})
 
 
@@ -35,12 +36,27 @@ def with_status(each, **fields):
         (node("n", cpu="3", memory="9Gi", labels={"zone": "a"}), Change.NODE_RESOURCES),
         (node("n", labels={"zone": "a"}, example_com__gpu="1"), Change.NODE_RESOURCES),
         (node("n", labels={"zone": "b"}), Change.NODE_LABELS),
-        (node("n", labels={"zone": "a"}, unschedulable=True), Change.NODE_TAINTS),
-        (node("n", labels={"zone": "a"}, taints=[("k", "v", "NoSchedule")]), Change.NODE_TAINTS),
+        (node("n", labels={"zone": "a"}, unschedulable=True), Change.NODE_REMOVED),
+        (node("n", labels={"zone": "a"}, taints=[HARD]), Change.NODE_REMOVED),
     ],
 )
 def test_a_node_that_changes_wakes_only_for_what_can_help(new, change):
     assert node_change(OLD, new) == change
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "change"),
+    [
+        ({"unschedulable": True}, {}, Change.NODE_TAINTS),
+        ({"taints": [HARD]}, {}, Change.NODE_TAINTS),
+        ({"taints": [HARD, SOFT]}, {"taints": [SOFT]}, Change.NODE_TAINTS),
+        ({"taints": [HARD, SOFT]}, {"taints": [SOFT, HARD]}, 0),
+        ({"taints": [HARD]}, {"taints": [SOFT]}, Change.NODE_TAINTS | Change.NODE_REMOVED),
+        ({"unschedulable": True}, {"taints": [HARD]}, Change.NODE_TAINTS | Change.NODE_REMOVED),
+    ],
+)
+def test_a_taint_that_goes_can_help_any_pod_and_one_that_comes_only_groups(old, new, change):
+    assert node_change(node("n", **old), node("n", **new)) == change
 
 
 def test_a_heartbeat_wakes_nobody():
