@@ -5,13 +5,14 @@ decision however many they are: while a class is parked, further pods of it park
 since nothing has happened that would change the answer.
 
 **Order.** Higher priority strictly first, as in kube-scheduler: pods of lower priority wait as long
-as others keep coming. Within one priority classes take turns. A class that becomes active, however
-it does, and one whose turn is over, goes to the end of the line; a turn gives `turn` pods, in
-order of arrival. So a pod with `m` pods of its class before it comes out within
-`(m // turn + 1) * (c + 1)` turns, `c` being how many other classes of its priority are active at
-once, at most; and a pop of `limit` pods or `classes` classes ends `min(classes, limit // turn)`
-turns or more. Nobody who arrives later, comes back or has many pods can stretch that.
-What cannot be placed leaves the line and delays nobody.
+as others keep coming. Within one priority classes take turns: there is a line of those never tried
+and a line of those that have failed, served alternately, so that a crowd that wakes in vain delays
+nobody new. A class that becomes active, however it does, and one whose turn is over, goes to the
+end of its line; a turn gives `turn` pods, in order of arrival. So a pod with `m` pods of its class
+before it comes out within `2 * (m // turn + 1) * (c + 1)` turns, `c` being how many others are in
+its line at once, at most; and a pop of `limit` pods or `classes` classes ends
+`min(classes, limit // turn)` turns or more. Nobody who arrives later, comes back or has many pods
+can stretch that. What cannot be placed leaves the line when that is known.
 
 **Waking.** A parked class wakes when something happens that those who rejected it say can help, at
 the latest after five minutes, and waits out a back-off of 1 s doubling to 10 s since its last
@@ -55,7 +56,8 @@ class _Group:
         attempts: tries in a row that left pods over.
         tried: time of the last one.
         until: when back-off or parking ends.
-        bed: the parked classes that the same changes wake.
+        line: among whom it is: the active ones that it takes turns with, or the parked ones that
+            the same changes wake.
     """
 
     pod: PodClass
@@ -67,7 +69,7 @@ class _Group:
     tried: float = 0.0
     until: float = 0.0
     diagnosis: Diagnosis | None = None
-    bed: "_Line | None" = None
+    line: "_Line | None" = None
 
     def backoff_ends(self) -> float:
         """Return when the class may be tried again."""
@@ -79,40 +81,56 @@ class _Group:
 _Line = OrderedDict[_Group, None]  # first come, first served; anyone may leave at once
 
 
-class _Lines:
-    """Active classes, a line for each priority."""
+@dataclass(slots=True)
+class _Level:
+    """The active classes of one priority: those never tried, and those that have failed.
+
+    Args:
+        turn: whose turn it is, as an index of lines.
+    """
+
+    lines: tuple[_Line, _Line] = field(default_factory=lambda: (OrderedDict(), OrderedDict()))
+    turn: int = 0
+
+
+class _Levels:
+    """Active classes by priority."""
 
     def __init__(self) -> None:
-        self._lines: dict[int, _Line] = {}
+        self._levels: dict[int, _Level] = {}
         self._priorities: list[int] = []
 
     def join(self, group: _Group) -> None:
-        """Go to the end of the line."""
+        """Go to the end of a line."""
         priority = group.pod.priority
-        line = self._lines.get(priority)
-        if line is None:
-            line = self._lines[priority] = OrderedDict()
+        level = self._levels.get(priority)
+        if level is None:
+            level = self._levels[priority] = _Level()
             insort(self._priorities, priority)
-        line[group] = None
+        group.line = level.lines[group.attempts > 0]
+        group.line[group] = None
 
     def leave(self, group: _Group) -> None:
         """Leave the line."""
+        assert group.line is not None
+        del group.line[group]
         priority = group.pod.priority
-        line = self._lines[priority]
-        del line[group]
-        if not line:
-            del self._lines[priority]
+        if not any(self._levels[priority].lines):
+            del self._levels[priority]
             self._priorities.remove(priority)
 
     def first(self) -> _Group | None:
         """Return who is served next."""
         if not self._priorities:
             return None
-        return next(iter(self._lines[self._priorities[-1]]))
+        level = self._levels[self._priorities[-1]]
+        return next(iter(level.lines[level.turn] or level.lines[1 - level.turn]))
 
     def end_turn(self, group: _Group) -> None:
-        """Go from wherever one stands to the end of the line."""
-        self._lines[group.pod.priority].move_to_end(group)
+        """Go to the end of one's line; the next turn is the other line's."""
+        level = self._levels[group.pod.priority]
+        level.turn = int(group.line is level.lines[0])
+        level.lines[1 - level.turn].move_to_end(group)
 
 
 class SchedulingQueue:
@@ -128,7 +146,7 @@ class SchedulingQueue:
         self._class_of: dict[ObjectKey, PodClass] = {}
         self._history: dict[PodClass, tuple[int, float]] = {}
         self._flying: dict[ObjectKey, tuple[float, PendingPod]] = {}
-        self._active = _Lines()
+        self._active = _Levels()
         self._backoffs: list[tuple[float, int, _Group]] = []
         self._parked: _Line = OrderedDict()  # in the order in which parking ends
         self._beds: dict[int, _Line] = {}  # by Diagnosis.wakes_on; plain int, flags are slow
@@ -201,11 +219,11 @@ class SchedulingQueue:
             taken = self._take(group, min(turn, limit))
             limit -= len(taken)
             batch.setdefault(group.pod, []).extend(taken)
+            if not group.pods or len(taken) == turn:
+                self._active.end_turn(group)
             if not group.pods:
                 self._leave(group)
                 del self._groups[group.pod]
-            elif len(taken) == turn:
-                self._active.end_turn(group)
         return list(batch.items())
 
     def next_timer(self) -> float | None:
@@ -266,8 +284,8 @@ class SchedulingQueue:
         group.place = _Place.PARKED
         group.until = now + LONGEST_PARKING
         self._parked[group] = None
-        group.bed = self._beds.setdefault(int(diagnosis.wakes_on), OrderedDict())
-        group.bed[group] = None
+        group.line = self._beds.setdefault(int(diagnosis.wakes_on), OrderedDict())
+        group.line[group] = None
 
     def retry(
         self, pod: PodClass, pods: Iterable[PendingPod], now: float, *, backoff: bool
@@ -372,8 +390,8 @@ class SchedulingQueue:
         """Take a class out of the place it is in; the caller gives it another or forgets it."""
         if group.place is _Place.ACTIVE:
             self._active.leave(group)
-        elif group.bed is not None:
+        elif group.line is not None:
             del self._parked[group]
-            del group.bed[group]
-            group.bed = None
+            del group.line[group]
+        group.line = None
         group.until = 0.0

@@ -79,7 +79,7 @@ def test_every_active_pod_comes_out_within_the_bound(data, turn, limit, classes,
         crowd.add(PEERS[0], ahead)
     target = crowd.add(PEERS[0])
     turn = min(turn, limit)
-    turns = (ahead // turn + 1) * len(PEERS)
+    turns = 2 * (ahead // turn + 1) * len(PEERS)
     bound = math.ceil(turns / min(classes, limit // turn))
     for _ in range(bound):
         for step in data.draw(st.lists(happenings, max_size=4)):

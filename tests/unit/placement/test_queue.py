@@ -68,6 +68,20 @@ def test_what_comes_back_goes_behind_what_waits():
     assert popped(queue, 2.0) == [["b"], ["a"]]
 
 
+def test_those_never_tried_and_those_that_failed_take_turns():
+    queue, classes = SchedulingQueue(), [a_class(cpu=f"{n}m") for n in range(1, 7)]
+    for number, wanted in enumerate(classes[:4]):
+        queue.add(wanted, named(f"old{number}"), 0.0)
+    for wanted, pods in queue.pop(10, 10, 0.0):
+        queue.park(wanted, pods, WAITS, 0.0)
+    queue.changed(Change.NODE_ADDED)
+    queue.ready(5.0)
+    for number, wanted in enumerate(classes[4:]):
+        queue.add(wanted, named(f"new{number}"), 5.0)
+    order = [popped(queue, 5.0, classes=1)[0][0] for _ in range(6)]
+    assert order == ["new0", "old0", "new1", "old1", "old2", "old3"]
+
+
 def test_no_more_classes_than_asked_for():
     queue = SchedulingQueue(turn=1)
     for wanted, name in [(ONE, "a"), (ONE, "b"), (TWO, "c"), (TWO, "d"), (URGENT, "u")]:
