@@ -124,7 +124,7 @@ class User:
             self.lists.append(time.perf_counter() - begun)
             if code != 200:
                 raise SystemExit(f"HTTP {code}: {answer[:300].decode()}")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.1)
 
 
 async def submit(url: str, controllers: int, replicas: int) -> None:

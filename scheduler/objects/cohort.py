@@ -8,6 +8,7 @@ binding distinguishes them.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import product
 
 import msgspec
 
@@ -26,6 +27,8 @@ FIRST = "00000000"
 
 _STRIDE = 5_868_913  # no multiple of 3, so that places map one to one to suffixes which look random
 _BACK = pow(_STRIDE, -1, PLACES)
+_TWO = ["".join(each) for each in product(SUFFIX_ALPHABET, repeat=2)]
+_THREE = ["".join(each) for each in product(SUFFIX_ALPHABET, repeat=3)]
 _DIGIT = {character: value for value, character in enumerate(SUFFIX_ALPHABET)}
 
 
@@ -138,14 +141,8 @@ def place_of(suffix: str) -> int | None:
 
 
 def _suffix(place: int) -> str:
-    value = place * _STRIDE % PLACES
-    base = len(SUFFIX_ALPHABET)
-    value, e = divmod(value, base)
-    value, d = divmod(value, base)
-    value, c = divmod(value, base)
-    a, b = divmod(value, base)
-    alphabet = SUFFIX_ALPHABET
-    return alphabet[a] + alphabet[b] + alphabet[c] + alphabet[d] + alphabet[e]
+    high, low = divmod(place * _STRIDE % PLACES, len(_THREE))
+    return _TWO[high] + _THREE[low]
 
 
 class Berths(msgspec.Struct, frozen=True, gc=False):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..store.decisions import Alternative, DecisionRecord, Rejection, decision_id
-from .plan import Allotment, PendingPod
+from .plan import Allotment, LodgedPods, PendingPod
 
 
 def decision_records(
@@ -55,4 +55,6 @@ def decision_records(
 
 
 def _names(pods: Sequence[PendingPod]) -> tuple[str, ...]:
+    if isinstance(pods, LodgedPods):
+        return tuple([pods.cohort.name(ordinal) for ordinal in pods.ordinals])
     return tuple([pod.key.name for pod in pods]) if len(pods) > 1 else ()

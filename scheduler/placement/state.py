@@ -43,6 +43,7 @@ class ClusterState:
         self._images = CountTable[str, int]()
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._workloads: dict[str, dict[tuple[str, str], Selector]] = {}
+        self._selecting: Mapping[str, tuple[Selector, ...]] = {}  # never changed in place
         self._pods: dict[str, tuple[PodClass, str]] = {}
         self._lots: dict[str, _Lot] = {}  # cohort's uid → its counted pods
         self._going: set[str] = set()  # uids of counted pods that are being deleted
@@ -180,7 +181,8 @@ class ClusterState:
             of_namespace.pop((kind, name), None)
         else:
             of_namespace[kind, name] = selector
-        self._workloads = {**self._workloads, namespace: of_namespace}
+        self._workloads[namespace] = of_namespace
+        self._selecting = {**self._selecting, namespace: tuple(of_namespace.values())}
 
     def remove_pod(self, uid: str) -> bool:
         """Stop counting a pod; returns whether it was counted."""
@@ -280,7 +282,7 @@ class ClusterState:
             attracting=self._attracting.freeze(),
             images=self._images.freeze(),
             namespaces=self._namespaces,
-            workloads={name: tuple(of.values()) for name, of in self._workloads.items()},
+            workloads=self._selecting,
             all_rows=np.arange(size, dtype=np.int64),
         )
 

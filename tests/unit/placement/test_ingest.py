@@ -7,8 +7,8 @@ from scheduler.hookspecs import Change
 from scheduler.informer import Delta
 from scheduler.objects.pod_class import pod_class
 from scheduler.objects.stored import ObjectKey
-from scheduler.placement.framework import Diagnosis
 from scheduler.placement.express import ExpressLane
+from scheduler.placement.framework import Diagnosis
 from scheduler.placement.ingest import Ingest, node_change
 from scheduler.placement.nominations import Nominations
 from scheduler.placement.plan import PendingPod
