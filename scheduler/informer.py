@@ -272,10 +272,16 @@ class Informer(Generic[T]):
 
     def _takes(self, change: CohortChange) -> bool:
         """Take over a cohort's change as one, unless its pods are held one by one."""
-        if change.bound_at is None and len(change.ordinals) == change.cohort.size:
+        made = change.bound_at is None and change.reports is None
+        if made and len(change.ordinals) == change.cohort.size:
             self._lots.add(change.cohort)
             return True
-        if change.cohort.uid not in self._lots or change.bound_at is None:
+        if change.cohort.uid not in self._lots:
+            return False
+        if change.reports is not None:
+            self._lots.report(change.cohort, change.reports)
+            return True
+        if change.bound_at is None:
             return False
         berths = Berths(
             change.first, change.bound_at, tuple(change.ordinals), change.nodes, {}, 0, 0

@@ -10,6 +10,7 @@ import sys
 from contextlib import aclosing
 
 from scheduler.errors import AlreadyExists, Conflict, Expired, NotFound, Unavailable
+from scheduler.objects.cohort import Stencil
 from scheduler.objects.stored import Body, intern_body
 from scheduler.store.operations import (
     Bind,
@@ -19,6 +20,7 @@ from scheduler.store.operations import (
     CreateCohort,
     Remove,
     Replace,
+    ReportCohort,
     each_change,
 )
 from scheduler.store.store import Store
@@ -27,6 +29,7 @@ from tests.store_values import bind, cohort, create, key, pod, replace
 REFUSED = (AlreadyExists, Conflict, NotFound)
 BODIES = [intern_body(b'{"spec":{"n":%d}}' % n) for n in range(4)]
 NODES = ("a", "b")
+RUNNING = Stencil.of(b'{"phase":"Running","podIP":"@ip@","podIPs":[{"ip":"@ip@"}]}', ["@ip@"])
 
 
 async def furnish(store):
@@ -92,6 +95,11 @@ class Load:
             op = CreateCohort(
                 cohort(self.random.randrange(1, 7), start, self.random.choice(BODIES))
             )
+        elif roll < 0.6:
+            made = self.random.choice(self.cohorts)
+            some = tuple(self.random.sample(range(made.size), self.random.randint(1, made.size)))
+            own = tuple((f"10.0.0.{ordinal}",) for ordinal in some)
+            op = ReportCohort("default", made.uid, some, "Running", RUNNING, own)
         else:
             made = self.random.choice(self.cohorts)
             some = tuple(self.random.sample(range(made.size), self.random.randint(1, made.size)))
@@ -100,7 +108,7 @@ class Load:
             op = BindCohort("default", made.uid, some, nodes, seen, {"cpu": 100, "pods": 1})
         try:
             new = isinstance(op, CreateCohort)
-            write = self.store.create_cohorts if new else self.store.bind_cohorts
+            write = self.store.create_cohorts if new else self.store.write_cohorts
             (outcome,) = await write((op,))
         except Unavailable:
             self.doubtful += 1
@@ -243,7 +251,18 @@ async def follow_long(follower, end):
             raise AssertionError("expired") from None
 
 
-TYPES = {cls.__name__: cls for cls in (Create, Replace, Remove, Bind, CreateCohort, BindCohort)}
+TYPES = {
+    cls.__name__: cls
+    for cls in (
+        Create,
+        Replace,
+        Remove,
+        Bind,
+        CreateCohort,
+        BindCohort,
+        ReportCohort,
+    )
+}
 
 
 def parse(line):

@@ -43,6 +43,21 @@ CREATE TABLE cohort_bindings (
 )
 """,
     "CREATE INDEX cohort_bindings_last_revision_idx ON cohort_bindings (last_revision)",
+    """
+CREATE TABLE cohort_reports (
+    cohort uuid NOT NULL CONSTRAINT cohort_reports_cohort_fkey
+        REFERENCES cohorts (uid) ON DELETE CASCADE,
+    revision bigint NOT NULL,
+    last_revision bigint NOT NULL,
+    ordinals integer[] NOT NULL,
+    phase text COLLATE "C" NOT NULL,
+    pieces text[] NOT NULL,
+    fields integer[] NOT NULL,
+    own text[] NOT NULL,
+    CONSTRAINT cohort_reports_pkey PRIMARY KEY (cohort, revision)
+)
+""",
+    "CREATE INDEX cohort_reports_last_revision_idx ON cohort_reports (last_revision)",
 )
 
 # As scheduler.objects.cohort: places map to suffixes of five characters.
@@ -93,6 +108,19 @@ JOIN cohorts c ON c.uid = b.cohort,
 WHERE c.gone IS NULL OR get_bit(c.gone, p.ordinal) = 0
 """
 
+LODGED_REPORTS = """
+CREATE VIEW lodged_reports AS
+SELECT
+    r.cohort,
+    p.ordinal,
+    r.phase,
+    r.revision + p.position - 1 AS revision
+FROM cohort_reports r
+JOIN cohorts c ON c.uid = r.cohort,
+    unnest(r.ordinals) WITH ORDINALITY AS p (ordinal, position)
+WHERE c.gone IS NULL OR get_bit(c.gone, p.ordinal) = 0
+"""
+
 PODS = """
 CREATE OR REPLACE VIEW pods AS
 SELECT
@@ -121,19 +149,20 @@ SELECT
     o.namespace,
     o.name COLLATE "C",
     o.uid,
-    COALESCE(o.status ->> 'phase', 'Pending'),
+    COALESCE(r.phase COLLATE "default", o.status ->> 'phase', 'Pending'),
     b.node,
     b.cpu_milli,
     b.memory_bytes,
     COALESCE((s.body #>> '{spec,priority}')::integer, 0),
     (o.metadata ->> 'creationTimestamp')::timestamptz,
     b.bound_at,
-    GREATEST(o.created_revision, b.revision),
+    GREATEST(o.created_revision, b.revision, r.revision),
     o.metadata -> 'labels',
     encode(o.digest, 'hex')
 FROM lodged_pods o
 LEFT JOIN specs s ON s.digest = o.digest
 LEFT JOIN lodged_bindings b ON b.cohort = o.cohort AND b.ordinal = o.ordinal
+LEFT JOIN lodged_reports r ON r.cohort = o.cohort AND r.ordinal = o.ordinal
 """
 
 NODES = """
@@ -218,6 +247,7 @@ def upgrade() -> None:
         NAMES,
         LODGED,
         LODGED_BINDINGS,
+        LODGED_REPORTS,
         PODS + PODS_OF_COHORTS,
         NODES.replace("{held}", EVERYBODYS),
         PLACEMENTS + PLACEMENTS_OF_COHORTS,
@@ -234,8 +264,9 @@ def downgrade() -> None:
         )
     for statement in (PODS, NODES.replace("{held}", OWN), PLACEMENTS):
         op.get_bind().exec_driver_sql(statement)
-    for name in ("lodged_bindings", "lodged_pods"):
+    for name in ("lodged_reports", "lodged_bindings", "lodged_pods"):
         op.execute(f"DROP VIEW {name}")
     op.execute("DROP FUNCTION cohort_pod_name")
+    op.execute("DROP TABLE cohort_reports")
     op.execute("DROP TABLE cohort_bindings")
     op.execute("DROP TABLE cohorts")

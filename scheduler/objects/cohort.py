@@ -5,7 +5,8 @@ Pods to everybody who looks at them; they merely need no row each for as long as
 binding distinguishes them.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import product
@@ -25,6 +26,7 @@ PLACES = len(SUFFIX_ALPHABET) ** 5
 FIRST = "00000000"
 """How the uid of a first pod ends."""
 
+_PLAIN = re.compile(r"[A-Za-z0-9.:/@_-]*")
 _STRIDE = 5_868_913  # no multiple of 3, so that places map one to one to suffixes which look random
 _BACK = pow(_STRIDE, -1, PLACES)
 _TWO = ["".join(each) for each in product(SUFFIX_ALPHABET, repeat=2)]
@@ -75,8 +77,18 @@ class Cohort(msgspec.Struct, frozen=True, gc=False):
         ordinal = (place - self.start) % PLACES
         return ordinal if ordinal < self.size else None
 
-    def pod(self, ordinal: int, binding: Binding | None = None) -> StoredObject:
-        """Return a pod as it is while it lives in the cohort."""
+    def pod(
+        self,
+        ordinal: int,
+        binding: Binding | None = None,
+        status: bytes = b"",
+        revision: int = 0,
+    ) -> StoredObject:
+        """Return a pod as it is while it lives in the cohort.
+
+        Args:
+            status: b"" for that of the beginning; revision: of its report, 0 for none.
+        """
         created = self.created_revision + ordinal
         shared = self.meta
         meta = ObjectMeta(
@@ -94,10 +106,10 @@ class Cohort(msgspec.Struct, frozen=True, gc=False):
         return StoredObject(
             "pods",
             meta,
-            created if binding is None else binding.revision,
+            revision or (created if binding is None else binding.revision),
             created,
             self.body,
-            self.status,
+            status or self.status,
             binding,
             lodged=True,
         )
@@ -169,6 +181,71 @@ class Berths(msgspec.Struct, frozen=True, gc=False):
         return Binding(self.nodes[number], self.bound_at, self.revision + number)
 
 
+class Stencil(msgspec.Struct, frozen=True, gc=False):
+    """What statuses of pods have in common: JSON with holes for what each has of its own.
+
+    Args:
+        pieces: the text before, between and after the holes.
+        fields: which of a pod's own values goes into each hole.
+    """
+
+    pieces: tuple[str, ...]
+    fields: tuple[int, ...]
+
+    @classmethod
+    def of(cls, document: bytes, marks: Sequence[str]) -> "Stencil":
+        """Cut a document where it has marks; the n-th mark stands for a pod's n-th own value."""
+        text = document.decode()
+        found = re.split("(" + "|".join(map(re.escape, marks)) + ")", text)
+        return cls(tuple(found[::2]), tuple(marks.index(mark) for mark in found[1::2]))
+
+    def fill(self, own: Sequence[str]) -> bytes:
+        """Return a pod's status.
+
+        Args:
+            own: its values; they must look the same within and outside of JSON strings.
+        """
+        text = self.pieces[0]
+        for piece, index in zip(self.pieces[1:], self.fields, strict=True):
+            text += own[index] + piece
+        return text.encode()
+
+
+def plain(value: str) -> bool:
+    """Tell whether a value may fill a hole of a Stencil."""
+    return _PLAIN.fullmatch(value) is not None
+
+
+class Reports(msgspec.Struct, frozen=True, gc=False):
+    """What pods of a cohort were said to be by one write, the only one a lodged pod gets.
+
+    Args:
+        revision: of the first pod's report; the others follow one by one.
+        ordinals: which pods; own: what each fills the stencil with.
+        phase: theirs.
+    """
+
+    revision: int
+    ordinals: tuple[int, ...]
+    phase: str
+    stencil: Stencil
+    own: tuple[tuple[str, ...], ...]
+
+    def after(self, skip: int) -> "Reports":
+        """Return them without the first ones."""
+        return Reports(
+            self.revision + skip,
+            self.ordinals[skip:],
+            self.phase,
+            self.stencil,
+            self.own[skip:],
+        )
+
+    def status(self, number: int) -> bytes:
+        """Return the status of the pod at that position of `ordinals`."""
+        return self.stencil.fill(self.own[number])
+
+
 @dataclass(slots=True)
 class Lodging:
     """A cohort and who still lives in it.
@@ -177,12 +254,15 @@ class Lodging:
         gone: a bit for each ordinal that left.
         berths: every write that bound some of its pods.
         places: ordinal → (index of its berths, position there).
+        reports: every write that said what some of its pods are; said: as places.
     """
 
     cohort: Cohort
     gone: int = 0
     berths: list[Berths] = field(default_factory=list[Berths])
     places: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    reports: list[Reports] = field(default_factory=list[Reports])
+    said: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
 
     def add(self, berths: Berths) -> None:
         """Take in bindings of its pods."""
@@ -190,6 +270,13 @@ class Lodging:
         self.berths.append(berths)
         for position, ordinal in enumerate(berths.ordinals):
             self.places[ordinal] = (number, position)
+
+    def say(self, reports: Reports) -> None:
+        """Take in what its pods are said to be."""
+        number = len(self.reports)
+        self.reports.append(reports)
+        for position, ordinal in enumerate(reports.ordinals):
+            self.said[ordinal] = (number, position)
 
     def lives(self, ordinal: int) -> bool:
         """Tell whether a pod has not left."""
@@ -207,7 +294,12 @@ class Lodging:
 
     def pod(self, ordinal: int) -> StoredObject:
         """Return a pod that has not left."""
-        return self.cohort.pod(ordinal, self.binding(ordinal))
+        said = self.said.get(ordinal)
+        if said is None:
+            return self.cohort.pod(ordinal, self.binding(ordinal))
+        reports, number = self.reports[said[0]], said[1]
+        status, revision = reports.status(number), reports.revision + number
+        return self.cohort.pod(ordinal, self.binding(ordinal), status, revision)
 
     def pods(self) -> Iterator[StoredObject]:
         """Return every pod that has not left, in order of their ordinals."""

@@ -1,23 +1,26 @@
 """Cohorts held in memory, found like single objects: by key and by index.
 
-An index may depend on where a pod is bound; all else its pods have in common. So a cohort is
-entered once for each node that has some of its pods, by what a sample of them says.
+An index may depend on where a pod is bound and what it is said to be; all else its pods have in
+common. So a cohort is entered once for each group of pods that have this in common too, by what a
+sample of them says.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .cohort import Berths, Cohort, Lodging, prefix_of
+from .cohort import Berths, Cohort, Lodging, Reports, prefix_of
 from .stored import ObjectKey, StoredObject
 
 T = TypeVar("T")
-_Group = tuple[str, str]  # uid of a cohort, and a node ("" for none)
+_Place = tuple[str, int]  # node ("" for none), and which report (-1 for none)
+_Group = tuple[str, _Place]  # uid of a cohort, and what its pods there have in common
+_NOWHERE = ("", -1)
 
 
 @dataclass(frozen=True, slots=True)
 class Crowd(Generic[T]):
-    """Pods of one cohort on one node (or on none): one of them, and how many they are."""
+    """Pods of a cohort on one node (or none), reported alike: one of them, and how many."""
 
     sample: T
     count: int
@@ -40,7 +43,7 @@ class Lots(Generic[T]):
         self._indexers = indexers
         self._lodgings: dict[str, Lodging] = {}
         self._named: dict[tuple[str, str], list[Lodging]] = {}
-        self._on: dict[str, dict[str, set[int]]] = {}
+        self._on: dict[str, dict[_Place, set[int]]] = {}
         self._indices: dict[str, dict[str, dict[_Group, None]]] = {n: {} for n in indexers}
         self._entered: dict[_Group, list[tuple[str, str]]] = {}
         self._count = 0
@@ -56,25 +59,45 @@ class Lots(Generic[T]):
         """Take in a new cohort."""
         lodging = self._lodgings[cohort.uid] = Lodging(cohort)
         self._named.setdefault((cohort.namespace, cohort.prefix), []).append(lodging)
-        self._on[cohort.uid] = {"": set(range(cohort.size))}
-        self._enter(lodging, "")
+        self._on[cohort.uid] = {_NOWHERE: set(range(cohort.size))}
+        self._enter(lodging, _NOWHERE)
         self._count += cohort.size
 
     def bind(self, cohort: Cohort, berths: Berths) -> None:
         """Take in where pods of a cohort were bound."""
         lodging = self._lodgings[cohort.uid]
         lodging.add(berths)
-        groups = self._on[cohort.uid]
-        for ordinal, node in zip(berths.ordinals, berths.nodes, strict=True):
-            group = groups.get(node)
+        self._move(lodging, berths.ordinals)
+
+    def report(self, cohort: Cohort, reports: Reports) -> None:
+        """Take in what bound pods of a cohort are said to be."""
+        lodging = self._lodgings[cohort.uid]
+        before = [_place(lodging, ordinal) for ordinal in reports.ordinals]
+        lodging.say(reports)
+        self._move(lodging, reports.ordinals, before)
+
+    def _move(
+        self, lodging: Lodging, ordinals: Sequence[int], before: Sequence[_Place] | None = None
+    ) -> None:
+        """Put pods into the groups where they are now; before they were nowhere, unless given."""
+        uid = lodging.cohort.uid
+        groups = self._on[uid]
+        for ordinal in ordinals:
+            place = _place(lodging, ordinal)
+            group = groups.get(place)
             if group is None:
-                groups[node] = {ordinal}
-                self._enter(lodging, node)
+                groups[place] = {ordinal}
+                self._enter(lodging, place)
             else:
                 group.add(ordinal)
-        groups[""].difference_update(berths.ordinals)
-        if not groups[""]:
-            self._drop(cohort.uid, "")
+        if before is None:
+            groups[_NOWHERE].difference_update(ordinals)
+        else:
+            for ordinal, place in zip(ordinals, before, strict=True):
+                groups[place].discard(ordinal)
+        for place in {_NOWHERE} if before is None else set(before):
+            if not groups[place]:
+                self._drop(uid, place)
 
     def find(self, key: ObjectKey) -> T | None:
         """Return the lodged pod of that key."""
@@ -90,11 +113,11 @@ class Lots(Generic[T]):
         pod = lodging.pod(ordinal)
         lodging.gone |= 1 << ordinal
         self._count -= 1
-        uid, node = lodging.cohort.uid, pod.binding.node if pod.binding else ""
-        group = self._on[uid][node]
+        uid, place = lodging.cohort.uid, _place(lodging, ordinal)
+        group = self._on[uid][place]
         group.discard(ordinal)
         if not group:
-            self._drop(uid, node)
+            self._drop(uid, place)
         if lodging.empty:
             self._forget(lodging)
         return self._view(pod)
@@ -107,15 +130,15 @@ class Lots(Generic[T]):
 
     def by_index(self, index: str, value: str) -> Iterator[T]:
         """Yield the lodged pods of an index value."""
-        for uid, node in self._indices[index].get(value, ()):
+        for uid, place in self._indices[index].get(value, ()):
             lodging = self._lodgings[uid]
-            for ordinal in self._on[uid][node]:
+            for ordinal in self._on[uid][place]:
                 yield self._view(lodging.pod(ordinal))
 
     def crowds(self, index: str, value: str) -> Iterator[Crowd[T]]:
         """Yield the lodged pods of an index value as samples and how many each stands for."""
-        for uid, node in self._indices[index].get(value, ()):
-            members = self._on[uid][node]
+        for uid, place in self._indices[index].get(value, ()):
+            members = self._on[uid][place]
             sample = self._view(self._lodgings[uid].pod(next(iter(members))))
             yield Crowd(sample, len(members))
 
@@ -135,20 +158,20 @@ class Lots(Generic[T]):
                 return lodging, ordinal
         return None
 
-    def _enter(self, lodging: Lodging, node: str) -> None:
-        group = lodging.cohort.uid, node
-        sample = self._view(lodging.pod(next(iter(self._on[group[0]][node]))))
+    def _enter(self, lodging: Lodging, place: _Place) -> None:
+        group = lodging.cohort.uid, place
+        sample = self._view(lodging.pod(next(iter(self._on[group[0]][place]))))
         values = [(name, each) for name, make in self._indexers.items() for each in make(sample)]
         self._entered[group] = values
         for name, value in values:
             self._indices[name].setdefault(value, {})[group] = None
 
-    def _drop(self, uid: str, node: str) -> None:
+    def _drop(self, uid: str, place: _Place) -> None:
         """Take a group out of the indices."""
-        del self._on[uid][node]
-        for name, value in self._entered.pop((uid, node)):
+        del self._on[uid][place]
+        for name, value in self._entered.pop((uid, place)):
             bucket = self._indices[name][value]
-            del bucket[uid, node]
+            del bucket[uid, place]
             if not bucket:
                 del self._indices[name][value]
 
@@ -160,3 +183,10 @@ class Lots(Generic[T]):
         named.remove(lodging)
         if not named:
             del self._named[cohort.namespace, cohort.prefix]
+
+
+def _place(lodging: Lodging, ordinal: int) -> _Place:
+    berth = lodging.places.get(ordinal)
+    node = "" if berth is None else lodging.berths[berth[0]].nodes[berth[1]]
+    said = lodging.said.get(ordinal)
+    return node, -1 if said is None else said[0]

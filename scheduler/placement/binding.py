@@ -74,7 +74,7 @@ class Binder:
                 writes += self._writes(allotment, plan.revision, decision)
         bound, boarded = await asyncio.gather(
             self._patiently(self._store.write_many, writes),
-            self._patiently(self._store.bind_cohorts, boards),
+            self._patiently(self._store.write_cohorts, boards),
         )
         bindings, boardings = iter(bound), iter(boarded)
         return [

@@ -121,6 +121,8 @@ class Ingest:
 
     def _cohort(self, delta: CohortDelta[Pod], now: float) -> Change:
         change = delta.change
+        if change.reports is not None:
+            return _NOTHING  # bound pods, which have not ended
         sample = next(delta.samples()).new
         try:
             wanted = None if sample is None else pod_class(sample)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from ..errors import AlreadyExists, Conflict, NotFound, StatusError
-from ..objects.cohort import PLACES, Berths, Cohort, Lodging, berth
+from ..objects.cohort import PLACES, Berths, Cohort, Lodging, Reports, berth
 from ..objects.stored import ObjectKey, StoredObject
-from .operations import BindCohort, CohortChange
+from .cohorts import reports_row
+from .operations import BindCohort, CohortChange, CohortWrite, ReportCohort
 from .rows import BindingRow, binding_row, names, split_requests
 
 
@@ -32,6 +33,7 @@ class Boardings:
         self._fresh: dict[str, Lodging] = {}
         self._left: dict[str, Lodging] = {}
         self._berths: list[tuple[str, Berths]] = []
+        self._reports: list[tuple[str, Reports]] = []
 
     def find(self, uid: str) -> Lodging | None:
         """Return a cohort."""
@@ -126,7 +128,27 @@ class Boardings:
         self._berths.append((op.cohort, berths))
         return berths, refused
 
-    def cohort_gone(self, op: BindCohort) -> NotFound:
+    def report(
+        self, op: ReportCohort, lodging: Lodging, first: int
+    ) -> tuple[Reports | None, dict[int, StatusError]]:
+        """Say what pods of a cohort are; returns what was said, and who was refused."""
+        refused: dict[int, StatusError] = {}
+        said: list[tuple[int, tuple[str, ...]]] = []
+        for ordinal, own in zip(op.ordinals, op.own, strict=True):
+            why = _unreportable(lodging, ordinal)
+            if why is not None:
+                refused[ordinal] = why
+            else:
+                said.append((ordinal, own))
+        if not said:
+            return None, refused
+        ordinals, values = zip(*said, strict=True)
+        reports = Reports(first, ordinals, op.phase, op.stencil, values)
+        lodging.say(reports)
+        self._reports.append((op.cohort, reports))
+        return reports, refused
+
+    def cohort_gone(self, op: CohortWrite) -> NotFound:
         """Return the error that a cohort's pods have all left, or never were."""
         return NotFound(f"no pod lives in cohort {op.cohort} any more", **names("pods", op.cohort))
 
@@ -151,6 +173,14 @@ class Boardings:
             if not self._lodgings[uid].empty
         ]
 
+    def reported(self) -> list[tuple[object, ...]]:
+        """Return the rows of the reports, in the order of REPORTS_TYPES."""
+        return [
+            reports_row(uid, reports)
+            for uid, reports in self._reports
+            if not self._lodgings[uid].empty
+        ]
+
     def bound(self) -> Iterable[tuple[str, int, int]]:
         """Yield (node, binder's epoch, revision) of what was bound."""
         for _, berths in self._berths:
@@ -167,9 +197,26 @@ def _unboardable(lodging: Lodging, ordinal: int) -> Conflict | None:
         why = "it is already assigned to a node"
     else:
         return None
+    return _refused(cohort, ordinal, "pods/binding", why)
+
+
+def _unreportable(lodging: Lodging, ordinal: int) -> Conflict | None:
+    cohort = lodging.cohort
+    if not 0 <= ordinal < cohort.size or not lodging.lives(ordinal):
+        why = "it has been changed or deleted since it was looked at"
+    elif ordinal not in lodging.places:
+        why = "it is not assigned to a node"
+    elif ordinal in lodging.said:
+        why = "it has a status already"
+    else:
+        return None
+    return _refused(cohort, ordinal, "pods/status", why)
+
+
+def _refused(cohort: Cohort, ordinal: int, what: str, why: str) -> Conflict:
     name = cohort.name(ordinal)
     return Conflict(
-        f'Operation cannot be fulfilled on pods/binding "{name}": {why}', **names("pods", name)
+        f'Operation cannot be fulfilled on {what} "{name}": {why}', **names("pods", name)
     )
 
 

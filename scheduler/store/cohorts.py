@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ..objects.cohort import Berths, Cohort, Lodging, prefix_of
+from ..objects.cohort import Berths, Cohort, Lodging, Reports, Stencil, prefix_of
 from ..objects.meta import ObjectMeta
 from ..objects.stored import Body, ObjectKey
 from .postgres import Connection, Row
@@ -46,8 +46,19 @@ BERTHS_TYPES: Mapping[str, str] = {
     "ordinals": "integer[]",
     "nodes": "text[]",
 }
+REPORTS_TYPES: Mapping[str, str] = {
+    "cohort": "uuid",
+    "revision": "bigint",
+    "last_revision": "bigint",
+    "ordinals": "integer[]",
+    "phase": "text",
+    "pieces": "text[]",
+    "fields": "integer[]",
+    "own": "text[]",
+}
 _COHORTS = f"SELECT {', '.join(COHORT_TYPES)} FROM cohorts"
 _BERTHS = f"SELECT {', '.join(BERTHS_TYPES)} FROM cohort_bindings WHERE cohort = ANY ($1::uuid[])"
+_REPORTS = f"SELECT {', '.join(REPORTS_TYPES)} FROM cohort_reports WHERE cohort = ANY ($1::uuid[])"
 
 DIGEST = list(COHORT_TYPES).index("digest")
 
@@ -88,6 +99,8 @@ async def furnished(
     if found:
         for row in await connection.fetch(_BERTHS, list(found)):
             found[row[0]].add(_berths(row))
+        for row in await connection.fetch(_REPORTS, list(found)):
+            found[row[0]].say(_reports(row))
     return list(found.values())
 
 
@@ -111,6 +124,28 @@ def _berths(row: Row) -> Berths:
     _, revision, _, bound_at, epoch, cpu, memory, requests, decision, ordinals, nodes = row
     amounts = requests_of(cpu, memory, requests)
     return Berths(revision, bound_at, tuple(ordinals), tuple(nodes), amounts, decision, epoch)
+
+
+def _reports(row: Row) -> Reports:
+    _, revision, _, ordinals, phase, pieces, fields, own = row
+    width = len(own) // len(ordinals)
+    values = (tuple(own[at : at + width]) for at in range(0, len(own), width))
+    each = tuple(values) if width else ((),) * len(ordinals)
+    return Reports(revision, tuple(ordinals), phase, Stencil(tuple(pieces), tuple(fields)), each)
+
+
+def reports_row(uid: str, reports: Reports) -> tuple[Any, ...]:
+    """Return the row of reports, in the order of REPORTS_TYPES."""
+    return (
+        uid,
+        reports.revision,
+        reports.revision + len(reports.ordinals) - 1,
+        reports.ordinals,
+        reports.phase,
+        reports.stencil.pieces,
+        reports.stencil.fields,
+        [value for own in reports.own for value in own],
+    )
 
 
 def requests_of(cpu_milli: int, memory_bytes: int, others: bytes | None) -> dict[str, int]:

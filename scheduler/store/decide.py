@@ -37,6 +37,7 @@ from .operations import (
     CreateCohort,
     Remove,
     Replace,
+    ReportCohort,
 )
 from .rows import (
     BindingRow,
@@ -85,7 +86,8 @@ class Verdict:
         changes: what watchers get, in revision order.
         removed_pods: uids whose binding and ports go; released: uids whose capacity is free.
         cohorts: to insert; left: whose pods have left; emptied: uids of those to delete.
-        berths: rows of bindings of cohorts; boarded: their (node, binder's epoch, revision).
+        reports: rows of what cohorts' pods are; berths: rows of their bindings; boarded: of those
+            (node, binder's epoch, revision).
     """
 
     outcomes: list[Outcome]
@@ -103,6 +105,7 @@ class Verdict:
     left: list[Lodging] = field(default_factory=list[Lodging])
     emptied: list[str] = field(default_factory=list[str])
     berths: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
+    reports: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
     boarded: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
     revision: int = 0
 
@@ -159,6 +162,8 @@ def touched(ops: Sequence[AnyWrite]) -> set[ObjectKey]:
             namespaces.add(op.cohort.namespace)
         elif isinstance(op, BindCohort):
             nodes.update(op.nodes)
+        elif isinstance(op, ReportCohort):
+            continue
         else:
             keys.add(op.pod)
             nodes.add(op.node)
@@ -213,6 +218,8 @@ class _Batch:
             return self._create_cohort(op)
         if isinstance(op, BindCohort):
             return self._bind_cohort(op)
+        if isinstance(op, ReportCohort):
+            return self._report_cohort(op)
         return self._bind(op)
 
     def verdict(self, outcomes: list[Outcome]) -> Verdict:
@@ -248,7 +255,7 @@ class _Batch:
         verdict.bodies |= self._bodies
         verdict.cohorts, verdict.left = boardings.fresh(), boardings.left()
         verdict.emptied, verdict.berths = boardings.emptied(), boardings.rows()
-        verdict.boarded = list(boardings.bound())
+        verdict.boarded, verdict.reports = list(boardings.bound()), boardings.reported()
         return verdict
 
     def _create(self, op: Create) -> Outcome:
@@ -320,6 +327,29 @@ class _Batch:
             self._changes.append(change)
             for number, node in enumerate(berths.nodes):
                 self._bound.setdefault(node, {})[berths.epoch] = first + number
+            self._refresh(lodging)
+        return Boarding(self._revision, refused)
+
+    def _report_cohort(self, op: ReportCohort) -> Outcome:
+        lodging = self._boardings.find(op.cohort)
+        if lodging is None:
+            return self._boardings.cohort_gone(op)
+        first = self._revision + 1
+        reports, refused = self._boardings.report(op, lodging, first)
+        if reports is not None:
+            self._revision += len(reports.ordinals)
+            bindings = tuple(b for o in reports.ordinals if (b := lodging.binding(o)))
+            nodes = tuple([binding.node for binding in bindings])
+            self._changes.append(
+                CohortChange(
+                    lodging.cohort,
+                    first,
+                    reports.ordinals,
+                    nodes,
+                    bindings=bindings,
+                    reports=reports,
+                )
+            )
             self._refresh(lodging)
         return Boarding(self._revision, refused)
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from ..errors import StatusError
-from ..objects.cohort import Cohort
+from ..objects.cohort import Cohort, Reports, Stencil
 from ..objects.meta import ObjectMeta
 from ..objects.stored import Binding, Body, ObjectKey, StoredObject
 
@@ -105,11 +105,32 @@ class BindCohort(msgspec.Struct, frozen=True, gc=False):
     epoch: int | None = None
 
 
-class Boarding(msgspec.Struct, frozen=True, gc=False):
-    """What became of a BindCohort.
+class ReportCohort(msgspec.Struct, frozen=True, gc=False):
+    """Say what pods of a cohort are, as their node sees it; each pod stands for itself.
+
+    Only a bound pod of which nothing was said yet; later reports are a Replace. They must not have
+    ended.
 
     Args:
-        refused: why not, by ordinal; all the others are bound.
+        namespace: the cohort's; cohort: its uid.
+        ordinals: which pods, each once; own: what each fills the stencil with.
+        phase: theirs, as the stencil has it.
+    """
+
+    namespace: str
+    cohort: str
+    ordinals: tuple[int, ...]
+    phase: str
+    stencil: Stencil
+    own: tuple[tuple[str, ...], ...]
+    epoch: int | None = None
+
+
+class Boarding(msgspec.Struct, frozen=True, gc=False):
+    """What became of a BindCohort or ReportCohort.
+
+    Args:
+        refused: why not, by ordinal; of all the others it is done.
     """
 
     revision: int
@@ -117,7 +138,8 @@ class Boarding(msgspec.Struct, frozen=True, gc=False):
 
 
 Write = Create | Replace | Remove | Bind
-AnyWrite = Write | CreateCohort | BindCohort
+CohortWrite = BindCohort | ReportCohort
+AnyWrite = Write | CreateCohort | CohortWrite
 
 
 class ChangeType(StrEnum):
@@ -144,12 +166,14 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class CohortChange(msgspec.Struct, frozen=True, gc=False):
-    """A committed change of many pods of a cohort: they were created, or bound.
+    """A committed change of many pods of a cohort: they were created, bound, or reported.
 
     Args:
         first: revision of the first pod's change; the others follow one by one.
         ordinals: which pods.
-        nodes: where each was bound; empty for a creation.
+        nodes: where each was bound, or is; empty for a creation.
+        bound_at: when they were bound; None for a creation and for reports.
+        bindings: of pods reported; reports: what they are now.
     """
 
     cohort: Cohort
@@ -157,6 +181,8 @@ class CohortChange(msgspec.Struct, frozen=True, gc=False):
     ordinals: Sequence[int]
     nodes: tuple[str, ...] = ()
     bound_at: datetime | None = None
+    bindings: tuple[Binding, ...] = ()
+    reports: Reports | None = None
 
     @property
     def revision(self) -> int:
@@ -169,12 +195,23 @@ class CohortChange(msgspec.Struct, frozen=True, gc=False):
         if skip <= 0:
             return self
         return CohortChange(
-            self.cohort, position + 1, self.ordinals[skip:], self.nodes[skip:], self.bound_at
+            self.cohort,
+            position + 1,
+            self.ordinals[skip:],
+            self.nodes[skip:],
+            self.bound_at,
+            self.bindings[skip:],
+            self.reports and self.reports.after(skip),
         )
 
     def one(self, number: int) -> Change:
         """Return the change of the pod at that position of `ordinals`."""
         ordinal, revision = self.ordinals[number], self.first + number
+        if self.reports is not None:
+            binding, status = self.bindings[number], self.reports.status(number)
+            bound = self.cohort.pod(ordinal, binding)
+            told = self.cohort.pod(ordinal, binding, status, revision)
+            return Change(ChangeType.MODIFIED, revision, told, bound)
         pod = self.cohort.pod(ordinal)
         if self.bound_at is None:
             return Change(ChangeType.ADDED, revision, pod)

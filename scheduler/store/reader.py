@@ -77,6 +77,10 @@ _BOUND_COHORTS = (
     "SELECT cohort, last_revision FROM cohort_bindings"
     " WHERE last_revision > $1 ORDER BY last_revision LIMIT $2"
 )
+_REPORTED_COHORTS = (
+    "SELECT cohort, last_revision FROM cohort_reports"
+    " WHERE last_revision > $1 ORDER BY last_revision LIMIT $2"
+)
 _NAMES = (
     "SELECT k.s, k.p, o.name FROM unnest($1::text[], $2::text[]) AS k (s, p)"
     " JOIN objects o ON o.resource = 'pods' AND o.namespace = k.s"
@@ -233,7 +237,7 @@ class Reader:
         """
         until = 0
         uids: set[str] = set()
-        for query in (_CREATED_COHORTS, _BOUND_COHORTS):
+        for query in (_CREATED_COHORTS, _BOUND_COHORTS, _REPORTED_COHORTS):
             rows = await connection.fetch(query, since, _COHORTS_AT_ONCE)
             uids.update(str(uid) for uid, _ in rows)
             if len(rows) == _COHORTS_AT_ONCE:

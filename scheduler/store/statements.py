@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from .cohorts import BERTHS_TYPES, COHORT_TYPES, cohort_row
+from .cohorts import BERTHS_TYPES, COHORT_TYPES, REPORTS_TYPES, cohort_row
 from .decide import HostPort, Verdict, interned
 from .postgres import Connection
 from .rows import BINDING_TYPES, OBJECT_TYPES, encode_json
@@ -193,6 +193,10 @@ async def _apply_cohorts(connection: Connection, verdict: Verdict) -> None:
     if verdict.berths:
         await connection.copy_records_to_table(
             "cohort_bindings", records=verdict.berths, columns=list(BERTHS_TYPES)
+        )
+    if verdict.reports:
+        await connection.copy_records_to_table(
+            "cohort_reports", records=verdict.reports, columns=list(REPORTS_TYPES)
         )
     if verdict.left:
         left = [(lodging.cohort.uid, lodging.gone_bits()) for lodging in verdict.left]

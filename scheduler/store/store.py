@@ -20,8 +20,8 @@ from .leadership import Leadership
 from .measures import WriterMeasures
 from .operations import (
     Batch,
-    BindCohort,
     Boarding,
+    CohortWrite,
     CreateCohort,
     Listing,
     Occupancy,
@@ -156,10 +156,10 @@ class Store:
         """Add cohorts; as `write_many`. What comes back has its created_revision."""
         return cast("Sequence[Cohort | StatusError | Fenced]", await self._writer.write(ops))
 
-    async def bind_cohorts(
-        self, ops: Sequence[BindCohort]
+    async def write_cohorts(
+        self, ops: Sequence[CohortWrite]
     ) -> Sequence[Boarding | StatusError | Fenced]:
-        """Bind pods of cohorts; as `write_many`."""
+        """Bind or report pods of cohorts; as `write_many`."""
         return cast("Sequence[Boarding | StatusError | Fenced]", await self._writer.write(ops))
 
     async def watch(

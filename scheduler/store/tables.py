@@ -6,6 +6,7 @@
                 greater of its two rows'
     cohorts     pods made alike in one go: a row for all of them, until a write concerns one alone
     cohort_bindings  where pods of cohorts were bound, a row per write
+    cohort_reports  what pods of cohorts are said to be, a row per write
     host_ports  ports the bound pods hold on their nodes
     tombstones  last states of deleted objects: the part of the log that live rows cannot tell
     head        one row: the revision, the leader's epoch, how far the log has been compacted
@@ -112,6 +113,24 @@ cohort_bindings = sa.Table(
     sa.Column("decision", sa.BigInteger, nullable=False),
     sa.Column("ordinals", ARRAY(sa.Integer), nullable=False),
     sa.Column("nodes", ARRAY(Name), nullable=False),
+)
+
+cohort_reports = sa.Table(
+    "cohort_reports",
+    metadata,
+    sa.Column(
+        "cohort",
+        UUID(as_uuid=False),
+        sa.ForeignKey("cohorts.uid", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("revision", sa.BigInteger, primary_key=True),
+    sa.Column("last_revision", sa.BigInteger, nullable=False, index=True),
+    sa.Column("ordinals", ARRAY(sa.Integer), nullable=False),
+    sa.Column("phase", Name, nullable=False),
+    sa.Column("pieces", ARRAY(sa.Text), nullable=False),
+    sa.Column("fields", ARRAY(sa.Integer), nullable=False),
+    sa.Column("own", ARRAY(sa.Text), nullable=False),
 )
 
 host_ports = sa.Table(

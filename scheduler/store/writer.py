@@ -21,7 +21,16 @@ from .cohorts import NO_COHORTS, CohortsWanted
 from .decide import Outcome, Present, Verdict, decide, touched
 from .hub import Hub
 from .measures import WriterMeasures
-from .operations import AnyWrite, Bind, BindCohort, Create, CreateCohort, Remove, Replace
+from .operations import (
+    AnyWrite,
+    Bind,
+    BindCohort,
+    Create,
+    CreateCohort,
+    Remove,
+    Replace,
+    ReportCohort,
+)
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
 from .reader import Reader
 from .rows import names
@@ -323,6 +332,8 @@ def _size(op: AnyWrite) -> int:
         return 300 + len(op.cohort.status)
     if isinstance(op, BindCohort):
         return 100 + 20 * len(op.nodes)
+    if isinstance(op, ReportCohort):
+        return 1000 + 40 * sum(map(len, op.own))
     return 100
 
 
@@ -330,7 +341,7 @@ def _cohorts_wanted(ops: Sequence[AnyWrite]) -> CohortsWanted:
     created = (op.cohort for op in ops if isinstance(op, CreateCohort))
     return CohortsWanted(
         frozenset((cohort.namespace, cohort.prefix) for cohort in created),
-        frozenset(op.cohort for op in ops if isinstance(op, BindCohort)),
+        frozenset(op.cohort for op in ops if isinstance(op, (BindCohort, ReportCohort))),
     )
 
 
@@ -347,7 +358,7 @@ def _named(op: AnyWrite) -> ObjectKey:
         return op.pod
     if isinstance(op, CreateCohort):
         return ObjectKey("pods", op.cohort.namespace, op.cohort.prefix)
-    if isinstance(op, BindCohort):
+    if isinstance(op, (BindCohort, ReportCohort)):
         return ObjectKey("pods", op.namespace, op.cohort)
     return ObjectKey(op.resource, op.meta.namespace, op.meta.name)
 

@@ -3,11 +3,21 @@
 import pytest
 
 from scheduler.errors import AlreadyExists, Conflict, Forbidden, NotFound
-from scheduler.objects.cohort import PLACES
-from scheduler.store.operations import BindCohort, ChangeType, CreateCohort, Remove, each_change
+from scheduler.objects.cohort import PLACES, Stencil
+from scheduler.store.operations import (
+    BindCohort,
+    ChangeType,
+    CreateCohort,
+    Remove,
+    ReportCohort,
+    each_change,
+)
 from scheduler.store.postgres import connect
 from tests.store_values import bind, cohort, create, key, pod, replace
 
+STENCIL = Stencil.of(
+    b'{"phase":"Running","podIP":"@ip@","again":"@ip@","id":"@id@"}', ["@ip@", "@id@"]
+)
 REQUESTS = {"cpu": 100, "memory": 1 << 20, "pods": 1, "example.com/gpu": 2}
 
 
@@ -28,7 +38,7 @@ async def made(store, size, start=0, **fields):
 async def board(store, lot, ordinals, nodes, snapshot=None, **fields):
     seen = await store.revision() if snapshot is None else snapshot
     op = BindCohort("default", lot.uid, ordinals, nodes, seen, REQUESTS, **fields)
-    (outcome,) = await store.bind_cohorts((op,))
+    (outcome,) = await store.write_cohorts((op,))
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -203,3 +213,37 @@ async def test_views_show_both_kinds(cluster, sql):
     assert [tuple(row) for row in placed] == [("a", 15), ("b", 14)]
     nodes = await sql.fetch("SELECT name, pods, requested_cpu_milli FROM nodes ORDER BY name")
     assert [tuple(row) for row in nodes] == [("a", 15, 1500), ("b", 14, 1400)]
+
+
+async def report(store, lot, ordinals, phase="Running"):
+    own = tuple((f"10.0.0.{ordinal}", f"id-{ordinal}") for ordinal in ordinals)
+    op = ReportCohort("default", lot.uid, ordinals, phase, STENCIL, own)
+    (outcome,) = await store.write_cohorts((op,))
+    return outcome
+
+
+async def test_what_pods_are_is_reported_once(cluster, sql):
+    lot = await made(cluster, 4)
+    await board(cluster, lot, (0, 1, 2), ("a", "b", "a"))
+    since = await cluster.revision()
+    done = await report(cluster, lot, (2, 3, 0))
+    assert {n: str(why).rpartition(": ")[2] for n, why in done.refused.items()} == {
+        3: "it is not assigned to a node"
+    }
+    assert set((await report(cluster, lot, (0, 1))).refused) == {0}
+    read = await cluster.get(key("pods", lot.name(2), "default"))
+    assert read.status == b'{"phase":"Running","podIP":"10.0.0.2","again":"10.0.0.2","id":"id-2"}'
+    assert (read.revision, read.binding.node) == (since + 1, "a")
+    listed = {p.meta.name: p for p in (await cluster.list("pods")).objects}
+    assert listed[lot.name(2)] == read
+    assert listed[lot.name(1)].revision == since + 3
+    async for batch in cluster.watch({"pods"}, since + 1):
+        changes = list(each_change(batch.changes))
+        assert [c.object for c in changes][:1] == [listed[lot.name(0)]]
+        assert b"Running" not in changes[0].prior.status
+        break
+    phases = await sql.fetch("SELECT phase, count(*) FROM pods GROUP BY phase ORDER BY phase")
+    assert [tuple(row) for row in phases] == [("Pending", 1), ("Running", 3)]
+    later = await cluster.write(replace(read, status=b'{"phase":"Failed"}'))
+    assert later.binding == read.binding
+    assert (await cluster.bound_on("a")).requests["pods"] == 1

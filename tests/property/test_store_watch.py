@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from scheduler.store.operations import Bind, BindCohort, CreateCohort
+from scheduler.store.operations import Bind, BindCohort, CreateCohort, ReportCohort
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
 from tests.store_load import Follower, Load, follow_long, furnish, parse
@@ -75,7 +75,7 @@ async def test_many_stores_and_watchers(database_url, seed):
             acknowledged |= load.acknowledged
         one_history(acknowledged, start, await stores[0].revision())
         made = {kind for kind, _ in acknowledged.values()}
-        assert made >= {Bind, CreateCohort, BindCohort}
+        assert made >= {Bind, CreateCohort, BindCohort, ReportCohort}
         for follower in followers:
             assert follower.missed(acknowledged, start) == []
             await follower.agrees()
