@@ -33,7 +33,8 @@ SELECT (SELECT count(*) FROM objects WHERE resource = 'pods')
      + (SELECT coalesce(sum(size), 0) FROM cohorts)
 """
 RUNNING = """
-SELECT count(*) FROM objects WHERE resource = 'pods' AND status ->> 'phase' = 'Running'
+SELECT (SELECT count(*) FROM objects WHERE resource = 'pods' AND status ->> 'phase' = 'Running')
+     + (SELECT coalesce(sum(cardinality(ordinals)), 0) FROM cohort_reports WHERE phase = 'Running')
 """
 READY = """
 SELECT count(*) FROM nodes WHERE ready

@@ -9,11 +9,11 @@ Every coroutine raises DriverError only: HostUnreachable when the outcome is unk
 name, never under a new name), EngineRejected when the engine said no, ImageUnavailable for images.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +308,26 @@ class Host(Protocol):
 
     async def close(self) -> None:
         """Release connections. Containers keep running."""
+        ...
+
+
+@runtime_checkable
+class CrowdHost(Protocol):
+    """What a Host may offer besides: to start many pods that differ by identity alone."""
+
+    async def ensure_image(self, image: str, policy: PullPolicy) -> str:
+        """As Host.ensure_image."""
+        ...
+
+    async def start_pods(
+        self, sandboxes: Sequence[SandboxSpec], containers: Sequence[ContainerSpec]
+    ) -> Sequence[PodObservation | None]:
+        """Do ensure_sandbox and ensure_container for each; their images are there.
+
+        Returns:
+            In order, what the host has of each pod then; None where something went wrong, and
+            what there is must be looked at.
+        """
         ...
 
 

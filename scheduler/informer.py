@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from .errors import Expired, Unavailable
-from .objects.cohort import Berths
+from .objects.cohort import Berths, Cohort
 from .objects.lots import Crowd, Lots
 from .objects.stored import ObjectKey, StoredObject
 from .store.operations import Batch, Change, ChangeType, CohortChange
@@ -185,6 +185,10 @@ class Informer(Generic[T]):
         found = [self._items[key] for key in self._indices[index].get(value, ())]
         found.extend(self._lots.by_index(index, value))
         return found
+
+    def lodges(self, cohort: Cohort, ordinal: int) -> bool:
+        """Tell whether a pod lives in its cohort, as far as is known."""
+        return self._lots.lives(cohort.uid, ordinal)
 
     def in_crowds(self, index: str, value: str) -> tuple[list[T], list[Crowd[T]]]:
         """Return the same as objects held one by one, and as crowds of cohorts' pods."""

@@ -89,15 +89,14 @@ def plan(
         adopt=tuple(pod for pod in adopt if pod.meta.uid not in gone),
         orphan=tuple(orphan),
         status=_status(controller, claimed, crowds, now),
-        look_again=_look_again(controller, claimed, now),
+        look_again=_look_again(controller, [*claimed, *(c.sample for c in crowds)], now),
     )
 
 
 def suffices(controller: Replication, pods: Sequence[Pod], crowds: Sequence[Crowd[Pod]]) -> bool:
     """Tell whether a plan needs no look at each pod of the crowds.
 
-    Pods of cohorts have not started yet, so none is ready; it matters which one is looked at only
-    when some have to go, or are to be let go.
+    It matters which of a crowd is looked at only when some have to go, or are to be let go.
     """
     count = len(pods) + sum(crowd.count for crowd in crowds)
     return count <= controller.spec.replicas and all(
@@ -185,13 +184,15 @@ def _status(
 ) -> ReplicationStatus:
     template = controller.spec.template
     labels = template.metadata.labels if template is not None else {}
-    ready = [pod for pod in pods if is_ready(pod)]
+    weighed = [*((pod, 1) for pod in pods), *((c.sample, c.count) for c in crowds)]
+    ready = [(pod, count) for pod, count in weighed if is_ready(pod)]
     return ReplicationStatus(
-        replicas=len(pods) + sum(crowd.count for crowd in crowds),
-        fully_labeled_replicas=sum(1 for pod in pods if _carries(pod, labels))
-        + sum(crowd.count for crowd in crowds if _carries(crowd.sample, labels)),
-        ready_replicas=len(ready),
-        available_replicas=sum(1 for pod in ready if _available_at(controller, pod, now) <= now),
+        replicas=sum(count for _, count in weighed),
+        fully_labeled_replicas=sum(count for pod, count in weighed if _carries(pod, labels)),
+        ready_replicas=sum(count for _, count in ready),
+        available_replicas=sum(
+            count for pod, count in ready if _available_at(controller, pod, now) <= now
+        ),
         observed_generation=controller.meta.generation,
         conditions=controller.status.conditions,
     )

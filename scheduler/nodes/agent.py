@@ -235,6 +235,12 @@ class NodeAgent:
 
     # --- news -------------------------------------------------------------------------------
 
+    @property
+    def company(self) -> Session | None:
+        """The session, if its host can start many pods at once now."""
+        session = self._session
+        return session if session is not None and session.crowd_host is not None else None
+
     def notice(self, uid: str, current: AssignedPod | None) -> None:
         """Take in a pod's present state in the store."""
         if self._session is not None:

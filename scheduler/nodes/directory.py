@@ -16,6 +16,7 @@ from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
+from .muster import Company, Muster
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -58,6 +59,7 @@ class NodeAgents(HostDirectory):
         self._nodes = Informer[StoredObject](store, "nodes", _itself, {BY_ENGINE: recorded_engine})
         self._engines = Engines(self._hosts, self._nodes)
         self._statuses = StatusWriter(store, self._pods, epoch)
+        self._muster = Muster(store, epoch)
         self._events = EventRecorder(store, epoch, self._settings)
         self._office = Office(
             store,
@@ -94,6 +96,7 @@ class NodeAgents(HostDirectory):
             await self._hosts.synced()
             group.create_task(self._statuses.run(), name="pod statuses")
             group.create_task(self._events.run(), name="pod events")
+            group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
             group.create_task(self._route_pods(), name="pods to agents")
             group.create_task(self._route_nodes(), name="nodes to agents")
@@ -149,11 +152,29 @@ class NodeAgents(HostDirectory):
         async for deltas in self._pods.subscribe_whole():
             for delta in deltas:
                 if isinstance(delta, CohortDelta):
-                    for number, node in enumerate(delta.change.nodes):
-                        if node in self._agents:
-                            self._route_pod(delta.one(number))
+                    self._route_cohort(delta)
                 else:
                     self._route_pod(delta)
+
+    def _route_cohort(self, delta: CohortDelta[Pod]) -> None:
+        """Have pods that were bound together start together, where the hosts can."""
+        change = delta.change
+        if change.bound_at is None:
+            return  # not bound yet, or reported by ourselves
+        on: dict[str, list[int]] = {}
+        for number, node in enumerate(change.nodes):
+            on.setdefault(node, []).append(number)
+        companies: list[tuple[Company, list[int]]] = []
+        for node, numbers in on.items():
+            agent = self._agents.get(node)
+            company = agent.company if agent is not None else None
+            if company is not None:
+                companies.append((company, numbers))
+            elif agent is not None:
+                for number in numbers:
+                    self._route_pod(delta.one(number))
+        if companies:
+            self._muster.add(change, companies)
 
     def _route_pod(self, delta: Delta[Pod]) -> None:
         for version in (delta.old, delta.new):

@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from msgspec.structs import replace as with_fields
 
-from ..drivers import EngineState, Host, PodObservation
+from ..drivers import CrowdHost, EngineState, Host, PodObservation
 from ..errors import Conflict, HostUnreachable, NotFound
 from ..informer import Informer
+from ..objects.cohort import Cohort
 from ..objects.pod import Pod, PodStatus
 from ..store.operations import Remove, Replace
 from ..store.store import Store
@@ -22,6 +23,7 @@ from .event_recorder import EventRecorder
 from .execution import Words, Workshop
 from .lifecycle import Decision, DesiredPod
 from .memory import PodMemory
+from .muster import STARTED, Settled
 from .pod_worker import PodWorker
 from .registration import Registration, allocatable
 from .settings import NodeSettings
@@ -61,6 +63,7 @@ class Session:
         self._workers: dict[str, PodWorker] = {}
         self._assigned: dict[str, AssignedPod] = {}
         self._stale: set[str] = set()
+        self._settled: dict[str, Settled] = {}
         self._wanted = asyncio.Event()
         self._done = 0
         self._looked = asyncio.Condition()
@@ -116,6 +119,9 @@ class Session:
             self._assigned.pop(uid, None)
         else:
             self._assigned[uid] = current
+        settled = self._settled.pop(uid, None)
+        if settled is not None:
+            self._worker(uid, STARTED).see(self._done, settled.observed)
         worker = self._workers.get(uid)
         if worker is not None:
             worker.poke()
@@ -156,10 +162,10 @@ class Session:
 
     # --- workers ----------------------------------------------------------------------------
 
-    def _worker(self, uid: str) -> PodWorker:
+    def _worker(self, uid: str, memory: PodMemory | None = None) -> PodWorker:
         worker = self._workers.get(uid)
         if worker is None:
-            worker = PodWorker(self, uid, self._memories.get(uid, PodMemory()))
+            worker = PodWorker(self, uid, memory or self._memories.get(uid, PodMemory()))
             self._workers[uid] = worker
         return worker
 
@@ -184,6 +190,51 @@ class Session:
             self._stale.discard(uid)
             if not self._stale:
                 self.fence.set()
+
+    # --- pods that start together (see muster) ---------------------------------------------
+
+    @property
+    def crowd_host(self) -> CrowdHost | None:
+        """The host, if it can start many pods at once and is ready to."""
+        ready = self._done and self.fence.is_set()
+        return self.host if ready and isinstance(self.host, CrowdHost) else None
+
+    @property
+    def host_ip(self) -> str:
+        """The node's address."""
+        return self.shop.host_ip
+
+    @property
+    def runtime(self) -> str:
+        """The engine's word."""
+        return self._runtime
+
+    def expects(self, cohort: Cohort, ordinal: int) -> bool:
+        """Tell whether a pod is still as its cohort has it, and has no worker."""
+        return cohort.pod_uid(ordinal) not in self._workers and self._office.pods.lodges(
+            cohort, ordinal
+        )
+
+    def settle(self, settled: Iterable[Settled]) -> None:
+        """Take over pods that run and have been reported."""
+        for each in settled:
+            uid = each.cohort.pod_uid(each.ordinal)
+            if self.expects(each.cohort, each.ordinal):
+                self._settled[uid] = each
+            else:
+                self.fall_out(each.cohort, (each.ordinal,))
+
+    def fall_out(self, cohort: Cohort, ordinals: Iterable[int]) -> None:
+        """Have workers see to pods, from whatever state they are in: a look will tell."""
+        for ordinal in ordinals:
+            self._take_over(cohort, ordinal)
+            self.look_soon()
+
+    def _take_over(self, cohort: Cohort, ordinal: int) -> None:
+        pod = self._office.pods.get(cohort.namespace, cohort.name(ordinal))
+        uid = cohort.pod_uid(ordinal)
+        if pod is not None and pod.meta.uid == uid and pod.node == self._node:
+            self._assigned[uid] = assigned(pod)
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -215,7 +266,12 @@ class Session:
         found = await self._observe()
         if look == 1:
             self._find_stale(found)
-        for uid in {*found, *self._workers, *self._assigned}:
+        quiet = {uid for uid, each in self._settled.items() if found.get(uid) == each.observed}
+        for uid in self._settled.keys() - quiet:
+            settled = self._settled.pop(uid)
+            self._take_over(settled.cohort, settled.ordinal)
+            self._worker(uid, STARTED)
+        for uid in {*found, *self._workers, *self._assigned} - quiet:
             self._worker(uid).see(look, found.get(uid))
         async with self._looked:
             self._done = look

@@ -99,6 +99,11 @@ class Lots(Generic[T]):
             if not groups[place]:
                 self._drop(uid, place)
 
+    def lives(self, uid: str, ordinal: int) -> bool:
+        """Tell whether there is a cohort of that uid, and a pod lives in it."""
+        lodging = self._lodgings.get(uid)
+        return lodging is not None and lodging.lives(ordinal)
+
     def find(self, key: ObjectKey) -> T | None:
         """Return the lodged pod of that key."""
         found = self._berth(key)

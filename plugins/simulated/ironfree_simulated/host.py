@@ -1,7 +1,7 @@
 """An open connection to a simulated host."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from scheduler.drivers import (
     ContainerSpec,
@@ -88,6 +88,13 @@ class SimulatedHost:
         await self._call(self._machine.shape.start)
         return self._machine.ensure_container(sandbox.identity.uid, spec)
 
+    async def start_pods(
+        self, sandboxes: Sequence[SandboxSpec], containers: Sequence[ContainerSpec]
+    ) -> Sequence[PodObservation | None]:
+        """Start or adopt many pods of the same containers."""
+        await self._call(self._machine.shape.start)
+        return self._machine.start_pods(sandboxes, containers, self._cluster)
+
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """Stop a container; one that ignores TERM takes the whole grace."""
         await self._call()
@@ -130,6 +137,7 @@ class SimulatedHost:
                     return
             if not options.follow or process.status.state is not EngineState.RUNNING:
                 return
+            process.changed = process.changed or asyncio.Event()
             process.changed.clear()
             await process.changed.wait()
 

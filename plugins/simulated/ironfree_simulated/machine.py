@@ -5,6 +5,7 @@ The faults of docker-notes are methods: `power_off` and `power_on`, `partition` 
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +56,7 @@ class Process:
     behaviour: Behaviour
     spec: ContainerSpec
     output: list[tuple[datetime, bytes]] = field(default_factory=list[tuple[datetime, bytes]])
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event | None = None
     timer: asyncio.TimerHandle | None = None
 
 
@@ -192,7 +193,7 @@ class Machine:
         if present is not None and present.running and present.attempt == spec.attempt:
             return present
         ports = tuple((p.host_ip, p.protocol, p.host_port) for p in spec.ports)
-        for other in self.pods.values():
+        for other in self.pods.values() if ports else ():
             live = other is not place and other.sandbox is not None and other.sandbox.running
             taken = set(other.ports) & set(ports) if live else None
             if taken:
@@ -208,6 +209,20 @@ class Machine:
         )
         self.publish(place, "start")
         return place.sandbox
+
+    def start_pods(
+        self, sandboxes: Sequence[SandboxSpec], containers: Sequence[ContainerSpec], cluster: str
+    ) -> list[PodObservation | None]:
+        """Start many pods; None for one that is refused."""
+        started: list[PodObservation | None] = []
+        for spec in sandboxes:
+            try:
+                sandbox = self.ensure_sandbox(spec, cluster)
+                made = [self.ensure_container(spec.identity.uid, each) for each in containers]
+                started.append(PodObservation(spec.identity, sandbox, tuple(made)))
+            except EngineRejected:
+                started.append(None)
+        return started
 
     def ensure_container(self, uid: str, spec: ContainerSpec) -> ContainerStatus:
         """Start an attempt, once; an attempt that exists is returned as it is."""
@@ -310,7 +325,8 @@ class Machine:
                 oom_killed=oom_killed,
                 finished_at=self.now(),
             )
-        process.changed.set()
+        if process.changed is not None:
+            process.changed.set()
 
     def _new_id(self) -> str:
         self._next_id += 1

@@ -1,0 +1,299 @@
+"""Starts pods of a cohort together, on hosts that can start many at once.
+
+Identical pods start alike, so one of them goes through the lifecycle and the others fill in what
+they have of their own. That is only right as long as everything goes well: whoever is not plain,
+does not start or is changed meanwhile goes on with a worker of its own, like any pod.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from msgspec.structs import replace as with_fields
+
+from ..drivers import (
+    ContainerSpec,
+    ContainerStatus,
+    CrowdHost,
+    EngineState,
+    PodIdentity,
+    PodObservation,
+    SandboxSpec,
+    SandboxStatus,
+)
+from ..errors import DriverError, Fenced, StatusError, Unavailable
+from ..objects.cohort import Cohort, Stencil, plain
+from ..objects.pod import Pod, pod_view
+from ..store.operations import CohortChange, ReportCohort
+from ..store.store import Store
+from .environment import ConfigProblem, PodFacts, Sources, resolve
+from .lifecycle import DesiredPod, reconcile
+from .memory import PodMemory
+from .status_writer import merged
+from .translation import container_spec, pull_policy, sandbox_spec
+
+_log = logging.getLogger(__name__)
+_HOST, _IP = "@host@", "@ip@"
+_BUSY = 0.5  # seconds after a binding in which placing further pods goes first
+_YIELD = 0.2  # seconds left to it between cohorts then
+_PAUSE = 1.0
+STARTED = PodMemory(sandbox_attempts=1, sandbox_made=True)
+"""What is remembered of a pod that was started here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A pod that runs as it should, and of which nothing need be done until it changes."""
+
+    cohort: Cohort
+    ordinal: int
+    observed: PodObservation
+
+
+class Company(Protocol):
+    """The host that some pods of a cohort are to start on, and who looks after them there."""
+
+    @property
+    def crowd_host(self) -> CrowdHost | None:
+        """The host, if it can start many pods at once and is ready to."""
+        ...
+
+    @property
+    def host_ip(self) -> str:
+        """The node's address."""
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """The engine's word."""
+        ...
+
+    def expects(self, cohort: Cohort, ordinal: int) -> bool:
+        """Tell whether a pod is still as the cohort has it, and nobody else sees to it."""
+        ...
+
+    def settle(self, settled: Iterable[Settled]) -> None:
+        """Take over pods that run and have been reported."""
+        ...
+
+    def fall_out(self, cohort: Cohort, ordinals: Iterable[int]) -> None:
+        """Have workers see to pods, from whatever state they are in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """How pods of a cohort start."""
+
+    sample: Pod
+    sandbox: SandboxSpec
+    containers: tuple[ContainerSpec, ...]
+    bound_at: datetime
+
+    def specs(self, cohort: Cohort, ordinals: Sequence[int], epoch: int) -> list[SandboxSpec]:
+        """Return the sandboxes of some pods."""
+        given = bool(self.sample.spec.hostname)
+        made: list[SandboxSpec] = []
+        for ordinal in ordinals:
+            name = cohort.name(ordinal)
+            identity = PodIdentity(cohort.pod_uid(ordinal), cohort.namespace, name, epoch)
+            hostname = self.sandbox.hostname if given else name[:63].rstrip("-.")
+            made.append(
+                SandboxSpec(
+                    identity,
+                    hostname,
+                    self.sandbox.attempt,
+                    self.sandbox.ports,
+                    self.sandbox.volumes,
+                    self.sandbox.host_network,
+                    self.sandbox.dns_servers,
+                    self.sandbox.dns_searches,
+                    self.sandbox.dns_options,
+                    self.sandbox.host_aliases,
+                )
+            )
+        return made
+
+
+class Muster:
+    """One per leader; `add` never waits."""
+
+    def __init__(self, store: Store, epoch: int) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._waiting: deque[tuple[CohortChange, list[tuple[Company, list[int]]]]] = deque()
+        self._wake = asyncio.Event()
+        self._last = float("-inf")
+
+    def add(self, change: CohortChange, companies: list[tuple[Company, list[int]]]) -> None:
+        """Have pods started that were bound.
+
+        Args:
+            companies: with positions in the change's ordinals.
+        """
+        self._waiting.append((change, companies))
+        self._last = asyncio.get_running_loop().time()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Start pods, forever.
+
+        Raises:
+            Fenced: another leader has taken over.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            while self._waiting:
+                change, companies = self._waiting.popleft()
+                await self._start(change, companies)
+                busy = loop.time() - self._last < _BUSY
+                await asyncio.sleep(_YIELD if busy else 0)
+            self._wake.clear()
+
+    async def _start(
+        self, change: CohortChange, companies: list[tuple[Company, list[int]]]
+    ) -> None:
+        cohort = change.cohort
+        recipe = _recipe(pod_view(change.one(0).object), self._epoch)
+        started: dict[datetime, list[tuple[Company, Settled, tuple[str, ...]]]] = {}
+        for company, numbers in companies:
+            ordinals = [change.ordinals[number] for number in numbers]
+            ready = [each for each in ordinals if company.expects(cohort, each)]
+            host = company.crowd_host
+            seen: Sequence[PodObservation | None] = (None,) * len(ready)
+            if recipe is not None and host is not None:
+                seen = await _started(host, recipe, recipe.specs(cohort, ready, self._epoch))
+            late: list[int] = []
+            for ordinal, observed in zip(ready, seen, strict=True):
+                own = observed and _own(company.host_ip, observed)
+                moment = observed and _moment(observed)
+                if observed is None or not own or moment is None:
+                    late.append(ordinal)
+                else:
+                    settled = Settled(cohort, ordinal, observed)
+                    started.setdefault(moment, []).append((company, settled, own))
+            company.fall_out(cohort, late)
+            await asyncio.sleep(0)
+        for moment, pods in started.items():
+            assert recipe is not None
+            await self._report(recipe, moment, pods)
+
+    async def _report(
+        self,
+        recipe: _Recipe,
+        moment: datetime,
+        pods: list[tuple[Company, Settled, tuple[str, ...]]],
+    ) -> None:
+        first, settled, _ = pods[0]
+        cohort = settled.cohort
+        stencil = _stencil(recipe, cohort, moment, first.runtime)
+        refused: Iterable[int] = [each.ordinal for _, each, _ in pods]
+        if stencil is not None:
+            ordinals = tuple([each.ordinal for _, each, _ in pods])
+            own = tuple([values for _, _, values in pods])
+            op = ReportCohort(
+                cohort.namespace, cohort.uid, ordinals, "Running", stencil, own, self._epoch
+            )
+            refused = await self._write(op)
+        out = set(refused)
+        for company, each, _ in pods:
+            if each.ordinal in out:
+                company.fall_out(cohort, (each.ordinal,))
+            else:
+                company.settle((each,))
+
+    async def _write(self, op: ReportCohort) -> Iterable[int]:
+        """Write a report; returns whose it was not taken."""
+        while True:
+            try:
+                (outcome,) = await self._store.write_cohorts((op,))
+            except Unavailable as error:
+                _log.warning("%d statuses wait: %s", len(op.ordinals), error)
+                await asyncio.sleep(_PAUSE)
+                continue
+            if isinstance(outcome, Fenced):
+                raise outcome
+            return op.ordinals if isinstance(outcome, StatusError) else outcome.refused
+
+
+async def _started(
+    host: CrowdHost, recipe: _Recipe, specs: Sequence[SandboxSpec]
+) -> Sequence[PodObservation | None]:
+    try:
+        for container in recipe.sample.spec.containers:
+            await host.ensure_image(container.image, pull_policy(container))
+        return await host.start_pods(specs, recipe.containers)
+    except DriverError as error:
+        _log.info("%d pods do not start together: %s", len(specs), error)
+        return (None,) * len(specs)
+
+
+def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
+    """Return how pods like this one start, None if they do not all start alike."""
+    spec, stored = sample.spec, sample.stored
+    varies = any(c.env_from or any(v.value_from for v in c.env) for c in spec.containers)
+    if spec.init_containers or spec.host_network or varies or stored is None:
+        return None
+    facts = PodFacts(sample, "", "", "default", {})
+    containers: list[ContainerSpec] = []
+    for container in spec.containers:
+        env = resolve(container, facts, Sources({}, {}))
+        if isinstance(env, ConfigProblem):
+            return None
+        containers.append(container_spec(container, 0, 0, env))
+    sandbox = sandbox_spec(sample, 0, epoch)
+    if sandbox.ports or stored.binding is None:
+        return None
+    return _Recipe(sample, sandbox, tuple(containers), stored.binding.bound_at)
+
+
+def _stencil(recipe: _Recipe, cohort: Cohort, moment: datetime, runtime: str) -> Stencil | None:
+    """Return the status of a pod that has just started, None if there is more to do for it."""
+    identity = recipe.sandbox.identity
+    marks = [f"@{number}@" for number in range(len(recipe.containers))]
+    observed = PodObservation(
+        identity,
+        SandboxStatus(identity, "@sandbox@", 0, running=True, ip=_IP, created_at=moment),
+        tuple(
+            ContainerStatus(
+                name=container.name,
+                id=mark,
+                attempt=0,
+                spec_hash=container.spec_hash,
+                state=EngineState.RUNNING,
+                image=container.image,
+                image_id=f"@image-{mark}",
+                created_at=moment,
+                started_at=moment,
+            )
+            for container, mark in zip(recipe.containers, marks, strict=True)
+        ),
+    )
+    images = [f"@image-{mark}" for mark in marks]
+    pod = with_fields(recipe.sample)
+    decision = reconcile(
+        DesiredPod(pod, recipe.bound_at, _HOST, runtime), observed, STARTED, moment
+    )
+    if decision.instructions or decision.status is None or decision.status.phase != "Running":
+        return None
+    return Stencil.of(merged(cohort.status, decision.status), [*images, _HOST, _IP, *marks])
+
+
+def _own(host_ip: str, observed: PodObservation) -> tuple[str, ...] | None:
+    """Return what a started pod fills the stencil with, None if it has not started."""
+    sandbox, containers = observed.sandbox, observed.containers
+    if sandbox is None or any(c.state is not EngineState.RUNNING for c in containers):
+        return None
+    own = (*(c.image_id for c in containers), host_ip, sandbox.ip, *(c.id for c in containers))
+    return own if all(map(plain, own)) else None
+
+
+def _moment(observed: PodObservation) -> datetime | None:
+    """Return the second in which a pod's containers started, if it was one."""
+    times = {c.started_at.replace(microsecond=0) for c in observed.containers if c.started_at}
+    return times.pop() if len(times) == 1 else None
