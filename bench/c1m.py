@@ -27,10 +27,11 @@ QUIET = 30.0
 PLACED = """
 SELECT (SELECT count(*) FROM bindings)
      + (SELECT coalesce(sum(cardinality(ordinals)), 0) FROM cohort_bindings)
+     - (SELECT coalesce(sum(bit_count(gone)), 0) FROM cohorts)
 """
 CREATED = """
 SELECT (SELECT count(*) FROM objects WHERE resource = 'pods')
-     + (SELECT coalesce(sum(size), 0) FROM cohorts)
+     + (SELECT coalesce(sum(size - coalesce(bit_count(gone), 0)), 0) FROM cohorts)
 """
 RUNNING = """
 SELECT (SELECT count(*) FROM objects WHERE resource = 'pods' AND status ->> 'phase' = 'Running')

@@ -183,7 +183,9 @@ class Machine:
             if place.cluster in {"", cluster}:
                 _put(queue, HostEvent(place.identity.uid, action))
 
-    def ensure_sandbox(self, spec: SandboxSpec, cluster: str = "") -> SandboxStatus:
+    def ensure_sandbox(
+        self, spec: SandboxSpec, cluster: str = "", now: datetime | None = None
+    ) -> SandboxStatus:
         """Make the sandbox, or adopt it; a taken host port is refused."""
         uid = spec.identity.uid
         place = self.pods.setdefault(uid, PodPlace(spec.identity, cluster))
@@ -205,7 +207,7 @@ class Machine:
             attempt=spec.attempt,
             running=True,
             ip=self._new_ip(),
-            created_at=self.now(),
+            created_at=now or self.now(),
         )
         self.publish(place, "start")
         return place.sandbox
@@ -215,16 +217,20 @@ class Machine:
     ) -> list[PodObservation | None]:
         """Start many pods; None for one that is refused."""
         started: list[PodObservation | None] = []
+        now = self.now()
         for spec in sandboxes:
             try:
-                sandbox = self.ensure_sandbox(spec, cluster)
-                made = [self.ensure_container(spec.identity.uid, each) for each in containers]
+                sandbox = self.ensure_sandbox(spec, cluster, now)
+                uid = spec.identity.uid
+                made = [self.ensure_container(uid, each, now) for each in containers]
                 started.append(PodObservation(spec.identity, sandbox, tuple(made)))
             except EngineRejected:
                 started.append(None)
         return started
 
-    def ensure_container(self, uid: str, spec: ContainerSpec) -> ContainerStatus:
+    def ensure_container(
+        self, uid: str, spec: ContainerSpec, now: datetime | None = None
+    ) -> ContainerStatus:
         """Start an attempt, once; an attempt that exists is returned as it is."""
         place = self.pods.get(uid)
         if place is None or place.sandbox is None or not place.sandbox.running:
@@ -233,21 +239,20 @@ class Machine:
         if present is not None:
             return present.status
         behaviour = self._behaviours.get(spec.image, _PLAIN)
-        process = Process(self._status(spec, behaviour), behaviour, spec)
+        process = Process(self._status(spec, behaviour, now := now or self.now()), behaviour, spec)
         place.processes[spec.name, spec.attempt] = process
         if behaviour.start_error:
             return process.status
         self.starts.append((uid, spec.name, spec.attempt))
         for line in behaviour.lines or (f"simulated {spec.image} started",):
-            process.output.append((self.now(), f"{line}\n".encode()))
+            process.output.append((now, f"{line}\n".encode()))
         if behaviour.run_seconds is not None:
             loop = asyncio.get_running_loop()
             process.timer = loop.call_later(behaviour.run_seconds, self._expire, place, process)
         self.publish(place, "start")
         return process.status
 
-    def _status(self, spec: ContainerSpec, behaviour: Behaviour) -> ContainerStatus:
-        now = self.now()
+    def _status(self, spec: ContainerSpec, behaviour: Behaviour, now: datetime) -> ContainerStatus:
         failed = bool(behaviour.start_error)
         return ContainerStatus(
             name=spec.name,
