@@ -295,5 +295,11 @@ def _own(host_ip: str, observed: PodObservation) -> tuple[str, ...] | None:
 
 def _moment(observed: PodObservation) -> datetime | None:
     """Return the second in which a pod's containers started, if it was one."""
-    times = {c.started_at.replace(microsecond=0) for c in observed.containers if c.started_at}
-    return times.pop() if len(times) == 1 else None
+    first = observed.containers[0].started_at if observed.containers else None
+    if first is None:
+        return None
+    second = first.replace(microsecond=0)
+    for other in observed.containers[1:]:
+        if other.started_at is None or other.started_at.replace(microsecond=0) != second:
+            return None
+    return second

@@ -69,6 +69,7 @@ class Session:
         self._looked = asyncio.Condition()
         self._group = asyncio.TaskGroup()
         self.host = host
+        self._crowd_host = host if isinstance(host, CrowdHost) else None
         self.alive_at = asyncio.get_running_loop().time()
         self.looks = 0
         self.fence = asyncio.Event()
@@ -196,8 +197,7 @@ class Session:
     @property
     def crowd_host(self) -> CrowdHost | None:
         """The host, if it can start many pods at once and is ready to."""
-        ready = self._done and self.fence.is_set()
-        return self.host if ready and isinstance(self.host, CrowdHost) else None
+        return self._crowd_host if self._done and self.fence.is_set() else None
 
     @property
     def host_ip(self) -> str:
