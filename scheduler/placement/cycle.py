@@ -175,8 +175,10 @@ class Placement:
         await asyncio.sleep(taken / 8 if taken > BATCH_SECONDS else 0)
 
     def pending(self) -> dict[str, int]:
-        """Return how many pods wait, by place: SchedulingQueue.counts, and "gated"."""
-        return {**self.queue.counts(), "gated": len(self._ingest.gated)}
+        """Return how many pods wait, by place: those of SchedulingQueue.counts, and "gated"."""
+        counts = self.queue.counts()
+        counts["active"] += len(self._express)
+        return {**counts, "gated": len(self._ingest.gated)}
 
     def _decide(self) -> tuple[Plan, list[Order], Snapshot, Attempt]:
         """Place the next batch, check it, count its pods as assumed; say who must make room."""
