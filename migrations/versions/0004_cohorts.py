@@ -22,7 +22,7 @@ CREATE TABLE cohorts (
     gone bytea
 )
 """,
-    "CREATE INDEX cohorts_namespace_prefix_idx ON cohorts (namespace, prefix)",
+    "CREATE INDEX cohorts_namespace_prefix_start_idx ON cohorts (namespace, prefix, start)",
     "CREATE INDEX cohorts_created_revision_idx ON cohorts (created_revision)",
     "CREATE INDEX cohorts_digest_idx ON cohorts (digest)",
     """

@@ -72,8 +72,10 @@ class Cohort(msgspec.Struct, frozen=True, gc=False):
         if not name.startswith(self.prefix):
             return None
         place = place_of(name[len(self.prefix) :])
-        if place is None:
-            return None
+        return None if place is None else self.at(place)
+
+    def at(self, place: int) -> int | None:
+        """Return which of its pods has the name of a place, None if none."""
         ordinal = (place - self.start) % PLACES
         return ordinal if ordinal < self.size else None
 

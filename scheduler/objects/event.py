@@ -3,7 +3,6 @@
 Pure: recorders elsewhere decide how much may be told and write the result to the store.
 """
 
-import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from .json import JsonObject
-from .meta import ObjectMeta
+from .meta import ObjectMeta, new_uid
 from .stored import Body
 
 _LONGEST = 1024  # characters of a message (Kubernetes' own limit)
@@ -131,11 +130,11 @@ class EventSeries:
 
 
 def _meta(note: Note, now: datetime) -> ObjectMeta:
-    identity = uuid.uuid4()
+    uid = new_uid()
     return ObjectMeta(
-        name=f"{note.name[:230]}.{identity.hex[:16]}",
+        name=f"{note.name[:230]}.{uid[:8]}{uid[24:32]}",
         namespace=note.namespace or "default",
-        uid=str(identity),
+        uid=uid,
         creation_timestamp=now,
     )
 

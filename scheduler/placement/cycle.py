@@ -40,7 +40,7 @@ BATCH_PODS = 4096
 BATCH_CLASSES = 128
 BATCH_COHORTS = 16
 NAMED = 100  # pods of a cohort that get an Event of their own
-BATCH_SECONDS = 0.05
+BATCH_SECONDS = 0.02
 PLANS_IN_FLIGHT = 4
 
 
@@ -130,7 +130,7 @@ class Placement:
                 if orders:
                     name = f"preempt at {plan.revision}"
                     group.create_task(self._displace(orders), name=name)
-                await asyncio.sleep(0)  # whoever else has something to do, while more waits here
+                await self._breathe(time.perf_counter() - attempt.started)
 
     async def _follow_nodes(self) -> None:
         async for deltas in self._node_deltas:
@@ -166,9 +166,19 @@ class Placement:
             except TimeoutError:
                 continue
 
+    async def _breathe(self, taken: float) -> None:
+        """Let others run; after a full batch long enough for a few answers of the database.
+
+        A request needs some turns of the loop until it is durable, and each of them would wait for
+        another batch while a crowd wakes.
+        """
+        await asyncio.sleep(taken / 8 if taken > BATCH_SECONDS else 0)
+
     def pending(self) -> dict[str, int]:
-        """Return how many pods wait, by place: SchedulingQueue.counts, and "gated"."""
-        return {**self.queue.counts(), "gated": len(self._ingest.gated)}
+        """Return how many pods wait, by place: those of SchedulingQueue.counts, and "gated"."""
+        counts = self.queue.counts()
+        counts["active"] += len(self._express)
+        return {**counts, "gated": len(self._ingest.gated)}
 
     def _decide(self) -> tuple[Plan, list[Order], Snapshot, Attempt]:
         """Place the next batch, check it, count its pods as assumed; say who must make room."""

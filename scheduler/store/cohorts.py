@@ -6,15 +6,16 @@ and `bindings`, and marks it as gone from its cohort.
 """
 # ruff: noqa: S608 - statements are built from constants of this package alone
 
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from ..objects.cohort import Berths, Cohort, Lodging, Reports, Stencil, prefix_of
+from ..objects.cohort import Berths, Cohort, Lodging, Reports, Stencil, place_of
 from ..objects.meta import ObjectMeta
-from ..objects.stored import Body, ObjectKey
+from ..objects.stored import Body, ObjectKey, StoredObject
 from .postgres import Connection, Row
 from .rows import encode_json
 
@@ -62,12 +63,23 @@ _REPORTS = f"SELECT {', '.join(REPORTS_TYPES)} FROM cohort_reports WHERE cohort 
 
 DIGEST = list(COHORT_TYPES).index("digest")
 
-BY_PREFIX = (
-    f"{_COHORTS} WHERE (namespace, prefix) IN (SELECT * FROM unnest($1::text[], $2::text[]))"
+# Cohorts of a prefix share no place, so a place, if it is anybody's, is that of the last cohort
+# which begins at or before it; before the first one comes the last of all, for places wrap.
+BEFORE = (
+    f"{_COHORTS} WHERE uid IN (SELECT c.uid"
+    " FROM unnest($1::text[], $2::text[], $3::integer[]) AS k (s, p, place), LATERAL ("
+    "(SELECT uid, 1 AS turn FROM cohorts WHERE namespace = k.s AND prefix = k.p"
+    " AND start <= k.place ORDER BY start DESC LIMIT 1) UNION ALL "
+    "(SELECT uid, 2 FROM cohorts WHERE namespace = k.s AND prefix = k.p"
+    " AND start > k.place ORDER BY start DESC LIMIT 1)"
+    " ORDER BY turn LIMIT 1) AS c)"
 )
 BY_UID = f"{_COHORTS} WHERE uid = ANY ($1::uuid[])"
 OF_NAMESPACE = f"{_COHORTS} WHERE namespace = $1"
 ALL = _COHORTS
+
+
+Place = tuple[str, str, int]  # namespace, prefix, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +87,12 @@ class CohortsWanted:
     """Cohorts that a batch of writes names.
 
     Args:
-        prefixes: (namespace, prefix) of names to be given out.
+        places: the last ones of names to be given out; no other cohort than the one before such
+            a place can have one of the names.
         uids: of cohorts whose pods are to be bound.
     """
 
-    prefixes: frozenset[tuple[str, str]] = frozenset()
+    places: frozenset[Place] = frozenset()
     uids: frozenset[str] = frozenset()
 
 
@@ -172,10 +185,36 @@ def cohort_row(lodging: Lodging) -> tuple[Any, ...]:
     )
 
 
-def wanted_prefixes(keys: Collection[ObjectKey]) -> set[tuple[str, str]]:
-    """Return (namespace, prefix) of the cohorts that pods of those keys may live in."""
-    found: set[tuple[str, str]] = set()
-    for key in keys:
-        if key.resource == "pods" and (prefix := prefix_of(key.name)) is not None:
-            found.add((key.namespace, prefix))
-    return found
+def places_of(keys: Iterable[ObjectKey]) -> dict[ObjectKey, Place]:
+    """Return the places of the pods among those keys that may live in a cohort."""
+    return {
+        key: (key.namespace, key.name[:-5], place)
+        for key in keys
+        if key.resource == "pods" and (place := place_of(key.name[-5:])) is not None
+    }
+
+
+class Register:
+    """Finds whose places are; knows at least the cohorts of BEFORE for those asked for."""
+
+    def __init__(self, lodgings: Iterable[Lodging]) -> None:
+        self._found: dict[tuple[str, str], list[Lodging]] = {}
+        for lodging in sorted(lodgings, key=_start):
+            cohort = lodging.cohort
+            self._found.setdefault((cohort.namespace, cohort.prefix), []).append(lodging)
+
+    def pod(self, place: Place) -> StoredObject | None:
+        """Return the lodged pod whose name has a place."""
+        namespace, prefix, number = place
+        found = self._found.get((namespace, prefix))
+        if found is None:
+            return None
+        lodging = found[bisect_right(found, number, key=_start) - 1]
+        ordinal = lodging.cohort.at(number)
+        if ordinal is None or not lodging.lives(ordinal):
+            return None
+        return lodging.pod(ordinal)
+
+
+def _start(lodging: Lodging) -> int:
+    return lodging.cohort.start

@@ -91,7 +91,7 @@ cohorts = sa.Table(
     sa.Column("digest", BYTEA, nullable=False, index=True),
     sa.Column("status", JSONB),
     sa.Column("gone", BYTEA),
-    sa.Index(None, "namespace", "prefix"),
+    sa.Index(None, "namespace", "prefix", "start"),
 )
 
 cohort_bindings = sa.Table(

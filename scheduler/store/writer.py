@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ..errors import Invalid, Unavailable
+from ..objects.cohort import PLACES
 from ..objects.stored import ObjectKey
 from . import statements
 from .binders import Binders
@@ -267,8 +268,9 @@ class Writer:
         if missing or wanted != NO_COHORTS:
             found, present.lodgings = await self._reader.present(connection, missing, wanted)
             present.objects.update(found)
-        if wanted.prefixes:
-            present.places = await self._reader.places(connection, wanted.prefixes)
+        if wanted.places:
+            prefixes = {(namespace, prefix) for namespace, prefix, _ in wanted.places}
+            present.places = await self._reader.places(connection, prefixes)
         boards = [op for op in ops if isinstance(op, BindCohort)]
         binds = [op for op in ops if isinstance(op, Bind)]
         if binds or boards:
@@ -338,9 +340,9 @@ def _size(op: AnyWrite) -> int:
 
 
 def _cohorts_wanted(ops: Sequence[AnyWrite]) -> CohortsWanted:
-    created = (op.cohort for op in ops if isinstance(op, CreateCohort))
+    created = [op.cohort for op in ops if isinstance(op, CreateCohort)]
     return CohortsWanted(
-        frozenset((cohort.namespace, cohort.prefix) for cohort in created),
+        frozenset((c.namespace, c.prefix, (c.start + c.size - 1) % PLACES) for c in created),
         frozenset(op.cohort for op in ops if isinstance(op, (BindCohort, ReportCohort))),
     )
 
