@@ -4,11 +4,12 @@ An index may depend on where a pod is bound; all else its pods have in common. S
 entered once for each node that has some of its pods, by what a sample of them says.
 """
 
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .cohort import Berths, Cohort, Lodging, prefix_of
+from .cohort import MOST, PLACES, Berths, Cohort, Lodging, place_of
 from .stored import ObjectKey, StoredObject
 
 T = TypeVar("T")
@@ -55,7 +56,8 @@ class Lots(Generic[T]):
     def add(self, cohort: Cohort) -> None:
         """Take in a new cohort."""
         lodging = self._lodgings[cohort.uid] = Lodging(cohort)
-        self._named.setdefault((cohort.namespace, cohort.prefix), []).append(lodging)
+        named = self._named.setdefault((cohort.namespace, cohort.prefix), [])
+        insort(named, lodging, key=_start)
         self._on[cohort.uid] = {"": set(range(cohort.size))}
         self._enter(lodging, "")
         self._count += cohort.size
@@ -128,9 +130,18 @@ class Lots(Generic[T]):
         self._count = 0
 
     def _berth(self, key: ObjectKey) -> tuple[Lodging, int] | None:
-        prefix = prefix_of(key.name) if self._lodgings else None
-        for lodging in self._named.get((key.namespace, prefix), ()) if prefix is not None else ():
-            ordinal = lodging.cohort.ordinal(key.name)
+        place = place_of(key.name[-5:]) if self._lodgings else None
+        named = self._named.get((key.namespace, key.name[:-5])) if place is not None else None
+        if named is None or place is None:
+            return None
+        # Mostly the last one to begin before the place; not while the end of an older one, whose
+        # places were given again, is yet to be heard of. Places wrap, as negative indices do.
+        last = bisect_right(named, place, key=_start) - 1
+        for index in range(last, last - len(named), -1):
+            lodging = named[index]
+            if (place - lodging.cohort.start) % PLACES >= MOST:
+                return None
+            ordinal = lodging.cohort.at(place)
             if ordinal is not None and lodging.lives(ordinal):
                 return lodging, ordinal
         return None
@@ -160,3 +171,7 @@ class Lots(Generic[T]):
         named.remove(lodging)
         if not named:
             del self._named[cohort.namespace, cohort.prefix]
+
+
+def _start(lodging: Lodging) -> int:
+    return lodging.cohort.start
