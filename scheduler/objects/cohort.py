@@ -131,11 +131,6 @@ def berth(uid: str) -> tuple[str, int]:
     return uid[:28] + FIRST, int(uid[28:], 16)
 
 
-def prefix_of(name: str) -> str | None:
-    """Return what a pod's name begins with, if it may be one of a cohort's."""
-    return name[:-5] if place_of(name[-5:]) is not None else None
-
-
 def cut(prefix: str) -> str:
     """Return a prefix as generated names begin: cut, so that five characters fit."""
     return prefix[:GENERATED_PREFIX]
@@ -248,7 +243,7 @@ class Reports(msgspec.Struct, frozen=True, gc=False):
         return self.stencil.fill(self.own[number])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lodging:
     """A cohort and who still lives in it.
 

@@ -5,11 +5,12 @@ common. So a cohort is entered once for each group of pods that have this in com
 sample of them says.
 """
 
+from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .cohort import Berths, Cohort, Lodging, Reports, prefix_of
+from .cohort import MOST, PLACES, Berths, Cohort, Lodging, Reports, place_of
 from .stored import ObjectKey, StoredObject
 
 T = TypeVar("T")
@@ -58,7 +59,8 @@ class Lots(Generic[T]):
     def add(self, cohort: Cohort) -> None:
         """Take in a new cohort."""
         lodging = self._lodgings[cohort.uid] = Lodging(cohort)
-        self._named.setdefault((cohort.namespace, cohort.prefix), []).append(lodging)
+        named = self._named.setdefault((cohort.namespace, cohort.prefix), [])
+        insort(named, lodging, key=_start)
         self._on[cohort.uid] = {_NOWHERE: set(range(cohort.size))}
         self._enter(lodging, _NOWHERE)
         self._count += cohort.size
@@ -156,9 +158,18 @@ class Lots(Generic[T]):
         self._count = 0
 
     def _berth(self, key: ObjectKey) -> tuple[Lodging, int] | None:
-        prefix = prefix_of(key.name) if self._lodgings else None
-        for lodging in self._named.get((key.namespace, prefix), ()) if prefix is not None else ():
-            ordinal = lodging.cohort.ordinal(key.name)
+        place = place_of(key.name[-5:]) if self._lodgings else None
+        named = self._named.get((key.namespace, key.name[:-5])) if place is not None else None
+        if named is None or place is None:
+            return None
+        # Mostly the last one to begin before the place; not while the end of an older one, whose
+        # places were given again, is yet to be heard of. Places wrap, as negative indices do.
+        last = bisect_right(named, place, key=_start) - 1
+        for index in range(last, last - len(named), -1):
+            lodging = named[index]
+            if (place - lodging.cohort.start) % PLACES >= MOST:
+                return None
+            ordinal = lodging.cohort.at(place)
             if ordinal is not None and lodging.lives(ordinal):
                 return lodging, ordinal
         return None
@@ -188,6 +199,10 @@ class Lots(Generic[T]):
         named.remove(lodging)
         if not named:
             del self._named[cohort.namespace, cohort.prefix]
+
+
+def _start(lodging: Lodging) -> int:
+    return lodging.cohort.start
 
 
 def _place(lodging: Lodging, ordinal: int) -> _Place:

@@ -2,22 +2,25 @@
 
 import asyncio
 import contextlib
+import random
 
 import msgspec
 import pytest
 from ironfree_simulated import SimulatedDriver
+from msgspec.structs import replace as replace_fields
 
 from scheduler.informer import Informer
 from scheduler.nodes.directory import NodeAgents
 from scheduler.nodes.docker_host import RESOURCE, docker_host_view
 from scheduler.nodes.settings import NodeSettings
+from scheduler.objects.cohort import PLACES
 from scheduler.objects.deletion import DeletionRequest, delete
 from scheduler.objects.meta import now_seconds
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.objects.stored import ObjectKey, intern_body
-from scheduler.store.operations import Bind, Remove
-from tests.store_values import create, replace
+from scheduler.store.operations import Bind, BindCohort, CreateCohort, Remove
+from tests.store_values import cohort, create, replace
 
 FAST = NodeSettings(
     ping=0.1,
@@ -87,6 +90,29 @@ class Cluster:
         await self.store.write(
             Bind(made.key, made.meta.uid, node, revision, {"pods": 1}, epoch=self.epoch)
         )
+        return made
+
+    async def add_cohort(self, nodes, **spec):
+        """Create a cohort of a pod for each of the nodes, and bind them together."""
+        spec.setdefault("containers", [{"name": "web", "image": "web:1"}])
+        body = intern_body(msgspec.json.encode({"spec": spec}, order="deterministic"))
+        wanted = replace_fields(
+            cohort(len(nodes), random.randrange(PLACES), body=body),
+            status=b'{"phase":"Pending","qosClass":"Burst"}',
+        )
+        (made,) = await self.store.create_cohorts([CreateCohort(wanted, self.epoch)])
+        revision = await self.store.revision()
+        op = BindCohort(
+            made.namespace,
+            made.uid,
+            tuple(range(made.size)),
+            tuple(nodes),
+            revision,
+            {"pods": 1},
+            epoch=self.epoch,
+        )
+        (outcome,) = await self.store.write_cohorts([op])
+        assert outcome.refused == {}
         return made
 
     async def delete_pod(self, name, grace=None):
