@@ -22,7 +22,16 @@ from .cohorts import NO_COHORTS, CohortsWanted
 from .decide import Outcome, Present, Verdict, decide, touched
 from .hub import Hub
 from .measures import WriterMeasures
-from .operations import AnyWrite, Bind, BindCohort, Create, CreateCohort, Remove, Replace
+from .operations import (
+    AnyWrite,
+    Bind,
+    BindAll,
+    BindCohort,
+    Create,
+    CreateCohort,
+    Remove,
+    Replace,
+)
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
 from .reader import Reader
 from .rows import names
@@ -145,9 +154,9 @@ class Writer:
             for op in ticket.ops[ticket.sent : ticket.sent + room]:
                 ops.append(op)
                 bytes_left -= _size(op)
-                if bytes_left <= 0:
+                room -= _weight(op)
+                if bytes_left <= 0 or room <= 0:
                     break
-            room -= len(ops)
             ticket.sent += len(ops)
             self._forget(ops)
             slices.append((ticket, ops))
@@ -263,7 +272,7 @@ class Writer:
             prefixes = {(namespace, prefix) for namespace, prefix, _ in wanted.places}
             present.places = await self._reader.places(connection, prefixes)
         boards = [op for op in ops if isinstance(op, BindCohort)]
-        binds = [op for op in ops if isinstance(op, Bind)]
+        binds = [bind for op in ops for bind in _binds(op)]
         if binds or boards:
             snapshot = min(op.snapshot_revision for op in (*binds, *boards))
             present.bound = await self._binders.after(connection, snapshot, head.revision)
@@ -323,9 +332,20 @@ def _size(op: AnyWrite) -> int:
         return 300 + len(op.status) + (0 if op.body.digest else len(op.body.json))
     if isinstance(op, CreateCohort):
         return 300 + len(op.cohort.status)
+    if isinstance(op, BindAll):
+        return 100 * len(op.binds)
     if isinstance(op, BindCohort):
         return 100 + 20 * len(op.nodes)
     return 100
+
+
+def _weight(op: AnyWrite) -> int:
+    """Return how much of a batch an operation takes; one that is larger has a batch of its own."""
+    return max(1, len(op.binds)) if isinstance(op, BindAll) else 1
+
+
+def _binds(op: AnyWrite) -> tuple[Bind, ...]:
+    return op.binds if isinstance(op, BindAll) else (op,) if isinstance(op, Bind) else ()
 
 
 def _cohorts_wanted(ops: Sequence[AnyWrite]) -> CohortsWanted:
@@ -347,6 +367,8 @@ def _named(op: AnyWrite) -> ObjectKey:
         return op.key
     if isinstance(op, Bind):
         return op.pod
+    if isinstance(op, BindAll):
+        return op.binds[0].pod
     if isinstance(op, CreateCohort):
         return ObjectKey("pods", op.cohort.namespace, op.cohort.prefix)
     if isinstance(op, BindCohort):
