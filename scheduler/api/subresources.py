@@ -15,7 +15,7 @@ from ..objects.resources import allocatable, pod_requests
 from ..objects.selectors import from_label_selector, from_map
 from ..objects.stored import ObjectKey, StoredObject
 from ..objects.wire import document
-from ..store.decide import overlap
+from ..store.bind import overlap
 from ..store.operations import Bind, Occupancy
 from . import status_errors
 from .backend import Backend

@@ -23,13 +23,26 @@ from ..errors import (
 )
 from ..objects.cohort import Cohort, Lodging, berth
 from ..objects.stored import Binding, Body, ObjectKey, StoredObject
+from .bind import (
+    HostPort,
+    cannot_bind,
+    ended,
+    malformed,
+    not_found,
+    overlap,
+    terminal,
+    uid_mismatch,
+    unbindable,
+)
 from .boarding import Boardings
 from .operations import (
     AnyChange,
     AnyWrite,
     Bind,
+    BindAll,
     BindCohort,
     Boarding,
+    BoundTogether,
     Change,
     ChangeType,
     CohortChange,
@@ -49,10 +62,7 @@ from .rows import (
     object_row,
 )
 
-Outcome = StoredObject | Cohort | Boarding | StatusError | Fenced
-HostPort = tuple[str, str, int]  # (hostIP, protocol, port)
-
-_WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - a value to compare with
+Outcome = StoredObject | Cohort | Boarding | BoundTogether | StatusError | Fenced
 
 
 @dataclass
@@ -110,28 +120,6 @@ class Verdict:
     revision: int = 0
 
 
-class _Phase(msgspec.Struct):
-    phase: str = ""
-
-
-_phase = msgspec.json.Decoder(_Phase)
-
-
-def terminal(pod: StoredObject) -> bool:
-    """Tell whether a pod has Succeeded or Failed, so that its capacity is free."""
-    return ended(pod.status)
-
-
-def ended(status: bytes) -> bool:
-    """Tell whether a pod's status says Succeeded or Failed."""
-    if b'"phase"' not in status:
-        return False
-    try:
-        return _phase.decode(status).phase in {"Succeeded", "Failed"}
-    except msgspec.DecodeError:
-        return False
-
-
 def decide(ops: Sequence[AnyWrite], present: Present, now: datetime) -> Verdict:
     """Return what a batch does.
 
@@ -164,19 +152,15 @@ def touched(ops: Sequence[AnyWrite]) -> set[ObjectKey]:
             nodes.update(op.nodes)
         elif isinstance(op, ReportCohort):
             continue
+        elif isinstance(op, BindAll):
+            keys.update(bind.pod for bind in op.binds)
+            nodes.update(bind.node for bind in op.binds)
         else:
             keys.add(op.pod)
             nodes.add(op.node)
     keys.update(ObjectKey("namespaces", "", name) for name in namespaces if name)
     keys.update(ObjectKey("nodes", "", name) for name in nodes)
     return keys
-
-
-def overlap(wanted: HostPort, held: HostPort) -> bool:
-    """Tell whether two host ports of a node collide (a wildcard address takes every address)."""
-    return wanted[1:] == held[1:] and (
-        wanted[0] == held[0] or wanted[0] in _WILDCARDS or held[0] in _WILDCARDS
-    )
 
 
 class _Batch:
@@ -220,6 +204,8 @@ class _Batch:
             return self._bind_cohort(op)
         if isinstance(op, ReportCohort):
             return self._report_cohort(op)
+        if isinstance(op, BindAll):
+            return self._bind_all(op)
         return self._bind(op)
 
     def verdict(self, outcomes: list[Outcome]) -> Verdict:
@@ -372,7 +358,7 @@ class _Batch:
         key = ObjectKey(op.resource, meta.namespace, meta.name)
         old = self._objects[key]
         if old is None:
-            return _not_found(key)
+            return not_found(key)
         refusal = _precondition(old, op.expected_revision, meta.uid)
         if refusal is not None:
             return refusal
@@ -402,7 +388,7 @@ class _Batch:
     def _remove(self, op: Remove) -> Outcome:
         old = self._objects[op.key]
         if old is None:
-            return _not_found(op.key)
+            return not_found(op.key)
         refusal = _precondition(old, op.expected_revision, op.uid or old.meta.uid)
         if refusal is not None:
             return refusal
@@ -421,9 +407,34 @@ class _Batch:
 
     def _bind(self, op: Bind) -> Outcome:
         pod = self._objects[op.pod]
-        refusal = _unbindable(op, pod) or self._node_taken(op)
+        refusal = unbindable(op, pod) or self._node_taken(op)
         if refusal is not None or pod is None:
-            return refusal or _not_found(op.pod)
+            return refusal or not_found(op.pod)
+        return self._put_on(op, pod)
+
+    def _bind_all(self, op: BindAll) -> Outcome:
+        refusal = malformed(op)
+        if refusal is not None:
+            return refusal
+        found: list[tuple[Bind, StoredObject]] = []
+        ports: list[tuple[str, HostPort]] = []  # those of the members before
+        for each in op.binds:
+            bind = msgspec.structs.replace(each, epoch=op.epoch)
+            pod = self._objects[bind.pod]
+            refused = unbindable(bind, pod) or self._node_taken(bind)
+            if refused is not None or pod is None:
+                for node, port in ports:
+                    self._present.ports[node].discard(port)
+                return refused or not_found(bind.pod)
+            found.append((bind, pod))
+            for port in bind.host_ports:
+                self._present.ports.setdefault(bind.node, set()).add(port)
+                ports.append((bind.node, port))
+        for bind, pod in found:
+            self._put_on(bind, pod)
+        return BoundTogether(self._revision)
+
+    def _put_on(self, op: Bind, pod: StoredObject) -> StoredObject:
         if pod.lodged:
             self._leave(op.pod, pod)
             self._metadata[op.pod] = (encode_json(pod.meta), pod.revision)
@@ -456,15 +467,15 @@ class _Batch:
         if node is None:
             return NotFound(f'nodes "{op.node}" not found', kind="nodes", name=op.node)
         if node.revision > op.snapshot_revision:
-            return _cannot_bind(op, f'node "{op.node}" has changed since it was looked at')
+            return cannot_bind(op, f'node "{op.node}" has changed since it was looked at')
         for bound in (self._present.bound.get(op.node), self._bound.get(op.node)):
             for epoch, revision in bound.items() if bound else ():
                 if revision > op.snapshot_revision and (epoch == 0 or epoch != op.epoch):
-                    return _cannot_bind(op, f'another binder has used node "{op.node}" meanwhile')
+                    return cannot_bind(op, f'another binder has used node "{op.node}" meanwhile')
         held = self._present.ports.get(op.node, ())
         for port in op.host_ports:
             if any(overlap(port, other) for other in held):
-                return _cannot_bind(op, f'host port {port[2]}/{port[1]} of "{op.node}" is taken')
+                return cannot_bind(op, f'host port {port[2]}/{port[1]} of "{op.node}" is taken')
         return None
 
     def _put(self, key: ObjectKey, obj: StoredObject, metadata: bytes) -> None:
@@ -491,33 +502,6 @@ def _binder(op: Bind) -> int:
     return op.epoch or 0
 
 
-def _unbindable(op: Bind, pod: StoredObject | None) -> StatusError | None:
-    if pod is None:
-        return _not_found(op.pod)
-    if op.uid and pod.meta.uid != op.uid:
-        return _cannot_bind(op, _uid_mismatch(op.uid, pod.meta.uid))
-    if pod.meta.deletion_timestamp is not None:
-        return _cannot_bind(op, f"pod {op.pod.name} is being deleted, cannot be assigned to a host")
-    if pod.binding is not None:
-        return _cannot_bind(
-            op, f'pod {op.pod.name} is already assigned to node "{pod.binding.node}"'
-        )
-    if terminal(pod):
-        return _cannot_bind(op, f"pod {op.pod.name} has already ended")
-    return None
-
-
-def _cannot_bind(op: Bind, why: str) -> Conflict:
-    return Conflict(
-        f'Operation cannot be fulfilled on pods/binding "{op.pod.name}": {why}',
-        **names("pods", op.pod.name),
-    )
-
-
-def _not_found(key: ObjectKey) -> NotFound:
-    return NotFound(f'{key.resource} "{key.name}" not found', **names(key.resource, key.name))
-
-
 def _revived(key: ObjectKey) -> Invalid:
     """Refuse to run what has ended: its capacity and host ports may be another pod's by now."""
     why = "Forbidden: a pod that has Succeeded or Failed cannot run again"
@@ -528,13 +512,9 @@ def _revived(key: ObjectKey) -> Invalid:
     )
 
 
-def _uid_mismatch(wanted: str, held: str) -> str:
-    return f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {held}"
-
-
 def _precondition(old: StoredObject, revision: int | None, uid: str) -> Conflict | None:
     if uid != old.meta.uid:
-        why = _uid_mismatch(uid, old.meta.uid)
+        why = uid_mismatch(uid, old.meta.uid)
     elif revision is not None and revision != old.revision:
         why = (
             "the object has been modified; please apply your changes to the latest version "

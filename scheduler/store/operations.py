@@ -73,6 +73,28 @@ class Bind(msgspec.Struct, frozen=True, gc=False):
     epoch: int | None = None
 
 
+MOST_BOUND = 8192  # pods that can be bound together: they are one transaction
+
+
+class BindAll(msgspec.Struct, frozen=True, gc=False):
+    """Give pods their nodes together or not at all: one write, whatever else is written beside it.
+
+    Refused as a whole with the reason, and the pod, of the first that cannot be bound.
+
+    Args:
+        binds: 1 to MOST_BOUND, each pod once; their own epochs do not count.
+    """
+
+    binds: tuple[Bind, ...]
+    epoch: int | None = None
+
+
+class BoundTogether(msgspec.Struct, frozen=True, gc=False):
+    """A BindAll was made; its last pod has this revision."""
+
+    revision: int
+
+
 class CreateCohort(msgspec.Struct, frozen=True, gc=False):
     """Add the pods of a cohort; its created_revision is given out here.
 
@@ -139,7 +161,7 @@ class Boarding(msgspec.Struct, frozen=True, gc=False):
 
 Write = Create | Replace | Remove | Bind
 CohortWrite = BindCohort | ReportCohort
-AnyWrite = Write | CreateCohort | CohortWrite
+AnyWrite = Write | BindAll | CreateCohort | CohortWrite
 
 
 class ChangeType(StrEnum):

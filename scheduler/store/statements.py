@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from .bind import HostPort
 from .cohorts import BERTHS_TYPES, COHORT_TYPES, REPORTS_TYPES, cohort_row
-from .decide import HostPort, Verdict, interned
+from .decide import Verdict, interned
 from .postgres import Connection
 from .rows import BINDING_TYPES, OBJECT_TYPES, encode_json
 

@@ -20,7 +20,9 @@ from .leadership import Leadership
 from .measures import WriterMeasures
 from .operations import (
     Batch,
+    BindAll,
     Boarding,
+    BoundTogether,
     CohortWrite,
     CreateCohort,
     Listing,
@@ -161,6 +163,12 @@ class Store:
     ) -> Sequence[Boarding | StatusError | Fenced]:
         """Bind or report pods of cohorts; as `write_many`."""
         return cast("Sequence[Boarding | StatusError | Fenced]", await self._writer.write(ops))
+
+    async def bind_all(
+        self, ops: Sequence[BindAll]
+    ) -> Sequence[BoundTogether | StatusError | Fenced]:
+        """Bind pods together or not at all, each operation for itself; as `write_many`."""
+        return cast("Sequence[BoundTogether | StatusError | Fenced]", await self._writer.write(ops))
 
     async def watch(
         self, resources: Collection[str] | None, since: int

@@ -25,6 +25,7 @@ from .measures import WriterMeasures
 from .operations import (
     AnyWrite,
     Bind,
+    BindAll,
     BindCohort,
     Create,
     CreateCohort,
@@ -154,9 +155,9 @@ class Writer:
             for op in ticket.ops[ticket.sent : ticket.sent + room]:
                 ops.append(op)
                 bytes_left -= _size(op)
-                if bytes_left <= 0:
+                room -= _weight(op)
+                if bytes_left <= 0 or room <= 0:
                     break
-            room -= len(ops)
             ticket.sent += len(ops)
             self._forget(ops)
             slices.append((ticket, ops))
@@ -272,7 +273,7 @@ class Writer:
             prefixes = {(namespace, prefix) for namespace, prefix, _ in wanted.places}
             present.places = await self._reader.places(connection, prefixes)
         boards = [op for op in ops if isinstance(op, BindCohort)]
-        binds = [op for op in ops if isinstance(op, Bind)]
+        binds = [bind for op in ops for bind in _binds(op)]
         if binds or boards:
             snapshot = min(op.snapshot_revision for op in (*binds, *boards))
             present.bound = await self._binders.after(connection, snapshot, head.revision)
@@ -332,11 +333,22 @@ def _size(op: AnyWrite) -> int:
         return 300 + len(op.status) + (0 if op.body.digest else len(op.body.json))
     if isinstance(op, CreateCohort):
         return 300 + len(op.cohort.status)
+    if isinstance(op, BindAll):
+        return 100 * len(op.binds)
     if isinstance(op, BindCohort):
         return 100 + 20 * len(op.nodes)
     if isinstance(op, ReportCohort):
         return 1000 + 40 * sum(map(len, op.own))
     return 100
+
+
+def _weight(op: AnyWrite) -> int:
+    """Return how much of a batch an operation takes; one that is larger has a batch of its own."""
+    return max(1, len(op.binds)) if isinstance(op, BindAll) else 1
+
+
+def _binds(op: AnyWrite) -> tuple[Bind, ...]:
+    return op.binds if isinstance(op, BindAll) else (op,) if isinstance(op, Bind) else ()
 
 
 def _cohorts_wanted(ops: Sequence[AnyWrite]) -> CohortsWanted:
@@ -358,6 +370,8 @@ def _named(op: AnyWrite) -> ObjectKey:
         return op.key
     if isinstance(op, Bind):
         return op.pod
+    if isinstance(op, BindAll):
+        return op.binds[0].pod
     if isinstance(op, CreateCohort):
         return ObjectKey("pods", op.cohort.namespace, op.cohort.prefix)
     if isinstance(op, (BindCohort, ReportCohort)):

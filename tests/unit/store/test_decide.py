@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scheduler.errors import Conflict, Fenced
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.stored import Binding, Body, ObjectKey, StoredObject
-from scheduler.store.decide import Present, decide, overlap, touched
+from scheduler.store.bind import overlap
+from scheduler.store.decide import Present, decide, touched
 from scheduler.store.operations import Bind, Create, Remove, Replace
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
