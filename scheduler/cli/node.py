@@ -12,17 +12,17 @@ from ..errors import BadRequest, StatusError
 from ..objects.json import JsonObject
 from .apply import apply
 from .connection import (
-    MERGE_PATCH,
     TABLE,
     Connection,
     child,
     connect,
     entries,
-    metadata,
 )
 from .connection import (
     add_arguments as add_client_arguments,
 )
+from .drain import add_arguments as add_drain_arguments
+from .drain import cordon, drain, stay
 from .get import dump
 from .resources import Resources, discover
 from .table import TableWriter
@@ -54,12 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--no-wait", action="store_true", help="do not wait until it is ready")
     add_client_arguments(verbs.add_parser("list", help="print hosts and nodes"), namespaced=False)
     for name, text in (
-        ("drain", "let nothing new onto a node and delete its pods"),
+        ("drain", "let nothing new onto a node and move its pods, replacements first"),
         ("uncordon", "let pods onto a drained node again"),
     ):
         single = verbs.add_parser(name, help=text)
         add_client_arguments(single, namespaced=False)
         single.add_argument("name")
+        if name == "drain":
+            add_drain_arguments(single)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,8 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
             return _add(connection, resources, arguments)
         case "list":
             return _list(connection, resources, arguments)
-        case action:
-            return _cordon(connection, resources, arguments, away=action == "drain")
+        case "drain":
+            return drain(connection, resources, arguments)
+        case _:
+            return _open_again(connection, resources, arguments)
 
 
 def _add(connection: Connection, resources: Resources, arguments: argparse.Namespace) -> int:
@@ -201,42 +205,9 @@ def _list(connection: Connection, resources: Resources, arguments: argparse.Name
     return 0
 
 
-def _cordon(
-    connection: Connection, resources: Resources, arguments: argparse.Namespace, *, away: bool
-) -> int:
+def _open_again(connection: Connection, resources: Resources, arguments: argparse.Namespace) -> int:
     name = cast(str, arguments.name)
-    body = {"spec": {"unschedulable": True if away else None}}
-    path = resources.named("nodes").path("", name)
-    _, node = connection.request("PATCH", path, body=body, content_type=MERGE_PATCH)
-    gone: list[JsonObject] = _empty(connection, resources, name, arguments) if away else []
-    if arguments.json:
-        print(dump({"node": node, "deleted": [*gone]}, "json"), end="")
-    else:
-        print(f"node/{name} {'drained' if away else 'open again'}")
+    node = cordon(connection, resources, name, away=False)
+    stay(connection, resources, name)
+    print(dump({"node": node}, "json") if arguments.json else f"node/{name} open again\n", end="")
     return 0
-
-
-def _empty(
-    connection: Connection, resources: Resources, node: str, arguments: argparse.Namespace
-) -> list[JsonObject]:
-    """Delete the node's pods and wait until they are gone."""
-    pods = resources.named("pods")
-    query = {"fieldSelector": f"spec.nodeName={node}"}
-    listed = connection.get(pods.path(), query)
-    left: set[str] = set()
-    found = entries(listed.get("items"))
-    for pod in found:
-        meta = metadata(pod)
-        connection.request("DELETE", pods.path(meta["namespace"], meta["name"]))
-        left.add(meta["uid"])
-        if not arguments.json:
-            print(f"pod/{meta['name']} deleted", flush=True)
-    position = metadata(listed)["resourceVersion"]
-    while left:
-        for event, pod in connection.watch(pods.path(), query | {"resourceVersion": position}):
-            position = metadata(pod).get("resourceVersion", position)
-            if event == "DELETED":
-                left.discard(metadata(pod).get("uid", ""))
-            if not left:
-                break
-    return found

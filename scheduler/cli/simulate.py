@@ -10,7 +10,7 @@ from .connection import child, connect, entries, metadata
 from .get import dump
 from .manifests import read_manifests
 
-_PATH = "/apis/ironfree.dev/v1/simulations"
+SIMULATIONS = "/apis/ironfree.dev/v1/simulations"
 _LISTS = {
     "Node": "nodes",
     "Pod": "pods",
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask, and print one line a pod; returns 1 if a pod would have no node."""
     connection = connect(arguments)
     spec = _spec(arguments)
-    _code, answer = connection.request("POST", _PATH, body={"spec": spec})
+    _code, answer = connection.request("POST", SIMULATIONS, body={"spec": spec})
     status = child(answer, "status")
     if arguments.json:
         print(dump(answer, "json"))

@@ -1,7 +1,9 @@
 """What a ReplicationController's pods should become: adopt, release, create, delete, status. Pure.
 
 Kubernetes' replica set semantics: PodControllerRefManager (adoption and release),
-ActivePodsWithRanks (which pods go first) and calculateStatus.
+ActivePodsWithRanks (which pods go first) and calculateStatus. Beyond that, a pod annotated with
+REPLACE_FIRST counts as leaving: its replacement is made at once, and it goes when as many others
+are available as there should be.
 """
 
 import math
@@ -15,7 +17,7 @@ import msgspec
 from ..objects.lots import Crowd
 from ..objects.meta import OwnerReference
 from ..objects.pod import Condition, Pod
-from ..objects.replication import Replication, ReplicationStatus
+from ..objects.replication import REPLACE_FIRST, Replication, ReplicationStatus
 
 KIND = "ReplicationController"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -79,9 +81,15 @@ def plan(
             else:
                 orphan.append(pod)
     claimed = owned + adopt
+    leaving = [pod for pod in claimed if pod.meta.annotations.get(REPLACE_FIRST) == "true"]
+    staying = [pod for pod in claimed if pod not in leaving] if leaving else claimed
     alike = sum(crowd.count for crowd in crowds)
-    excess = 0 if deleting else len(claimed) + alike - controller.spec.replicas
-    doomed = deletion_order(claimed, now)[: min(excess, burst)] if excess > 0 else []
+    excess = 0 if deleting else len(staying) + alike - controller.spec.replicas
+    doomed = deletion_order(staying, now) if excess > 0 else []
+    replaced: Sequence[Pod] = (
+        () if deleting else _replaced(controller, leaving, staying, crowds, now)
+    )
+    doomed = [*replaced, *doomed[: max(excess, 0)]][:burst]
     gone = {pod.meta.uid for pod in doomed}
     return ReplicationPlan(
         creates=min(-excess, burst) if excess < 0 else 0,
@@ -91,6 +99,26 @@ def plan(
         status=_status(controller, claimed, crowds, now),
         look_again=_look_again(controller, [*claimed, *(c.sample for c in crowds)], now),
     )
+
+
+def _replaced(
+    controller: Replication,
+    leaving: Sequence[Pod],
+    staying: Sequence[Pod],
+    crowds: Sequence[Crowd[Pod]],
+    now: datetime,
+) -> Sequence[Pod]:
+    """Return which of the pods that are to be replaced first may go: others stand in for them."""
+    if not leaving:
+        return ()
+    weighed = [*((pod, 1) for pod in staying), *((crowd.sample, crowd.count) for crowd in crowds)]
+    available = sum(
+        count
+        for pod, count in weighed
+        if is_ready(pod) and _available_at(controller, pod, now) <= now
+    )
+    kept = max(0, controller.spec.replicas - available)
+    return deletion_order(leaving, now)[: max(0, len(leaving) - kept)]
 
 
 def suffices(controller: Replication, pods: Sequence[Pod], crowds: Sequence[Crowd[Pod]]) -> bool:

@@ -6,6 +6,9 @@ from .meta import ObjectMeta
 from .pod import Condition, View
 from .stored import StoredObject
 
+REPLACE_FIRST = "ironfree.dev/replace-first"
+"""Annotation of a pod: "true" has its ReplicationController replace it, then delete it."""
+
 
 class TemplateMeta(View, frozen=True):
     """The metadata of a pod template that pods inherit."""

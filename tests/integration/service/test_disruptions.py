@@ -1,6 +1,7 @@
 """Drains, budgets and preemption on simulated hosts, by the whole service and the real kubectl."""
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -72,6 +73,93 @@ async def test_drain_moves_every_pod_within_its_budget(postgres, processes, tmp_
     await service.running(4)
     assert node not in await nodes_of(service)
     await allowed(service, 1)
+
+
+async def ironfree(service, *arguments):
+    """Run the command-line client; return its exit code and everything it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "scheduler",
+        *arguments,
+        "--server",
+        service.url,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_our_drain_starts_replacements_first(postgres, processes):
+    service = await processes(postgres.url)
+    await service.add_hosts(2)
+    await service.add_controller(4)
+    await service.running(4)
+    await budget(service, minAvailable="100%")
+    await allowed(service, 0)
+    on = await nodes_of(service)
+    node, other = on[0], {"h0": "h1", "h1": "h0"}[on[0]]
+    code, said = await ironfree(service, "node", "drain", node, "--plan", "--json")
+    assert code == 0, said
+    moves = json.loads(said)["moves"]
+    assert {move["nodeName"] for move in moves} == {other}
+    assert len(moves) == on.count(node)
+    assert await nodes_of(service) == on, "a plan changes nothing"
+    ready = asyncio.create_task(least_ready(service))
+    code, said = await ironfree(service, "node", "drain", node, "--timeout", "60")
+    assert code == 0, said
+    assert f"node/{node} drained" in said
+    await service.running(4)
+    assert set(await nodes_of(service)) == {other}
+    assert await stopped(ready) >= 4, "replacements run before anybody goes"
+
+
+async def least_ready(service):
+    """Return, when cancelled, the least number of pods that were ready at any look."""
+    least = 1000
+    try:
+        while True:
+            pods = (await service.get(PODS))["items"]
+            least = min(least, sum(map(is_ready, pods)))
+            await asyncio.sleep(0.005)
+    except asyncio.CancelledError:
+        return least
+
+
+async def stopped(task):
+    task.cancel()
+    return await task
+
+
+def is_ready(pod):
+    conditions = pod["status"].get("conditions", ())
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+async def test_our_drain_asks_before_pods_are_lost(postgres, processes):
+    service = await processes(postgres.url)
+    await service.add_hosts(1)
+    await service.call("POST", PODS, plain("alone"))
+    await service.running(1)
+    (node,) = await nodes_of(service)
+    code, said = await ironfree(service, "node", "drain", node)
+    assert code == 1
+    assert "no controller will replace default/alone" in said
+    stored = await service.get(f"/api/v1/nodes/{node}")
+    assert not stored["spec"].get("unschedulable")
+    code, said = await ironfree(service, "node", "drain", node, "--force", "--timeout", "60")
+    assert code == 0, said
+    assert await nodes_of(service) == []
+
+
+def plain(name):
+    return {
+        "metadata": {"name": name, "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "x:1"}], "terminationGracePeriodSeconds": 1},
+    }
 
 
 async def test_drain_waits_where_no_budget_allows_it(postgres, processes, tmp_path):

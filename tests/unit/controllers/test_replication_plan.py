@@ -9,6 +9,7 @@ from scheduler.controllers.replication_plan import deletion_order, owner_referen
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import Condition, Pod, PodContainerStatus, PodSpec, PodStatus
 from scheduler.objects.replication import (
+    REPLACE_FIRST,
     PodTemplate,
     Replication,
     ReplicationSpec,
@@ -86,6 +87,35 @@ def test_ended_and_terminating_pods_do_not_count(gone):
     planned = plan(controller(1), [gone], NOW)
     assert planned.creates == 1
     assert planned.status.replicas == 0
+
+
+LEAVES = {REPLACE_FIRST: "true"}
+
+
+def test_pods_to_be_replaced_go_once_others_are_available():
+    old = [pod(f"old-{n}", ready=100, annotations=LEAVES) for n in range(2)]
+    made = plan(controller(2), old, NOW)
+    assert (made.creates, made.deletes) == (2, ())
+    fresh = [pod("new-0", ready=100), pod("new-1")]
+    made = plan(controller(2), [*old, *fresh], NOW)
+    assert made.creates == 0
+    assert len(made.deletes) == 1
+    assert set(uids(made.deletes)) < {"old-0", "old-1"}
+    fresh = [pod("new-0", ready=100), pod("new-1", ready=100)]
+    assert set(uids(plan(controller(2), [*old, *fresh], NOW).deletes)) == {"old-0", "old-1"}
+
+
+def test_replacements_must_have_been_ready_long_enough():
+    old, fresh = pod("old", ready=100, annotations=LEAVES), pod("new", ready=5)
+    made = plan(controller(1, min_ready=10), [old, fresh], NOW)
+    assert made.deletes == ()
+    assert made.look_again == timedelta(seconds=5)
+
+
+def test_fewer_are_wanted_while_some_are_replaced():
+    old, fresh = pod("old", annotations=LEAVES), [pod(f"new-{n}", ready=100) for n in range(2)]
+    assert set(uids(plan(controller(1), [old, *fresh], NOW).deletes)) == {"old", "new-0"}
+    assert plan(controller(0), [old], NOW).deletes == (old,)
 
 
 def test_orphans_are_adopted_and_strays_let_go():
