@@ -260,6 +260,12 @@ class SchedulingGate(View, frozen=True):
     name: str
 
 
+class SchedulingGroup(View, frozen=True):
+    """core/v1 PodSchedulingGroup."""
+
+    pod_group_name: str = ""
+
+
 class PodSpec(View, frozen=True):
     """core/v1 PodSpec, the fields Ironfree acts on. `node_name` is read from the binding."""
 
@@ -282,6 +288,7 @@ class PodSpec(View, frozen=True):
     overhead: dict[str, str | int | float] = {}
     resources: ResourceRequirements | None = None
     scheduling_gates: tuple[SchedulingGate, ...] = ()
+    scheduling_group: SchedulingGroup | None = None
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from .pod import Pod, PodSpec
+from .pod_group import group_name
 from .resources import PodRequests, pod_requests
 
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - Kubernetes' spelling of "every host address"
@@ -38,6 +39,7 @@ class PodClass:
         spec: what every pod of the class declares.
         requests: what each copy asks of its node.
         host_ports: what each copy takes on its node; never two copies on one node if not empty.
+        group: name of the PodGroup that its pods belong to, "" for none.
         attracts: whether its pods have pod affinity or anti-affinity, so that they bear on where
             other pods may go.
     """
@@ -45,6 +47,7 @@ class PodClass:
     __slots__ = (
         "_hash",
         "attracts",
+        "group",
         "host_ports",
         "key",
         "labels",
@@ -58,6 +61,7 @@ class PodClass:
         self.namespace = key[1]
         self.labels: Mapping[str, str] = dict(key[2])
         self.spec = spec
+        self.group: str = group_name(self.labels, spec)
         self.requests: PodRequests = pod_requests(spec)
         self.host_ports: tuple[HostPort, ...] = host_ports(spec)
         affinity = spec.affinity

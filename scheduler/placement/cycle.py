@@ -235,15 +235,16 @@ class Placement:
         nodes a hundred times that, and meanwhile nobody else in this process does anything.
         """
         pods, ends = 0, self._clock() + BATCH_SECONDS
-        express, queued = self._express.priority(), self.queue.priority()
-        if express is not None and (queued is None or queued <= express):
-            for _ in range(BATCH_COHORTS):
-                for pod, pending in self._board():
-                    pods += len(pending)
-                    yield pod, pending
-                if self._clock() >= ends:
-                    break
-        left = BATCH_PODS
+        for _ in range(BATCH_COHORTS):
+            express, queued = self._express.priority(), self.queue.priority()
+            if express is None or (queued is not None and queued > express):
+                break
+            for pod, pending in self._board():
+                pods += len(pending)
+                yield pod, pending
+            if self._clock() >= ends:
+                break
+        express, left = self._express.priority(), BATCH_PODS
         for _ in range(BATCH_CLASSES):
             queued = self.queue.priority()
             if queued is None or (express is not None and queued < express):

@@ -131,13 +131,22 @@ class Ingest:
         if sample is None or wanted is None:
             pass
         elif sample.node:
-            counted = self._state.set_cohort(change.cohort, wanted, change.ordinals, change.nodes)
-            return Change.POD_PLACED if counted else _NOTHING
+            if not self._state.set_cohort(change.cohort, wanted, change.ordinals, change.nodes):
+                return _NOTHING
+            self._bound_by_others(delta)
+            return Change.POD_PLACED
         elif self.eligible(sample) and not wanted.host_ports:
             self._express.add(wanted, change.cohort, now)
             return _NOTHING
         flags = {self._pod(each, now) for each in delta.each()}
         return reduce(lambda all_, each: all_ | each, flags, _NOTHING)
+
+    def _bound_by_others(self, delta: CohortDelta[Pod]) -> None:
+        """Forget pods of a cohort that wait here, for somebody else has bound them."""
+        for each in delta.change.each():
+            self._express.leave(each.object.meta.uid)
+            self._queue.remove(each.object.key)
+            self._nominations.remove(each.object.meta.uid)
 
     def _pod(self, delta: Delta[Pod], now: float) -> Change:
         old, new = delta.old, delta.new

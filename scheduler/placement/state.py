@@ -90,7 +90,7 @@ class ClusterState:
                 del self._pods[uid]
                 self._keep_homeless(uid, pod, node)
         for uid, pod, node in [each for lot in self._lots.values() for each in lot.on(gone)]:
-            self._lot_of(uid).pop(uid)
+            self._take_from_lot(uid)
             self._keep_homeless(uid, pod, node)
         rows = self._facts.remove(sorted(gone.values()))
         for column in (self._allocatable, self._requested, self._assumed):
@@ -154,7 +154,9 @@ class ClusterState:
     def is_lodged(self, cohort: Cohort, ordinals: Iterable[int]) -> bool:
         """Tell whether some of a cohort's pods are counted."""
         lot = self._lots.get(cohort.uid)
-        return lot is not None and any(ordinal in lot.nodes for ordinal in ordinals)
+        if lot is not None and any(ordinal in lot.nodes for ordinal in ordinals):
+            return True
+        return any(cohort.pod_uid(ordinal) in self._pods for ordinal in ordinals)
 
     def _lodged(self, uid: str) -> tuple[PodClass, str] | None:
         if not self._lots:
@@ -162,8 +164,11 @@ class ClusterState:
         lot = self._lots.get(uid[:28] + FIRST)
         return None if lot is None else lot.find(uid)
 
-    def _lot_of(self, uid: str) -> "_Lot":
-        return self._lots[uid[:28] + FIRST]
+    def _take_from_lot(self, uid: str) -> None:
+        lot = self._lots[uid[:28] + FIRST]
+        lot.pop(uid)
+        if not lot.nodes:
+            del self._lots[lot.cohort.uid]
 
     def set_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
         """Take over a namespace's labels; None forgets it."""
@@ -207,10 +212,7 @@ class ClusterState:
     def _take_out(self, uid: str) -> bool:
         known = self._pods.pop(uid, None)
         if known is None and (known := self._lodged(uid)) is not None:
-            lot = self._lot_of(uid)
-            lot.pop(uid)
-            if not lot.nodes:
-                del self._lots[lot.cohort.uid]
+            self._take_from_lot(uid)
         if known is not None:
             row = self._facts.row_of[known[1]]
             self._count(known[0], row, -1)

@@ -4,7 +4,8 @@ Pods live in their cohort until the first write that concerns one of them alone;
 it and are rows of their own like any other pod.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from ..errors import AlreadyExists, Conflict, NotFound, StatusError
@@ -112,8 +113,9 @@ class Boardings:
         refused: dict[int, StatusError] = {}
         ordinals: list[int] = []
         chosen: list[str] = []
+        twice = {ordinal for ordinal, count in Counter(op.ordinals).items() if count > 1}
         for ordinal, node in zip(op.ordinals, op.nodes, strict=True):
-            why = nodes[node] or _unboardable(lodging, ordinal)
+            why = nodes[node] or _unboardable(lodging, ordinal, twice)
             if why is not None:
                 refused[ordinal] = why
                 continue
@@ -189,12 +191,14 @@ class Boardings:
                 yield node, berths.epoch, revision
 
 
-def _unboardable(lodging: Lodging, ordinal: int) -> Conflict | None:
+def _unboardable(lodging: Lodging, ordinal: int, twice: Collection[int]) -> Conflict | None:
     cohort = lodging.cohort
     if not 0 <= ordinal < cohort.size or not lodging.lives(ordinal):
         why = "it has been changed or deleted since it was looked at"
     elif ordinal in lodging.places:
         why = "it is already assigned to a node"
+    elif ordinal in twice:
+        why = "it would be assigned to two nodes at once"
     else:
         return None
     return _refused(cohort, ordinal, "pods/binding", why)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scheduler.objects.pod_class import pod_class
 from scheduler.placement.state import ClusterState
 from tests.placement_cases import node, pod
+from tests.store_values import cohort
 
 NAMES = [f"n{i}" for i in range(5)]
 
@@ -133,3 +134,92 @@ def test_a_snapshot_cannot_be_written():
     columns = (snapshot.allocatable, snapshot.requested, snapshot.unschedulable)
     assert not any(column.flags.writeable for column in columns)
     assert isinstance(snapshot.requested, np.ndarray)
+
+
+LOTS = [cohort(4, start=10 * n) for n in range(3)]
+CLASSES = [pod_class(pod(cpu=cpu, labels={"app": cpu})) for cpu in ("1", "2", "3")]
+OTHER = pod_class(pod(cpu="1", labels={"app": "changed"}))
+NAMED = st.sampled_from(NAMES[:3])
+boarded = st.lists(st.tuples(st.integers(0, 3), NAMED), unique_by=lambda pair: pair[0], min_size=1)
+lot_steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("bind"), st.tuples(st.integers(0, 2), boarded)),
+        st.tuples(st.just("assume"), st.tuples(st.integers(0, 2), boarded)),
+        st.tuples(
+            st.just("alone"),
+            st.tuples(st.integers(0, 2), st.integers(0, 3), NAMED, st.booleans(), st.booleans()),
+        ),
+        st.tuples(st.just("gone"), st.tuples(st.integers(0, 2), st.integers(0, 3))),
+        st.tuples(st.just("node"), NAMED),
+        st.tuples(st.just("nodes gone"), st.sets(NAMED, max_size=2)),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lot_steps)
+def test_a_cohort_counts_as_its_pods_do(steps):
+    """Whatever is done to cohorts' pods together, and in between to one of them alone."""
+    state, plain = ClusterState(), ClusterState()
+    going = {}
+    for kind, thing in steps:
+        if kind in ("bind", "assume"):
+            number, pairs = thing
+            lot, wanted = LOTS[number], CLASSES[number]
+            # who left its cohort is bound and assumed alone
+            pairs = [(n, node) for n, node in pairs if lot.pod_uid(n) not in going]
+            if kind == "assume":
+                known = {facts.name for facts in plain.freeze(1).nodes}
+                pairs = [
+                    (n, node)
+                    for n, node in pairs
+                    if node in known and not remembered(plain, lot.pod_uid(n))
+                ]
+            if not pairs:
+                continue
+            ordinals, nodes = zip(*pairs, strict=True)
+            uids = [lot.pod_uid(n) for n in ordinals]
+            assert state.is_lodged(lot, ordinals) == any(uid in plain for uid in uids)
+            if kind == "assume":
+                state.assume_cohort(lot, wanted, ordinals, nodes)
+                plain.assume(wanted, list(zip(uids, nodes, strict=True)))
+            else:
+                changed = [plain.set_pod(u, wanted, n) for u, n in zip(uids, nodes, strict=True)]
+                assert state.set_cohort(lot, wanted, ordinals, nodes) == any(changed)
+        elif kind == "alone":
+            number, ordinal, node_name, leaving, other = thing
+            uid, wanted = LOTS[number].pod_uid(ordinal), OTHER if other else CLASSES[number]
+            leaving = leaving or going.get(uid, False)
+            going[uid] = leaving
+            assert state.set_pod(uid, wanted, node_name, leaving=leaving) == plain.set_pod(
+                uid, wanted, node_name, leaving=leaving
+            )
+        elif kind == "gone":
+            uid = LOTS[thing[0]].pod_uid(thing[1])
+            assert state.remove_pod(uid) == plain.remove_pod(uid)
+        elif kind == "node":
+            state.set_node(node(thing))
+            plain.set_node(node(thing))
+        else:
+            state.remove_nodes(thing)
+            plain.remove_nodes(thing)
+        assert described(state.freeze(1)) == described(plain.freeze(1))
+        assert leaving_of(state.freeze(1)) == leaving_of(plain.freeze(1))
+        for lot in LOTS:
+            for uid in map(lot.pod_uid, range(4)):
+                assert (uid in state) == (uid in plain)
+
+
+def remembered(state, uid):
+    """Tell whether a pod counts somewhere, be it on an unknown node."""
+    return uid in state or uid in state._homeless_on
+
+
+def leaving_of(snapshot):
+    named = [facts.name for facts in snapshot.nodes]
+    return {
+        (wanted.key, named[row]): count
+        for wanted, rows in snapshot.leaving.items()
+        for row, count in rows.items()
+    }

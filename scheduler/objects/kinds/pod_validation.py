@@ -73,6 +73,9 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
     yield from _amounts(child(spec, "overhead"), f"{path}.overhead")
     yield from _resources(child(spec, "resources"), f"{path}.resources")
     yield from _unique_names(spec, "schedulingGates", path)
+    group = text(child(spec, "schedulingGroup"), "podGroupName")
+    for complaint in subdomain_complaints(group) if group else ():
+        yield invalid(f"{path}.schedulingGroup.podGroupName", group, complaint)
 
 
 def _unique_names(spec: JsonObject, field: str, path: str) -> Iterator[Cause]:

@@ -1,12 +1,16 @@
 """What of the news from the store wakes pods that wait."""
 
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from scheduler.hookspecs import Change
-from scheduler.informer import Delta
+from scheduler.informer import CohortDelta, Delta
+from scheduler.objects.pod import pod_view
 from scheduler.objects.pod_class import pod_class
-from scheduler.objects.stored import ObjectKey
+from scheduler.objects.stored import Binding, ObjectKey, intern_body
 from scheduler.placement.express import ExpressLane
 from scheduler.placement.framework import Diagnosis
 from scheduler.placement.ingest import Ingest, node_change
@@ -14,7 +18,9 @@ from scheduler.placement.nominations import Nominations
 from scheduler.placement.plan import PendingPod
 from scheduler.placement.queue import SchedulingQueue
 from scheduler.placement.state import ClusterState
-from tests.placement_cases import a_class, node, pod
+from scheduler.store.operations import CohortChange
+from tests.placement_cases import a_class, node, pod, spec
+from tests.store_values import cohort
 
 HARD, SOFT = ("k", "", "NoSchedule"), ("k", "", "PreferNoSchedule")
 OLD = node("n", cpu="4", labels={"zone": "a"})
@@ -71,9 +77,10 @@ class Woken:
     def __init__(self):
         self.queue = SchedulingQueue()
         self.state = ClusterState()
+        self.express = ExpressLane()
         told = {"default-scheduler": None}
         self.ingest = Ingest(
-            self.state, self.queue, lambda _pods, _why: None, told, Nominations(), ExpressLane()
+            self.state, self.queue, lambda _pods, _why: None, told, Nominations(), self.express
         )
         for number, change in enumerate(Change):
             key = ObjectKey("pods", "default", f"{change.name}")
@@ -132,3 +139,100 @@ def test_a_pod_confirmed_where_it_was_assumed_is_no_news():
     waiting, bound = pod("p", cpu="2"), pod("p", node="n", cpu="2")
     woken.state.assume(pod_class(bound), [(bound.meta.uid, "n")])
     assert woken.pod(waiting, bound) == 0
+
+
+def made(size, **fields):
+    """Return a cohort's creation."""
+    body = intern_body(msgspec.json.encode({"spec": spec(**fields)}, order="deterministic"))
+    return CohortChange(cohort(size, body=body), 10, range(size))
+
+
+def lodged(change):
+    return CohortDelta(change, pod_view)
+
+
+def alone(change, ordinal, node=None, **meta):
+    """Return what follows when a pod of a cohort leaves it."""
+    old = change.cohort.pod(ordinal)
+    binding = Binding(node, datetime(2026, 1, 1, tzinfo=UTC), 50) if node else None
+    new = replace(old, meta=replace(old.meta, **meta), revision=50, binding=binding, lodged=False)
+    return Delta(old.key, pod_view(old), pod_view(new), 50)
+
+
+def bound(change, ordinals, nodes):
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    return CohortChange(change.cohort, 20, ordinals, nodes, moment)
+
+
+def test_a_cohort_that_somebody_else_binds_waits_no_more():
+    woken = Woken()
+    woken.node(None, OLD)
+    lot = made(4, cpu="1")
+    woken.ingest.pods([lodged(lot)], 0.0)
+    assert len(woken.express) == 4
+    woken.ingest.pods([lodged(bound(lot, (1, 3), ("n", "n")))], 0.0)
+    assert woken.by() == Change.POD_PLACED
+    ((wanted, pods),) = woken.express.pop(9)
+    assert tuple(pods.ordinals) == (0, 2)
+    for pending in pods:
+        woken.queue.add(wanted, pending, 0.0)
+    woken.ingest.pods([lodged(bound(lot, (0,), ("n",)))], 0.0)
+    ((_, waiting),) = woken.queue.pop(9, 1, 0.0)
+    assert [pending.uid for pending in waiting] == [lot.cohort.pod_uid(2)]
+    assert woken.state.is_lodged(lot.cohort, (0,))
+    assert not woken.state.is_lodged(lot.cohort, (2,))
+
+
+def test_own_bindings_of_a_cohort_are_no_news():
+    woken = Woken()
+    woken.node(None, OLD)
+    lot = made(3, cpu="1")
+    woken.ingest.pods([lodged(lot)], 0.0)
+    ((wanted, pods),) = woken.express.pop(1)
+    woken.state.assume_cohort(pods.cohort, wanted, pods.ordinals, ("n",) * 3)
+    woken.ingest.pods([lodged(bound(lot, (0, 1, 2), ("n",) * 3))], 0.0)
+    assert woken.by() == 0
+    left = alone(lot, 1, "n", labels={"app": "changed"})
+    woken.ingest.pods([left], 0.0)
+    woken.ingest.pods([Delta(left.key, left.new, None, 60)], 0.0)
+    assert woken.by() & Change.POD_REMOVED
+    assert [woken.state.is_lodged(lot.cohort, (n,)) for n in range(3)] == [True, False, True]
+
+
+def test_who_leaves_its_cohort_waits_in_the_queue():
+    woken = Woken()
+    lot = made(3, cpu="1")
+    woken.ingest.pods([lodged(lot)], 0.0)
+    woken.ingest.pods([alone(lot, 2, labels={"app": "changed"})], 1.0)
+    gone = alone(lot, 0)
+    woken.ingest.pods([Delta(gone.key, gone.old, None, 50)], 1.0)
+    assert len(woken.express) == 1
+    ((_, waiting),) = woken.queue.pop(9, 1, 1.0)
+    assert [pending.uid for pending in waiting] == [lot.cohort.pod_uid(2)]
+    ((_, pods),) = woken.express.pop(1)
+    assert tuple(pods.ordinals) == (1,)
+
+
+def test_who_leaves_while_it_is_assumed_does_not_wait():
+    woken = Woken()
+    woken.node(None, OLD)
+    lot = made(2, cpu="1")
+    woken.ingest.pods([lodged(lot)], 0.0)
+    ((wanted, pods),) = woken.express.pop(1)
+    woken.state.assume_cohort(pods.cohort, wanted, pods.ordinals, ("n", "n"))
+    woken.ingest.pods([alone(lot, 0, labels={"app": "changed"})], 1.0)
+    assert woken.queue.pop(9, 1, 1.0) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"port": 80}, {"schedulingGates": [{"name": "g"}]}, {"schedulerName": "another"}],
+)
+def test_some_cohorts_take_no_express_lane(fields):
+    woken = Woken()
+    lot = made(2, cpu="1", **fields)
+    woken.ingest.pods([lodged(lot)], 0.0)
+    assert len(woken.express) == 0
+    assert len(woken.ingest.gated) == (2 if "schedulingGates" in fields else 0)
+    found = [len(pods) for _, pods in woken.queue.pop(9, 1, 0.0)]
+    assert found == ([2] if "port" in fields else [])
