@@ -8,7 +8,7 @@ does not start or is changed meanwhile goes on with a worker of its own, like an
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -41,6 +41,8 @@ _HOST, _IP = "@host@", "@ip@"
 _BUSY = 0.5  # seconds after a binding in which placing further pods goes first
 _YIELD = 0.2  # seconds left to it between cohorts then
 _PAUSE = 1.0
+_AT_ONCE = 4  # cohorts being started
+_PATIENCE = 30.0  # seconds for a host to start its part of a cohort
 STARTED = PodMemory(sandbox_attempts=1, sandbox_made=True)
 """What is remembered of a pod that was started here."""
 
@@ -76,8 +78,12 @@ class Company(Protocol):
         """Tell whether a pod is still as the cohort has it, and nobody else sees to it."""
         ...
 
-    def settle(self, settled: Iterable[Settled]) -> None:
-        """Take over pods that run and have been reported."""
+    def settle(self, settled: Settled) -> None:
+        """Take over a pod that runs and has been reported."""
+        ...
+
+    def disband(self) -> None:
+        """Have every further pod started by a worker of its own: the host is too slow."""
         ...
 
     def fall_out(self, cohort: Cohort, ordinals: Iterable[int]) -> None:
@@ -119,6 +125,16 @@ class _Recipe:
         return made
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A pod that has started, what it fills the stencil with, and the second it started in."""
+
+    company: Company
+    settled: Settled
+    own: tuple[str, ...]
+    moment: datetime
+
+
 class Muster:
     """One per leader; `add` never waits."""
 
@@ -143,69 +159,92 @@ class Muster:
         """Start pods, forever.
 
         Raises:
-            Fenced: another leader has taken over.
+            ExceptionGroup: with Fenced, when another leader has taken over.
         """
         loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            while self._waiting:
-                change, companies = self._waiting.popleft()
-                await self._start(change, companies)
-                busy = loop.time() - self._last < _BUSY
-                await asyncio.sleep(_YIELD if busy else 0)
-            self._wake.clear()
+        slots = asyncio.Semaphore(_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._wake.wait()
+                while self._waiting:
+                    await slots.acquire()
+                    starting = group.create_task(self._start(*self._waiting.popleft()))
+                    starting.add_done_callback(lambda _: slots.release())
+                    busy = loop.time() - self._last < _BUSY
+                    await asyncio.sleep(_YIELD if busy else 0)
+                self._wake.clear()
 
     async def _start(
         self, change: CohortChange, companies: list[tuple[Company, list[int]]]
     ) -> None:
-        cohort = change.cohort
         recipe = _recipe(pod_view(change.one(0).object), self._epoch)
-        started: dict[datetime, list[tuple[Company, Settled, tuple[str, ...]]]] = {}
+        starts: list[Awaitable[list[_Start]]] = []
         for company, numbers in companies:
             ordinals = [change.ordinals[number] for number in numbers]
-            ready = [each for each in ordinals if company.expects(cohort, each)]
             host = company.crowd_host
-            seen: Sequence[PodObservation | None] = (None,) * len(ready)
-            if recipe is not None and host is not None:
-                seen = await _started(host, recipe, recipe.specs(cohort, ready, self._epoch))
-            late: list[int] = []
-            for ordinal, observed in zip(ready, seen, strict=True):
-                own = observed and _own(company.host_ip, observed)
-                moment = observed and _moment(observed)
-                if observed is None or not own or moment is None:
-                    late.append(ordinal)
-                else:
-                    settled = Settled(cohort, ordinal, observed)
-                    started.setdefault(moment, []).append((company, settled, own))
-            company.fall_out(cohort, late)
-            await asyncio.sleep(0)
-        for moment, pods in started.items():
+            if recipe is None or host is None:
+                company.fall_out(change.cohort, ordinals)
+            else:
+                starts.append(self._muster(company, host, recipe, change.cohort, ordinals))
+        told: dict[tuple[datetime, str], list[_Start]] = {}
+        for started in await asyncio.gather(*starts):
+            for each in started:
+                told.setdefault((each.moment, each.company.runtime), []).append(each)
+        for (moment, runtime), pods in told.items():
             assert recipe is not None
-            await self._report(recipe, moment, pods)
+            await self._report(
+                _stencil(recipe, change.cohort, moment, runtime), change.cohort, pods
+            )
+
+    async def _muster(
+        self,
+        company: Company,
+        host: CrowdHost,
+        recipe: _Recipe,
+        cohort: Cohort,
+        ordinals: Sequence[int],
+    ) -> list[_Start]:
+        """Start pods on one host; who does not start falls out."""
+        ready = [each for each in ordinals if company.expects(cohort, each)]
+        specs = recipe.specs(cohort, ready, self._epoch)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                for container in recipe.sample.spec.containers:
+                    await host.ensure_image(container.image, pull_policy(container))
+                seen = await host.start_pods(specs, recipe.containers)
+        except (DriverError, TimeoutError) as error:
+            _log.info("%d pods do not start together: %s", len(specs), error)
+            if isinstance(error, TimeoutError):
+                company.disband()
+            company.fall_out(cohort, ready)
+            return []
+        started: list[_Start] = []
+        for ordinal, observed in zip(ready, seen, strict=True):
+            own = observed and _own(company.host_ip, observed)
+            moment = observed and _moment(observed)
+            if observed is None or not own or moment is None:
+                company.fall_out(cohort, (ordinal,))
+            else:
+                settled = Settled(cohort, ordinal, observed)
+                started.append(_Start(company, settled, own, moment))
+        return started
 
     async def _report(
-        self,
-        recipe: _Recipe,
-        moment: datetime,
-        pods: list[tuple[Company, Settled, tuple[str, ...]]],
+        self, stencil: Stencil | None, cohort: Cohort, pods: Sequence[_Start]
     ) -> None:
-        first, settled, _ = pods[0]
-        cohort = settled.cohort
-        stencil = _stencil(recipe, cohort, moment, first.runtime)
-        refused: Iterable[int] = [each.ordinal for _, each, _ in pods]
+        ordinals = tuple([each.settled.ordinal for each in pods])
+        out: set[int] = set(ordinals)
         if stencil is not None:
-            ordinals = tuple([each.ordinal for _, each, _ in pods])
-            own = tuple([values for _, _, values in pods])
+            own = tuple([each.own for each in pods])
             op = ReportCohort(
                 cohort.namespace, cohort.uid, ordinals, "Running", stencil, own, self._epoch
             )
-            refused = await self._write(op)
-        out = set(refused)
-        for company, each, _ in pods:
-            if each.ordinal in out:
-                company.fall_out(cohort, (each.ordinal,))
+            out = set(await self._write(op))
+        for each in pods:
+            if each.settled.ordinal in out:
+                each.company.fall_out(cohort, (each.settled.ordinal,))
             else:
-                company.settle((each,))
+                each.company.settle(each.settled)
 
     async def _write(self, op: ReportCohort) -> Iterable[int]:
         """Write a report; returns whose it was not taken."""
@@ -219,18 +258,6 @@ class Muster:
             if isinstance(outcome, Fenced):
                 raise outcome
             return op.ordinals if isinstance(outcome, StatusError) else outcome.refused
-
-
-async def _started(
-    host: CrowdHost, recipe: _Recipe, specs: Sequence[SandboxSpec]
-) -> Sequence[PodObservation | None]:
-    try:
-        for container in recipe.sample.spec.containers:
-            await host.ensure_image(container.image, pull_policy(container))
-        return await host.start_pods(specs, recipe.containers)
-    except DriverError as error:
-        _log.info("%d pods do not start together: %s", len(specs), error)
-        return (None,) * len(specs)
 
 
 def _recipe(sample: Pod, epoch: int) -> _Recipe | None:

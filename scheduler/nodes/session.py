@@ -215,14 +215,16 @@ class Session:
             cohort, ordinal
         )
 
-    def settle(self, settled: Iterable[Settled]) -> None:
-        """Take over pods that run and have been reported."""
-        for each in settled:
-            uid = each.cohort.pod_uid(each.ordinal)
-            if self.expects(each.cohort, each.ordinal):
-                self._settled[uid] = each
-            else:
-                self.fall_out(each.cohort, (each.ordinal,))
+    def settle(self, settled: Settled) -> None:
+        """Take over a pod that runs and has been reported."""
+        if self.expects(settled.cohort, settled.ordinal):
+            self._settled[settled.cohort.pod_uid(settled.ordinal)] = settled
+        else:
+            self.fall_out(settled.cohort, (settled.ordinal,))
+
+    def disband(self) -> None:
+        """Have every further pod started by a worker of its own: the host is too slow."""
+        self._crowd_host = None
 
     def fall_out(self, cohort: Cohort, ordinals: Iterable[int]) -> None:
         """Have workers see to pods, from whatever state they are in: a look will tell."""

@@ -160,3 +160,14 @@ async def test_commands_that_cannot_start_are_told_of_each(cluster):
         await cluster.pod(
             lot.name(ordinal), lambda p: p is not None and "no such file" in str(p.status)
         )
+
+
+async def test_a_slow_host_keeps_no_other_waiting(cluster):
+    await cluster.add_host("slow", address="simulated://slow?start=5")
+    await hosts(cluster, "h1")
+    await cluster.ready("slow")
+    await cluster.eventually(lambda: cluster.agents._agents["slow"].company is not None)
+    mixed = await cluster.add_cohort(["slow"])
+    lot = await cluster.add_cohort(["h1"] * 3)
+    await all_running(cluster, lot)
+    assert cluster.pods.get("default", mixed.name(0)).status.phase == "Pending"
