@@ -280,7 +280,9 @@ class Informer(Generic[T]):
         if made and len(change.ordinals) == change.cohort.size:
             self._lots.add(change.cohort)
             return True
-        if change.cohort.uid not in self._lots:
+        # After reading up from SQL some pods of a cohort are held alone, though they live there.
+        uid = change.cohort.uid
+        if not all(self._lots.lives(uid, ordinal) for ordinal in change.ordinals):
             return False
         if change.reports is not None:
             self._lots.report(change.cohort, change.reports)
