@@ -191,7 +191,7 @@ class ReplicationController:
 
     async def _create_alike(self, controller: Replication, series: PodSeries, count: int) -> int:
         """Create many pods at once; a cohort whose names are taken is tried under others."""
-        reached, made = 0, list[str]()
+        reached, named, wished = 0, list[str](), count
         for _ in range(_NAMINGS):
             left = 0
             wanted = series.alike(count)
@@ -202,13 +202,19 @@ class ReplicationController:
                     left += cohort.size
                 elif isinstance(result, Cohort):
                     reached = max(reached, result.created_revision + result.size - 1)
-                    made += [result.name(n) for n in range(min(result.size, _NAMED_EVENTS + 1))]
+                    named += [result.name(n) for n in range(min(result.size, _NAMED_EVENTS + 1))]
             await self._informers.pods.reached(reached)
             raise_failures([f for f in failures if not isinstance(f, AlreadyExists)])
             count = left
             if not count:
                 break
-        await self._tell(controller, "SuccessfulCreate", "Created pod: ", made)
+        words = "Created pod: "
+        await self._tell(controller, "SuccessfulCreate", words, named, wished - count)
+        if count:
+            raise Conflict(
+                f"{_key(controller.meta)}: {count} pods have no names yet, for nearly all that "
+                "begin alike are taken; it is tried again"
+            )
         return reached
 
     async def _mold(self, key: ObjectKey, controller: Replication) -> PodMold:
@@ -317,16 +323,27 @@ class ReplicationController:
             return
 
     async def _tell(
-        self, controller: Replication, reason: str, words: str, names: Sequence[str]
+        self,
+        controller: Replication,
+        reason: str,
+        words: str,
+        names: Sequence[str],
+        count: int | None = None,
     ) -> None:
-        """Name the first pods one by one and count the rest, as Kubernetes' correlator does."""
+        """Name the first pods one by one and count the rest, as Kubernetes' correlator does.
+
+        Args:
+            count: of all, if these are not all their names.
+        """
         named, rest = names[:_NAMED_EVENTS], names[_NAMED_EVENTS:]
+        uncounted = 0 if count is None else count - len(names)
         await self._events.tell(
             *(note(KIND, controller.meta, reason, words + name) for name in named)
         )
         if rest:
             combined = f"(combined from similar events): {words}{rest[0]}"
-            await self._events.tell(note(KIND, controller.meta, reason, combined), times=len(rest))
+            times = len(rest) + uncounted
+            await self._events.tell(note(KIND, controller.meta, reason, combined), times=times)
 
 
 def _key(meta: ObjectMeta) -> ObjectKey:

@@ -119,17 +119,17 @@ async def test_higher_priority_goes_first(service):
 
 @pytest.mark.parametrize("how", ["delete", "labels", "status", "bind", "bind some"])
 async def test_a_pod_that_changes_while_its_binding_is_in_flight(service, monkeypatch, how):
-    real, store = service.store.bind_cohorts, service.store
+    real, store = service.store.write_cohorts, service.store
     changed = []
 
-    async def bind_cohorts(ops):
+    async def write_cohorts(ops):
         if not changed and ops:
             (op,) = ops
             changed.append(op.cohort)
             await interfere(store, lot, how)
         return await real(ops)
 
-    monkeypatch.setattr(service.placement._binder._store, "bind_cohorts", bind_cohorts)
+    monkeypatch.setattr(service.placement._binder._store, "write_cohorts", write_cohorts)
     async with running(service):
         await service.write(node("n0", cpu="8"), node("n1", cpu="8"))
         await service.seen(lambda _: True)
@@ -159,7 +159,7 @@ async def interfere(store, lot, how):
         op = BindCohort(
             "default", lot.uid, (2, 3), ("n1", "n0"), await store.revision(), {"pods": 1}
         )
-        (done,) = await store.bind_cohorts((op,))
+        (done,) = await store.write_cohorts((op,))
         assert not done.refused
 
 
@@ -175,7 +175,7 @@ async def test_two_binders_race(service, database_url):
                 lots.append(lot)
                 seen = await other.revision()
                 half = BindCohort("default", lot.uid, (1, 3), ("n0", "n1"), seen, {"cpu": 1000})
-                for outcome in await other.bind_cohorts((half,)):
+                for outcome in await other.write_cohorts((half,)):
                     assert not isinstance(outcome, Exception)
                 await service.store.write(Remove(ObjectKey("pods", "default", lot.name(5))))
 
