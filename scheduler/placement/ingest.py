@@ -135,7 +135,7 @@ class Ingest:
                 return _NOTHING
             self._bound_by_others(delta)
             return Change.POD_PLACED
-        elif self.eligible(sample) and not wanted.host_ports:
+        elif self.eligible(sample) and not (wanted.host_ports or wanted.group):
             self._express.add(wanted, change.cohort, now)
             return _NOTHING
         flags = {self._pod(each, now) for each in delta.each()}

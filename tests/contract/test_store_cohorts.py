@@ -1,9 +1,12 @@
 """Cohorts: pods kept together look, to everybody, like pods kept alone."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from scheduler.errors import AlreadyExists, Conflict, Forbidden, NotFound
+from scheduler.errors import AlreadyExists, Conflict, Fenced, Forbidden, NotFound
 from scheduler.objects.cohort import PLACES, Stencil
+from scheduler.store.compaction import Retention
 from scheduler.store.operations import (
     BindCohort,
     ChangeType,
@@ -13,6 +16,7 @@ from scheduler.store.operations import (
     each_change,
 )
 from scheduler.store.postgres import connect
+from scheduler.store.store import Store
 from tests.store_values import bind, cohort, create, key, pod, replace
 
 STENCIL = Stencil.of(
@@ -178,6 +182,59 @@ async def test_a_lodged_pod_is_bound_alone(cluster):
         await cluster.write(bind(bound, "a", bound.revision))
     done = await board(cluster, lot, (0, 1), ("a", "a"))
     assert set(done.refused) == {1}
+
+
+async def test_a_pod_named_twice_is_bound_nowhere(cluster):
+    lot = await made(cluster, 3)
+    done = await board(cluster, lot, (1, 0, 1), ("a", "a", "b"))
+    assert set(done.refused) == {1}
+    nodes = [
+        pod.binding and pod.binding.node
+        for pod in sorted((await cluster.list("pods")).objects, key=lambda pod: pod.meta.uid)
+    ]
+    assert nodes == ["a", None, None]
+
+
+async def test_a_leader_who_was_replaced_writes_nothing(cluster):
+    async with cluster.leadership("first").hold() as old:
+        lot = await made(cluster, 3)
+    async with cluster.leadership("second").hold() as new:
+        since = await cluster.revision()
+        fenced = await cluster.create_cohorts((CreateCohort(cohort(2, 50), old),))
+        assert isinstance(fenced[0], Fenced)
+        with pytest.raises(Fenced):
+            await board(cluster, lot, (0, 1), ("a", "b"), epoch=old)
+        assert await cluster.revision() == since
+        assert not (await board(cluster, lot, (0, 1), ("a", "b"), epoch=new)).refused
+        # What the same leader bound after its snapshot is no obstacle.
+        again = await board(cluster, lot, (2,), ("a",), snapshot=since, epoch=new)
+        assert not again.refused
+
+
+async def test_bodies_stay_as_long_as_somebody_has_them(cluster, database_url, sql):
+    keep = Retention(tombstones=timedelta(0), most_tombstones=0)
+
+    async def compacted():
+        """Return who is there after a compaction, as a process that starts now sees it."""
+        await cluster.compact(keep, datetime.now(UTC) + timedelta(seconds=1))
+        async with Store.open(database_url) as fresh:
+            return {pod.meta.name: pod.body for pod in (await fresh.list("pods")).objects}
+
+    lot = await made(cluster, 3)
+    everybody = {lot.name(n): lot.body for n in range(3)}
+    assert (await compacted()).keys() == everybody.keys()
+    first = await cluster.get(key("pods", lot.name(0), "default"))
+    await cluster.write(replace(first, status=b'{"phase":"Running"}'))
+    assert (await compacted()).keys() == everybody.keys()
+    for n in (1, 2):
+        await cluster.write(Remove(key("pods", lot.name(n), "default")))
+    left = await compacted()
+    assert {name: body.digest for name, body in left.items()} == {lot.name(0): lot.body.digest}
+    await cluster.write(Remove(first.key))
+    assert await compacted() == {}
+    assert await sql.fetchval("SELECT count(*) FROM specs") == 0
+    await made(cluster, 2)  # the writer has forgotten that it had written the body
+    assert len(await compacted()) == 2
 
 
 async def test_a_name_is_free_again_after_its_pod(cluster):

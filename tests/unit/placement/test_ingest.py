@@ -226,7 +226,12 @@ def test_who_leaves_while_it_is_assumed_does_not_wait():
 
 @pytest.mark.parametrize(
     "fields",
-    [{"port": 80}, {"schedulingGates": [{"name": "g"}]}, {"schedulerName": "another"}],
+    [
+        {"port": 80},
+        {"schedulingGroup": {"podGroupName": "gang"}},
+        {"schedulingGates": [{"name": "g"}]},
+        {"schedulerName": "another"},
+    ],
 )
 def test_some_cohorts_take_no_express_lane(fields):
     woken = Woken()
@@ -235,4 +240,4 @@ def test_some_cohorts_take_no_express_lane(fields):
     assert len(woken.express) == 0
     assert len(woken.ingest.gated) == (2 if "schedulingGates" in fields else 0)
     found = [len(pods) for _, pods in woken.queue.pop(9, 1, 0.0)]
-    assert found == ([2] if "port" in fields else [])
+    assert found == ([2] if fields.keys() & {"port", "schedulingGroup"} else [])
