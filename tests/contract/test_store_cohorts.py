@@ -102,6 +102,27 @@ async def test_names_are_given_once(cluster):
     assert (await made(cluster, 10, prefix="web")).size == 10
 
 
+async def test_each_pod_is_found_among_neighbours(cluster):
+    """Also where the places of a cohort wrap, and where others of the namespace begin alike."""
+    wanted = ((PLACES - 3, 6), (3, 1), (10, 2), (500, 3))
+    lots = [await made(cluster, size, start) for start, size in wanted]
+    lots.append(await made(cluster, 4, 2, prefix="web-b-"))
+    pods = {pod.key: pod for pod in (await cluster.list("pods")).objects}
+    assert len(pods) == sum(lot.size for lot in lots)
+    for where, pod in pods.items():
+        assert await cluster.get(where) == pod
+    for start in (PLACES - 4, 4, 9, 12, 499, 503):
+        assert await cluster.get(key("pods", cohort(1, start).name(0), "default")) is None
+    writes = [replace(pod, status=b'{"phase":"Running"}') for pod in pods.values()]
+    for written in await cluster.write_many(writes):
+        assert written.binding is None
+        assert written.created_revision == pods[written.key].revision
+    assert {pod.key for pod in (await cluster.list("pods")).objects} == pods.keys()
+    assert (await made(cluster, 6, 4)).size == 6
+    with pytest.raises(AlreadyExists):
+        await made(cluster, 1, 3)
+
+
 async def test_a_cohort_and_a_pod_of_the_same_name_in_one_batch(cluster):
     lot = cohort(3)
     alone = pod(lot.name(1))

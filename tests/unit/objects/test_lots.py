@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.objects.cohort import PLACES, Berths
+from scheduler.objects.cohort import PLACES, Berths, Reports, Stencil
 from scheduler.objects.lots import Lots
 from scheduler.objects.stored import Binding
 from tests.store_values import cohort, key
@@ -17,8 +17,10 @@ NODES = ("a", "b", "c")
 INDEXERS = {
     "node": lambda pod: (pod.binding.node,) if pod.binding else (),
     "label": lambda pod: tuple(pod.meta.labels.values()),
+    "status": lambda pod: (pod.status.decode(),),
     "none": lambda pod: (),
 }
+STENCIL = Stencil.of(b'{"phase":"Running","podIP":"@ip@"}', ["@ip@"])
 
 
 class Plain:
@@ -35,6 +37,12 @@ class Plain:
         for revision, (ordinal, node) in enumerate(pairs, berths.revision):
             pod = lot.pod(ordinal, Binding(node, NOW, revision))
             self.pods[pod.key] = pod
+
+    def report(self, lot, reports):
+        for number, ordinal in enumerate(reports.ordinals):
+            where = lot.pod(ordinal).key
+            binding, revision = self.pods[where].binding, reports.revision + number
+            self.pods[where] = lot.pod(ordinal, binding, reports.status(number), revision)
 
     def indexed(self, index, value):
         return [pod for pod in self.pods.values() if value in INDEXERS[index](pod)]
@@ -54,9 +62,9 @@ def same(lots, plain, keys):
         for crowd in lots.crowds(index, value):
             assert expected[crowd.sample.key] == crowd.sample
             node = crowd.sample.binding.node if crowd.sample.binding else ""
-            crowds[crowd.sample.meta.uid[:28], node] += crowd.count
+            crowds[crowd.sample.meta.uid[:28], node, bool(crowd.sample.status)] += crowd.count
         assert crowds == Counter(
-            (pod.meta.uid[:28], pod.binding.node if pod.binding else "")
+            (pod.meta.uid[:28], pod.binding.node if pod.binding else "", bool(pod.status))
             for pod in expected.values()
         )
 
@@ -68,7 +76,7 @@ def test_lots_equal_pods_held_alone(data):
     made, revision = {}, 100
     keys = {key("pods", name, "default") for name in ("web-", "x", "web-bbbbb", "other-bbbbb")}
     for _ in range(data.draw(st.integers(1, 12))):
-        step = data.draw(st.sampled_from(("add", "bind", "take")))
+        step = data.draw(st.sampled_from(("add", "bind", "report", "take")))
         if step == "add":
             start = data.draw(st.sampled_from(STARTS))
             size = data.draw(st.integers(1, 6 if start != 10 else 1))
@@ -98,6 +106,22 @@ def test_lots_equal_pods_held_alone(data):
             revision += len(some)
             lots.bind(lot, berths)
             plain.bind(lot, berths)
+        elif step == "report" and made:
+            lot = data.draw(st.sampled_from(list(made.values())))
+            here = (plain.pods.get(lot.pod(n).key) for n in range(lot.size))
+            silent = [
+                int(pod.meta.uid[28:], 16)
+                for pod in here
+                if pod and pod.binding and not pod.status and pod.meta.uid[:28] == lot.uid[:28]
+            ]
+            if not silent:
+                continue
+            some = data.draw(st.lists(st.sampled_from(silent), min_size=1, unique=True))
+            own = tuple((f"10.0.0.{n}",) for n in some)
+            reports = Reports(revision, tuple(some), "Running", STENCIL, own)
+            revision += len(some)
+            lots.report(lot, reports)
+            plain.report(lot, reports)
         else:
             for each in data.draw(st.lists(st.sampled_from(sorted(keys)), unique=True)):
                 assert lots.take(each) == plain.pods.pop(each, None)
