@@ -107,17 +107,17 @@ async def test_each_pod_is_found_among_neighbours(cluster):
     wanted = ((PLACES - 3, 6), (3, 1), (10, 2), (500, 3))
     lots = [await made(cluster, size, start) for start, size in wanted]
     lots.append(await made(cluster, 4, 2, prefix="web-b-"))
-    pods = {pod.key: pod for pod in (await cluster.list("pods")).objects}
+    pods = {each.key: each for each in (await cluster.list("pods")).objects}
     assert len(pods) == sum(lot.size for lot in lots)
-    for where, pod in pods.items():
-        assert await cluster.get(where) == pod
+    for where, each in pods.items():
+        assert await cluster.get(where) == each
     for start in (PLACES - 4, 4, 9, 12, 499, 503):
         assert await cluster.get(key("pods", cohort(1, start).name(0), "default")) is None
-    writes = [replace(pod, status=b'{"phase":"Running"}') for pod in pods.values()]
+    writes = [replace(each, status=b'{"phase":"Running"}') for each in pods.values()]
     for written in await cluster.write_many(writes):
         assert written.binding is None
         assert written.created_revision == pods[written.key].revision
-    assert {pod.key for pod in (await cluster.list("pods")).objects} == pods.keys()
+    assert {each.key for each in (await cluster.list("pods")).objects} == pods.keys()
     assert (await made(cluster, 6, 4)).size == 6
     with pytest.raises(AlreadyExists):
         await made(cluster, 1, 3)

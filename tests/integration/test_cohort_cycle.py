@@ -42,20 +42,22 @@ def ours(lot, pods):
 
 
 async def agrees(service):
-    """Wait until nothing is on its way; what placement counts is what is bound."""
-    await passing(service.pods, lambda: not service.placement.queue.counts()["flying"])
-    await service.pods.reached(await service.store.revision())
-    await asyncio.sleep(0)
-    service.placement._drain()
-    snapshot = service.placement._state.freeze(1)
-    counted = {
-        facts.name: int(snapshot.requested[snapshot.resource_row["pods"], row])
-        for row, facts in enumerate(snapshot.nodes)
-    }
-    bound = Counter(
-        obj.binding.node for obj in (await service.store.list("pods")).objects if obj.binding
-    )
-    assert {name: count for name, count in counted.items() if count} == bound
+    """Wait until nothing is on its way; what placement counts is what is bound then."""
+    for _ in range(500):
+        await service.pods.reached(await service.store.revision())
+        service.placement._drain()
+        snapshot = service.placement._state.freeze(1)
+        counted = {
+            facts.name: count
+            for row, facts in enumerate(snapshot.nodes)
+            if (count := int(snapshot.requested[snapshot.resource_row["pods"], row]))
+        }
+        listed = (await service.store.list("pods")).objects
+        bound = Counter(obj.binding.node for obj in listed if obj.binding)
+        if counted == bound:
+            break
+        await asyncio.sleep(0.01)
+    assert counted == bound
 
 
 async def test_cohorts_are_packed_and_nothing_is_overcommitted(service):
