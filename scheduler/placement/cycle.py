@@ -285,6 +285,9 @@ class Placement:
         return Attempt(started, arrived, [self.queue.tries(a.pod) + 1 for a in plan.allotments])
 
     async def _displace(self, orders: Sequence[Order]) -> None:
+        for pod in {order.wanted for order in orders if order.preemption is not None}:
+            if pod is not None:
+                self.queue.forgive(pod)
         await self._displacement.carry_out(orders)
         self._wake.set()
 

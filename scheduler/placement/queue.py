@@ -298,6 +298,22 @@ class SchedulingQueue:
         self._leave(group)
         self._back_off(group)
 
+    def forgive(self, pod: PodClass) -> None:
+        """Room is being made for a class: once it is there, no back-off is waited out.
+
+        One whose victims are gone would wait a second beside an empty place, which is then kept
+        for it; as it only gets there by having had somebody evicted, it cannot keep others busy.
+        """
+        self._history.pop(pod, None)
+        group = self._groups.get(pod)
+        if group is None or group.place is _Place.ACTIVE:
+            return
+        group.attempts = 0
+        if group.place is _Place.BACKOFF:
+            self._leave(group)
+            group.place = _Place.ACTIVE
+            self._active.join(group)
+
     def changed(self, change: Change) -> int:
         """Something happened in the cluster: wake what it can help; returns how many classes."""
         flags, woken = int(change), 0

@@ -252,3 +252,20 @@ def test_a_failed_plugin_is_asked_again_after_a_back_off():
     queue.park(ONE, [named("a")], Diagnosis(1, (), Change.ANY, "filter X failed"), 0.0)
     assert queue.counts()["backoff"] == 1
     assert popped(queue, 1.0) == [["a"]]
+
+
+def test_a_class_for_which_room_is_made_does_not_back_off():
+    queue = SchedulingQueue()
+    for wanted, name in ((ONE, "parked"), (TWO, "flying"), (URGENT, "backing off")):
+        queue.add(wanted, named(name), 0.0)
+    batch = {pods[0].uid: (wanted, pods) for wanted, pods in queue.pop(100, 100, 0.0)}
+    queue.park(*batch["parked"], WAITS, 0.0)
+    queue.retry(*batch["backing off"], 0.0, backoff=True)
+    assert not queue.ready(0.5)
+    for wanted in (ONE, TWO, URGENT):
+        queue.forgive(wanted)
+    assert popped(queue, now=0.5) == [["backing off"]]
+    queue.park(*batch["flying"], WAITS, 0.5)
+    queue.changed(Change.NODE_ADDED)
+    assert popped(queue, now=0.6) == [["parked"]], "the other one has just failed again"
+    assert popped(queue, now=1.5) == [["flying"]]
