@@ -132,8 +132,9 @@ def inspect(
     totals = np.zeros(rows.size, dtype=np.float64)
     for scorer in scorers:
         part = spoken.get(scorer.name)
-        if part is None and scorer.normalise is Normalise.REVERSED and not scoring.failures:
-            part = Part(scorer.name, scorer.weight, np.full(rows.size, 100, dtype=np.int64))
+        if part is None and not scoring.failures:
+            silent = 100 if scorer.normalise is Normalise.REVERSED else 0
+            part = Part(scorer.name, scorer.weight, np.full(rows.size, silent, dtype=np.int64))
         if part is not None:
             parts.append(part)
             totals += part.scores * part.weight

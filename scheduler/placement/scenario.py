@@ -162,7 +162,7 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
     except BadRequest as error:
         raise BadRequest(f"{where}: {error}") from error
     meta = _meta(obj, where, "default")
-    _name_namespaces(get_object(obj, "spec", where).get("affinity"))
+    _complete_spec(get_object(obj, "spec", where))
     spec = _convert(get_object(obj, "spec", where), PodSpec, f"{where}.spec")
     status = _convert(get_object(obj, "status", where), PodStatus, f"{where}.status")
     name = meta.name or f"{meta.generate_name}{number}"
@@ -279,6 +279,26 @@ def _meta(obj: JsonObject, where: str, namespace: str = "") -> ObjectMeta:
     if namespace and not fields.get("namespace"):
         fields["namespace"] = namespace
     return _convert(fields, ObjectMeta, f"{where}.metadata")
+
+
+def _complete_spec(spec: JsonObject) -> None:
+    """Fill in what a stored pod always has and a scenario's may leave out."""
+    for name in ("initContainers", "containers"):
+        containers = spec.get(name)
+        for number, container in enumerate(containers if isinstance(containers, list) else ()):
+            if isinstance(container, dict):
+                container.setdefault("name", f"container-{number}")
+    affinity = spec.get("affinity")
+    if not isinstance(affinity, dict):
+        return
+    _name_namespaces(affinity)
+    for kind in ("podAffinity", "podAntiAffinity"):
+        terms = affinity.get(kind)
+        for listed in terms.values() if isinstance(terms, dict) else ():
+            for term in listed if isinstance(listed, list) else ():
+                inner = term.get("podAffinityTerm", term) if isinstance(term, dict) else None
+                if isinstance(inner, dict):
+                    inner.setdefault("topologyKey", "")
 
 
 def _name_namespaces(value: Json) -> None:

@@ -1,0 +1,52 @@
+"""Simulations of objects as people write them down, without what a stored object always has."""
+
+import pytest
+
+from scheduler.placement.scenario import read_scenario
+from scheduler.placement.simulation import Simulation, read_question
+from scheduler.plugin_manager import PluginManager
+from scheduler.profile import by_name
+
+
+@pytest.fixture(scope="module")
+def plugins():
+    return PluginManager.load()
+
+
+def tried(plugins, nodes, pod, rule):
+    spec = {
+        "nodes": nodes,
+        "pods": [pod],
+        "profile": {"plugins": [{"name": rule, "weight": 1}]},
+        "explain": "full",
+    }
+    simulation = Simulation(plugins, by_name(), read_question(spec), read_scenario(spec))
+    return simulation.run()["results"][0]
+
+
+def test_containers_need_no_names(plugins):
+    containers = [{"resources": {"requests": {"cpu": "1"}}}, {"image": "i"}]
+    node = {"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "1", "pods": "1"}}}
+    result = tried(plugins, [node], {"spec": {"containers": containers}}, "NodeResourcesFit")
+    assert result["nodeName"] == "n"
+    containers.append({"resources": {"requests": {"cpu": "1m"}}})
+    result = tried(plugins, [node], {"spec": {"containers": containers}}, "NodeResourcesFit")
+    assert result["nodes"][0]["reasons"] == ["Insufficient cpu"]
+
+
+@pytest.mark.parametrize(("kind", "feasible"), [("podAffinity", False), ("podAntiAffinity", True)])
+def test_a_term_without_topology_key_reaches_no_pod(plugins, kind, feasible):
+    term = {"labelSelector": {"matchLabels": {"app": "web"}}}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    pod = {"metadata": {"name": "p"}, "spec": {"affinity": {kind: required}}}
+    result = tried(plugins, [{"metadata": {"name": "n"}}], pod, "InterPodAffinity")
+    assert result["nodes"][0]["feasible"] is feasible
+
+
+@pytest.mark.parametrize(
+    ("rule", "score"), [("NodeAffinity", 0), ("ImageLocality", 0), ("TaintToleration", 100)]
+)
+def test_a_rule_with_nothing_to_say_scores_all_nodes_alike(plugins, rule, score):
+    nodes = [{"metadata": {"name": name}} for name in ("a", "b")]
+    result = tried(plugins, nodes, {"metadata": {"name": "p"}}, rule)
+    assert [node["scores"] for node in result["nodes"]] == [{rule: score}] * 2
