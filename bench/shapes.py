@@ -303,7 +303,7 @@ async def measure(nodes: int, count: int, only: str) -> dict[str, tuple[float, S
             found[shape.name] = await run_shape(server, shape, 97, count), shape
         if only in "preemption":
             shape = Shape("preemption", plain, 570)
-            found[shape.name] = await preemption(server, nodes, min(nodes, 1000)), shape
+            found[shape.name] = await preemption(server, nodes, min(nodes, 5000)), shape
     return found
 
 

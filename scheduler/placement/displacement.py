@@ -263,11 +263,11 @@ class Displacement:
         return [Budget.of(each) for each in self._budgets.items.values()]
 
     async def _write(self, edits: Mapping[ObjectKey, Edit]) -> None:
-        """Edit pods as they are stored, again where a race was lost."""
+        """Edit pods as they were last seen, and again as they are stored where a race was lost."""
         left = dict(edits)
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
             try:
-                left = await self._attempt(left)
+                left = await self._attempt(left, fresh=number > 0)
             except Unavailable as error:
                 logger.warning("preemption waits: %s; trying again in %g s", error, _PAUSE)
                 await asyncio.sleep(_PAUSE)
@@ -275,17 +275,15 @@ class Displacement:
                 return
         logger.warning("%d writes of a preemption lost too many races", len(left))
 
-    async def _attempt(self, edits: Mapping[ObjectKey, Edit]) -> dict[ObjectKey, Edit]:
+    async def _attempt(
+        self, edits: Mapping[ObjectKey, Edit], *, fresh: bool
+    ) -> dict[ObjectKey, Edit]:
         """Try every edit once; return those that lost a race."""
-        keys = list(edits)
         writes: list[tuple[ObjectKey, Write]] = []
-        for start in range(0, len(keys), _READERS):
-            part = keys[start : start + _READERS]
-            stored = await asyncio.gather(*(self._store.get(key) for key in part))
-            for key, found in zip(part, stored, strict=True):
-                write = edits[key](found) if found is not None else None
-                if write is not None:
-                    writes.append((key, msgspec.structs.replace(write, epoch=self._epoch)))
+        for key, found in (await self._present(list(edits), fresh=fresh)).items():
+            write = edits[key](found)
+            if write is not None:
+                writes.append((key, msgspec.structs.replace(write, epoch=self._epoch)))
         again: dict[ObjectKey, Edit] = {}
         outcomes = await self._store.write_many([write for _, write in writes]) if writes else ()
         for (key, _), outcome in zip(writes, outcomes, strict=True):
@@ -296,6 +294,19 @@ class Displacement:
             elif isinstance(outcome, StatusError):
                 logger.debug("a write of a preemption was refused: %s", outcome)
         return again
+
+    async def _present(
+        self, keys: Sequence[ObjectKey], *, fresh: bool
+    ) -> dict[ObjectKey, StoredObject]:
+        """Return pods as the informer has them, or as they are stored if that is what is needed."""
+        known = self._pods.items
+        found = {} if fresh else {k: p.stored for k in keys if (p := known.get(k)) and p.stored}
+        missing = [key for key in keys if key not in found]
+        for start in range(0, len(missing), _READERS):
+            part = missing[start : start + _READERS]
+            stored = await asyncio.gather(*(self._store.get(key) for key in part))
+            found.update({k: each for k, each in zip(part, stored, strict=True) if each})
+        return found
 
     async def _revision(self) -> int:
         while True:
