@@ -1,10 +1,10 @@
 """`make bench-shapes`: pods of kube-scheduler's own benchmark shapes by the whole path.
 
 Pods come as NDJSON requests over HTTP (2,000 pods each, three at a time), ten templates a shape,
-onto ready nodes without agents; the clock runs from the first byte sent to the last binding's
-commit. Before that the same number of nodes runs 10,000 pods of 100 templates. `decisions` is the
-same without HTTP and database (bench/rules.py has more). kube-scheduler's CI floors are for 5,000
-nodes. The service, its PostgreSQL (fsync on) and this client share the machine.
+and once more from ten ReplicationControllers, onto ready nodes without agents; the clock runs from
+the first byte sent to the last binding's commit. Before that the nodes run 10,000 other pods.
+kube-scheduler's CI floors are for 5,000 nodes; decisions alone are in bench/rules.py. The service,
+its PostgreSQL (fsync on) and this client share the machine.
 """
 
 import argparse
@@ -168,11 +168,13 @@ async def submit(server: Server, namespace: str, pods: list[Spec]) -> None:
     await asyncio.gather(*(lane() for _ in range(LANES)))
 
 
-async def bound(server: Server, namespace: str, goal: int, like: str = "%") -> None:
+async def bound(server: Server, namespace: str, goal: int) -> None:
     """Wait until so many pods of a namespace are bound."""
     query = (
-        "SELECT count(*) FROM bindings b JOIN objects o ON o.uid = b.pod_uid"
-        f" WHERE o.namespace = '{namespace}' AND o.name LIKE '{like}'"
+        "SELECT (SELECT count(*) FROM bindings b JOIN objects o ON o.uid = b.pod_uid"
+        f" WHERE o.namespace = '{namespace}')"
+        " + (SELECT coalesce(sum(cardinality(b.ordinals)), 0) FROM cohort_bindings b"
+        f" JOIN cohorts c ON c.uid = b.cohort WHERE c.namespace = '{namespace}' AND c.gone IS NULL)"
     )
     last, moved = -1, time.perf_counter()
     while True:
@@ -203,6 +205,34 @@ async def run_shape(server: Server, shape: Shape, number: int, count: int) -> fl
         pods.append(pod(f"p-{n}", namespace, app, shape.spec(app, n)))
     begun = time.perf_counter()
     await submit(server, namespace, pods)
+    await bound(server, namespace, count)
+    return count / (time.perf_counter() - begun)
+
+
+async def by_controllers(server: Server, shape: Shape, number: int, count: int) -> float:
+    """Return pods/s of a shape when ten ReplicationControllers ask for the pods."""
+    namespace = f"controlled-{number}"
+    await space(server, namespace)
+    controllers: list[Spec] = []
+    for n in range(TEMPLATES):
+        app = f"app-{n}"
+        template = pod("", namespace, app, shape.spec(app, n))
+        metadata: Spec = {"labels": {"app": app}}
+        controllers.append(
+            {
+                "apiVersion": "v1",
+                "kind": "ReplicationController",
+                "metadata": {"name": app, "namespace": namespace},
+                "spec": {
+                    "replicas": count // TEMPLATES,
+                    "selector": {"app": app},
+                    "template": {"metadata": metadata, "spec": template["spec"]},
+                },
+            }
+        )
+    path = f"/api/v1/namespaces/{namespace}/replicationcontrollers"
+    begun = time.perf_counter()
+    await create_all(server.url, path, controllers)
     await bound(server, namespace, count)
     return count / (time.perf_counter() - begun)
 
@@ -293,6 +323,8 @@ async def measure(nodes: int, count: int, only: str) -> dict[str, tuple[float, S
             if only in shape.name:
                 fits = min(count, nodes * TEMPLATES // 2)
                 found[shape.name] = await run_shape(server, shape, number, fits), shape
+                rate = await by_controllers(server, shape, number, fits)
+                found[f"  {shape.name}, by controllers"] = rate, shape
         if only in "10,000 gated + 10,000 unschedulable":
             shape = Shape("beside 10,000 gated + 10,000 unschedulable", plain)
             found[shape.name] = await beside_others(server, count), shape
