@@ -8,7 +8,7 @@ does not start or is changed meanwhile goes on with a worker of its own, like an
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -38,8 +38,8 @@ from .translation import container_spec, pull_policy, sandbox_spec
 
 _log = logging.getLogger(__name__)
 _HOST, _IP = "@host@", "@ip@"
-_BUSY = 0.5  # seconds after a binding in which placing further pods goes first
-_YIELD = 0.2  # seconds left to it between cohorts then
+_FLOOD = 8, 0.5  # so many cohorts bound in so many seconds: placing further pods goes first
+_YIELD = 1.0  # seconds left to that between two cohorts
 _PAUSE = 1.0
 _AT_ONCE = 4  # cohorts being started
 _PATIENCE = 30.0  # seconds for a host to start its part of a cohort
@@ -143,7 +143,7 @@ class Muster:
         self._epoch = epoch
         self._waiting: deque[tuple[CohortChange, list[tuple[Company, list[int]]]]] = deque()
         self._wake = asyncio.Event()
-        self._last = float("-inf")
+        self._arrivals: deque[float] = deque(maxlen=_FLOOD[0])
 
     def add(self, change: CohortChange, companies: list[tuple[Company, list[int]]]) -> None:
         """Have pods started that were bound.
@@ -152,7 +152,7 @@ class Muster:
             companies: with positions in the change's ordinals.
         """
         self._waiting.append((change, companies))
-        self._last = asyncio.get_running_loop().time()
+        self._arrivals.append(asyncio.get_running_loop().time())
         self._wake.set()
 
     async def run(self) -> None:
@@ -161,7 +161,6 @@ class Muster:
         Raises:
             ExceptionGroup: with Fenced, when another leader has taken over.
         """
-        loop = asyncio.get_running_loop()
         slots = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             while True:
@@ -170,22 +169,27 @@ class Muster:
                     await slots.acquire()
                     starting = group.create_task(self._start(*self._waiting.popleft()))
                     starting.add_done_callback(lambda _: slots.release())
-                    busy = loop.time() - self._last < _BUSY
-                    await asyncio.sleep(_YIELD if busy else 0)
+                    await asyncio.sleep(_YIELD if self._flooded() else 0)
                 self._wake.clear()
+
+    def _flooded(self) -> bool:
+        recent = len(self._arrivals) == _FLOOD[0]
+        return recent and asyncio.get_running_loop().time() - self._arrivals[0] < _FLOOD[1]
 
     async def _start(
         self, change: CohortChange, companies: list[tuple[Company, list[int]]]
     ) -> None:
         recipe = _recipe(pod_view(change.one(0).object), self._epoch)
-        starts: list[Awaitable[list[_Start]]] = []
+        starts: list[asyncio.Task[list[_Start]]] = []
         for company, numbers in companies:
             ordinals = [change.ordinals[number] for number in numbers]
             host = company.crowd_host
             if recipe is None or host is None:
                 company.fall_out(change.cohort, ordinals)
             else:
-                starts.append(self._muster(company, host, recipe, change.cohort, ordinals))
+                start = self._muster(company, host, recipe, change.cohort, ordinals)
+                starts.append(asyncio.create_task(start))
+                await asyncio.sleep(0)  # a host that takes no time is done now: others go between
         told: dict[tuple[datetime, str], list[_Start]] = {}
         for started in await asyncio.gather(*starts):
             for each in started:
