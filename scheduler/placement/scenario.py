@@ -4,7 +4,7 @@ Pure. Kubernetes objects as JSON come in, cluster state and pending pods come ou
 defaulted as the API would and read leniently: what placement does not look at is not looked at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -26,6 +26,23 @@ from .state import ClusterState
 
 MOST_OBJECTS = 300_000
 _PREEMPTS = "PreemptLowerPriority"
+_NAMED: JsonObject = {"name": "container"}
+_ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
+    "metadata": {"ownerReferences": {"apiVersion": "", "kind": "", "name": "", "uid": ""}},
+    "spec": {
+        "containers": _NAMED,
+        "initContainers": _NAMED,
+        "ports": {"containerPort": 0},
+        "topologySpreadConstraints": {
+            "maxSkew": 1,
+            "topologyKey": "",
+            "whenUnsatisfiable": "DoNotSchedule",
+        },
+        "requiredDuringSchedulingIgnoredDuringExecution": {"topologyKey": ""},
+        "preferredDuringSchedulingIgnoredDuringExecution": {"weight": 0, "topologyKey": ""},
+    },
+}
+_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"effect": ""}}
 
 T = TypeVar("T")
 
@@ -143,6 +160,7 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
 
 def node_of(obj: JsonObject, where: str) -> Node:
     """Return the typed view of a Node document; raises BadRequest."""
+    _complete(obj.get("spec"), _ABSENT_IN_NODES)
     return Node(
         _meta(obj, where),
         _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec"),
@@ -157,12 +175,14 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
     Args:
         number: makes the uid, since those of a scenario may be absent or alike.
     """
+    for part, absent in _ABSENT_IN_PODS.items():
+        _complete(obj.get(part), absent)
     try:
         default_pod(obj)
     except BadRequest as error:
         raise BadRequest(f"{where}: {error}") from error
     meta = _meta(obj, where, "default")
-    _complete_spec(get_object(obj, "spec", where))
+    _name_namespaces(get_object(obj, "spec", where).get("affinity"))
     spec = _convert(get_object(obj, "spec", where), PodSpec, f"{where}.spec")
     status = _convert(get_object(obj, "status", where), PodStatus, f"{where}.status")
     name = meta.name or f"{meta.generate_name}{number}"
@@ -281,24 +301,24 @@ def _meta(obj: JsonObject, where: str, namespace: str = "") -> ObjectMeta:
     return _convert(fields, ObjectMeta, f"{where}.metadata")
 
 
-def _complete_spec(spec: JsonObject) -> None:
-    """Fill in what a stored pod always has and a scenario's may leave out."""
-    for name in ("initContainers", "containers"):
-        containers = spec.get(name)
-        for number, container in enumerate(containers if isinstance(containers, list) else ()):
-            if isinstance(container, dict):
-                container.setdefault("name", f"container-{number}")
-    affinity = spec.get("affinity")
-    if not isinstance(affinity, dict):
-        return
-    _name_namespaces(affinity)
-    for kind in ("podAffinity", "podAntiAffinity"):
-        terms = affinity.get(kind)
-        for listed in terms.values() if isinstance(terms, dict) else ():
-            for term in listed if isinstance(listed, list) else ():
-                inner = term.get("podAffinityTerm", term) if isinstance(term, dict) else None
-                if isinstance(inner, dict):
-                    inner.setdefault("topologyKey", "")
+def _complete(value: Json, absent: Mapping[str, JsonObject]) -> None:
+    """Fill in what stored objects always have and a scenario's may leave out, by list, deeply."""
+    if isinstance(value, list):
+        for each in value:
+            _complete(each, absent)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            defaults = absent.get(name)
+            for each in inner if defaults and isinstance(inner, list) else ():
+                if isinstance(each, dict):
+                    _complete_one(each, defaults or {})
+            _complete(inner, absent)
+
+
+def _complete_one(obj: JsonObject, defaults: JsonObject) -> None:
+    for field_name, default in defaults.items():
+        wrapped = obj.get("podAffinityTerm") if field_name == "topologyKey" else None
+        (wrapped if isinstance(wrapped, dict) else obj).setdefault(field_name, default)
 
 
 def _name_namespaces(value: Json) -> None:

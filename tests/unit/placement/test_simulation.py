@@ -13,6 +13,9 @@ def plugins():
     return PluginManager.load()
 
 
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
 def tried(plugins, nodes, pod, rule):
     spec = {
         "nodes": nodes,
@@ -50,3 +53,40 @@ def test_a_rule_with_nothing_to_say_scores_all_nodes_alike(plugins, rule, score)
     nodes = [{"metadata": {"name": name}} for name in ("a", "b")]
     result = tried(plugins, nodes, {"metadata": {"name": "p"}}, rule)
     assert [node["scores"] for node in result["nodes"]] == [{rule: score}] * 2
+
+
+@pytest.mark.parametrize(
+    ("pod", "rule"),
+    [
+        ({"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "name": "web"}]}}, "NodePorts"),
+        ({"spec": {"containers": [{"ports": [{"hostPort": 81}]}]}}, "NodePorts"),
+        (
+            {"spec": {"topologySpreadConstraints": [{"whenUnsatisfiable": "ScheduleAnyway"}]}},
+            "NodePorts",
+        ),
+        (
+            {"spec": {"affinity": {"podAffinity": {PREFERRED: [{"podAffinityTerm": {}}]}}}},
+            "InterPodAffinity",
+        ),
+        (
+            {"spec": {"affinity": {"nodeAffinity": {PREFERRED: [{"preference": {}}]}}}},
+            "NodeAffinity",
+        ),
+        ({}, "TaintToleration"),
+    ],
+)
+def test_what_an_object_leaves_out_is_zero(plugins, pod, rule):
+    node = {"metadata": {"name": "n"}, "spec": {"taints": [{"key": "dedicated"}]}}
+    assert tried(plugins, [node], pod, rule)["nodeName"] == "n"
+
+
+def test_host_ports_clash_without_container_ports(plugins):
+    ports = {"spec": {"containers": [{"ports": [{"hostPort": 81}, {"hostPort": 81}]}]}}
+    running = {"metadata": {"name": "r"}, "spec": {**ports["spec"], "nodeName": "n"}}
+    spec = {
+        "nodes": [{"metadata": {"name": "n"}}],
+        "pods": [running, {"metadata": {"name": "p"}, **ports}],
+        "profile": {"plugins": [{"name": "NodePorts"}]},
+    }
+    result = Simulation(plugins, by_name(), read_question(spec), read_scenario(spec)).run()
+    assert result["unplaced"] == 1
