@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from ..store.decisions import Alternative, DecisionRecord, Rejection, decision_id
+from ..store.decisions import Alternative, DecisionRecord, Rejection, decision_id, span
 from .plan import Allotment, LodgedPods, PendingPod
 
 
@@ -56,5 +56,8 @@ def decision_records(
 
 def _names(pods: Sequence[PendingPod]) -> tuple[str, ...]:
     if isinstance(pods, LodgedPods):
+        first, last = pods.ordinals[0], pods.ordinals[-1]
+        if last - first == len(pods) - 1:  # they ascend
+            return (span(pods.cohort, first, len(pods)),)
         return tuple([pods.cohort.name(ordinal) for ordinal in pods.ordinals])
     return tuple([pod.key.name for pod in pods]) if len(pods) > 1 else ()

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from ..objects.cohort import PLACES, Cohort, place_of
 from .database import Database
 from .rows import encode_json
 from .tables import decisions
@@ -41,7 +42,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
         pods: how many the decision was about.
         outcome: "placed", "unschedulable", or a solver's status word.
         node: where, when all went to one node.
-        members: names of all the pods, where there are several.
+        members: names of all the pods, where there are several; or one `span`.
     """
 
     id: int
@@ -80,7 +81,7 @@ async def of_pod(
     database: Database, namespace: str, pod: str, limit: int = 20
 ) -> list[DecisionRecord]:
     """Return the latest decisions about a pod of that name, newest first."""
-    about = sa.or_(decisions.c.pod == pod, decisions.c.members.contains([pod]))
+    about = sa.or_(decisions.c.pod == pod, decisions.c.members.contains([pod]), _in_span(pod))
     query = (
         sa.select(decisions)
         .where(decisions.c.namespace == namespace, about)
@@ -89,6 +90,23 @@ async def of_pod(
     )
     async with database.lent() as connection:
         return [_record(row) for row in (await connection.execute(query)).mappings()]
+
+
+def span(cohort: Cohort, first: int, count: int) -> str:
+    """Return what stands in `members` for so many pods of a cohort, from an ordinal on."""
+    return f"{cohort.prefix}*{(cohort.start + first) % PLACES}*{count}"
+
+
+def _in_span(pod: str) -> sa.ColumnElement[bool]:
+    """Match records whose only member is a span with the pod's name in it."""
+    place = place_of(pod[-5:])
+    if place is None:
+        return sa.false()
+    only = decisions.c.members[1]
+    start, count = (sa.cast(sa.func.split_part(only, "*", part), sa.Integer) for part in (2, 3))
+    within = sa.func.mod(place - start + PLACES, PLACES) < count
+    prefix = only.startswith(f"{pod[:-5]}*", autoescape=True)
+    return sa.case((prefix, within), else_=sa.false())
 
 
 def _row(record: DecisionRecord) -> dict[str, object]:

@@ -2,8 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 
+from scheduler.objects.cohort import PLACES
 from scheduler.store.compaction import Retention
-from scheduler.store.decisions import Alternative, DecisionRecord, Rejection, decision_id
+from scheduler.store.decisions import (
+    Alternative,
+    DecisionRecord,
+    Rejection,
+    decision_id,
+    span,
+)
+from tests.store_values import cohort
 
 
 def record(pod, **fields):
@@ -43,3 +51,15 @@ async def test_records_are_kept_for_months(store):
     assert await store.decisions_of("default", "p")
     await store.compact(Retention(), datetime.now(UTC) + timedelta(days=190))
     assert await store.decisions_of("default", "p") == []
+
+
+async def test_pods_of_a_cohort_are_found_by_name(store):
+    lot = cohort(20, start=PLACES - 5)
+    about = record(lot.name(2), members=(span(lot, 2, 10),))
+    await store.record_decisions([about, record("web-else"), record("q", members=("a", "b"))])
+    for ordinal in range(20):
+        found = await store.decisions_of("default", lot.name(ordinal))
+        assert [r.id for r in found] == [about.id] * (2 <= ordinal < 12)
+    assert len(await store.decisions_of("default", "b")) == 1
+    assert await store.decisions_of("default", "web-*") == []
+    assert await store.decisions_of("other", lot.name(3)) == []
