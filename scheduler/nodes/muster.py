@@ -41,7 +41,7 @@ _HOST, _IP = "@host@", "@ip@"
 _FLOOD = 8, 0.5  # so many cohorts bound in so many seconds: placing further pods goes first
 _YIELD = 1.0  # seconds left to that between two cohorts
 _PAUSE = 1.0
-_AT_ONCE = 4  # cohorts being started
+_AT_ONCE = 16  # cohorts that wait for slow hosts
 _PATIENCE = 30.0  # seconds for a host to start its part of a cohort
 STARTED = PodMemory(sandbox_attempts=1, sandbox_made=True)
 """What is remembered of a pod that was started here."""
@@ -166,9 +166,15 @@ class Muster:
             while True:
                 await self._wake.wait()
                 while self._waiting:
-                    await slots.acquire()
-                    starting = group.create_task(self._start(*self._waiting.popleft()))
-                    starting.add_done_callback(lambda _: slots.release())
+                    change, companies = self._waiting.popleft()
+                    recipe = _recipe(pod_view(change.one(0).object), self._epoch)
+                    starts = await self._launch(change, companies, recipe)
+                    finish = self._finish(change.cohort, recipe, starts)
+                    if all(start.done() for start in starts):
+                        await finish
+                    else:  # a host takes its time: go on with others
+                        await slots.acquire()
+                        group.create_task(finish).add_done_callback(lambda _: slots.release())
                     await asyncio.sleep(_YIELD if self._flooded() else 0)
                 self._wake.clear()
 
@@ -176,10 +182,12 @@ class Muster:
         recent = len(self._arrivals) == _FLOOD[0]
         return recent and asyncio.get_running_loop().time() - self._arrivals[0] < _FLOOD[1]
 
-    async def _start(
-        self, change: CohortChange, companies: list[tuple[Company, list[int]]]
-    ) -> None:
-        recipe = _recipe(pod_view(change.one(0).object), self._epoch)
+    async def _launch(
+        self,
+        change: CohortChange,
+        companies: list[tuple[Company, list[int]]],
+        recipe: _Recipe | None,
+    ) -> list[asyncio.Task[list[_Start]]]:
         starts: list[asyncio.Task[list[_Start]]] = []
         for company, numbers in companies:
             ordinals = [change.ordinals[number] for number in numbers]
@@ -190,15 +198,22 @@ class Muster:
                 start = self._muster(company, host, recipe, change.cohort, ordinals)
                 starts.append(asyncio.create_task(start))
                 await asyncio.sleep(0)  # a host that takes no time is done now: others go between
+        return starts
+
+    async def _finish(
+        self,
+        cohort: Cohort,
+        recipe: _Recipe | None,
+        starts: Sequence[asyncio.Task[list[_Start]]],
+    ) -> None:
         told: dict[tuple[datetime, str], list[_Start]] = {}
         for started in await asyncio.gather(*starts):
             for each in started:
                 told.setdefault((each.moment, each.company.runtime), []).append(each)
         for (moment, runtime), pods in told.items():
             assert recipe is not None
-            await self._report(
-                _stencil(recipe, change.cohort, moment, runtime), change.cohort, pods
-            )
+            stencil = _stencil(recipe, cohort, moment, runtime)
+            await self._report(stencil, cohort, pods)
 
     async def _muster(
         self,
