@@ -67,10 +67,10 @@ CASES = [
     (PLAIN, asks("5", "1000", overhead={"memory": "4000"}), [], {}, 75),
     (PLAIN, asks("1", resources={"requests": {"cpu": "5", "memory": "5000"}}), [], {}, 75),
     # best effort is not scored
-    (PLAIN, asks(), [], {}, None),
-    (PLAIN, asks(), [bound("5")], {}, None),
-    (PLAIN, asks("0", "0"), [bound("5")], {}, None),
-    (PLAIN, asks(gpu="1"), [bound("5")], {GPU: "4"}, None),
+    (PLAIN, asks(), [], {}, 0),
+    (PLAIN, asks(), [bound("5")], {}, 0),
+    (PLAIN, asks("0", "0"), [bound("5")], {}, 0),
+    (PLAIN, asks(gpu="1"), [bound("5")], {GPU: "4"}, 0),
     # further resources count where the pod asks for them, before as after
     (THREE, asks("1", "1000"), [bound(gpu="3")], {GPU: "4"}, 75),
     (THREE, asks("5", "5000", "2"), [], {GPU: "4"}, 75),

@@ -67,10 +67,10 @@ def test_an_image_counts_more_the_more_nodes_have_it():
     assert rated(RULE, using("gcr.io/300"), node("a", images=A)) == {"a": 28}
 
 
-def test_without_known_images_there_is_no_opinion():
-    assert rated(RULE, using("x"), node("a", images=A)) == {"a": None}
-    assert rated(RULE, using("x"), node("a")) == {"a": None}
-    assert rated(RULE, using(), node("a", images=A)) == {"a": None}
+def test_without_known_images_nobody_gains():
+    assert rated(RULE, using("x"), node("a", images=A)) == {"a": 0}
+    assert rated(RULE, using("x"), node("a")) == {"a": 0}
+    assert rated(RULE, using(), node("a", images=A)) == {"a": 0}
 
 
 @pytest.mark.parametrize(

@@ -240,8 +240,8 @@ def test_preferences_are_normalised_to_the_largest(terms, scores):
     assert list(rated(PLAIN, preferred(*terms), *fleet()).values()) == scores
 
 
-def test_without_preferences_there_is_no_opinion():
-    assert set(rated(PLAIN, a_class(), *fleet()).values()) == {None}
+def test_without_preferences_nobody_gains():
+    assert set(rated(PLAIN, a_class(), *fleet()).values()) == {0}
 
 
 def test_only_feasible_nodes_are_normalised_over():

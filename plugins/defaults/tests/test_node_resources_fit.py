@@ -252,7 +252,7 @@ LITTLE = asks(container(cpu="0", memory="0", **{FOO: "2"}))
         (fit("MostAllocated", [(FOO, 1)]), LITTLE, [], 25, 50),
         (fit("MostAllocated", [(FOO, 1)]), LITTLE, FOOS, 50, 100),
         (fit("LeastAllocated", [(FOO, 1)]), LITTLE, FOOS, 50, 0),
-        (fit("MostAllocated", [(FOO, 1)]), NONE, FOOS, None, None),
+        (fit("MostAllocated", [(FOO, 1)]), NONE, FOOS, 0, 0),
         (fit("MostAllocated", THRICE), LITTLE, [], 15, 30),
         (fit("MostAllocated", THRICE), NONE, FOOS, 0, 0),
         (fit("MostAllocated", [("example.com/none", 5), ("cpu", 1)]), SOME, [], 75, 50),
