@@ -72,7 +72,7 @@ POD_SPEC: Table = {
     "preemptionPolicy": _YES,
     "overhead": _YES,
     "schedulingGates": _YES,
-    "schedulingGroup": _YES,
+    "schedulingGroup": _reject("gangs of pods are not scheduled together yet"),
     "topologySpreadConstraints": _YES,
     "resources": _YES,
     "schedulerName": _YES,
