@@ -49,7 +49,7 @@ class Delta(msgspec.Struct, Generic[T], frozen=True, gc=False):
 
 
 class CohortDelta(msgspec.Struct, Generic[T], frozen=True, gc=False):
-    """What happened to pods of a cohort: they were created, or bound.
+    """What happened to pods of a cohort: they were created, bound, or reported.
 
     Args:
         change: which pods, and how.

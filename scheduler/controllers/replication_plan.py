@@ -81,8 +81,8 @@ def plan(
             else:
                 orphan.append(pod)
     claimed = owned + adopt
-    leaving = [pod for pod in claimed if pod.meta.annotations.get(REPLACE_FIRST) == "true"]
-    staying = [pod for pod in claimed if pod not in leaving] if leaving else claimed
+    leaving = [pod for pod in claimed if _is_leaving(pod)]
+    staying = [pod for pod in claimed if not _is_leaving(pod)] if leaving else claimed
     alike = sum(crowd.count for crowd in crowds)
     excess = 0 if deleting else len(staying) + alike - controller.spec.replicas
     doomed = deletion_order(staying, now) if excess > 0 else []
@@ -99,6 +99,10 @@ def plan(
         status=_status(controller, claimed, crowds, now),
         look_again=_look_again(controller, [*claimed, *(c.sample for c in crowds)], now),
     )
+
+
+def _is_leaving(pod: Pod) -> bool:
+    return pod.meta.annotations.get(REPLACE_FIRST) == "true"
 
 
 def _replaced(

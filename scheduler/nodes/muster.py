@@ -9,11 +9,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
-
-from msgspec.structs import replace as with_fields
 
 from ..drivers import (
     ContainerSpec,
@@ -34,7 +32,7 @@ from .environment import ConfigProblem, PodFacts, Sources, resolve
 from .lifecycle import DesiredPod, reconcile
 from .memory import PodMemory
 from .status_writer import merged
-from .translation import container_spec, pull_policy, sandbox_spec
+from .translation import container_spec, hostname, pull_policy, sandbox_spec
 
 _log = logging.getLogger(__name__)
 _HOST, _IP = "@host@", "@ip@"
@@ -102,26 +100,12 @@ class _Recipe:
 
     def specs(self, cohort: Cohort, ordinals: Sequence[int], epoch: int) -> list[SandboxSpec]:
         """Return the sandboxes of some pods."""
-        given = bool(self.sample.spec.hostname)
         made: list[SandboxSpec] = []
         for ordinal in ordinals:
             name = cohort.name(ordinal)
             identity = PodIdentity(cohort.pod_uid(ordinal), cohort.namespace, name, epoch)
-            hostname = self.sandbox.hostname if given else name[:63].rstrip("-.")
-            made.append(
-                SandboxSpec(
-                    identity,
-                    hostname,
-                    self.sandbox.attempt,
-                    self.sandbox.ports,
-                    self.sandbox.volumes,
-                    self.sandbox.host_network,
-                    self.sandbox.dns_servers,
-                    self.sandbox.dns_searches,
-                    self.sandbox.dns_options,
-                    self.sandbox.host_aliases,
-                )
-            )
+            own = hostname(self.sample.spec, name)
+            made.append(replace(self.sandbox, identity=identity, hostname=own))
         return made
 
 
@@ -168,7 +152,7 @@ class Muster:
                 while self._waiting:
                     change, companies = self._waiting.popleft()
                     recipe = _recipe(pod_view(change.one(0).object), self._epoch)
-                    starts = await self._launch(change, companies, recipe)
+                    starts = await self._launch(group, change, companies, recipe)
                     finish = self._finish(change.cohort, recipe, starts)
                     if all(start.done() for start in starts):
                         await finish
@@ -184,6 +168,7 @@ class Muster:
 
     async def _launch(
         self,
+        group: asyncio.TaskGroup,
         change: CohortChange,
         companies: list[tuple[Company, list[int]]],
         recipe: _Recipe | None,
@@ -196,7 +181,7 @@ class Muster:
                 company.fall_out(change.cohort, ordinals)
             else:
                 start = self._muster(company, host, recipe, change.cohort, ordinals)
-                starts.append(asyncio.create_task(start))
+                starts.append(group.create_task(start))
                 await asyncio.sleep(0)  # a host that takes no time is done now: others go between
         return starts
 
@@ -321,10 +306,8 @@ def _stencil(recipe: _Recipe, cohort: Cohort, moment: datetime, runtime: str) ->
         ),
     )
     images = [f"@image-{mark}" for mark in marks]
-    pod = with_fields(recipe.sample)
-    decision = reconcile(
-        DesiredPod(pod, recipe.bound_at, _HOST, runtime), observed, STARTED, moment
-    )
+    desired = DesiredPod(recipe.sample, recipe.bound_at, _HOST, runtime)
+    decision = reconcile(desired, observed, STARTED, moment)
     if decision.instructions or decision.status is None or decision.status.phase != "Running":
         return None
     return Stencil.of(merged(cohort.status, decision.status), [*images, _HOST, _IP, *marks])

@@ -12,7 +12,7 @@ from ..drivers import (
     SandboxSpec,
 )
 from ..objects import quantity
-from ..objects.pod import Container, Pod
+from ..objects.pod import Container, Pod, PodSpec
 from .environment import expand
 from .lifecycle import spec_hash
 
@@ -29,7 +29,7 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
     host = spec.host_network
     return SandboxSpec(
         identity=PodIdentity(meta.uid, meta.namespace, meta.name, epoch),
-        hostname=(spec.hostname or meta.name)[:_LONGEST_HOSTNAME].rstrip("-."),
+        hostname=hostname(spec, meta.name),
         attempt=attempt,
         ports=()
         if host
@@ -51,6 +51,11 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
     )
+
+
+def hostname(spec: PodSpec, name: str) -> str:
+    """Return the host name of a pod of that name."""
+    return (spec.hostname or name)[:_LONGEST_HOSTNAME].rstrip("-.")
 
 
 def container_spec(

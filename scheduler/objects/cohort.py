@@ -1,8 +1,8 @@
 """Pods made alike in one go, as one value: names, uids and states follow from an ordinal.
 
 A controller that wants a thousand pods of one template makes one cohort. Its pods are ordinary
-Pods to everybody who looks at them; they merely need no row each for as long as nothing but a
-binding distinguishes them.
+Pods to everybody who looks at them; they merely need no row each for as long as nothing but where
+they are bound and how they have started distinguishes them.
 """
 
 import re

@@ -104,10 +104,6 @@ class Ingest:
             key = delta.key
             self._state.set_workload(key.namespace, key.resource, key.name, delta.new)
 
-    def waits(self, pod: Pod, now: float) -> None:
-        """Queue a pod that went by the express lane and has to wait after all."""
-        self._waits(pod, now)
-
     def eligible(self, pod: Pod) -> bool:
         """Tell whether an unbound pod is ours to place now."""
         return not pod.spec.scheduling_gates and self._is_ours(pod)
@@ -178,7 +174,7 @@ class Ingest:
         ):
             change |= self._unnominated(new)
         if new.meta.uid not in self._state or delta.key in self._queue:
-            self._waits(new, now)  # otherwise it has been bound, and this is older news
+            self.waits(new, now)  # otherwise it has been bound, and this is older news
         return change
 
     def _unnominated(self, pod: Pod) -> Change:
@@ -210,7 +206,8 @@ class Ingest:
             )
             return _NOTHING
 
-    def _waits(self, pod: Pod, now: float) -> None:
+    def waits(self, pod: Pod, now: float) -> None:
+        """Queue a pod that wants a node, or report why it cannot be."""
         key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
         pending = PendingPod(key, pod.meta.uid)
         wanted = self._class(pod, pending)

@@ -39,6 +39,7 @@ from .rows import names
 
 _BATCH = 4096
 _BATCH_BYTES = 16 << 20
+_LODGED_AS_ONE = 16  # pods of a cohort that take as long as one alone
 _QUEUE = 200_000
 _QUEUE_BYTES = 256 << 20
 PATIENCE = 15.0  # seconds an operation waits for the database
@@ -344,7 +345,11 @@ def _size(op: AnyWrite) -> int:
 
 def _weight(op: AnyWrite) -> int:
     """Return how much of a batch an operation takes; one that is larger has a batch of its own."""
-    return max(1, len(op.binds)) if isinstance(op, BindAll) else 1
+    if isinstance(op, BindAll):
+        return max(1, len(op.binds))
+    if isinstance(op, (BindCohort, ReportCohort)):
+        return 1 + len(op.ordinals) // _LODGED_AS_ONE
+    return 1
 
 
 def _binds(op: AnyWrite) -> tuple[Bind, ...]:
