@@ -2,11 +2,10 @@
 
 The writer holds the head lock while it asks, so what was loaded cannot change before commit.
 Operations of one batch see each other's results in order. An operation that fails takes no
-revision and changes nothing; every other takes exactly one.
+revision and changes nothing; every other takes one for each object that it changes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -21,7 +20,7 @@ from ..errors import (
     NotFound,
     StatusError,
 )
-from ..objects.cohort import Cohort, Lodging, berth
+from ..objects.cohort import Lodging, berth
 from ..objects.stored import Binding, Body, ObjectKey, StoredObject
 from .bind import (
     HostPort,
@@ -54,70 +53,13 @@ from .operations import (
 )
 from .rows import (
     BindingRow,
-    ObjectRow,
     binding_row,
     checked_metadata,
     encode_json,
     names,
     object_row,
 )
-
-Outcome = StoredObject | Cohort | Boarding | BoundTogether | StatusError | Fenced
-
-
-@dataclass
-class Present:
-    """What the batch's operations may look at, as of the head lock.
-
-    Args:
-        objects: every key the operations name, None where there is no object.
-        bound: node → binder's epoch → revision of its latest binding there, complete after the
-            operations' snapshots; only read.
-        ports: host ports held on the nodes that operations want host ports of.
-        lodgings: the cohorts that operations name or whose pods they name.
-        places: of names beginning as a new cohort's, by (namespace, prefix).
-    """
-
-    revision: int
-    epoch: int
-    objects: dict[ObjectKey, StoredObject | None]
-    bound: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
-    ports: dict[str, set[HostPort]] = field(default_factory=dict[str, set[HostPort]])
-    lodgings: list[Lodging] = field(default_factory=list[Lodging])
-    places: dict[tuple[str, str], set[int]] = field(default_factory=dict[tuple[str, str], set[int]])
-
-
-@dataclass
-class Verdict:
-    """What to write and what to answer.
-
-    Args:
-        outcomes: one per operation, in order.
-        changes: what watchers get, in revision order.
-        removed_pods: uids whose binding and ports go; released: uids whose capacity is free.
-        cohorts: to insert; left: whose pods have left; emptied: uids of those to delete.
-        reports: rows of what cohorts' pods are; berths: rows of their bindings; boarded: of those
-            (node, binder's epoch, revision).
-    """
-
-    outcomes: list[Outcome]
-    changes: list[AnyChange]
-    inserts: list[ObjectRow] = field(default_factory=list[ObjectRow])
-    updates: list[ObjectRow] = field(default_factory=list[ObjectRow])
-    deletes: list[ObjectKey] = field(default_factory=list[ObjectKey])
-    tombstones: list[StoredObject] = field(default_factory=list[StoredObject])
-    bindings: list[BindingRow] = field(default_factory=list[BindingRow])
-    ports: list[tuple[str, HostPort, str]] = field(default_factory=list[tuple[str, HostPort, str]])
-    removed_pods: list[str] = field(default_factory=list[str])
-    released: list[str] = field(default_factory=list[str])
-    bodies: dict[bytes, Body] = field(default_factory=dict[bytes, Body])
-    cohorts: list[Lodging] = field(default_factory=list[Lodging])
-    left: list[Lodging] = field(default_factory=list[Lodging])
-    emptied: list[str] = field(default_factory=list[str])
-    berths: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
-    reports: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
-    boarded: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
-    revision: int = 0
+from .verdict import Outcome, Present, Verdict
 
 
 def decide(ops: Sequence[AnyWrite], present: Present, now: datetime) -> Verdict:
@@ -526,8 +468,3 @@ def _precondition(old: StoredObject, revision: int | None, uid: str) -> Conflict
         f'Operation cannot be fulfilled on {old.resource} "{old.meta.name}": {why}',
         **names(old.resource, old.meta.name),
     )
-
-
-def interned(bodies: Mapping[bytes, Body]) -> tuple[list[bytes], list[bytes]]:
-    """Return digests and bodies as two columns."""
-    return list(bodies), [body.json for body in bodies.values()]

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from .bind import HostPort
 from .cohorts import BERTHS_TYPES, COHORT_TYPES, REPORTS_TYPES, cohort_row
-from .decide import Verdict, interned
 from .postgres import Connection
 from .rows import BINDING_TYPES, OBJECT_TYPES, encode_json
+from .verdict import Verdict
 
 CHANNEL = "ironfree"
 _Row = Sequence[Any]
@@ -171,7 +171,8 @@ async def apply(connection: Connection, verdict: Verdict, known: set[bytes]) -> 
     """
     bodies = {d: body for d, body in verdict.bodies.items() if d not in known}
     if bodies:
-        await connection.execute(_INSERT_SPECS, *interned(bodies))
+        texts = [body.json for body in bodies.values()]
+        await connection.execute(_INSERT_SPECS, list(bodies), texts)
     await _apply_removals(connection, verdict)
     if verdict.inserts:
         await _insert(connection, "objects", _INSERT_OBJECTS, OBJECT_TYPES, verdict.inserts)

@@ -19,7 +19,7 @@ from ..objects.stored import ObjectKey
 from . import statements
 from .binders import Binders
 from .cohorts import NO_COHORTS, CohortsWanted
-from .decide import Outcome, Present, Verdict, decide, touched
+from .decide import decide, touched
 from .hub import Hub
 from .measures import WriterMeasures
 from .operations import (
@@ -36,6 +36,7 @@ from .operations import (
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
 from .reader import Reader
 from .rows import names
+from .verdict import Outcome, Present, Verdict
 
 _BATCH = 4096
 _BATCH_BYTES = 16 << 20

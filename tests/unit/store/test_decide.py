@@ -11,8 +11,9 @@ from scheduler.errors import Conflict, Fenced
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.stored import Binding, Body, ObjectKey, StoredObject
 from scheduler.store.bind import overlap
-from scheduler.store.decide import Present, decide, touched
+from scheduler.store.decide import decide, touched
 from scheduler.store.operations import Bind, Create, Remove, Replace
+from scheduler.store.verdict import Present
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = st.sampled_from(["x", "x", "x", "y"])
