@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 CHUNK = 2000
@@ -57,11 +57,27 @@ async def create_all(url: str, path: str, objects: Sequence[dict[str, object]]) 
     """Create many objects by one bulk request per CHUNK; SystemExit if any is refused."""
     streams = await connect(url)
     for start in range(0, len(objects), CHUNK):
-        code, answer = await bulk(streams, path, objects[start : start + CHUNK])
-        if code >= 300 or b'"status":"Failure"' in answer:
-            at = max(0, answer.find(b'"status":"Failure"') - 200)
-            raise SystemExit(f"HTTP {code}: {answer[at : at + 600].decode()}")
+        _refuse_failures(*await bulk(streams, path, objects[start : start + CHUNK]))
     streams[1].close()
+
+
+async def send(url: str, path: str, bodies: Iterable[bytes], lanes: int) -> None:
+    """POST bulk bodies, so many requests at a time; SystemExit if anything is refused."""
+    left = iter(bodies)
+
+    async def lane() -> None:
+        streams = await connect(url)
+        for body in left:
+            _refuse_failures(*await post(streams, path, body, NDJSON))
+        streams[1].close()
+
+    await asyncio.gather(*(lane() for _ in range(lanes)))
+
+
+def _refuse_failures(code: int, answer: bytes) -> None:
+    at = answer.find(b'"status":"Failure"')
+    if code >= 300 or at >= 0:
+        raise SystemExit(f"HTTP {code}: {answer[max(0, at - 200) :][:600].decode()}")
 
 
 async def bulk(

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.client import CHUNK, NDJSON, connect, create_all, lines, post
+from bench.client import CHUNK, connect, create_all, lines, post, send
 from bench.server import OVERCOMMITTED, Server, ask, running
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -91,19 +91,9 @@ async def in_bulk(server: Server, pods: int) -> dict[str, float]:
     """Submit pods in bulk and wait for the last binding; returns seconds by phase."""
     objects = [pod(f"bulk-{number}", number * 50 // pods) for number in range(pods)]
     bodies = [lines(objects[start : start + CHUNK]) for start in range(0, pods, CHUNK)]
-    left = iter(bodies)
     sent = datetime.now(UTC)
     begun = time.perf_counter()
-
-    async def keep_sending() -> None:
-        streams = await connect(server.url)
-        for body in left:
-            code, answer = await post(streams, PODS, body, NDJSON)
-            if code >= 300 or b'"status":"Failure"' in answer:
-                raise SystemExit(f"HTTP {code}: {answer[:600].decode()}")
-        streams[1].close()
-
-    await asyncio.gather(*(keep_sending() for _ in range(LANES)))
+    await send(server.url, PODS, bodies, LANES)
     durable = time.perf_counter() - begun
     query = "SELECT count(*), max(bound_at) FROM placements WHERE pod LIKE 'bulk-%'"
     last, moved = -1, time.perf_counter()

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.client import CHUNK, NDJSON, connect, create_all, lines, post
+from bench.client import CHUNK, connect, create_all, lines, post, send
 from bench.server import Server, ask, running
 
 LANES = 3
@@ -154,18 +154,8 @@ def pod(name: str, namespace: str, app: str, spec: Spec, cpu: str = "10m") -> Sp
 async def submit(server: Server, namespace: str, pods: list[Spec]) -> None:
     """Send pods, three requests at a time."""
     path = f"/api/v1/namespaces/{namespace}/pods"
-    left = iter([lines(pods[start : start + CHUNK]) for start in range(0, len(pods), CHUNK)])
-
-    async def lane() -> None:
-        streams = await connect(server.url)
-        for body in left:
-            code, answer = await post(streams, path, body, NDJSON)
-            if code >= 300 or b'"status":"Failure"' in answer:
-                at = max(0, answer.find(b'"status":"Failure"') - 100)
-                raise SystemExit(f"HTTP {code}: {answer[at : at + 600].decode()}")
-        streams[1].close()
-
-    await asyncio.gather(*(lane() for _ in range(LANES)))
+    bodies = [lines(pods[start : start + CHUNK]) for start in range(0, len(pods), CHUNK)]
+    await send(server.url, path, bodies, LANES)
 
 
 async def bound(server: Server, namespace: str, goal: int) -> None:
