@@ -5,7 +5,7 @@ Operations of one batch see each other's results in order. An operation that fai
 revision and changes nothing; every other takes one for each object that it changes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
