@@ -6,6 +6,7 @@ from collections import Counter
 import msgspec
 import pytest
 
+from scheduler.errors import NotFound
 from scheduler.objects.stored import ObjectKey, intern_body
 from scheduler.store.operations import BindCohort, CreateCohort, Remove
 from scheduler.store.store import Store
@@ -178,7 +179,8 @@ async def test_two_binders_race(service, database_url):
                 seen = await other.revision()
                 half = BindCohort("default", lot.uid, (1, 3), ("n0", "n1"), seen, {"cpu": 1000})
                 for outcome in await other.write_cohorts((half,)):
-                    assert not isinstance(outcome, Exception)
+                    # The service may have bound all of them first, each by itself.
+                    assert not isinstance(outcome, Exception) or isinstance(outcome, NotFound)
                 await service.store.write(Remove(ObjectKey("pods", "default", lot.name(5))))
 
         await rival()
