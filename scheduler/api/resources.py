@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ..objects.json import JsonObject
 from ..objects.stored import StoredObject
-from . import bodies, logs, removal, reviews, status_errors
+from . import assignments, bodies, logs, removal, reviews, status_errors
 from .backend import Backend
 from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
@@ -46,7 +46,7 @@ class Resources:
         Raises:
             StatusError: whatever the client must be told.
         """
-        if call.subresource in {"scale", "binding", "eviction", "log"}:
+        if call.subresource in {"scale", "binding", "eviction", "log", "assignments"}:
             return await self._subresource(call)
         verb = _verb(call)
         if verb not in call.kind.verbs:
@@ -127,6 +127,9 @@ class Resources:
         match call.subresource, call.request.method:
             case "log", "GET":
                 return await logs.answer(self._backend, call)
+            case "assignments", "GET":
+                placement = await self._updater.current(call)
+                return await assignments.answer(self._backend.store, call, placement)
             case "binding", "POST":
                 given, _complaints = await self._body(call)
                 await Binder(self._backend).bind(call, checked_binding(call, given))

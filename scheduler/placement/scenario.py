@@ -71,6 +71,7 @@ class Scenario:
         nominees: those of the pending pods that wait for room on a certain node.
         priorities: PriorityClasses by name.
         live: it began as the live cluster.
+        revision: of the store up to which the live cluster is known at least.
     """
 
     state: ClusterState = field(default_factory=ClusterState)
@@ -82,6 +83,7 @@ class Scenario:
     pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
     live: bool = False
+    revision: int = 0
     budgets: list[Budget] = field(default_factory=list[Budget])
 
     def run(self, pod: ScenarioPod, node: str) -> None:
