@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from ...errors import SolverFailed
 from ..solver.problem import Problem
-from ..solver.result import Progress, Solution
-from .worker import LENGTH, Failure, Order, Word, frame
+from ..solver.solution import Progress, Solution
+from .worker import LENGTH, Order, Word, frame
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class SolverProcess:
             heard: called with progress, in this loop.
 
         Raises:
-            SolverFailed: the process ended or failed; says how.
+            SolverFailed: the process ended before it answered.
         """
         async with self._turn:
             process = await self._running()
@@ -89,8 +89,6 @@ async def _converse(process: Process, order: Order, heard: Callable[[Progress], 
             word: Word = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301 - ours
             if isinstance(word, Solution):
                 return word
-            if isinstance(word, Failure):
-                raise SolverFailed(f"the solver failed: {word.text}")
             heard(word)
     except (asyncio.IncompleteReadError, ConnectionError) as error:
         code = await process.wait()

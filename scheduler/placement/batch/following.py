@@ -15,7 +15,7 @@ from ...hookspecs import Change, Filter, PodClass, Scorer, Snapshot, Verdict
 from ...snapshot import Counts, Mask, Rows
 from ..draft import Draft
 from ..framework import Decision, Framework
-from ..solver.result import Solution
+from ..solver.solution import Solution
 from .modelling import Demand, Model
 
 

@@ -47,7 +47,7 @@ from ..plan import Plan
 from ..records import decision_records
 from ..scenario import Scenario
 from ..simulator import live_cluster
-from ..solver.result import Progress, Solution, Status
+from ..solver.solution import Progress, Solution, Status
 from .engine import SolverProcess
 from .outcome import Outcome, decimal_text, settle
 from .preparation import Prepared, prepare

@@ -16,10 +16,11 @@ import numpy as np
 from ...hookspecs import Filter
 from ...objects.pod_class import ANY_ADDRESS, HostPort, PodClass
 from ...snapshot import Counts, Mask, Rows, Snapshot
-from ..solver.problem import Cap, Exclusive, Gang, Problem, Spread, Together
-from ..solver.result import Reals
+from ..solver.objectives import Objective
+from ..solver.problem import Problem
+from ..solver.rules import Exclusive, Gang
 from ..state import request_vector
-from .topology import Topology, topology
+from .topology import topology
 
 RESOURCES = "NodeResourcesFit"  # its answer is amounts: they go in as such
 PORTS = "NodePorts"  # who wants which port goes in as exclusion
@@ -34,7 +35,7 @@ class Demand:
 
     Args:
         count: how many.
-        value: what placing one is worth, ≥ 0.
+        value: what placing one is worth, ≥ 0; greedy goes by it.
         least: members of its gang that must be placed for any to be; 0: none must.
     """
 
@@ -42,6 +43,19 @@ class Demand:
     count: int
     value: float
     least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a plan should be good at.
+
+    Args:
+        objectives: the most important first; their arrays are by demand and by host.
+        require_all: whether less than everything is no solution.
+    """
+
+    objectives: tuple[Objective, ...]
+    require_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,57 +95,45 @@ def model(
     snapshot: Snapshot,
     hosts: Rows,
     filters: Sequence[Filter],
-    prices: Reals,
-    *,
-    require_all: bool = False,
+    wish: Wish,
 ) -> Model:
     """Return the problem of placing demands on hosts.
 
     Args:
         hosts: (H,) rows of the snapshot that may be used.
-        prices: (H,) float64 ≥ 0, what using a host costs; those that have pods cost nothing more.
-        require_all: whether less than everything is no solution.
 
     Raises:
         PluginError: a filter failed.
     """
     answers = [_ask(each, snapshot, hosts, filters) for each in demands]
-    rules = topology([each.pod for each in demands], snapshot, hosts)
+    between = topology([each.pod for each in demands], snapshot, hosts)
     feasible = np.zeros((len(demands), hosts.size), dtype=np.bool_)
     for c, answer in enumerate(answers):
         feasible[c] = answer.mask
-    for c, mask in rules.masks:
+    for c, mask in between.masks:
         feasible[c] &= mask
     free = np.maximum(snapshot.allocatable[:, hosts] - snapshot.requested[:, hosts], 0)
     demand = np.zeros((len(free), len(demands)), dtype=np.int64)
     for c, each in enumerate(demands):
         demand[:, c] = request_vector(each.pod, snapshot.resource_row)
     free, demand = _with_limits(free, demand, answers)
-    group, first = _groups(feasible, rules.codes())
+    group, first = _groups(feasible, between.codes())
     gangs, whole = _gangs(demands)
-    used = snapshot.requested[:, hosts].any(axis=0)
     problem = Problem(
         free=free,
         demand=demand,
         count=np.array([each.count for each in demands], dtype=np.int64),
-        value=np.array([each.value for each in demands], dtype=np.float64),
         group=group,
         feasible=feasible[:, first],
         limit=np.full(len(demands), MANY, dtype=np.int64),
-        host_cost=np.where(used, 0.0, prices),
         devices=np.zeros((0, hosts.size), dtype=np.int64),
         device_share=np.zeros(len(demands), dtype=np.int64),
         device_units=np.zeros(len(demands), dtype=np.int64),
-        require_all=require_all,
-        exclusives=(*_ports(demands), *rules.exclusives),
-        spreads=tuple(
-            [Spread(r.classes, r.domain[first], r.skew, r.existing) for r in rules.spreads]
-        ),
-        togethers=tuple([Together(r.classes, r.domain[first]) for r in rules.togethers]),
-        caps=tuple(_caps(rules, len(demands), first)),
-        gangs=gangs,
+        objectives=wish.objectives,
+        require_all=wish.require_all,
+        rules=(*_ports(demands), *between.by_group(first), *gangs),
     )
-    exact = whole and rules.exact and all(each.exact for each in answers)
+    exact = whole and between.exact and all(each.exact for each in answers)
     return Model(problem, hosts, tuple(demands), exact)
 
 
@@ -173,12 +175,8 @@ def _with_limits(free: Counts, demand: Counts, answers: Sequence[_Answer]) -> tu
 
 def _groups(feasible: Mask, codes: Sequence[Counts]) -> tuple[Counts, Rows]:
     """Return each host's group, and one host of every group."""
-    hosts = feasible.shape[1]
-    packed = np.packbits(feasible, axis=0).astype(np.int64) if len(feasible) else None
-    parts = [*(() if packed is None else (packed,)), *(code[None] for code in codes)]
-    if not parts or not hosts:
-        return np.zeros(hosts, dtype=np.int64), np.zeros(min(hosts, 1), dtype=np.int64)
-    keys = np.concatenate(parts).T
+    masks: Counts = np.packbits(feasible, axis=0).astype(np.int64)
+    keys: Counts = np.concatenate([masks, *[code[None] for code in codes]]).T
     numbers: dict[bytes, int] = {}
     group = [numbers.setdefault(key.tobytes(), len(numbers)) for key in keys]
     first = [group.index(number) for number in range(len(numbers))]
@@ -205,18 +203,6 @@ def _addressed(port: HostPort, users: Mapping[HostPort, set[int]]) -> bool:
         other.protocol == port.protocol and other.port == port.port and other != port
         for other in users
     )
-
-
-def _caps(rules: Topology, classes: int, first: Rows) -> list[Cap]:
-    """Return for each domain of an anti-affinity that at most one copy is in it."""
-    found: list[Cap] = []
-    for members, codes in rules.caps:
-        domains = codes[first]
-        for domain in np.unique(domains[domains >= 0]).tolist():
-            weight = np.zeros((classes, first.size))
-            weight[list(members)] = domains == domain
-            found.append(Cap(weight, 1.0))
-    return found
 
 
 def _gangs(demands: Sequence[Demand]) -> tuple[tuple[Gang, ...], bool]:

@@ -14,7 +14,8 @@ from ...store.assignments import Assignment
 from ..checker import Counted, check
 from ..framework import Decision
 from ..plan import Allotment, PendingPod, Plan
-from ..solver.result import Goal, Solution, Status
+from ..solver.objectives import HostCost, Objective, Placed
+from ..solver.solution import Goal, Solution, Status
 from .following import Followed, follow
 from .preparation import Prepared
 
@@ -116,32 +117,46 @@ def _unplaced(allotments: Sequence[Allotment], broken: set[int]) -> Iterator[Unp
 
 def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows]) -> SolverReport:
     """Hold what was proved against what is reached."""
-    values = [each.value for each in prepared.model.demands]
-    value = float(sum(v * each.size for v, each in zip(values, rows, strict=True)))
+    objectives = prepared.model.problem.objectives
+    values = [_value(objective, prepared, rows) for objective in objectives]
     if solution is None:
-        only = Reached("placed value", decimal_text(value), "", "")
-        return SolverReport(
-            str(Status.UNKNOWN), "", (only,), "", "the solver did not answer in time"
-        )
-    goals = [_with_value(goal, value, prepared, rows) for goal in solution.goals]
+        names = [type(objective).__name__ for objective in objectives]
+        pairs = zip(names, values, strict=True)
+        told = tuple([Reached(name, decimal_text(value), "", "") for name, value in pairs])
+        reason = "the solver did not answer in time; placed greedily"
+        return SolverReport(str(Status.UNKNOWN), "", told, "", reason)
+    goals = list(_goals(solution.goals, values))
     status = solution.status
-    if status is Status.INFEASIBLE and not prepared.model.exact:
-        status = (
-            Status.INFEASIBLE
-        )  # the problem is easier than the real one, which is so all the more
-    elif status is not Status.INFEASIBLE and goals:
-        status = Status.OPTIMAL if all(goal.proved for goal in goals) else Status.FEASIBLE
-    told = tuple(as_text(goal) for goal in goals)
+    if status is not Status.INFEASIBLE:
+        proved = all(goal is not None and goal.proved for goal in goals)
+        status = Status.OPTIMAL if proved else Status.FEASIBLE
     seconds = f"{sum(solution.seconds.values()):.2f}"
+    told = tuple(
+        as_text(goal) if goal else Reached(asked.name, decimal_text(value), "", "")
+        for goal, asked, value in zip(goals, solution.goals, values, strict=True)
+    )
     return SolverReport(str(status), "", told, seconds, solution.reason)
 
 
-def _with_value(goal: Goal, value: float, prepared: Prepared, rows: Sequence[Rows]) -> Goal:
-    if goal.maximised:
-        return Goal(goal.name, value, max(goal.bound, value), maximised=True)
-    used = np.isin(prepared.model.rows, np.unique(np.concatenate(rows))) if rows else False
-    cost = float((prepared.model.problem.host_cost * used).sum())
-    return Goal(goal.name, cost, min(goal.bound, cost), maximised=False)
+def _goals(solved: Sequence[Goal], values: Sequence[float]) -> Iterator[Goal | None]:
+    """Yield what is proved of each goal; None once an earlier one is not what the proof assumed."""
+    assumed = True
+    for goal, value in zip(solved, values, strict=True):
+        if not assumed:
+            yield None
+            continue
+        bound = max(goal.bound, value) if goal.maximised else min(goal.bound, value)
+        yield Goal(goal.name, value, bound, goal.maximised)
+        assumed = value >= goal.value if goal.maximised else value <= goal.value
+
+
+def _value(objective: Objective, prepared: Prepared, rows: Sequence[Rows]) -> float:
+    """Return what a plan reaches of an objective that Placements have."""
+    if isinstance(objective, Placed):
+        return float(objective.value @ np.array([each.size for each in rows], dtype=np.float64))
+    assert isinstance(objective, HostCost)
+    used = np.isin(prepared.model.rows, np.concatenate(rows))
+    return float(objective.cost[used].sum())
 
 
 def as_text(goal: Goal) -> Reached:

@@ -23,9 +23,10 @@ from ...snapshot import Rows, Snapshot
 from ..framework import Framework
 from ..plan import PendingPod
 from ..scenario import Scenario, ScenarioPod, pod_of, read_scenario
-from ..solver.result import Reals
+from ..solver.arrays import Reals
+from ..solver.objectives import HostCost, Objective, Placed
 from .following import framework_for
-from .modelling import Demand, Model, model
+from .modelling import Demand, Model, Wish, model
 
 _EXACT = float(2**50)  # worths are sums of floats; beyond, lower priorities would be lost
 
@@ -69,12 +70,14 @@ def prepare(
     snapshot = hosts_of.state.freeze(cluster.revision)
     hosts = _hosts(job, snapshot)
     members = _members(job, cluster)
-    demands = _demands(job.spec.objective, members, least)
-    priced = [goal for goal in job.spec.objective if goal.hosts]
-    prices = _prices(priced[:1], snapshot, hosts)
-    first = job.spec.objective[:1]
-    all_or_nothing = bool(first and first[0].hosts)
-    made = model(demands, snapshot, hosts, rules.filters, prices, require_all=all_or_nothing)
+    demands = [
+        Demand(pod, len(pods), worth, least.get(pod.group, 0) if pod.group else 0)
+        for (pod, pods), worth in zip(
+            members.items(), _worths(_first_place(job.spec.objective), members), strict=True
+        )
+    ]
+    wish = _wish(job.spec.objective, members, snapshot, hosts)
+    made = model(demands, snapshot, hosts, rules.filters, wish)
     framework = framework_for(rules.filters, rules.scorers, snapshot, hosts)
     return Prepared(snapshot, made, tuple(members.values()), framework)
 
@@ -147,22 +150,30 @@ def _selector(given: LabelSelector | None) -> Selector | None:
     return from_label_selector(cast(Json, msgspec.to_builtins(given)))
 
 
-def _demands(
+def _first_place(goals: Sequence[Goal]) -> str:
+    return next((goal.place for goal in goals if goal.place), "count")
+
+
+def _wish(
     goals: Sequence[Goal],
     members: Mapping[PodClass, Sequence[PendingPod]],
-    least: Mapping[str, int],
-) -> list[Demand]:
-    place = next((goal.place for goal in goals if goal.place), "count")
-    worths = _ranks(members) if place == "priority" else {}
-    return [
-        Demand(
-            pod,
-            len(pods),
-            worths[pod.priority] if worths else _worth(place, pod),
-            least.get(pod.group, 0) if pod.group else 0,
-        )
-        for pod, pods in members.items()
-    ]
+    snapshot: Snapshot,
+    hosts: Rows,
+) -> Wish:
+    objectives: list[Objective] = []
+    for goal in goals:
+        if goal.place:
+            objectives.append(Placed(np.array(_worths(goal.place, members))))
+        else:
+            objectives.append(HostCost(_prices(goal.hosts, snapshot, hosts)))
+    return Wish(tuple(objectives), require_all=bool(goals[0].hosts))
+
+
+def _worths(place: str, members: Mapping[PodClass, Sequence[PendingPod]]) -> list[float]:
+    if place == "priority":
+        ranks = _ranks(members)
+        return [ranks[pod.priority] for pod in members]
+    return [_worth(place, pod) for pod in members]
 
 
 def _worth(place: str, pod: PodClass) -> float:
@@ -191,14 +202,16 @@ def _ranks(members: Mapping[PodClass, Sequence[PendingPod]]) -> dict[int, float]
     return worths
 
 
-def _prices(goals: Sequence[Goal], snapshot: Snapshot, hosts: Rows) -> Reals:
-    if not goals:
-        return np.zeros(hosts.size)
-    if goals[0].hosts == "fewest":
-        return np.ones(hosts.size)
+def _prices(which: str, snapshot: Snapshot, hosts: Rows) -> Reals:
+    """Return what using each host costs; those that have pods cost nothing more."""
     rows: list[int] = hosts.tolist()
     labels = [snapshot.nodes[row].labels.get(PRICE, "1") for row in rows]
-    return np.array([decimal(label, f"label {PRICE} of nodes") for label in labels])
+    if which == "fewest":
+        prices = np.ones(hosts.size)
+    else:
+        prices = np.array([decimal(label, f"label {PRICE} of nodes") for label in labels])
+    used = snapshot.requested[:, hosts].any(axis=0)
+    return np.where(used, 0.0, prices)
 
 
 def decimal(text: str, what: str) -> float:

@@ -5,7 +5,7 @@ it in the end; see `modelling`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import msgspec
@@ -15,7 +15,7 @@ from ...objects.pod import PodAffinityTerm, PodSpec, TopologySpreadConstraint
 from ...objects.pod_class import PodClass
 from ...snapshot import Counts, Mask, Rows, Snapshot
 from ..checker import admits
-from ..solver.problem import Exclusive, Spread, Together
+from ..solver.rules import Apart, Exclusive, Rule, Spread, Together
 from ..topology_check import about, required, selection, unselective
 
 Test = Callable[[Mapping[str, str]], bool]
@@ -24,27 +24,28 @@ T = TypeVar("T", TopologySpreadConstraint, PodAffinityTerm)
 
 @dataclass(slots=True)
 class Topology:
-    """Rules between copies, on hosts instead of groups: one code a host and rule.
+    """Rules between copies, with a domain a host where the solver has one a group.
 
     Args:
+        masks: (class, (H,) bool) where a class may run at all.
         exact: False once a rule of the pods had to be left out.
     """
 
     masks: list[tuple[int, Mask]] = field(default_factory=list[tuple[int, Mask]])
-    exclusives: list[Exclusive] = field(default_factory=list[Exclusive])
-    spreads: list[Spread] = field(default_factory=list[Spread])
-    togethers: list[Together] = field(default_factory=list[Together])
-    caps: list[tuple[tuple[int, ...], Counts]] = field(
-        default_factory=list[tuple[tuple[int, ...], Counts]]
+    rules: list[Exclusive | Apart | Spread | Together] = field(
+        default_factory=list[Exclusive | Apart | Spread | Together]
     )
     exact: bool = True
 
     def codes(self) -> list[Counts]:
         """Return the (H,) codes that tell hosts apart."""
+        return [rule.domain for rule in self.rules if rule.domain is not None]
+
+    def by_group(self, first: Rows) -> list[Rule]:
+        """Return the rules with a domain a group, given one host of every group."""
         return [
-            *(rule.domain for rule in self.spreads),
-            *(rule.domain for rule in self.togethers),
-            *(codes for _, codes in self.caps),
+            rule if rule.domain is None else replace(rule, domain=rule.domain[first])
+            for rule in self.rules
         ]
 
 
@@ -91,25 +92,26 @@ class _Reader:
         if domains.size < (constraint.min_domains or 1):
             existing = np.append(existing, 0)  # the missing domain: nobody is there
         domain = np.where(eligible, number[codes], -1)[self.hosts]
-        rule = Spread(tuple(sorted(mine)), domain, constraint.max_skew, existing)
-        self.found.spreads.append(rule)
+        rule = Spread(_sorted(mine), constraint.max_skew, existing, domain)
+        if domains.size == self.hosts.size == existing.size and (domain >= 0).all():
+            rule = replace(rule, existing=existing[domain], domain=None)
+        self.found.rules.append(rule)
 
     def repel(self, owners: Sequence[tuple[int, PodAffinityTerm]]) -> None:
         """Take over a required anti-affinity term that several classes have."""
         term, some = owners[0][1], self.pods[owners[0][0]]
         namespaces = self.snapshot.namespaces
+        mine = {c for c, _ in owners}
         counted = {c for c, pod in enumerate(self.pods) if about(term, some, pod, namespaces)}
-        clique = tuple(sorted(counted & {c for c, _ in owners}))
-        if counted != {c for c, _ in owners}:
-            self.found.exact = False
         codes, distinct = self._domains(term.topology_key)
-        if not clique:
-            return
-        mine = codes[self.hosts]
-        if distinct and (mine >= 0).all():
-            self.found.exclusives.append(Exclusive(clique))
-        else:
-            self.found.caps.append((clique, mine))
+        domain = codes[self.hosts]
+        where = None if distinct and (domain >= 0).all() else domain
+        both = mine & counted
+        if both:
+            self.found.rules.append(Exclusive(_sorted(both), 1, where))
+        for left, right in ((mine - counted, counted), (both, counted - mine)):
+            if left and right:
+                self.found.rules.append(Apart(_sorted(left), _sorted(right), where))
 
     def attract(self, owners: Sequence[tuple[int, PodAffinityTerm]]) -> None:
         """Take over a required affinity term that several classes have."""
@@ -132,7 +134,7 @@ class _Reader:
             allowed = np.isin(codes, np.unique(there)) & (codes >= 0)
             self.found.masks += [(c, allowed[self.hosts]) for c in sorted(mine)]
         elif counted == mine:
-            self.found.togethers.append(Together(tuple(sorted(mine)), codes[self.hosts]))
+            self.found.rules.append(Together(_sorted(mine), codes[self.hosts]))
         else:  # nobody is there and nobody comes: they cannot go anywhere
             nowhere = np.zeros(self.hosts.size, dtype=np.bool_)
             self.found.masks += [(c, nowhere) for c in sorted(mine - counted)]
@@ -215,3 +217,7 @@ def _identity(
         [each.topology_key for each in _hard_spreads(spec)],
     )
     return encoded, pod.namespace, values, msgspec.msgpack.encode(where, order="deterministic")
+
+
+def _sorted(classes: set[int]) -> tuple[int, ...]:
+    return tuple(sorted(classes))

@@ -2,7 +2,7 @@
 
 Run as `python -m scheduler.placement.batch.worker`. Frames are a length and a pickle, between a
 parent and its own child only. It lives as long as its parent: end of input ends it, whatever it is
-doing.
+doing; a bug ends it, too, with the traceback on standard error.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import BinaryIO
 from ..solver.deadline import Deadline, Watcher
 from ..solver.engine import solve
 from ..solver.problem import Problem
-from ..solver.result import Progress, Solution
+from ..solver.solution import Progress, Solution
 
 LENGTH = struct.Struct(">Q")
 _NICE = 5  # the API comes first
@@ -31,14 +31,7 @@ class Order:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The solver failed by a bug; `text` is the traceback's last words."""
-
-    text: str
-
-
-Word = Progress | Solution | Failure
+Word = Progress | Solution
 
 
 def main() -> None:
@@ -51,11 +44,7 @@ def main() -> None:
     while True:
         order = orders.get()
         watcher = Watcher(lambda progress: _say(output, progress))
-        try:
-            said: Word = solve(order.problem, Deadline(order.seconds), watcher)
-        except Exception as error:
-            said = Failure(f"{type(error).__name__}: {error}")
-        _say(output, said)
+        _say(output, solve(order.problem, Deadline(order.seconds), watcher))
 
 
 def _listen(source: BinaryIO, orders: "queue.SimpleQueue[Order]") -> None:
