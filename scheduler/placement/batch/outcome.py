@@ -3,6 +3,7 @@
 Pure. The solver's words are about its numbers; here they are held against what the rules let be.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -160,11 +161,15 @@ def _value(objective: Objective, prepared: Prepared, rows: Sequence[Rows]) -> fl
 
 
 def as_text(goal: Goal) -> Reached:
-    """Return a goal as text."""
-    gap = f"{100 * goal.gap:.3f}%" if goal.gap > _NOISE else "0%"
+    """Return a goal as text; what is not known yet is left empty."""
+    gap = ""
+    if math.isfinite(goal.bound):
+        gap = f"{100 * goal.gap:.3f}%" if goal.gap > _NOISE else "0%"
     return Reached(goal.name, decimal_text(goal.value), decimal_text(goal.bound), gap)
 
 
 def decimal_text(number: float) -> str:
-    """Return a number as people write it."""
+    """Return a number as people write it, "" for an infinite one."""
+    if not math.isfinite(number):
+        return ""
     return f"{number:.0f}" if abs(number - round(number)) < _NOISE else f"{number:.6g}"

@@ -37,7 +37,7 @@ class Prepared:
 
     Args:
         snapshot: the cluster before it.
-        members: by demand, its pods; those of templates have no uid.
+        members: by demand, its pods; the uids of those of templates are only told apart by.
         framework: the profile's rules on the hosts.
     """
 
@@ -120,7 +120,9 @@ def _members(job: PlacementJob, cluster: Scenario) -> dict[PodClass, Sequence[Pe
         copies = found.setdefault(wanted, [])
         names = (f"{template.name}-{copy}" for copy in range(template.count))
         namespace = job.meta.namespace
-        copies += [PendingPod(ObjectKey("pods", namespace, name), "") for name in names]
+        copies += [
+            PendingPod(ObjectKey("pods", namespace, name), f"{number}/{name}") for name in names
+        ]
     total = sum(map(len, found.values()))
     if not total:
         raise BadRequest("spec.pods: no pending pod is chosen; there is nothing to place")

@@ -14,8 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ..solver.deadline import Deadline, Watcher
-from ..solver.engine import solve
+from ..solver.engine import Options, solve
 from ..solver.problem import Problem
 from ..solver.solution import Progress, Solution
 
@@ -43,8 +42,8 @@ def main() -> None:
     threading.Thread(target=_listen, args=(sys.stdin.buffer, orders), daemon=True).start()
     while True:
         order = orders.get()
-        watcher = Watcher(lambda progress: _say(output, progress))
-        _say(output, solve(order.problem, Deadline(order.seconds), watcher))
+        options = Options(order.seconds, report=lambda progress: _say(output, progress))
+        _say(output, solve(order.problem, options))
 
 
 def _listen(source: BinaryIO, orders: "queue.SimpleQueue[Order]") -> None:
