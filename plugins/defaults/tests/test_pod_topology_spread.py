@@ -46,7 +46,7 @@ from tests.spread_cases import (
             wants(spread(select=None)), on("a", 9), "abxy", id="an absent selector matches nothing"
         ),
         pytest.param(
-            wants(spread(select={})), on("a", 9), "abxy", id="an empty selector counts no pod"
+            wants(spread(select={})), on("a", 1, "bar"), "xy", id="an empty selector counts all"
         ),
         pytest.param(wants(spread()), on("a", 5, "bar"), "abxy", id="other labels do not count"),
         pytest.param(
@@ -118,7 +118,7 @@ from tests.spread_cases import (
             wants(spread(select={}, matchLabelKeys=["foo"])),
             on("a"),
             "xy",
-            id="matchLabelKeys make an empty selector count",
+            id="matchLabelKeys are all of an empty selector",
         ),
         pytest.param(wants(soft()), on("a", 5), "abxy", id="ScheduleAnyway rejects nothing"),
         pytest.param(
