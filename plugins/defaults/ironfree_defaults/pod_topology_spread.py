@@ -1,7 +1,8 @@
 """PodTopologySpread: pods of a selector are spread over topology domains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import msgspec
@@ -14,6 +15,7 @@ from scheduler.hookspecs import (
     CoupledScores,
     Mask,
     Normalise,
+    Obstacle,
     PodClass,
     Rejection,
     Rows,
@@ -27,6 +29,7 @@ from scheduler.objects.pod import TopologySpreadConstraint
 from scheduler.snapshot import ABSENT
 
 from .topology_domains import Census, Constraint, by_default, declared, gather, places
+from .topology_obstacles import obstacles
 from .topology_scores import HOSTNAME, SoftDomains, SpreadScores
 
 _HARD = "DoNotSchedule"
@@ -112,7 +115,8 @@ class PodTopologySpread:
             coupling = _SpreadRoom(domains)
 
         def because() -> Sequence[Rejection]:
-            return _rejections(domains, rooms)
+            tell = partial(obstacles, pod, constraints, snapshot)
+            return _rejections(domains, rooms, tell)
 
         room = rooms[0].copy()
         for each in rooms[1:]:
@@ -220,7 +224,11 @@ class _SpreadRoom:
         return np.logical_and.reduce([each.room for each in self._domains])
 
 
-def _rejections(domains: Sequence[_HardDomains], rooms: Sequence[Mask]) -> Sequence[Rejection]:
+def _rejections(
+    domains: Sequence[_HardDomains],
+    rooms: Sequence[Mask],
+    tell: Callable[[int], Sequence[Obstacle]],
+) -> Sequence[Rejection]:
     """Give each node the reason of the first constraint it fails."""
     left = np.ones(rooms[0].size, dtype=np.bool_)
     unlabelled = np.zeros(rooms[0].size, dtype=np.bool_)
@@ -230,8 +238,9 @@ def _rejections(domains: Sequence[_HardDomains], rooms: Sequence[Mask]) -> Seque
         unlabelled |= left & missing
         skewed |= left & ~room & ~missing
         left &= room
-    missing = Rejection(_UNLABELLED, unlabelled, False, Change.NODE_ADDED | Change.NODE_LABELS)
-    return missing, Rejection(_SKEWED, skewed)
+    change = Change.NODE_ADDED | Change.NODE_LABELS
+    missing = Rejection(_UNLABELLED, unlabelled, False, change, tell)
+    return missing, Rejection(_SKEWED, skewed, obstacles=tell)
 
 
 def _default_constraints(given: list[Json], where: str) -> tuple[TopologySpreadConstraint, ...]:
