@@ -188,7 +188,7 @@ class Census:
         *,
         require_all: bool = True,
     ) -> None:
-        self.pod = pod
+        self._pod = pod
         self._snapshot = snapshot
         self._affine: Mask | None = None
         self._tolerated: Mask | None = None
@@ -203,12 +203,12 @@ class Census:
         part = self.labelled.copy()
         if constraint.honours_affinity:
             if self._affine is None:
-                verdict = NodeAffinity().filter(self.pod, self._snapshot)
+                verdict = NodeAffinity().filter(self._pod, self._snapshot)
                 self._affine = self._snapshot.every() if verdict is None else verdict.room > 0
             part &= self._affine
         if constraint.honours_taints:
             if self._tolerated is None:
-                self._tolerated = _without_hard_taints(self.pod, self._snapshot)
+                self._tolerated = _without_hard_taints(self._pod, self._snapshot)
             part &= self._tolerated
         return part
 
@@ -216,7 +216,7 @@ class Census:
         """Return how many pods that match a constraint each node has, (N,)."""
         counts = self._matching.get(constraint.selector)
         if counts is None:
-            counts = matching(constraint.selector, self.pod.namespace, self._snapshot)
+            counts = matching(constraint.selector, self._pod.namespace, self._snapshot)
             self._matching[constraint.selector] = counts
         return counts
 

@@ -15,12 +15,12 @@ def obstacles(
 ) -> list[Obstacle]:
     """Return what each DoNotSchedule constraint that a node breaks finds there."""
     census = Census(pod, constraints, snapshot)
-    found = (_obstacle(each, census, snapshot, row) for each in constraints)
+    found = (_obstacle(pod, each, census, snapshot, row) for each in constraints)
     return [each for each in found if each is not None]
 
 
 def _obstacle(
-    constraint: Constraint, census: Census, snapshot: Snapshot, row: int
+    pod: PodClass, constraint: Constraint, census: Census, snapshot: Snapshot, row: int
 ) -> Obstacle | None:
     key = constraint.key
     column = snapshot.label(key)
@@ -57,12 +57,12 @@ def _obstacle(
             "skew": skew,
             "maxSkew": constraint.max_skew,
         },
-        _matching(constraint, census.pod, snapshot, part & (column.codes == code)),
+        _matching(pod, constraint, snapshot, part & (column.codes == code)),
     )
 
 
 def _matching(
-    constraint: Constraint, pod: PodClass, snapshot: Snapshot, inside: Mask
+    pod: PodClass, constraint: Constraint, snapshot: Snapshot, inside: Mask
 ) -> dict[PodClass, list[int]]:
     """Return class by class the rows of a domain with pods that count there."""
     found: dict[PodClass, list[int]] = {}

@@ -297,7 +297,15 @@ def constraint(**fields):
         ([constraint(whenUnsatisfiable="Never")], "whenUnsatisfiable: Unsupported value"),
         ([{"maxSkew": 1, "topologyKey": "k"}], "whenUnsatisfiable: Required value"),
         ([constraint(labelSelector={})], "labelSelector: Forbidden"),
-        ([constraint(), constraint(maxSkew=2)], r"\[1\].*Duplicate value"),
+        (
+            [constraint(), constraint(maxSkew=2)],
+            r'\[1\]: Duplicate value: "\{k, ScheduleAnyway\}"',
+        ),
+        (
+            [constraint(maxSkew=0, topologyKey="", labelSelector={})],
+            r"^\[.*maxSkew: .*, .*topologyKey: .*, .*labelSelector: .*\]$",
+        ),
+        ({"defaultConstraints": [constraint(maxSkew=0)]}, r"^\[.*defaultingType: .*maxSkew: "),
         (["zone"], "Expected `object`"),
     ],
 )
