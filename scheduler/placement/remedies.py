@@ -90,16 +90,16 @@ def _asking_less(pod: ScenarioPod, short: dict[str, int]) -> PodClass:
 
 def _skewed(spec: PodSpec, place: Place) -> Iterator[tuple[str, PodSpec]]:
     """Yield the spec with as much skew allowed as the pod would make there, and how to say it."""
-    needed = {
-        (each.numbers["topologyKey"], each.numbers["maxSkew"]): each.numbers["skew"]
-        for each in place.obstacles
-        if "skew" in each.numbers
-    }
+    needed: dict[str | int, int] = {}
+    for obstacle in place.obstacles:
+        key, skew = obstacle.numbers.get("topologyKey"), obstacle.numbers.get("skew")
+        if key is not None and isinstance(skew, int):
+            needed[key] = max(skew, needed.get(key, 0))
     raised: list[TopologySpreadConstraint] = []
     said: list[str] = []
     for each in spec.topology_spread_constraints:
-        skew = needed.get((each.topology_key, each.max_skew))
-        if each.when_unsatisfiable == "DoNotSchedule" and isinstance(skew, int):
+        skew = needed.get(each.topology_key, 0)
+        if each.when_unsatisfiable == "DoNotSchedule" and skew > each.max_skew:
             said.append(f"{each.max_skew} to {skew} by {each.topology_key}")
             raised.append(msgspec.structs.replace(each, max_skew=skew))
         else:
