@@ -16,7 +16,7 @@ from ...objects.pod_class import PodClass
 from ...snapshot import Counts, Mask, Rows, Snapshot
 from ..checker import admits
 from ..solver.rules import Apart, Exclusive, Rule, Spread, Together
-from ..topology_check import about, required, selection, unselective
+from ..topology_check import about, required, selection
 
 Test = Callable[[Mapping[str, str]], bool]
 T = TypeVar("T", TopologySpreadConstraint, PodAffinityTerm)
@@ -84,7 +84,7 @@ class _Reader:
         domains = np.unique(codes[eligible & (codes >= 0)])
         existing = self._counts(some, matches, codes, eligible, domains)
         skewed = existing.size and int(existing.max() - existing.min()) > constraint.max_skew
-        if mine != counted or unselective(constraint, some) or skewed or not domains.size:
+        if mine != counted or skewed or not domains.size:
             self.found.exact = False
             return
         number = np.full(int(codes.max(initial=-1)) + 2, -1, dtype=np.int64)
