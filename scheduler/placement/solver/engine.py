@@ -107,6 +107,9 @@ class _Search:
 
     def prove(self) -> None:
         """Bound the first goal."""
+        if self.given.require_all:
+            everything = Placed(np.ones(self.given.count.size))
+            self.bounds.keep(everything, float(self.given.count.sum()))
         bound, _ = self.bounds.of(self.given.objectives[0], self.deadline)
         self.incumbent.prove(0, bound)
 
