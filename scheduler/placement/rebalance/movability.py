@@ -24,12 +24,14 @@ class Scope:
         hosts, pods: by their labels.
         namespaces: of the pods that may move; none are all.
         rested: a replacement that was made later than this has just been moved.
+        profile: whose rules the plan is made by; pods of others stay.
     """
 
     hosts: Selector = EVERYTHING
     pods: Selector = EVERYTHING
     namespaces: frozenset[str] = frozenset()
     rested: datetime | None = None
+    profile: str = "default-scheduler"
 
 
 def is_daemon(pod: Pod) -> bool:
@@ -63,6 +65,8 @@ def _declared(each: ScenarioPod, scope: Scope) -> str:
         return "its namespace is not chosen"
     if not scope.pods.matches(pod.meta.labels):
         return "it is not chosen"
+    if pod.spec.scheduler_name != scope.profile:
+        return f"it is placed by {pod.spec.scheduler_name}"
     if "false" in (said.get(MOVABLE), said.get(_SAFE)):
         return "it is annotated as not to be moved"
     if said.get(AT_MOST_ONCE) == "true":
