@@ -93,8 +93,8 @@ def settled(
     """Return a status without the moves that have ended.
 
     Once all of a plan are made the next plan is due; after a miss the plan is worth nothing, and
-    the next one comes in its time. A move is missed when its pod has gone and none stands in for it where it was meant to, or when
-    it takes too long.
+    the next one comes in its time. A move is missed when its pod has gone and none stands in for it
+    where it was meant to, or when it takes too long.
     """
     active: list[PlannedMove] = []
     made, missed = 0, list[str]()
