@@ -89,6 +89,8 @@ class Incumbent:
         """Tell whether one goal is."""
         if not self.values:
             return False
+        if not math.isfinite(self.bounds[goal]):
+            return False
         distance = self.bounds[goal] - self.values[goal]
         return distance <= max(gap, _NOISE) * abs(self.bounds[goal])
 

@@ -51,6 +51,9 @@ class Occupancy:
     def put(self, nodes: Counts, classes: Counts, copies: Counts) -> bool:
         """Give each of the empty nodes of one type the same content; False if it does not fit."""
         shape = self.shape
+        taken = copies @ shape.demand[classes]
+        if (taken > shape.capacity[self.type_of[nodes[0]]]).any():
+            return False
         devices = shape.devices[self.type_of[nodes[0]]].copy()
         if devices.size and shape.units[classes].any():
             content = np.zeros(shape.count.size, dtype=np.int64)
@@ -61,7 +64,7 @@ class Occupancy:
             for c, device in placed:
                 devices[device] -= shape.share[c]
         self.content[np.ix_(classes, nodes)] = copies[:, None]
-        self.free[:, nodes] -= (copies @ shape.demand[classes])[:, None]
+        self.free[:, nodes] -= taken[:, None]
         self.devices[nodes] = np.sort(devices)
         self.left[classes] -= copies * nodes.size
         return True

@@ -131,7 +131,10 @@ def _capacities(made: Relaxation, demand: Reals, capacity: Reals) -> None:
     for t, (begin, end) in enumerate(pairwise(edges.tolist())):
         classes = made.classes[begin:end]
         asked = demand[classes]
-        wanted = asked.T @ np.minimum(shape.count, shape.fit[t] * shape.number[t])[classes]
+        wanted = (
+            np.maximum(asked, 0).T
+            @ np.minimum(shape.count, shape.fit[t] * shape.number[t])[classes]
+        )
         total = capacity[t] * shape.number[t]
         priced = shape.cost[t] > 0
         for r in np.flatnonzero((wanted > 0) if priced else (wanted > total)):

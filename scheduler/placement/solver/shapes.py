@@ -113,7 +113,8 @@ def room(shape: Shapes, free: Counts, devices: Counts, only: Counts | None = Non
 
 
 def _fitted(feasible: Mask, shape: Shapes) -> Shapes:
-    fit = room(shape, shape.capacity, shape.devices)
+    brought = np.maximum(-shape.demand, 0).T @ shape.count
+    fit = room(shape, shape.capacity + brought, shape.devices)
     shape.fit[:] = np.where(feasible, fit, 0)
     return shape
 
