@@ -7,7 +7,6 @@ from .assembly import assemble
 from .bound import rounded
 from .enumeration import Proof, enumerate_contents
 from .objectives import HostCost, Placed
-from .occupancy import Occupancy
 from .proof import Prover, Question
 from .search import Search
 from .settling import settle
@@ -47,14 +46,14 @@ def _question(search: Search) -> Question | None:
     first, second = objectives[0], objectives[1] if len(objectives) > 1 else None
     scales = weigh(search.given).scales
     nothing, nobody = np.zeros(shape.count.size), np.zeros(shape.count.size, dtype=np.bool_)
-    if not isinstance(first, Placed):
+    if not isinstance(first, Placed) or not first.value.any():
         return None
     if not search.incumbent.within_goal(0, search.limits.gap):
         start = np.minimum(first.value, search.bounds.prices)
         unpaid = np.zeros(shape.number.size)
         return Question(0, first.value, unpaid, nobody, start, scales[0])
     must = _must(search, first)
-    if not isinstance(second, HostCost) or not must.any():
+    if not isinstance(second, HostCost) or not second.cost.any() or not must.any():
         return None
     cost = second.cost[[int(rows[0]) for rows in shape.nodes]]
     return Question(1, nothing, cost, must, search.bounds.prices, scales[1])
@@ -117,6 +116,7 @@ def _realise(search: Search, contents: list[tuple[int, Counts]], times: list[int
         if many:
             column = search.pool.index(node_type, content)
             chosen[column] = chosen.get(column, 0) + many
-    state = Occupancy(search.shape)
-    settle(state, search.pool, chosen, np.arange(state.type_of.size))
+    state = search.empty()
+    settle(state, search.pool, chosen, np.arange(state.type_of.size), state.left)
+    search.top_up(state)
     search.incumbent.offer(state)

@@ -37,6 +37,11 @@ class Rows:
         self.whole.extend(added.tolist())
         return added
 
+    def forbid(self, columns: Counts) -> None:
+        """Keep variables at 0."""
+        for column in columns.tolist():
+            self.upper[column] = 0.0
+
     def add(self, columns: Counts, coefficients: Reals, most: float) -> None:
         """Add Σ coefficients · x[columns] ≤ most, scaled so that the largest coefficient is 1."""
         scale = float(np.abs(coefficients).max(initial=0.0)) or 1.0

@@ -16,6 +16,8 @@ from .master import Master, Relaxed
 from .occupancy import Occupancy
 from .pricing import Pricer
 from .problem import Problem
+from .regions import regions
+from .regulation import Regulation
 from .settling import harvest, settle
 from .shapes import Shapes, shapes
 from .solution import Progress
@@ -42,6 +44,8 @@ class Search:
     ) -> None:
         self.given, self.limits, self.deadline = given, limits, limits.deadline
         self.shape: Shapes = shapes(given)
+        self.rules = Regulation(given)
+        self.regions = regions(given, self.shape)
         self.pool = Pool(self.shape)
         self.pricer = Pricer(self.shape, seed, _VARIANTS)
         self.random = np.random.default_rng(seed)
@@ -67,8 +71,9 @@ class Search:
             for order in self.orders:
                 if self.done or (limited.over and self.incumbent.best is not None):
                     return
-                state = Occupancy(self.shape)
+                state = self.empty()
                 fill_up(state, order, kind, self.deadline)
+                state.trim()
                 harvest(self.pool, state)
                 self.incumbent.offer(state)
 
@@ -90,14 +95,41 @@ class Search:
 
     def dive(self) -> None:
         """Round the master to whole nodes."""
-        state = Occupancy(self.shape)
-        self.refill(state, np.arange(state.type_of.size))
+        state = self.empty()
+        amounts = self.bounds.amounts(self.deadline)
+        if amounts is None:
+            amounts = np.zeros(self.shape.fit.shape)
+        quotas = self.regions.quotas(amounts, self.shape.count)
+        self.refill(state, np.arange(state.type_of.size), quotas)
         self.incumbent.offer(state)
 
-    def refill(self, state: Occupancy, nodes: Counts) -> None:
-        """Fill empty nodes by a dive, then place what is left wherever it fits."""
-        number = np.bincount(state.type_of[nodes], minlength=self.shape.number.size)
-        chosen = dive(self.pool, self.pricer, number, state.left, self.deadline)
-        settle(state, self.pool, chosen, nodes)
+    def empty(self) -> Occupancy:
+        """Return nodes that hold nothing."""
+        return Occupancy(self.shape, self.rules)
+
+    def refill(self, state: Occupancy, nodes: Counts, quotas: Counts) -> None:
+        """Fill empty nodes by dives, then place what is left wherever it fits.
+
+        Args:
+            quotas: (Z, C) copies for each region of the classes that rules send there.
+        """
+        region = self.regions.of_type[state.type_of[nodes]]
+        begun, meant = state.left.copy(), np.zeros_like(state.left)
+        spare = np.maximum(state.left - quotas.sum(axis=0), 0)
+        for z in np.unique(region).tolist():
+            mine = nodes[region == z]
+            meant += quotas[z]
+            carried = meant + spare - (begun - state.left)
+            wanted = np.where(self.regions.ruled, quotas[z], carried)
+            wanted = np.clip(wanted, 0, state.left)
+            number = np.bincount(state.type_of[mine], minlength=self.shape.number.size)
+            chosen = dive(self.pool, self.pricer, number, wanted, self.deadline)
+            settle(state, self.pool, chosen, mine, wanted)
+        self.top_up(state)
+
+    def top_up(self, state: Occupancy) -> None:
+        """Take off what breaks rules and place what is left wherever it fits."""
         order = self.orders[int(self.random.integers(len(self.orders)))]
+        state.trim()
         fill_up(state, order, KINDS[0], self.deadline)
+        state.trim()
