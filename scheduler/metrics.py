@@ -119,7 +119,7 @@ def _queue(leading: Leading) -> Iterator[Metric]:
         flying = {(): counts["flying"]}
         for pod, count, diagnosis in leading.placement.queue.unschedulable():
             for plugin in {refusal.plugin for refusal in diagnosis.refusals}:
-                rejected[plugin, pod.spec.scheduler_name] += count
+                rejected[plugin, pod.scheduler_name] += count
     told = "Pods that wait for a node, by where: those that may be placed now, wait for their "
     told += "next try, wait for a change that can help, or have scheduling gates."
     yield _gauge("scheduler_pending_pods", told, ("queue",), pending)

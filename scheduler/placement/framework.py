@@ -51,18 +51,20 @@ class Diagnosis:
         refusals: by plugin and reason; empty when there are no nodes or a plugin failed.
         wakes_on: what may change the outcome.
         failure: a plugin's failure, "" if none.
+        told: what is said instead of the refusals, "" if they say it all.
     """
 
     nodes: int
     refusals: tuple[Refusal, ...]
     wakes_on: Change
     failure: str = ""
+    told: str = ""
 
     @property
     def message(self) -> str:
         """The reason in kube-scheduler's words (FitError)."""
-        if self.failure:
-            return self.failure
+        if self.failure or self.told:
+            return self.failure or self.told
         if not self.nodes:
             return "no nodes available to schedule pods"
         counts: Counter[str] = Counter()
