@@ -52,7 +52,6 @@ class PodGroup(msgspec.Struct, frozen=True):
     status: PodGroupStatus
     stored: StoredObject
 
-
     def wanting(self, scheduled: int) -> int:
         """Return how many members must get their nodes together when so many have theirs."""
         return max(0, self.spec.min_member - scheduled)

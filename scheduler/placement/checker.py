@@ -4,7 +4,8 @@ Pure, and on purpose not the framework: no plugin, no column tricks. It adds the
 node from pods' specs and nodes' declarations and reports every broken hard rule.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,15 +42,26 @@ class Counted(Protocol):
         """Tell whether some of a cohort's pods are."""
         ...
 
+    def members(self, namespace: str, group: str) -> int:
+        """Return how many pods of a PodGroup are, but for those being deleted."""
+        ...
 
-def check(plan: Plan, snapshot: Snapshot, bound: Counted) -> list[Violation]:
+
+GroupName = tuple[str, str]  # namespace, name
+
+
+def check(
+    plan: Plan, snapshot: Snapshot, bound: Counted, groups: Mapping[GroupName, int] | None = None
+) -> list[Violation]:
     """Return what is wrong with a plan, nothing if it may be applied.
 
     Args:
         snapshot: the cluster before the plan.
         bound: knows which pods are bound or assumed already.
+        groups: minMember of every PodGroup that there is of those the plan has members of.
     """
-    return _Check(snapshot, bound).run(plan.allotments)
+    found = _Check(snapshot, bound).run(plan.allotments)
+    return found + _torn(plan.allotments, bound, groups or {}, {v.allotment for v in found})
 
 
 @dataclass(slots=True)
@@ -139,6 +151,45 @@ class _Check:
             if count > 1 or any(wanted.conflicts(other) for other in (*held, *taken)):
                 yield f"host port {wanted.protocol}/{wanted.port} of {node!r} would be taken twice"
         taken.extend(pod.host_ports)
+
+
+def grouped(plan: Plan) -> set[GroupName]:
+    """Return the PodGroups that a plan has members of."""
+    return {_group(a.pod) for a in plan.allotments if a.pods and a.pod.group}
+
+
+def _group(pod: PodClass) -> GroupName:
+    return pod.namespace, pod.group
+
+
+def _torn(
+    allotments: Sequence[Allotment],
+    bound: Counted,
+    least: Mapping[GroupName, int],
+    broken: set[int],
+) -> list[Violation]:
+    """Return what would give nodes to fewer of a group than must get them together.
+
+    Args:
+        broken: allotments that are wrong anyway, so that nothing comes of them.
+    """
+    planned: Counter[GroupName] = Counter()
+    for number, each in enumerate(allotments):
+        if each.pod.group and number not in broken:
+            planned[_group(each.pod)] += len(each.pods)
+    found: list[Violation] = []
+    for number, each in enumerate(allotments):
+        group = _group(each.pod)
+        if not each.pods or group not in planned or number in broken:
+            continue
+        wanted = least.get(group)
+        there = bound.members(*group) + planned[group]
+        if wanted is None:
+            found.append(Violation(number, f"PodGroup {group[0]}/{group[1]} does not exist"))
+        elif there < wanted:
+            message = f"PodGroup {group[0]}/{group[1]} would have {there} of {wanted} pods placed"
+            found.append(Violation(number, message))
+    return found
 
 
 def _selected(spec: PodSpec, node: NodeFacts) -> bool:
