@@ -108,17 +108,21 @@ def obstacle(name: str, group: PodGroup | None, waiting: int, scheduled: int) ->
     """
     if group is None:
         return f'PodGroup "{name}" not found'
-    wanting = group.wanting(scheduled)
-    if not wanting:
+    if not group.wanting(scheduled):
         return ""
     if group.expired:
         return overdue(group)
-    if waiting < wanting:
-        missing = wanting - waiting
-        pods = "pod" if missing == 1 else "pods"
-        there = f"{waiting + scheduled} of {group.spec.min_member} are there"
-        return f'waiting for {missing} more {pods} of PodGroup "{name}": {there}'
-    return ""
+    return incomplete(group, waiting, scheduled)
+
+
+def incomplete(group: PodGroup, waiting: int, scheduled: int) -> str:
+    """Say how many members are missing, "" where there are enough."""
+    missing = group.wanting(scheduled) - waiting
+    if missing <= 0:
+        return ""
+    pods = "pod" if missing == 1 else "pods"
+    there = f"{waiting + scheduled} of {group.spec.min_member} are there"
+    return f'waiting for {missing} more {pods} of PodGroup "{group.meta.name}": {there}'
 
 
 def overdue(group: PodGroup) -> str:
