@@ -19,8 +19,9 @@ from ..objects.meta import ObjectMeta
 from ..objects.node import Node, NodeSpec, NodeStatus
 from ..objects.pod import Pod, PodSpec, PodStatus
 from ..objects.pod_class import PodClass, pod_class
+from ..objects.pod_group import RESOURCE, PodGroup, PodGroupSpec, PodGroupStatus
 from ..objects.selectors import Selector, from_label_selector, from_map
-from ..objects.stored import ObjectKey
+from ..objects.stored import Body, ObjectKey, StoredObject
 from .preemption import Budget, RunningPod
 from .state import ClusterState
 
@@ -71,6 +72,8 @@ class Scenario:
         nominees: those of the pending pods that wait for room on a certain node.
         priorities: PriorityClasses by name.
         live: it began as the live cluster.
+        groups: the PodGroups, by key; None where nothing is said of any, so that pods which name
+            one are tried alone.
     """
 
     state: ClusterState = field(default_factory=ClusterState)
@@ -83,6 +86,7 @@ class Scenario:
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
     live: bool = False
     budgets: list[Budget] = field(default_factory=list[Budget])
+    groups: dict[ObjectKey, PodGroup] | None = None
 
     def run(self, pod: ScenarioPod, node: str) -> None:
         """Count a pod as running on a node."""
@@ -133,7 +137,7 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
 
     Args:
         spec: lists nodes, pods, namespaces, services, replicationControllers,
-            podDisruptionBudgets, priorityClasses; every one may be absent.
+            podDisruptionBudgets, priorityClasses, podGroups; every one may be absent.
         scenario: what they are laid over; objects of the same name are replaced.
 
     Raises:
@@ -152,6 +156,11 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
                 scenario.state.set_workload(meta.namespace, kind, meta.name, selector)
     for obj, where in _objects(spec, "podDisruptionBudgets"):
         scenario.budgets.append(budget_of(obj, where))
+    if spec.get("podGroups") is not None:
+        scenario.groups = scenario.groups or {}
+        for obj, where in _objects(spec, "podGroups"):
+            group = group_of(obj, where)
+            scenario.groups[ObjectKey(RESOURCE, group.meta.namespace, group.meta.name)] = group
     scenario.priorities.update(_priorities(spec))
     for number, (obj, where) in enumerate(_objects(spec, "pods")):
         _add_pod(scenario, obj, where, number)
@@ -195,6 +204,14 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
         0,
         b"",
     )
+
+
+def group_of(obj: JsonObject, where: str) -> PodGroup:
+    """Return the typed view of a PodGroup document; raises BadRequest."""
+    meta = _meta(obj, where, "default")
+    spec = _convert(get_object(obj, "spec", where), PodGroupSpec, f"{where}.spec")
+    stored = StoredObject(RESOURCE, meta, 0, 0, Body(b"{}"), b"")
+    return PodGroup(meta, spec, PodGroupStatus(), stored)
 
 
 def budget_of(obj: JsonObject, where: str) -> Budget:
