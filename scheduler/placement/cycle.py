@@ -26,11 +26,14 @@ from .displacement import Displacement, Order, Tenants
 from .draft import Draft
 from .express import ExpressLane
 from .framework import Framework
+from .gang_preemption import Search
 from .gang_search import place_together
-from .gangs import Gangs
+from .gangs import Gangs, Muster
 from .ingest import Ingest
 from .measures import ERROR, SCHEDULED, UNSCHEDULABLE, Attempt, Laps, PlacementMeasures
+from .nominations import Nominations
 from .plan import Allotment, Gang, LodgedPods, PendingPod, Plan, without_left
+from .preemption import NEVER
 from .queue import SchedulingQueue
 from .records import decision_records
 from .reporting import Reporter
@@ -81,13 +84,13 @@ class Placement:
         self.queue = SchedulingQueue()
         self.reporter = Reporter(store, pods, epoch)
         self._scribe = Scribe(store, self._frameworks, self._clock)
-        self._displacement = Displacement(
-            store, epoch, pods, self._surroundings.budgets, self.reporter
-        )
         self._express = ExpressLane()
-        self.gangs = Gangs(self.queue, self.reporter.unschedulable)
+        report = self.reporter.unschedulable
+        self.gangs = Gangs(self.queue, report)
+        nominations = Nominations(self.gangs.stands)
+        budgets = self._surroundings.budgets
+        self._displacement = Displacement(store, epoch, pods, budgets, self.reporter, nominations)
         waiting = Waiting(self.queue, self._express, self.gangs)
-        nominations, report = self._displacement.nominations, self.reporter.unschedulable
         self._ingest = Ingest(self._state, waiting, report, rules, nominations)
         self._batches = Batches(waiting, nominations, report, self._clock)
         self._binder = Binder(store, epoch)
@@ -208,10 +211,9 @@ class Placement:
         for pod, pending in self._batches.take(now):
             laps.lap("pop")
             if isinstance(pod, Gang):
-                muster = self.gangs.take(pod, pending[0])
-                placed = place_together(muster, draft, self._place, self._frameworks, self._clock)
-                self.measures.gangs[SCHEDULED if placed[0].pods else UNSCHEDULABLE,] += 1
+                placed, found = self._decide_together(pod, pending[0], draft, tenants)
                 allotments += placed
+                orders += found
                 laps.lap("gang")
                 continue
             placed = self._place(pod, pending, draft)
@@ -239,6 +241,35 @@ class Placement:
     ) -> Sequence[Allotment]:
         framework = self._frameworks[pod.scheduler_name]
         return self._displacement.place(framework, pod, pending, draft)
+
+    def _decide_together(
+        self, gang: Gang, ticket: PendingPod, draft: Draft, tenants: Tenants
+    ) -> tuple[list[Allotment], list[Order]]:
+        """Place a gang, or say who must make room for it."""
+        muster = self.gangs.take(gang, ticket)
+        members = {each.uid for pods in muster.pods.values() for each in pods}
+
+        def place(pod: PodClass, pending: Sequence[PendingPod], onto: Draft) -> Sequence[Allotment]:
+            framework = self._frameworks[pod.scheduler_name]
+            return self._displacement.place_member(framework, pod, pending, onto, members)
+
+        placed = place_together(muster, draft, place, self._frameworks, self._clock)
+        why = placed[0].decision.diagnosis
+        self.measures.gangs[SCHEDULED if why is None else UNSCHEDULABLE,] += 1
+        if why is None or why.failure or not self._may_preempt(muster):
+            return placed, []
+        search = Search(place, self._frameworks, self._clock)
+        orders = self._displacement.preempt_together(
+            muster, why.message, draft.snapshot, tenants, search
+        )
+        self.measures.preempted(order.preemption for order in orders)
+        return placed, orders
+
+    def _may_preempt(self, muster: Muster) -> bool:
+        return all(
+            self._rules[pod.scheduler_name].preempts and pod.spec.preemption_policy != NEVER
+            for pod in muster.pods
+        )
 
     def _take_over(self, plan: Plan, now: float) -> None:
         """Count what is about to be bound as assumed, and park what has no node."""
@@ -278,9 +309,10 @@ class Placement:
         return Attempt(started, arrived, tries)
 
     async def _displace(self, orders: Sequence[Order]) -> None:
-        for pod in {order.wanted for order in orders if order.preemption is not None}:
-            if pod is not None:
-                self.queue.forgive(pod)
+        made = [order for order in orders if order.preemption is not None]
+        for waits in {order.gang or order.wanted for order in made}:
+            if waits is not None:
+                self.queue.forgive(waits)
         await self._displacement.carry_out(orders)
         self._wake.set()
 

@@ -7,7 +7,7 @@ look once those are there. That is greedy: a gang that fits can be missed when i
 interleaved node by node.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -78,9 +78,14 @@ def place_together(
     return [replace(without_left(each), gang=muster.gang) for each in best.allotments]
 
 
+def largest_first(pods: Iterable[PodClass], snapshot: Snapshot) -> list[PodClass]:
+    """Return classes in the order in which they are tried first."""
+    return sorted(pods, key=lambda pod: -_share(pod, snapshot))
+
+
 def _search(muster: Muster, draft: Draft, place: Place, clock: Callable[[], float]) -> _Attempt:
     ends = clock() + SECONDS
-    order = sorted(muster.pods, key=lambda pod: -_share(pod, draft.snapshot))
+    order = largest_first(muster.pods, draft.snapshot)
     seen: set[tuple[PodClass, ...]] = set()
     best = _Attempt()
     while tuple(order) not in seen and len(seen) < ORDERS:

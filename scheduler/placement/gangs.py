@@ -12,6 +12,7 @@ A member has a node while it is bound, has not ended and is not being deleted.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from ..hookspecs import Change
 from ..objects.pod_class import PodClass
 from ..objects.pod_group import MOST_MEMBERS, RESOURCE, PodGroup, obstacle
 from ..objects.stored import ObjectKey
@@ -180,6 +181,11 @@ class Gangs:
             self._news(company)
         self.settle()
 
+    def stands(self, pod: PodClass) -> bool:
+        """Tell whether members of a class may be given nodes, together or by themselves."""
+        company = self._companies.get(ObjectKey(RESOURCE, pod.namespace, pod.group))
+        return company is not None and (company.entry is not None or company.satisfied)
+
     def size(self, gang: Gang) -> int:
         """Return how many members of a gang wait."""
         return len(self._companies[gang.key].waiting)
@@ -298,6 +304,8 @@ class Gangs:
         company.entry = entry
 
     def _withdraw(self, company: _Company) -> None:
+        if company.entry is not None and not company.satisfied:
+            self._queue.changed(Change.POD_REMOVED)  # what room was kept for it is free
         self._queue.remove(company.key)
         company.entry = None
 

@@ -52,7 +52,7 @@ class PlacementMeasures:
         """Count a search for who could make room for the pods of a class, and what it decided."""
         self.preemptions += 1
         for each in decided:
-            if each is not None:
+            if each is not None and each.victims:
                 self.victims.add(len(each.victims))
 
     def bound(self, waited: Sequence[float], tries: int) -> None:

@@ -256,7 +256,49 @@ async def test_a_gang_does_not_go_ahead_of_its_lowest_priority(service):
     assert placed(service.by_name(), "g") == []
 
 
-async def test_gang_members_preempt_nobody_alone(service):
+async def test_a_gang_makes_others_leave_where_that_lets_it_run(service):
+    low = [member(f"low{i}", "", cpu="1") for i in range(3)]
+    await service.write(*(node(f"n{i}", cpu="2") for i in range(2)), *low)
+    await service.seen(lambda pods: len(placed(pods, "low")) == 3)
+    await service.write(group("g", 3), *members("g", 3, cpu="1", priority=10))
+    pods = await service.seen(
+        lambda pods: (
+            sum(bool(pod.meta.deletion_timestamp) for pod in pods.values()) == 2
+            and all(pods[f"g{i}"].status.nominated_node_name for i in range(3))
+        )
+    )
+    going = [name for name, pod in pods.items() if pod.meta.deletion_timestamp]
+    (event, *_) = await service.told("Preempted", 2)
+    assert "Preempted by pod" in event["message"]
+    # the room that is there already is kept, too
+    await service.write(member("late", "", cpu="1", priority=5))
+    await service.seen(lambda pods: told(pods, "late"))
+    await remove(service, going[0])
+    await service.write(member("later", "", cpu="1", priority=5))
+    pods = await service.seen(lambda pods: told(pods, "later"))
+    assert not placed(pods, "g")
+    await remove(service, going[1])
+    pods = await service.seen(lambda pods: len(placed(pods, "g")) == 3)
+    assert not pods["late"].node
+    assert not pods["later"].node
+
+
+async def test_room_is_kept_for_a_gang_only_while_it_is_complete(service):
+    await service.write(node("n", cpu="2"), *(member(f"low{i}", "", cpu="1") for i in range(2)))
+    await service.seen(lambda pods: len(placed(pods, "low")) == 2)
+    await service.write(group("g", 2), *members("g", 2, cpu="1", priority=10))
+    await service.seen(
+        lambda pods: all(p.meta.deletion_timestamp for n, p in pods.items() if n.startswith("low"))
+    )
+    await service.write(member("mid", "", cpu="1", priority=5))
+    await service.seen(lambda pods: told(pods, "mid"))
+    await remove(service, "low0")
+    await remove(service, "g0")
+    pods = await service.seen(lambda pods: pods["mid"].node)
+    assert not placed(pods, "g")
+
+
+async def test_nobody_leaves_for_a_gang_that_would_not_fit_even_then(service):
     low = [member(f"low{i}", "", cpu="1") for i in range(2)]
     await service.write(node("n", cpu="2"), *low)
     await service.seen(lambda pods: len(placed(pods, "low")) == 2)

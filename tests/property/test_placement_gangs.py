@@ -7,9 +7,11 @@ from scheduler.objects.pod_group import RESOURCE
 from scheduler.objects.stored import ObjectKey
 from scheduler.placement.checker import check
 from scheduler.placement.draft import Draft
+from scheduler.placement.gang_preemption import Search, clear
 from scheduler.placement.gang_search import place_together
 from scheduler.placement.gangs import Muster
 from scheduler.placement.plan import Allotment, Gang, PendingPod, Plan
+from scheduler.placement.preemption import RunningPod, Tenancy
 from tests.placement_cases import a_class, cluster, default_framework, node, pod
 
 FRAMEWORKS = {"default-scheduler": default_framework()}
@@ -114,9 +116,8 @@ def test_whole_gangs_or_nothing_and_the_checker_agrees(case, first, second):
         less = sum(len(each.pods) for each in others) - len(torn.pods)
         if torn.pods and 0 < less < least["default", torn.gang.key.name]:
             rest = [each for i, each in enumerate(allotments) if i != number]
-            found = check(Plan(1, tuple(rest)), before, state, least)
-            torn_apart = [v for v in found if "would have" in v.message]
-            assert len(torn_apart) == sum(bool(each.pods) for each in others) - 1
+            refused = {v.allotment for v in check(Plan(1, tuple(rest)), before, state, least)}
+            assert refused >= {i for i, each in enumerate(rest) if each.gang == torn.gang}
     for allotment in allotments:
         pairs = zip(allotment.pods, allotment.nodes, strict=True)
         state.assume(allotment.pod, [(each.uid, name) for each, name in pairs])
@@ -162,3 +163,52 @@ def test_a_gang_that_fills_halves_and_quarters_is_found(nodes, shapes, random):
     total = sum(counts.values())
     found = together(muster_of("g", classes, total), Draft(state.freeze(1)))
     assert sum(len(each.pods) for each in found) == total
+
+
+@given(clusters(), gangs("a"), st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3))))
+@settings(max_examples=200, deadline=None)
+def test_who_leaves_for_a_gang_leaves_not_in_vain(case, muster, tenants):
+    nodes, _ = case
+    state, running = cluster(*nodes), {}
+    for number, (where, priority) in enumerate(tenants):
+        wanted = a_class(cpu="1", priority=priority, labels={"gang": "ab"[number % 2]})
+        name = nodes[where % len(nodes)].meta.name
+        key = ObjectKey("pods", "default", f"r{number}")
+        there = sum(pod.pod.requests.amounts["cpu"] for pod in running.get(name, ()))
+        if there + 1000 <= int(nodes[where % len(nodes)].status.allocatable["cpu"]) * 1000:
+            running.setdefault(name, []).append(RunningPod(key, key.name, wanted))
+            state.set_pod(key.name, wanted, name)
+    snapshot = state.freeze(1)
+    if together(muster, Draft(snapshot))[0].pods:
+        return
+    search = Search(place, FRAMEWORKS, lambda: 0.0)
+    tenancy = Tenancy({node.meta.name: running.get(node.meta.name, ()) for node in nodes})
+    clearing = clear(muster, snapshot, search, tenancy)
+    if clearing is None:
+        return
+    gone = [victim for pods in clearing.victims.values() for victim in pods]
+    assert gone
+    assert all(victim.pod.priority < muster.gang.priority for victim in gone)
+    for victim in gone:
+        state.remove_pod(victim.uid)
+    after = together(muster, Draft(state.freeze(2)))
+    assert sum(len(each.pods) for each in after) >= muster.wanting
+    assert len(clearing.places) >= muster.wanting
+    assert set(clearing.victims) <= {node for _, _, node in clearing.places}
+
+
+def test_as_few_leave_as_are_in_the_way():
+    nodes = [node(f"n{i}", cpu="2") for i in range(3)]
+    state, running = cluster(*nodes), {}
+    for number in range(5):
+        wanted, name = a_class(cpu="1", priority=-1), f"n{number // 2}"
+        key = ObjectKey("pods", "default", f"r{number}")
+        running.setdefault(name, []).append(RunningPod(key, key.name, wanted))
+        state.set_pod(key.name, wanted, name)
+    gang = muster_of("g", [(a_class(cpu="1", schedulingGroup={"podGroupName": "g"}), 4)], 3)
+    search = Search(place, FRAMEWORKS, lambda: 0.0)
+    clearing = clear(gang, state.freeze(1), search, Tenancy(running))
+    assert len(clearing.places) == 3
+    assert sum(map(len, clearing.victims.values())) == 2
+    tight = muster_of("g", [(a_class(cpu="2", schedulingGroup={"podGroupName": "g"}), 4)], 4)
+    assert clear(tight, state.freeze(1), search, Tenancy(running)) is None
