@@ -171,23 +171,30 @@ def _torn(
     """Return what would give nodes to fewer of a group than must get them together.
 
     Args:
-        broken: allotments that are wrong anyway, so that nothing comes of them.
+        broken: allotments that are wrong anyway, so that nothing comes of them, nor of what is
+            bound together with them.
     """
+    gangs = {gang for n in broken if (gang := allotments[n].gang) is not None}
+    members = [
+        (number, each)
+        for number, each in enumerate(allotments)
+        if each.pods and each.pod.group and number not in broken
+    ]
     planned: Counter[GroupName] = Counter()
-    for number, each in enumerate(allotments):
-        if each.pod.group and number not in broken:
+    for _, each in members:
+        if each.gang not in gangs:
             planned[_group(each.pod)] += len(each.pods)
     found: list[Violation] = []
-    for number, each in enumerate(allotments):
+    for number, each in members:
         group = _group(each.pod)
-        if not each.pods or group not in planned or number in broken:
-            continue
-        wanted = least.get(group)
+        name, wanted = "/".join(group), least.get(group)
         there = bound.members(*group) + planned[group]
-        if wanted is None:
-            found.append(Violation(number, f"PodGroup {group[0]}/{group[1]} does not exist"))
+        if each.gang in gangs:
+            found.append(Violation(number, f"others of PodGroup {name} cannot be bound"))
+        elif wanted is None:
+            found.append(Violation(number, f"PodGroup {name} does not exist"))
         elif there < wanted:
-            message = f"PodGroup {group[0]}/{group[1]} would have {there} of {wanted} pods placed"
+            message = f"PodGroup {name} would have {there} of {wanted} pods placed"
             found.append(Violation(number, message))
     return found
 

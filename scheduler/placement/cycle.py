@@ -208,8 +208,10 @@ class Placement:
         tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
         orders: list[Order] = []
+        decided = 0
         for pod, pending in self._batches.take(now):
             laps.lap("pop")
+            decided += self.gangs.size(pod) if isinstance(pod, Gang) else len(pending)
             if isinstance(pod, Gang):
                 placed, found = self._decide_together(pod, pending[0], draft, tenants)
                 allotments += placed
@@ -228,7 +230,7 @@ class Placement:
                 self.measures.preempted(order.preemption for order in found)
                 orders += found
                 laps.lap("preempt")
-        self.measures.batch.add(sum(len(a.pods) + len(a.left) for a in allotments))
+        self.measures.batch.add(decided)
         plan = self._checked(Plan(revision, tuple(allotments)), snapshot, now)
         laps.lap("check")
         attempt = self._attempt(plan, laps.started)
@@ -409,6 +411,7 @@ class Placement:
                 self._requeue(again, now)
             else:
                 self.queue.retry(allotment.pod, again, now, backoff=not fresh)
+        self.gangs.settle()
         self.queue.changed(Change.POD_REMOVED)
 
     def _requeue(self, pods: Iterable[PendingPod], now: float) -> None:
