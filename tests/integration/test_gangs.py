@@ -8,10 +8,10 @@ import pytest
 from scheduler.objects.meta import now_seconds
 from scheduler.objects.pod_group import COSCHEDULING_LABEL, LABEL, RESOURCE
 from scheduler.objects.stored import Body, ObjectKey, intern_body
-from scheduler.store.operations import Bind, Remove
+from scheduler.store.operations import Bind, CreateCohort, Remove
 from tests.integration.test_cycle import Service, node
 from tests.placement_cases import spec
-from tests.store_values import create, replace
+from tests.store_values import cohort, create, replace
 
 
 @pytest.fixture
@@ -305,3 +305,26 @@ async def test_nobody_leaves_for_a_gang_that_would_not_fit_even_then(service):
     await service.write(group("g", 3), *members("g", 3, cpu="1", priority=10))
     pods = await service.seen(lambda pods: told(pods, "g0").startswith("PodGroup"))
     assert not any(pod.meta.deletion_timestamp for pod in pods.values())
+
+
+async def test_members_made_as_a_cohort(service):
+    """Lodged pods are members one by one; with their gang they are bound together, and leave."""
+    body = intern_body(msgspec.json.encode({"spec": spec(cpu="100m")}, order="deterministic"))
+    lot = cohort(40, body=body, prefix="g", labels={LABEL: "g"})
+    await service.store.create_cohorts([CreateCohort(lot)])
+    await service.write(node("n", cpu="3"), group("g", 40))
+    short = 'PodGroup "g" needs nodes for 40 of its 40 waiting pods'
+    await service.seen(
+        lambda pods: len(pods) == 40 and all(told(pods, name).startswith(short) for name in pods)
+    )
+    await service.write(node("m", cpu="1"))
+    await service.seen(lambda pods: len(placed(pods, "g")) == 40)
+
+
+async def test_one_member_that_never_preempts_speaks_for_all(service):
+    await service.write(node("n", cpu="1"), member("low", "", cpu="1"))
+    await service.seen(lambda pods: "low" in pods and pods["low"].node)
+    polite = member("g0", "g", cpu="500m", priority=9, preemptionPolicy="Never")
+    await service.write(group("g", 2), polite, member("g1", "g", cpu="500m", priority=9))
+    pods = await service.seen(lambda pods: told(pods, "g1").startswith("PodGroup"))
+    assert pods["low"].meta.deletion_timestamp is None
