@@ -23,7 +23,6 @@ from scheduler.hookspecs import (
 )
 from scheduler.objects.json import JsonObject
 from scheduler.objects.pod import NodeAffinity as Affinity
-from scheduler.objects.pod import NodeSelectorTerm
 
 from .node_terms import NodeTerm, compiled, names_nobody
 
@@ -75,15 +74,14 @@ class NodeAffinity:
             added = msgspec.convert(args["addedAffinity"], Affinity)
         except msgspec.ValidationError as error:
             raise ConfigurationError(f"{_ARGS}: {error}") from error
-        required = added.required
         try:
-            terms = required and tuple(_strict(required.node_selector_terms))
+            terms = added.required and compiled(
+                (f"{_ARGS}.{_REQUIRED}.nodeSelectorTerms[{n}].", term)
+                for n, term in enumerate(added.required.node_selector_terms)
+            )
+            preferred = _preferred(added, f"{_ARGS}.{_PREFERRED}")
         except BadRequest as error:
-            raise ConfigurationError(f"{_ARGS}.{_REQUIRED}: {error}") from error
-        try:
-            preferred = _preferred(added)
-        except BadRequest as error:
-            raise ConfigurationError(f"{_ARGS}.{_PREFERRED}: {error}") from error
+            raise ConfigurationError(error.message) from error
         return cls(terms, preferred)
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
@@ -146,7 +144,7 @@ def _required(pod: PodClass) -> tuple[NodeTerm, ...] | None:
     terms: list[NodeTerm] = []
     for term in affinity.required.node_selector_terms:
         try:
-            terms.extend(_strict((term,)))
+            terms.extend(compiled([("", term)]))
         except BadRequest:
             continue  # as kube-scheduler: what cannot be read matches nothing
     return tuple(terms)
@@ -168,18 +166,16 @@ def _preferred_of(pod: PodClass) -> Preferred:
     return _preferred(affinity) if affinity is not None else ()
 
 
-def _preferred(affinity: Affinity) -> Preferred:
-    """Return the preferred terms; one of weight 0 is not even read."""
-    return tuple(
-        (term.weight, each)
-        for term in affinity.preferred
-        if term.weight
-        for each in _strict((term.preference,))
-    )
+def _preferred(affinity: Affinity, where: str = "") -> Preferred:
+    """Return the preferred terms; one of weight 0 is not even read.
 
-
-def _strict(terms: Iterable[NodeSelectorTerm]) -> Iterable[NodeTerm]:
-    """Compile terms, empty ones left out; BadRequest where one cannot be read."""
-    for term in terms:
-        if term.match_expressions or term.match_fields:
-            yield compiled(term)
+    Raises:
+        BadRequest: terms cannot be read; says all that is wrong with them.
+    """
+    given = [
+        (term.weight, f"{where}[{n}].", term.preference)
+        for n, term in enumerate(affinity.preferred)
+        if term.weight and (term.preference.match_expressions or term.preference.match_fields)
+    ]
+    terms = compiled((spot, term) for _, spot, term in given)
+    return tuple((weight, term) for (weight, _, _), term in zip(given, terms, strict=True))

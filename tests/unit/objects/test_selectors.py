@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.errors import BadRequest
+from scheduler.objects.field_selectors import parse_field_selector
 from scheduler.objects.selectors import (
     EVERYTHING,
     NOTHING,
@@ -10,7 +11,6 @@ from scheduler.objects.selectors import (
     from_map,
     integer,
     node_requirements,
-    parse_field_selector,
     parse_label_selector,
 )
 
