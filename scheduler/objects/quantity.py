@@ -29,7 +29,7 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "
 _DECIMAL_SUFFIX = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _BINARY_SUFFIX = {power: suffix for suffix, power in _BINARY.items()} | {0: ""}
 _EXACT = Context(prec=1200)  # 128 digits, exponents to ±999, and the largest binary factor
-_LEAST = -9
+_LEAST, _MOST = -9, 999  # exponents: what a quantity can say, and what is read
 _NANO = Decimal("1e-9")
 
 
@@ -109,8 +109,8 @@ def canonical(text: str) -> str:
 
 def _format_decimal(amount: Decimal, *, exponential: bool) -> str:
     nanos = int(_EXACT.scaleb(amount, 9))
-    exponent = -9
-    while exponent < 18 and nanos % 1000 == 0:
+    exponent, most = _LEAST, _MOST if exponential else max(_DECIMAL_SUFFIX)
+    while exponent < most and nanos % 1000 == 0:
         nanos //= 1000
         exponent += 3
     if exponential:

@@ -42,8 +42,8 @@ class NodeAffinity:
 
     Filter: every nodeSelector label, at least one required term, and at least one required term of
     the added affinity. Score: the sum of the weights of the preferred terms that match, added ones
-    included, normalised. A required term that cannot be read matches no node; a preferred one is
-    an error.
+    included, normalised. A required term that cannot be read matches no node; a preferred one
+    rejects the pod.
 
     Args:
         added_required: what a profile demands of every pod's node besides; None for nothing.
@@ -85,12 +85,17 @@ class NodeAffinity:
         return cls(terms, preferred)
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
-        """Reject nodes that lack a label of nodeSelector or match none of the required terms."""
+        """Reject nodes that lack a label of nodeSelector or match none of the required terms.
+
+        kube-scheduler gives up on a pod whose preferred terms cannot be read, so they reject all.
+        """
+        if _conflicting(pod):
+            return Verdict(snapshot.none(), _CONFLICT, resolvable=False)
+        if unreadable := _preferred_of(pod)[1]:
+            return Verdict(snapshot.none(), unreadable, resolvable=False)
         required = _required(pod)
         if not pod.spec.node_selector and required is None and self.added_required is None:
             return None
-        if _conflicting(pod):
-            return Verdict(snapshot.none(), _CONFLICT, resolvable=False)
         room = snapshot.every()
         for key, value in pod.spec.node_selector.items():
             room &= snapshot.label(key).is_in((value,))
@@ -117,10 +122,10 @@ class NodeAffinity:
         affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
         if (affinity is None or not affinity.preferred) and not self.added_preferred:
             return None
-        try:
-            wanted = self.added_preferred + _preferred_of(pod)
-        except BadRequest as error:
-            raise PluginError(f"the pod's preferred node affinity: {error}") from error
+        own, unreadable = _preferred_of(pod)
+        if unreadable:
+            raise PluginError(f"the pod's preferred node affinity: {unreadable}")
+        wanted = self.added_preferred + own
         total = np.zeros(snapshot.size, dtype=np.int64)
         for weight, term in wanted:
             total += weight * term.matches(snapshot)
@@ -161,9 +166,13 @@ def _conflicting(pod: PodClass) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _preferred_of(pod: PodClass) -> Preferred:
+def _preferred_of(pod: PodClass) -> tuple[Preferred, str]:
+    """Return the pod's preferred terms, and why they cannot be read, "" if they can."""
     affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
-    return _preferred(affinity) if affinity is not None else ()
+    try:
+        return _preferred(affinity) if affinity is not None else (), ""
+    except BadRequest as error:
+        return (), error.message
 
 
 def _preferred(affinity: Affinity, where: str = "") -> Preferred:
