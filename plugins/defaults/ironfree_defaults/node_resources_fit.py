@@ -23,7 +23,7 @@ from scheduler.hookspecs import (
 from scheduler.objects.json import JsonObject
 from scheduler.objects.names import label_key_complaints
 from scheduler.objects.resources import PODS, is_extended
-from scheduler.objects.selectors import quoted
+from scheduler.objects.selectors import aggregate, quoted
 
 from .scored_resources import (
     DEFAULT_RESOURCES,
@@ -208,17 +208,18 @@ class NodeResourcesFit:
 
 def _names(args: JsonObject, key: str) -> frozenset[str]:
     names: set[str] = set()
+    wrong: list[str] = []
     for number, name in enumerate(read_list(args, key, _ARGS)):
         spot = f"{_ARGS}.{key}[{number}]"
         if not isinstance(name, str):
             raise ConfigurationError(f"{spot} must be text")
+        complaints = label_key_complaints(name)
         if key == "ignoredResourceGroups" and "/" in name:
-            raise ConfigurationError(
-                f"{spot}: Invalid value: \"{name}\": resource group name can't contain '/'"
-            )
-        if complaints := label_key_complaints(name):
-            raise ConfigurationError(f'{spot}: Invalid value: "{name}": {"; ".join(complaints)}')
+            complaints.insert(0, "resource group name can't contain '/'")
+        wrong += [f"{spot}: Invalid value: {quoted(name)}: {complaint}" for complaint in complaints]
         names.add(name)
+    if wrong:
+        raise ConfigurationError(aggregate(wrong))
     return frozenset(names)
 
 

@@ -175,7 +175,12 @@ STRATEGY = "scoringStrategy"
         ({"ignoredResources": "x"}, "ignoredResources must be a list"),
         ({"ignoredResources": ["a b"]}, r"ignoredResources\[0\]: Invalid value"),
         ({"ignoredResources": ["a/b/c"]}, r"ignoredResources\[0\]"),
-        ({"ignoredResourceGroups": ["ok.com", "a/b"]}, r"Groups\[1\].*can't contain '/'"),
+        ({"ignoredResourceGroups": ["ok.com", "a/b"]}, r"Groups\[1\].*can't contain '/'$"),
+        (
+            {"ignoredResourceGroups": ["ok.com", "a/"]},
+            r"^\[.*Groups\[1\]: Invalid value: \"a/\": resource group name can't contain '/', "
+            r".*Groups\[1\]: Invalid value: \"a/\": name part must be non-empty, ",
+        ),
         (
             {STRATEGY: {"type": "Best"}},
             'type: Unsupported value: "Best": supported values: "LeastAllocated", "MostAllocated", '

@@ -201,8 +201,8 @@ def _toleration(toleration: JsonObject, path: str) -> Iterator[Cause]:
             "operator must be Exists when `key` is empty, which means "
             '"match all values and all keys"',
         )
-    yield from one_of(f"{path}.operator", operator, ("Equal", "Exists", "Gt", "Lt"))
-    if operator in {"Gt", "Lt"} and comparable(text(toleration, "value")) is None:
+    yield from one_of(f"{path}.operator", operator, ("Equal", "Exists", "Lt", "Gt"))
+    if operator in {"Lt", "Gt"} and comparable(text(toleration, "value")) is None:
         yield invalid(
             f"{path}.value",
             text(toleration, "value"),
