@@ -150,3 +150,70 @@ def test_a_pod_whose_preferences_cannot_be_read_is_not_placed(plugins):
     assert result["nodeName"] is None
     (reason,) = result["nodes"][0]["reasons"]
     assert reason.startswith('[0].matchExpressions[0].key: Invalid value: "a b": name part must')
+
+
+HOST = "kubernetes.io/hostname"
+
+
+@pytest.mark.parametrize(
+    ("workloads", "kind", "spread"),
+    [
+        ({"services": [{"spec": {"selector": {"app": "web"}}}]}, "", True),
+        (
+            {
+                "services": [
+                    {"spec": {"selector": {"app": "web"}}},
+                    {"spec": {"selector": {"app": "db"}}},
+                ]
+            },
+            "",
+            True,
+        ),
+        ({"services": [{"spec": {}}]}, "", False),
+        ({"replicationControllers": [{"spec": {"selector": {"app": "web"}}}]}, "", False),
+        (
+            {"replicationControllers": [{"spec": {"selector": {"app": "web"}}}]},
+            "ReplicationController",
+            True,
+        ),
+        (
+            {"replicaSets": [{"spec": {"selector": {"matchLabels": {"app": "web"}}}}]},
+            "ReplicaSet",
+            True,
+        ),
+        (
+            {"statefulSets": [{"spec": {"selector": {"matchLabels": {"app": "web"}}}}]},
+            "StatefulSet",
+            True,
+        ),
+        (
+            {"statefulSets": [{"spec": {"selector": {"matchLabels": {"app": "web"}}}}]},
+            "ReplicaSet",
+            False,
+        ),
+    ],
+)
+def test_services_and_owners_make_default_constraints(plugins, workloads, kind, spread):
+    for field, objects in workloads.items():
+        for each in objects:
+            each["metadata"] = {} if field == "services" else {"name": "web"}
+    meta = {"labels": {"app": "web"}}
+    version = "v1" if kind == "ReplicationController" else "apps/v1"
+    if kind:
+        owner = {"apiVersion": version, "kind": kind, "name": "web", "controller": True}
+        meta["ownerReferences"] = [owner]
+    nodes = [{"metadata": {"name": name, "labels": {HOST: name}}} for name in ("a", "b")]
+    there = {"metadata": {"labels": {"app": "web"}}, "spec": {"nodeName": "a"}}
+    spec = {
+        "nodes": nodes,
+        "pods": [there, there | {}, there | {}, there | {}, {"metadata": meta}],
+        "profile": {"plugins": [{"name": "PodTopologySpread"}]},
+        "explain": "full",
+        **workloads,
+    }
+    simulation = Simulation(plugins, by_name(), read_question(spec), read_scenario(spec))
+    scores = [
+        node["scores"]["PodTopologySpread"] for node in simulation.run()["results"][0]["nodes"]
+    ]
+    # ln 4: 4 pods and maxSkew 3 are 8, none is 2
+    assert scores == ([25, 100] if spread else [0, 0])
