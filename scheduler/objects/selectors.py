@@ -129,11 +129,9 @@ def requirement_complaints(
     Args:
         where: what to put before the names of fields.
     """
-    found = [
-        f"{where}key: Invalid value: {quoted(key)}: {'; '.join(complaints)}"
-        for complaints in [label_key_complaints(key)]
-        if complaints
-    ]
+    found: list[str] = []
+    if complaints := label_key_complaints(key):
+        found.append(f"{where}key: Invalid value: {quoted(key)}: {'; '.join(complaints)}")
     rule = _COUNTS.get(operator, _SAME)
     wanted = 0 if rule is _NONE else 1
     if len(values) < wanted or (len(values) > wanted and rule is not _SOME):
