@@ -27,6 +27,7 @@ from ..objects.pod_class import (
     pod_class,
 )
 from ..objects.pod_group import RESOURCE, PodGroup, PodGroupSpec, PodGroupStatus
+from ..objects.resources import allocatable
 from ..objects.selectors import Selector, from_label_selector, from_map
 from ..objects.stored import Body, ObjectKey, StoredObject
 from .preemption import Budget, RunningPod
@@ -41,6 +42,7 @@ _WORKLOADS = {
 }
 _PREEMPTS = "PreemptLowerPriority"
 _NAMED: JsonObject = {"name": "container"}
+_EXPRESSION: JsonObject = {"key": "", "operator": ""}
 _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
     "metadata": {"ownerReferences": {"apiVersion": "", "kind": "", "name": "", "uid": ""}},
     "spec": {
@@ -53,10 +55,16 @@ _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
             "whenUnsatisfiable": "DoNotSchedule",
         },
         "requiredDuringSchedulingIgnoredDuringExecution": {"topologyKey": ""},
-        "preferredDuringSchedulingIgnoredDuringExecution": {"weight": 0, "topologyKey": ""},
+        "preferredDuringSchedulingIgnoredDuringExecution": {
+            "weight": 0,
+            "topologyKey": "",
+            "preference": {},
+        },
+        "matchExpressions": _EXPRESSION,
+        "matchFields": _EXPRESSION,
     },
 }
-_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"effect": ""}}
+_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"key": "", "effect": ""}}
 
 T = TypeVar("T")
 
@@ -183,12 +191,13 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
 def node_of(obj: JsonObject, where: str) -> Node:
     """Return the typed view of a Node document; raises BadRequest."""
     _complete(obj.get("spec"), _ABSENT_IN_NODES)
-    return Node(
-        _meta(obj, where),
-        _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec"),
-        _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status"),
-        0,
-    )
+    status = _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status")
+    try:
+        allocatable(status.allocatable or status.capacity)
+    except BadRequest as error:
+        raise BadRequest(f"{where}.status: {error.message}") from error
+    spec = _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec")
+    return Node(_meta(obj, where), spec, status, 0)
 
 
 def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
