@@ -20,11 +20,13 @@ from .rendering import Rendering
 from .request import Call, read_body
 from .selection import select
 from .status_errors import JSON, MethodNotAllowed
+from .streaming import Streamer
 from .subresources import Binder, Scaler, checked_binding, scale_of
 from .updating import Change, Updater
 from .watching import Watcher
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_ACTIONS = frozenset({"scale", "binding", "eviction", "log", "exec", "attach", "portforward"})
 
 
 class Resources:
@@ -39,6 +41,7 @@ class Resources:
         self._lister = Lister(backend)
         self._watcher = Watcher(backend, closing)
         self._bulk = BulkCreator(backend)
+        self._streamer = Streamer(backend, closing)
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Return the answer to a request.
@@ -46,7 +49,7 @@ class Resources:
         Raises:
             StatusError: whatever the client must be told.
         """
-        if call.subresource in {"scale", "binding", "eviction", "log"}:
+        if call.subresource in _ACTIONS:
             return await self._subresource(call)
         verb = _verb(call)
         if verb not in call.kind.verbs:
@@ -127,6 +130,8 @@ class Resources:
         match call.subresource, call.request.method:
             case "log", "GET":
                 return await logs.answer(self._backend, call)
+            case (("exec" | "attach" | "portforward"), ("GET" | "POST")):
+                return await self._streamer.answer(call)
             case "binding", "POST":
                 given, _complaints = await self._body(call)
                 await Binder(self._backend).bind(call, checked_binding(call, given))

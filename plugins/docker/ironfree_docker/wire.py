@@ -57,6 +57,7 @@ class Config(msgspec.Struct, rename="pascal"):
     image: str = ""
     labels: dict[str, str] | None = None
     tty: bool = False
+    open_stdin: bool = False
 
 
 class Endpoint(msgspec.Struct, rename="pascal"):
@@ -112,6 +113,13 @@ class Exit(msgspec.Struct, rename="pascal"):
     """`POST /containers/{id}/wait`."""
 
     status_code: int
+
+
+class Exec(msgspec.Struct, rename="pascal"):
+    """`GET /exec/{id}/json`."""
+
+    running: bool
+    exit_code: int | None = None
 
 
 class Volume(msgspec.Struct, rename="pascal"):

@@ -59,6 +59,22 @@ class Process:
     changed: asyncio.Event | None = None
     timer: asyncio.TimerHandle | None = None
 
+    async def wait(self) -> bool:
+        """Return whether it still runs, once it has ended or said something more."""
+        if self.status.state is not EngineState.RUNNING:
+            return False
+        said = len(self.output)
+        self.changed = self.changed or asyncio.Event()
+        self.changed.clear()
+        await self.changed.wait()
+        return self.status.state is EngineState.RUNNING or len(self.output) > said
+
+    def say(self, line: bytes) -> None:
+        """Write to its output."""
+        self.output.append((datetime.now(UTC), line))
+        if self.changed is not None:
+            self.changed.set()
+
 
 @dataclass(slots=True)
 class PodPlace:

@@ -201,5 +201,5 @@ KIND = Kind(
         )
     },
     interned=True,
-    subresources=("binding", "eviction", "log"),
+    subresources=("attach", "binding", "eviction", "exec", "log", "portforward"),
 )
