@@ -114,6 +114,7 @@ class Container(View, frozen=True):
     image_pull_policy: str = ""
     restart_policy: str = ""
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
 
 

@@ -74,6 +74,7 @@ def container_body(
         "Env": [f"{name}={value}" for name, value in spec.env],
         "Tty": spec.tty,
         "OpenStdin": spec.stdin,
+        "StdinOnce": spec.stdin and spec.stdin_once,
         "WorkingDir": spec.working_dir,
         "User": spec.user,
         "HostConfig": host,

@@ -20,9 +20,10 @@ _NEVER_TYPED = ",".join(["ctrl-@"] * 32)
 """Keys on which the engine would leave a terminal; it holds them back until they are no longer a
 beginning of the sequence, and its own default would do that to every ctrl-p."""
 
-_HANG_UP = b"\x03\x04"  # interrupt what runs, then end of file for the shell
+_HANG_UP = (b"\x03", b"\x04")  # interrupt what runs, then end of file for the shell
+_HANG_UP_WITHIN = 1.0
 _RESIZE_TRIES = 20
-_BETWEEN_TRIES = 0.05
+_BETWEEN_TRIES = 0.1
 _LONGEST_PAUSE = 1.0
 
 
@@ -32,16 +33,23 @@ class EngineProcess:
     Args:
         thing: path of the exec or the container, for its size and its end.
         framed: whether the output is multiplexed, as it is without a terminal.
-        is_exec: whether the engine knows an exit code of it.
+        stdin_ends: whether stdin ends when we end what we send; otherwise the engine would only
+            end the output, too.
     """
 
     def __init__(
-        self, engine: Engine, stream: Hijacked, thing: str, *, framed: bool, is_exec: bool
+        self,
+        engine: Engine,
+        stream: Hijacked,
+        thing: str,
+        *,
+        framed: bool,
+        stdin_ends: bool,
     ) -> None:
         self._engine = engine
         self._stream = stream
         self._thing = thing
-        self._is_exec = is_exec
+        self._stdin_ends = stdin_ends
         self._parts = demultiplex(self._chunks(), engine.name) if framed else self._plain()
         self.over = False
 
@@ -57,7 +65,8 @@ class EngineProcess:
 
     async def end_input(self) -> None:
         """End stdin."""
-        await self._stream.end_input()
+        if self._stdin_ends:
+            await self._stream.end_input()
 
     async def resize(self, columns: int, rows: int) -> None:
         """Set the terminal's size; the first one may come before the process is there."""
@@ -73,14 +82,8 @@ class EngineProcess:
                 return
 
     async def exit_code(self) -> int | None:
-        """The exit code of an exec, which may end later than its output."""
-        if not self._is_exec:
-            return None
-        pause = 0.01
-        while (found := await self._engine.read(f"{self._thing}/json", wire.Exec)).running:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-        return found.exit_code
+        """None: how a container ended is in its pod's status."""
+        return None
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while data := await self._stream.read():
@@ -89,6 +92,18 @@ class EngineProcess:
     async def _plain(self) -> AsyncGenerator[tuple[int, bytes]]:
         async for data in self._chunks():
             yield STDOUT, data
+
+
+class ExecProcess(EngineProcess):
+    """A process of its own, which may end later than its output."""
+
+    async def exit_code(self) -> int | None:
+        """The exit code, once there is one."""
+        pause = 0.01
+        while (found := await self._engine.read(f"{self._thing}/json", wire.Exec)).running:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return found.exit_code
 
 
 class Processes:
@@ -121,8 +136,8 @@ class Processes:
             thing = f"/exec/{quote(made)}"
             start: JsonObject = {"Detach": False, "Tty": ends.tty}
             async with self._engine.hijack(f"{thing}/start", body=start) as stream:
-                process = EngineProcess(
-                    self._engine, stream, thing, framed=not ends.tty, is_exec=True
+                process = ExecProcess(
+                    self._engine, stream, thing, framed=not ends.tty, stdin_ends=ends.stdin
                 )
                 try:
                     yield process
@@ -146,8 +161,13 @@ class Processes:
             self._engine.place(),
             self._engine.hijack(f"{path}/attach", query=query) as stream,
         ):
-            framed = not found.config.tty
-            yield EngineProcess(self._engine, stream, path, framed=framed, is_exec=False)
+            yield EngineProcess(
+                self._engine,
+                stream,
+                path,
+                framed=not found.config.tty,
+                stdin_ends=found.config.stdin_once,
+            )
 
     async def _inspect(self, container: str) -> wire.Container:
         """Look at a container of ours; the id came from a status, which others may write."""
@@ -164,7 +184,9 @@ class Processes:
 async def hang_up(stream: Hijacked) -> None:
     """Do what a terminal does to a shell that it leaves; the engine would let it wait for ever."""
     try:
-        async with asyncio.timeout(1.0):
-            await stream.write(_HANG_UP)
+        async with asyncio.timeout(_HANG_UP_WITHIN):
+            for key in _HANG_UP:
+                await stream.write(key)
+                await asyncio.sleep(_BETWEEN_TRIES)  # what is typed at once is lost to the first
     except (TimeoutError, DriverError):
         return

@@ -58,6 +58,7 @@ class Config(msgspec.Struct, rename="pascal"):
     labels: dict[str, str] | None = None
     tty: bool = False
     open_stdin: bool = False
+    stdin_once: bool = False
 
 
 class Endpoint(msgspec.Struct, rename="pascal"):

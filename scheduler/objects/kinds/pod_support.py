@@ -135,7 +135,7 @@ CONTAINER: Table = {
     "terminationMessagePath": _kept("no message is read from the container"),
     "terminationMessagePolicy": _kept("no message is read from the container"),
     "resizePolicy": _kept("resources are not changed in place"),
-    "stdinOnce": _warn("standard input stays open"),
+    "stdinOnce": _YES,
     "livenessProbe": _warn("the container is not probed yet"),
     "readinessProbe": _warn("a running container counts as ready"),
     "startupProbe": _warn("the container is not probed yet"),
