@@ -1,4 +1,4 @@
-"""What a driver may offer besides running pods: to speak with what runs in them.
+"""What a driver may offer besides running pods: to speak with what runs in them, to measure it.
 
 Like the streaming calls of the Kubernetes CRI (Exec, Attach, PortForward). A stream lives as long
 as its `async with`: leaving it, for whatever reason, leaves no connection to the engine behind.
@@ -9,8 +9,10 @@ Opening and reading raise DriverError only, as in scheduler.drivers; EngineRejec
 says that the host has as many streams open as it may.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 STDOUT, STDERR = 1, 2
@@ -89,4 +91,32 @@ class StreamingHost(Protocol):
 
     def connect(self, pod_uid: str, port: int) -> AbstractAsyncContextManager[PortStream]:
         """Connect to what listens on a port of the pod's own loopback, published or not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerUsage:
+    """What a container has used (Kubernetes CRI ContainerStats).
+
+    Args:
+        at: when the engine looked, on its clock; UTC.
+        cpu_nanoseconds: of processor time since the container started.
+        memory_bytes: its working set: what it uses without the inactive file cache.
+    """
+
+    at: datetime
+    cpu_nanoseconds: int
+    memory_bytes: int
+
+
+@runtime_checkable
+class MeteredHost(Protocol):
+    """What a scheduler.drivers.Host may offer besides."""
+
+    async def usage(self) -> Mapping[str, ContainerUsage]:
+        """Look once at every running container of this installation, sandboxes too, by id.
+
+        Bounds itself: the engine has but a few of these questions at a time. A container that
+        cannot be measured is left out.
+        """
         ...

@@ -36,7 +36,7 @@ def current_id(pod: Pod, name: str) -> str:
         raise BadRequest(
             f'container "{name}" in pod "{pod.meta.name}" is waiting to start: {_reason(status)}'
         )
-    return _bare(found)
+    return bare(found)
 
 
 def previous_id(pod: Pod, name: str) -> str:
@@ -50,7 +50,7 @@ def previous_id(pod: Pod, name: str) -> str:
         raise BadRequest(
             f'previous terminated container "{name}" in pod "{pod.meta.name}" not found'
         )
-    return _bare(found)
+    return bare(found)
 
 
 def running_id(pod: Pod, name: str) -> str:
@@ -83,6 +83,6 @@ def _ended_id(status: PodContainerStatus | None) -> str:
     return ended.container_id if ended is not None else ""
 
 
-def _bare(container_id: str) -> str:
+def bare(container_id: str) -> str:
     """Return the id without its runtime ("docker://")."""
     return container_id.partition("://")[2] or container_id

@@ -14,10 +14,12 @@ from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
 from .eviction import Evictor, checked_eviction
 from .listing import Lister, rendering_of
+from .meter import Meter
 from .patches import Patcher
 from .removal import Remover
 from .rendering import Rendering
 from .request import Call, read_body
+from .resource_metrics import ResourceMetrics
 from .selection import select
 from .status_errors import JSON, MethodNotAllowed
 from .streaming import Streamer
@@ -42,6 +44,7 @@ class Resources:
         self._watcher = Watcher(backend, closing)
         self._bulk = BulkCreator(backend)
         self._streamer = Streamer(backend, closing)
+        self._metrics = ResourceMetrics(backend, Meter(backend.hosts))
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Return the answer to a request.
@@ -54,6 +57,8 @@ class Resources:
         verb = _verb(call)
         if verb not in call.kind.verbs:
             raise _not_allowed()
+        if call.kind.computed and verb != "create":
+            return await self._metrics.answer(call)
         match verb:
             case "get":
                 return _object(call, await self._updater.current(call))

@@ -88,7 +88,8 @@ class Kind:
         has_status: /status exists and main-resource writes ignore .status.
         name_rule: "subdomain", "label" or "service" (DNS-1123/1035).
         builtin: a Kubernetes kind (strategic merge patch allowed).
-        computed: answered with a status instead of stored; its one verb is create.
+        computed: answered at once instead of stored: a creation with a status, a get or list with
+            what is measured.
     """
 
     kind: str

@@ -238,6 +238,24 @@ def test_port_forward_reaches_a_port_that_is_published_nowhere(shell: Ironfree, 
     eventually(lambda: not connected(), 20, "no connection is left in the pod")
 
 
+def test_top_shows_what_burns(ironfree: Ironfree):
+    limits = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
+    burn = pod("burner", "sh", "-c", "while :; do :; done", resources=limits)
+    ironfree.kubectl("apply", "-f", "-", given=burn)
+    (burner,) = ironfree.running(1, "app=burner")
+
+    def row(*words: str) -> list[str]:
+        done = run(ironfree, "top", *words, "--no-headers")
+        return done.stdout.decode().split()
+
+    measured = eventually(lambda: row("pod", "burner"), 20, "it is measured")
+    assert measured[0] == "burner"
+    assert 50 <= int(measured[1].removesuffix("m")) <= 260, measured
+    assert 0 <= int(measured[2].removesuffix("Mi")) <= 64, measured
+    node = row("node", burner["spec"]["nodeName"])
+    assert int(node[1].removesuffix("m")) >= 50, node
+
+
 def test_logs_in_every_variant(ironfree: Ironfree):
     say = (
         "echo one; echo two >&2; sleep 2; echo three; "

@@ -1,7 +1,7 @@
 """A Docker host as scheduler.drivers.Host: sandboxes are infra containers, apps live in them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.streams import Ends, PortStream, ProcessStream
+from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
@@ -43,6 +43,7 @@ from .labels import (
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
 from .ports import Ports
 from .processes import Processes
+from .usage import Usage
 from .volumes import Volumes
 
 Value = TypeVar("Value")
@@ -62,6 +63,7 @@ class DockerHost:
         self._volumes = Volumes(engine)
         self._processes = Processes(engine, address.cluster)
         self._ports = Ports(engine, address.cluster)
+        self._usage = Usage(engine, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
         self._pulls = asyncio.Semaphore(_PULLS)
@@ -209,6 +211,10 @@ class DockerHost:
     def connect(self, pod_uid: str, port: int) -> AbstractAsyncContextManager[PortStream]:
         """Connect to a port of the pod's loopback."""
         return self._ports.connect(pod_uid, port)
+
+    async def usage(self) -> Mapping[str, ContainerUsage]:
+        """Look once at every running container of this installation."""
+        return await self._usage.all()
 
     async def close(self) -> None:
         """Release the connections."""

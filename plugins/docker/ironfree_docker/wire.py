@@ -123,6 +123,33 @@ class Exec(msgspec.Struct, rename="pascal"):
     exit_code: int | None = None
 
 
+class CpuUsage(msgspec.Struct):
+    """`cpu_usage`; nanoseconds."""
+
+    total_usage: int = 0
+
+
+class CpuStats(msgspec.Struct):
+    """`cpu_stats`."""
+
+    cpu_usage: CpuUsage = msgspec.field(default_factory=CpuUsage)
+
+
+class MemoryStats(msgspec.Struct):
+    """`memory_stats`; bytes."""
+
+    usage: int | None = None
+    stats: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+
+
+class Stats(msgspec.Struct):
+    """`GET /containers/{id}/stats`."""
+
+    read: datetime
+    cpu_stats: CpuStats = msgspec.field(default_factory=CpuStats)
+    memory_stats: MemoryStats = msgspec.field(default_factory=MemoryStats)
+
+
 class Volume(msgspec.Struct, rename="pascal"):
     """One volume."""
 

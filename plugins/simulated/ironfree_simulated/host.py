@@ -1,7 +1,7 @@
 """An open connection to a simulated host."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from scheduler.drivers import (
@@ -17,7 +17,7 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.streams import Ends, PortStream, ProcessStream
+from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 
 from .machine import Machine, Process
 from .streams import Attached, Command, Echo
@@ -167,6 +167,11 @@ class SimulatedHost:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    async def usage(self) -> Mapping[str, ContainerUsage]:
+        """Half of the requested processor, and a fixed amount of memory."""
+        await self._call()
+        return self._machine.usage(self._cluster)
 
     def _running(self, container_id: str) -> Process:
         process = self._process(container_id)

@@ -20,9 +20,11 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import EngineRejected, HostUnreachable
+from scheduler.streams import ContainerUsage
 
 from .shape import Shape
 
+_MEMORY = 16 << 20  # bytes that every container uses
 _BACKLOG = 1024  # events a subscriber may be behind; more are dropped, they are only hints
 
 
@@ -182,6 +184,22 @@ class Machine:
             for place in self.pods.values()
             if cluster is None or place.cluster in {"", cluster}
         )
+
+    def usage(self, cluster: str) -> dict[str, ContainerUsage]:
+        """Return what an installation's running containers have used."""
+        now = self.now()
+        return {
+            process.status.id: ContainerUsage(
+                now,
+                round((now - started).total_seconds() * process.spec.cpu_request * 500_000),
+                _MEMORY,
+            )
+            for place in self.pods.values()
+            if place.cluster in {"", cluster}
+            for process in place.processes.values()
+            if process.status.state is EngineState.RUNNING
+            and (started := process.status.started_at) is not None
+        }
 
     def subscribe(self, cluster: str = "") -> asyncio.Queue[HostEvent | None]:
         """Return a queue of an installation's events; None says the connection broke."""

@@ -14,8 +14,10 @@ from . import (
     lease,
     namespace,
     node,
+    node_metrics,
     pod,
     pod_disruption_budget,
+    pod_metrics,
     priority_class,
     replication_controller,
     secret,
@@ -38,6 +40,8 @@ ALL_KINDS = (
     docker_host.KIND,
     simulation.KIND,
     explanation.KIND,
+    node_metrics.KIND,
+    pod_metrics.KIND,
     custom_resource_definition.KIND,
 )
 

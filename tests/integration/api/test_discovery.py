@@ -33,9 +33,12 @@ async def test_aggregated_discovery_only_for_v2(api):
     )
     assert pods["scope"] == "Namespaced"
     assert {s["subresource"] for s in pods["subresources"]} == {
+        "attach",
         "binding",
         "eviction",
+        "exec",
         "log",
+        "portforward",
         "status",
     }
     old = f"{AGGREGATED.replace('v=v2', 'v=v2beta1')},application/json"

@@ -50,7 +50,9 @@ async def web(api, ns, pod):
     machine.script("x", Behaviour(lines=()))
     identity = PodIdentity(made.body["metadata"]["uid"], ns, "web")
     sandbox = await host.ensure_sandbox(SandboxSpec(identity, "web"))
-    started = await host.ensure_container(sandbox, ContainerSpec("c", "x", 0, "h", stdin=True))
+    started = await host.ensure_container(
+        sandbox, ContainerSpec("c", "x", 0, "h", stdin=True, cpu_request=500)
+    )
     status = {"name": "c", "ready": True, "restartCount": 0, "image": "x", "imageID": ""}
     status |= {"containerID": f"simulated://{started.id}", "state": {"running": {}}}
     await set_status(api, path, status)
@@ -293,3 +295,19 @@ async def test_port_forward_says_that_a_pod_does_not_run(web):
     web.machine.kill_sandbox(next(iter(web.machine.pods)))
     async with forwarded(web) as port:
         assert await exchange(port, b"x") == b""
+
+
+async def test_kubectl_top_shows_what_pods_and_nodes_use(web):
+    rows = (await web.kubectl("top", "pod", "--containers")).splitlines()
+    assert rows[1].split() == ["web", "c", "250m", "16Mi"]
+    assert (await web.kubectl("top", "pod", "web")).splitlines()[1].split()[1:] == ["250m", "16Mi"]
+    row = (await web.kubectl("top", "node", f"node-{web.ns}")).splitlines()[1].split()
+    assert row == [f"node-{web.ns}", "250m", "25%", "16Mi", "1%"]
+    assert "No resources found" in (await web.kubectl("top", "pod", "-l", "a=b", check=False)).err
+    listed = await web.api.get(f"/apis/metrics.k8s.io/v1beta1/namespaces/{web.ns}/pods")
+    assert (listed.body["kind"], len(listed.body["items"])) == ("PodMetricsList", 1)
+    path = f"/apis/metrics.k8s.io/v1beta1/namespaces/{web.ns}/pods"
+    assert (await web.api.get(f"{path}/none")).code == 404
+    assert (await web.api.post(path, {})).code == 405
+    web.machine.partition()
+    assert (await web.api.get(f"{path}/web")).code == 200, "within the window it is known"
