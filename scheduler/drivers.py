@@ -153,6 +153,7 @@ class ContainerSpec:
         memory_limit: bytes; 0 means none.
         attempt: 0, 1, 2 … one per restart; part of the container's name.
         spec_hash: of everything that cannot change in place; differs → not the same container.
+        process_namespace_of: id of a running container whose processes it is to see; "" for none.
         stdin_once: stdin ends with that of the first client that attached to it.
     """
 
@@ -175,6 +176,7 @@ class ContainerSpec:
     read_only_root: bool = False
     privileged: bool = False
     stop_signal: str = ""
+    process_namespace_of: str = ""
 
 
 class EngineState(StrEnum):

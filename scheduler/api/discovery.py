@@ -20,6 +20,7 @@ _SUB_VERBS = {
     "binding": ("create",),
     "eviction": ("create",),
     "log": ("get",),
+    "ephemeralcontainers": ("get", "patch", "update"),
     "exec": ("create", "get"),
     "attach": ("create", "get"),
     "portforward": ("create", "get"),

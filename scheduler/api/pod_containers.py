@@ -12,12 +12,14 @@ def choose(pod: Pod, name: str) -> str:
     """
     names = [container.name for container in pod.spec.containers]
     names += [container.name for container in pod.spec.init_containers]
+    only = names[0] if len(names) == 1 else ""
+    names += [container.name for container in pod.spec.ephemeral_containers]
     if name:
         if name not in names:
             raise BadRequest(f"container {name[:64]} is not valid for pod {pod.meta.name}")
         return name
-    if len(names) == 1:
-        return names[0]
+    if only:
+        return only
     raise BadRequest(
         f"a container name must be specified for pod {pod.meta.name}, choose one of: "
         f"[{' '.join(names)}]"
@@ -69,8 +71,7 @@ def running_id(pod: Pod, name: str) -> str:
 
 
 def _status(pod: Pod, name: str) -> PodContainerStatus | None:
-    statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    return next((each for each in statuses if each.name == name), None)
+    return next((each for each in pod.status.all_container_statuses if each.name == name), None)
 
 
 def _reason(status: PodContainerStatus | None) -> str:

@@ -16,7 +16,7 @@ from ..errors import NotFound
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.meta import ObjectMeta, now_seconds
-from ..objects.pod import Pod, PodContainerStatus, pod_view
+from ..objects.pod import Pod, pod_view
 from ..objects.stored import StoredObject
 from .backend import Backend
 from .listing import Lister
@@ -103,17 +103,14 @@ class ResourceMetrics:
 
 def _pod(pod: Pod, rates: Rates) -> JsonObject | None:
     """Return a pod's measurement, None until every running container has one."""
-    running = [status for status in _statuses(pod) if status.state.running is not None]
+    statuses = pod.status.all_container_statuses
+    running = [status for status in statuses if status.state.running is not None]
     found = [(status.name, rates.get(bare(status.container_id))) for status in running]
     measured = [(name, rate) for name, rate in found if rate is not None]
     if not measured or len(measured) < len(found):
         return None
     containers: list[Json] = [{"name": name, "usage": _usage((rate,))} for name, rate in measured]
     return {**_head(pod.meta, [rate for _, rate in measured]), "containers": containers}
-
-
-def _statuses(pod: Pod) -> Sequence[PodContainerStatus]:
-    return (*pod.status.container_statuses, *pod.status.init_container_statuses)
 
 
 def _head(meta: ObjectMeta, rates: Sequence[Rate]) -> JsonObject:

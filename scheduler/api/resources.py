@@ -101,7 +101,7 @@ class Resources:
     async def _update(self, call: Call) -> web.Response:
         given, complaints = await self._body(call)
         obj, warnings = checked(call.kind, given, complaints, call.query.field_validation)
-        if not call.subresource:
+        if call.subresource != "status":
             warnings.extend(call.kind.warnings(obj))
 
         async def wish(_current: StoredObject) -> Change:

@@ -238,6 +238,32 @@ def test_port_forward_reaches_a_port_that_is_published_nowhere(shell: Ironfree, 
     eventually(lambda: not connected(), 20, "no connection is left in the pod")
 
 
+def test_debug_joins_a_running_pod(shell: Ironfree):
+    look = "ps | grep -c 'sleep 999[9]'; wget -q -O - http://127.0.0.1:8080/ || nc 127.0.0.1 8080"
+    debug = ("debug", "-i", "-q", "shell", "--image=lab-shell:v1", "-c", "looker")
+    done = run(shell, *debug, "--target=main", "--", "sh", "-c", look, given=FETCH)
+    assert done.stdout.startswith(b"1\n"), (done, "it sees the target's processes")
+    assert done.stdout.endswith(b"hello\n"), (done, "it has the pod's network")
+    (found,) = shell.pods("app=shell")
+    (status,) = found["status"]["ephemeralContainerStatuses"]
+    assert status["name"] == "looker"
+    ended = eventually(
+        lambda: shell.pods("app=shell")[0]["status"]["ephemeralContainerStatuses"][0]["state"].get(
+            "terminated"
+        ),
+        20,
+        "its end is shown",
+    )
+    assert ended["reason"] in {"Completed", "Error"}
+    assert shell.running(1, "app=shell")[0]["status"]["containerStatuses"][0]["restartCount"] == 0
+    again = run(shell, "debug", "-q", "shell", "--image=lab-shell:v1", "--", "echo", "again")
+    assert again.returncode == 0, again
+    logs = eventually(
+        lambda: run(shell, "logs", "shell", "-c", "looker").stdout, 10, "its output is kept"
+    )
+    assert logs.startswith(b"1\n")
+
+
 def test_top_shows_what_burns(ironfree: Ironfree):
     limits = {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m", "memory": "64Mi"}}
     burn = pod("burner", "sh", "-c", "while :; do :; done", resources=limits)

@@ -63,6 +63,8 @@ def container_body(
         "ReadonlyRootfs": spec.read_only_root,
         "Privileged": spec.privileged,
     }
+    if spec.process_namespace_of:
+        host["PidMode"] = f"container:{spec.process_namespace_of}"
     if spec.cpu_limit:
         host["CpuPeriod"] = _PERIOD
         host["CpuQuota"] = max(spec.cpu_limit * _PERIOD // 1000, _LEAST_QUOTA)
