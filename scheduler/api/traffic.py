@@ -30,7 +30,7 @@ class Traffic:
 
     Args:
         requests: how many ended, by labels and code.
-        seconds: how long those took that do not last by intention (watches, followed logs, exec).
+        seconds: how long those took that do not last by intention (watches, streams).
         lasting: how many of the latter are open, by labels.
         in_flight: how many of the former are, by "readOnly" or "mutating".
     """

@@ -14,6 +14,7 @@ from scheduler.objects.json import JsonObject
 from . import wire
 from .engine import CREATE, LIST, START, Engine
 from .frames import demultiplex
+from .labels import POD_UID, belongs
 
 _REMOVAL = 60.0
 _STOP_MARGIN = 15.0
@@ -54,6 +55,19 @@ class Containers:
             if error.code == 404:
                 return None
             raise
+
+    async def of(self, cluster: str, name: str) -> wire.Container:
+        """Inspect a pod's container of installation `cluster`; EngineRejected 404 for another.
+
+        The id may come from a pod's status, which others may write.
+        """
+        found = await self._engine.read(f"{container_path(name)}/json", wire.Container)
+        if POD_UID not in found.labels or not belongs(found.labels, cluster):
+            raise EngineRejected(
+                f"host {self._engine.name}: container {name[:64]} is no pod's of this installation",
+                404,
+            )
+        return found
 
     async def create(self, name: str, body: JsonObject) -> str:
         """Create and return the id. 404: no such image; 409: the name is taken."""
@@ -99,9 +113,8 @@ class Containers:
         """The exit status, once it is not running."""
         return await self._wait(name, "not-running", within)
 
-    async def logs(self, name: str, query: LogQuery) -> AsyncGenerator[bytes]:
+    async def logs(self, found: wire.Container, query: LogQuery) -> AsyncGenerator[bytes]:
         """Stream what it wrote, stdout and stderr merged. EngineRejected 404 if it is gone."""
-        found = await self._engine.read(f"{container_path(name)}/json", wire.Container)
         arguments = {
             "stdout": "1",
             "stderr": "1",
@@ -113,11 +126,11 @@ class Containers:
             arguments["since"] = _nanoseconds(query.since)
         opened = self._engine.stream(
             "GET",
-            f"{container_path(name)}/logs",
+            f"{container_path(found.id)}/logs",
             query=arguments,
             silence=None if query.follow else _SILENCE,
         )
-        async with opened as chunks:
+        async with self._engine.place(), opened as chunks:
             if found.config.tty:
                 async for chunk in chunks:
                     yield chunk

@@ -188,7 +188,8 @@ class DockerHost:
             timestamps=options.timestamps,
         )
         left = options.limit_bytes
-        async with aclosing(self._containers.logs(container_id, query)) as chunks:
+        found = await self._containers.of(self._address.cluster, container_id)
+        async with aclosing(self._containers.logs(found, query)) as chunks:
             async for chunk in chunks:
                 part = chunk if left is None else chunk[:left]
                 if left is not None:

@@ -10,11 +10,10 @@ from scheduler.objects.json import JsonObject
 from scheduler.streams import STDOUT, Ends
 
 from . import wire
-from .containers import container_path
+from .containers import Containers, container_path
 from .engine import LIST, Engine
 from .frames import demultiplex
 from .hijack import Hijacked
-from .labels import POD_UID, belongs
 
 _NEVER_TYPED = ",".join(["ctrl-@"] * 32)
 """Keys on which the engine would leave a terminal; it holds them back until they are no longer a
@@ -112,13 +111,14 @@ class Processes:
     def __init__(self, engine: Engine, cluster: str) -> None:
         self._engine = engine
         self._cluster = cluster
+        self._containers = Containers(engine)
 
     @asynccontextmanager
     async def exec(
         self, container: str, command: tuple[str, ...], ends: Ends, user: str = ""
     ) -> AsyncGenerator[EngineProcess]:
         """Run a command in a container. EngineRejected 409 when that does not run."""
-        await self._inspect(container)
+        await self._containers.of(self._cluster, container)
         body: JsonObject = {
             "AttachStdin": ends.stdin,
             "AttachStdout": ends.stdout,
@@ -148,7 +148,7 @@ class Processes:
     @asynccontextmanager
     async def attach(self, container: str, ends: Ends) -> AsyncGenerator[EngineProcess]:
         """Join a container's own process."""
-        found = await self._inspect(container)
+        found = await self._containers.of(self._cluster, container)
         query = {
             "stream": "1",
             "stdin": "1" if ends.stdin and found.config.open_stdin else "0",
@@ -168,17 +168,6 @@ class Processes:
                 framed=not found.config.tty,
                 stdin_ends=found.config.stdin_once,
             )
-
-    async def _inspect(self, container: str) -> wire.Container:
-        """Look at a container of ours; the id came from a status, which others may write."""
-        found = await self._engine.read(f"{container_path(container)}/json", wire.Container)
-        if POD_UID not in found.labels or not belongs(found.labels, self._cluster):
-            raise EngineRejected(
-                f"host {self._engine.name}: container {container[:64]} is no pod's of this "
-                "installation",
-                404,
-            )
-        return found
 
 
 async def hang_up(stream: Hijacked) -> None:
