@@ -13,6 +13,7 @@ from ..errors import DriverError
 from ..objects.json import JsonObject
 from ..streams import STDERR, STDOUT, Ends, ProcessStream
 from .idleness import Idleness
+from .tasks import end
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
@@ -67,9 +68,7 @@ async def converse(
     except DriverError as error:
         return failed(error)
     finally:
-        writing.cancel()
-        reading.cancel()
-        await asyncio.wait({writing, reading})
+        await end(writing, reading)
 
 
 async def tell(socket: web.WebSocketResponse, status: JsonObject) -> None:

@@ -16,6 +16,7 @@ from . import spdy
 from .channels import split
 from .idleness import Idleness
 from .inbox import Inbox
+from .tasks import all_of, end
 
 TUNNEL, CHANNELS = "SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io"
 PROTOCOLS = (TUNNEL, CHANNELS)
@@ -77,13 +78,13 @@ class Forwarding:
             asyncio.create_task(self._carry_channel(index, port, inboxes[index], idle))
             for index, port in enumerate(wanted)
         ]
-        together = asyncio.gather(*carrying)
+        over = asyncio.create_task(all_of(carrying))
         try:
-            await asyncio.wait({reading, together}, return_when=asyncio.FIRST_COMPLETED)
-            if together.done():
-                await together
+            await asyncio.wait({reading, over}, return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                await over
         finally:
-            await _end(reading, *carrying)
+            await end(reading, over, *carrying)
 
     async def _read_channels(self, inboxes: list[Inbox], idle: Idleness) -> None:
         async for message in self._socket:
@@ -116,7 +117,7 @@ class Forwarding:
         except spdy.ProtocolError:
             return
         finally:
-            await _end(*self._carrying.values())
+            await end(*self._carrying.values())
 
     async def _handle(self, event: spdy.Event, idle: Idleness) -> None:
         match event:
@@ -201,22 +202,14 @@ class Forwarding:
                     failure = await connection.failure()
                 finally:
                     inbox.close()
-                    await _end(writing)
+                    await end(writing)
         except DriverError as error:
             inbox.close()
             failure = str(error)
         return failure and f"error forwarding port {port} to pod {self._uid}: {failure}"
 
 
-async def _drain(inbox: Inbox, write: Send, end: Callable[[], Awaitable[None]]) -> None:
+async def _drain(inbox: Inbox, write: Send, end_input: Callable[[], Awaitable[None]]) -> None:
     while (data := await inbox.get()) is not None:
         await write(data)
-    await end()
-
-
-async def _end(*tasks: asyncio.Task[None]) -> None:
-    """Cancel and wait; what they had to say is not wanted any more."""
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await end_input()

@@ -20,6 +20,7 @@ from . import channels, pod_containers, port_forward
 from .backend import Backend
 from .idleness import Idleness
 from .request import Call
+from .tasks import end
 from .updating import Updater
 
 _SILENCE = 4 * 3600.0  # seconds without a byte either way: kubelet's streamingConnectionIdleTimeout
@@ -130,9 +131,7 @@ class Streamer:
             if not talking.done():
                 code = WSCloseCode.GOING_AWAY
         finally:
-            for task in (talking, stopping):
-                task.cancel()
-            await asyncio.wait({talking, stopping})
+            await end(talking, stopping)
         if not talking.cancelled() and (error := talking.exception()) is not None:
             code = WSCloseCode.INTERNAL_ERROR
             if not isinstance(error, (ConnectionError, TimeoutError)):
