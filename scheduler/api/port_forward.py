@@ -52,6 +52,7 @@ class _Pair:
     port: int
     streams: dict[str, int] = field(default_factory=dict[str, int])
     inbox: Inbox = field(default_factory=Inbox)
+    task: asyncio.Task[None] | None = None
 
 
 class Forwarding:
@@ -64,7 +65,7 @@ class Forwarding:
         self._framing = spdy.Framing()
         self._pairs: dict[str, _Pair] = {}  # by requestid
         self._inboxes: dict[int, Inbox] = {}  # by data stream
-        self._carrying: dict[str, asyncio.Task[None]] = {}
+        self._carrying: set[asyncio.Task[None]] = set()
 
     # --- plain channels -------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ class Forwarding:
         except spdy.ProtocolError:
             return
         finally:
-            await end(*self._carrying.values())
+            await end(*self._carrying)
 
     async def _handle(self, event: spdy.Event, idle: Idleness) -> None:
         match event:
@@ -154,17 +155,16 @@ class Forwarding:
             self._inboxes[stream] = pair.inbox
         await self._socket.send_bytes(self._framing.accept(stream))
         if len(pair.streams) == 2:
-            task = asyncio.create_task(self._carry_pair(request, pair, idle))
-            self._carrying[request] = task
+            pair.task = asyncio.create_task(self._carry_pair(request, pair, idle))
+            self._carrying.add(pair.task)
+            pair.task.add_done_callback(self._carrying.discard)
 
     def _abandon(self, stream: int) -> None:
         for request, pair in self._pairs.items():
             if stream in pair.streams.values():
-                task = self._carrying.get(request)
-                if task is not None:
-                    task.cancel()
-                else:
-                    self._forget(request, pair)
+                if pair.task is not None:
+                    pair.task.cancel()
+                self._forget(request, pair)
                 return
 
     async def _carry_pair(self, request: str, pair: _Pair, idle: Idleness) -> None:
@@ -183,8 +183,8 @@ class Forwarding:
             self._forget(request, pair)
 
     def _forget(self, request: str, pair: _Pair) -> None:
-        self._carrying.pop(request, None)
-        self._pairs.pop(request, None)
+        if self._pairs.get(request) is pair:
+            del self._pairs[request]
         self._inboxes.pop(pair.streams.get("data", 0), None)
         pair.inbox.close()
 

@@ -6,7 +6,6 @@ upgrade for an old server and asks again by POST for SPDY, so that is refused wi
 
 import asyncio
 import logging
-import socket as sockets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,8 +26,9 @@ _SILENCE = 4 * 3600.0  # seconds without a byte either way: kubelet's streamingC
 _GOODBYE = 5.0  # seconds a client may take to answer our close
 _LARGEST_MESSAGE = 8 << 20
 _LONGEST_COMMAND = 1 << 20
+_PULSE = 30.0  # seconds between pings
+
 _log = logging.getLogger(__name__)
-_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 Talk = Callable[[Idleness], Awaitable[None]]
 
@@ -125,13 +125,14 @@ class Streamer:
         """
         talking = asyncio.create_task(_limited(talk))
         stopping = asyncio.create_task(self.closing.wait())
+        leaving = asyncio.create_task(_until_gone(socket))
         code = WSCloseCode.OK
         try:
-            await asyncio.wait({talking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({talking, stopping, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not talking.done():
                 code = WSCloseCode.GOING_AWAY
         finally:
-            await end(talking, stopping)
+            await end(talking, stopping, leaving)
         if not talking.cancelled() and (error := talking.exception()) is not None:
             code = WSCloseCode.INTERNAL_ERROR
             if not isinstance(error, (ConnectionError, TimeoutError)):
@@ -144,6 +145,19 @@ class Streamer:
 async def _limited(talk: Talk) -> None:
     async with Idleness(_SILENCE) as idle:
         await talk(idle)
+
+
+async def _until_gone(socket: web.WebSocketResponse) -> None:
+    """Return when the client's end is found dead.
+
+    While a pod is slow to take what a client sends, nothing is read that would tell that it has
+    gone; so something is written, which a dead end answers with a reset. No answer is asked for:
+    libraries give one only while somebody reads.
+    """
+    with suppress(ConnectionError):
+        while True:
+            await asyncio.sleep(_PULSE)
+            await socket.ping()
 
 
 def _ends(call: Call) -> Ends:
@@ -187,16 +201,4 @@ async def _upgraded(request: web.Request, protocols: tuple[str, ...]) -> web.Web
             "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true and KUBECTL_PORT_FORWARD_WEBSOCKETS=true"
         )
     await socket.prepare(request)
-    _keep_alive(request)
     return socket
-
-
-def _keep_alive(request: web.Request) -> None:
-    """Have the kernel find out that a client's machine has gone.
-
-    Pings of the WebSocket would not do: libraries answer them only while somebody reads.
-    """
-    found = request.transport.get_extra_info("socket") if request.transport is not None else None
-    for name, value in _KEEPALIVE.items():
-        if found is not None and hasattr(sockets, name):
-            found.setsockopt(sockets.IPPROTO_TCP, getattr(sockets, name), value)

@@ -239,9 +239,12 @@ def test_port_forward_reaches_a_port_that_is_published_nowhere(shell: Ironfree, 
 
 
 def test_debug_joins_a_running_pod(shell: Ironfree):
-    look = "ps | grep -c 'sleep 999[9]'; wget -q -O - http://127.0.0.1:8080/ || nc 127.0.0.1 8080"
+    look = (
+        "read go; ps | grep -c 'sleep 999[9]'; "
+        "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc 127.0.0.1 8080"
+    )
     debug = ("debug", "-i", "-q", "shell", "--image=lab-shell:v1", "-c", "looker")
-    done = run(shell, *debug, "--target=main", "--", "sh", "-c", look, given=FETCH)
+    done = run(shell, *debug, "--target=main", "--", "sh", "-c", look, given=b"go\n")
     assert done.stdout.startswith(b"1\n"), (done, "it sees the target's processes")
     assert done.stdout.endswith(b"hello\n"), (done, "it has the pod's network")
     (found,) = shell.pods("app=shell")

@@ -192,6 +192,24 @@ async def test_no_stream_survives_its_client(web, monkeypatch):
         await left.wait()
 
 
+async def test_nor_does_one_whose_process_takes_nothing(web, monkeypatch):
+    left = asyncio.Event()
+
+    async def write(_self, _data):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    monkeypatch.setattr("ironfree_simulated.streams.Command.write", write)
+    monkeypatch.setattr("scheduler.api.streaming._PULSE", 0.05)
+    async with web.socket("exec", "command=cat&stdin=1&stdout=1", "v5.channel.k8s.io") as socket:
+        for _ in range(3):  # more than is read ahead: the server does not read on
+            await socket.send_bytes(b"\x00" + bytes(100_000))
+        socket._response.connection.transport.abort()
+        await left.wait()
+
+
 async def test_a_client_that_does_not_read_is_waited_for(web):
     query = "command=cat&stdin=1&stdout=1"
     async with web.socket("exec", query, "v5.channel.k8s.io") as socket:
