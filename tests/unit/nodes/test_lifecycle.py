@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from msgspec.structs import replace as with_fields
 
@@ -24,6 +25,7 @@ from scheduler.nodes.instructions import (
 )
 from scheduler.nodes.lifecycle import DesiredPod, reconcile, spec_hash
 from scheduler.nodes.memory import PodMemory
+from scheduler.nodes.status_writer import merged
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import (
     Container,
@@ -218,6 +220,8 @@ def test_an_ephemeral_container_is_started_in_a_running_pod_once():
     (status,) = running.status.ephemeral_container_statuses
     assert (status.name, status.ready, status.state.running is None) == ("looker", False, False)
     assert running.status.phase == "Running"
+    written = msgspec.json.decode(merged(b"", running.status), type=PodStatus)
+    assert written == running.status, "nothing is left out, or it would be written for ever"
     ended = ask(looked_at(), ALIVE, made(), made(LOOKER, state=EngineState.EXITED, exit_code=1))
     assert ended.instructions == ()
     (status,) = ended.status.ephemeral_container_statuses
