@@ -14,9 +14,11 @@ from . import (
     lease,
     namespace,
     node,
+    node_metrics,
     pod,
     pod_disruption_budget,
     pod_group,
+    pod_metrics,
     priority_class,
     replication_controller,
     secret,
@@ -40,6 +42,8 @@ ALL_KINDS = (
     pod_group.KIND,
     simulation.KIND,
     explanation.KIND,
+    node_metrics.KIND,
+    pod_metrics.KIND,
     custom_resource_definition.KIND,
 )
 
