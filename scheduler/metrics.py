@@ -183,11 +183,11 @@ def _store(store: Written) -> Iterator[Metric]:
 def _api(traffic: Traffic) -> Iterator[Metric]:
     told = "Requests answered; code 499 where the client left before."
     yield _counter("apiserver_request", told, (*_REQUEST, "code"), traffic.requests)
-    told = "Seconds of requests, but for watches and followed logs."
+    told = "Seconds of requests, but for watches and streams."
     yield _histograms("apiserver_request_duration_seconds", told, _REQUEST, traffic.seconds)
-    told = "Open watches and followed logs."
+    told = "Open watches, followed logs, exec, attach and port-forward."
     yield _gauge("apiserver_longrunning_requests", told, _REQUEST, traffic.lasting)
-    told = "Requests that are being answered, but for watches and followed logs."
+    told = "Requests that are being answered, but for watches and streams."
     flying: dict[Labels, float] = {(kind,): count for kind, count in traffic.in_flight.items()}
     yield _gauge("apiserver_current_inflight_requests", told, ("request_kind",), flying)
 

@@ -76,7 +76,7 @@ class _Check:
 
     def run(self, allotments: Sequence[Allotment]) -> list[Violation]:
         violations: list[Violation] = []
-        topology = TopologyCheck(self.snapshot, _counts)
+        topology = TopologyCheck(self.snapshot, admits)
         row_of = self.snapshot.row_of
         for number, allotment in enumerate(allotments):
             found = [*self._identity(allotment), *self._nodes(allotment)]
@@ -211,7 +211,7 @@ def _liked(spec: PodSpec, node: NodeFacts) -> bool:
     return any(_matches(term, node) for term in affinity.required.node_selector_terms)
 
 
-def _counts(constraint: TopologySpreadConstraint, pod: PodClass, node: NodeFacts) -> bool:
+def admits(constraint: TopologySpreadConstraint, pod: PodClass, node: NodeFacts) -> bool:
     """Tell whether a spread constraint's inclusion policies count a node."""
     spec = pod.spec
     if constraint.node_affinity_policy == "Honor" and not (

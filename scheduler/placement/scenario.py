@@ -95,6 +95,7 @@ class Scenario:
         live: it began as the live cluster.
         groups: the PodGroups, by key; None where nothing is said of any, so that pods which name
             one are tried alone.
+        revision: of the store up to which the live cluster is known at least.
     """
 
     state: ClusterState = field(default_factory=ClusterState)
@@ -106,6 +107,7 @@ class Scenario:
     pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
     live: bool = False
+    revision: int = 0
     budgets: list[Budget] = field(default_factory=list[Budget])
     groups: dict[ObjectKey, PodGroup] | None = None
 
