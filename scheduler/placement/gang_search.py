@@ -152,7 +152,8 @@ def _diagnosis(
     wakes_on, failure = Change(0) if alone else _RESOURCES, ""  # members take each other's room
     refusals: dict[tuple[str, str], Refusal] = {}
     for pod, allotment in attempt.last.items():
-        wakes_on |= _elsewhere(allotment, frameworks[pod.scheduler_name])
+        if not alone:
+            wakes_on |= _elsewhere(allotment, frameworks[pod.scheduler_name])
         found = allotment.decision.diagnosis
         if found is None or pod not in attempt.left:
             continue
