@@ -20,12 +20,13 @@ from ..snapshot import Snapshot
 from ..store.store import Store
 from .binding import Binder, Bound, Refused
 from .checker import check
-from .displacement import Displacement, Order, Tenants
+from .displacement import Displaced, Displacement, Tenants
 from .draft import Draft
 from .express import ExpressLane
 from .framework import Framework
 from .ingest import Ingest
 from .measures import ERROR, SCHEDULED, UNSCHEDULABLE, Attempt, Laps, PlacementMeasures
+from .orders import Order
 from .plan import Allotment, LodgedPods, PendingPod, Plan, without_left
 from .queue import TURN, SchedulingQueue
 from .records import decision_records
@@ -192,7 +193,7 @@ class Placement:
         draft = Draft(snapshot)
         tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
-        orders: list[Order] = []
+        displaced: dict[PodClass, Displaced] = {}
         for pod, pending in self._batch(now):
             laps.lap("pop")
             name = pod.spec.scheduler_name
@@ -203,10 +204,12 @@ class Placement:
             if isinstance(pending, LodgedPods):
                 self._unload(pod, placed[0].left, pending.arrived)
                 allotments[-1] = without_left(placed[0])
-            elif placed[-1].left and self._rules[name].preempts:
-                found = self._displacement.preempt(framework, placed[-1], draft.snapshot, tenants)
-                self.measures.preempted(order.preemption for order in found)
-                orders += found
+            elif placed[-1].left and (args := self._rules[name].preemption) is not None:
+                found = self._displacement.preempt(
+                    framework, placed[-1], draft.snapshot, tenants, args
+                )
+                self.measures.preempted(order.preemption for order in found.orders)
+                displaced[pod] = found
                 laps.lap("preempt")
         plan = self._checked(Plan(revision, tuple(allotments)), snapshot, now)
         laps.lap("check")
@@ -224,7 +227,10 @@ class Placement:
                 self.queue.park(allotment.pod, allotment.left, diagnosis, now)
                 under_way = self._displacement.is_under_way
                 untold = [pod for pod in allotment.left if not under_way(pod.uid)]
-                self.reporter.unschedulable(untold, diagnosis.message)
+                found = displaced.get(allotment.pod, Displaced())
+                for pods, message in found.messages(untold, diagnosis.message):
+                    self.reporter.unschedulable(pods, message)
+        orders = [order for found in displaced.values() for order in found.orders]
         laps.lap("account")
         return plan, orders, snapshot, attempt
 

@@ -122,7 +122,7 @@ class Explainer:
 
 
 def _find(scenario: Scenario, name: str) -> tuple[ScenarioPod | None, str]:
-    for pod in (*scenario.pending, *scenario.bound.values()):
+    for pod in (*scenario.pending.values(), *scenario.bound.values()):
         if pod.name == name:
             return pod, pod.pod.node
     return None, ""

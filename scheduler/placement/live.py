@@ -17,9 +17,9 @@ from ..objects.node import node_view
 from ..objects.pod import Pod, pod_view
 from ..objects.pod_class import pod_class
 from ..objects.stored import ObjectKey, StoredObject
-from .preemption import Budget
 from .scenario import Scenario, ScenarioPod
 from .surroundings import selector_of
+from .tenancy import Budget
 
 NODES, PODS, NAMESPACES = "nodes", "pods", "namespaces"
 SELECTING = ("services", "replicationcontrollers")
@@ -88,7 +88,8 @@ class LiveCluster:
             case "namespaces":
                 state.set_namespace(meta.name, meta.labels)
             case "poddisruptionbudgets.policy":
-                self.scenario.budgets.append(Budget.of(disruption_budget(stored)))
+                budget = Budget.of(disruption_budget(stored))
+                self.scenario.budgets[meta.namespace, meta.name] = budget
             case "priorityclasses.scheduling.k8s.io":
                 self.scenario.priorities[meta.name] = priority_view(stored)
             case _:

@@ -12,15 +12,14 @@ from scheduler.hookspecs import Change, Rejection, Verdict
 from scheduler.objects.pod_class import pod_class
 from scheduler.objects.selectors import EVERYTHING, from_map
 from scheduler.objects.stored import ObjectKey
-from scheduler.placement.preemption import (
+from scheduler.placement.preemption import Preemption, Scope, ineligible, preempt
+from scheduler.placement.tenancy import (
+    UNSTARTED,
     Budget,
-    Preemption,
     RunningPod,
     Tenancy,
-    cost,
-    importance,
-    ineligible,
-    preempt,
+    nanoseconds,
+    ranked,
     violating,
 )
 from scheduler.plugin_manager import PluginManager
@@ -56,7 +55,10 @@ class Scene:
         return Tenancy(running, self.budgets, self.nominated)
 
     def preempt(self, wanted, count=1):
-        return preempt(wanted, self.filters, self.snapshot(), self.tenancy(), count)
+        return self.search(wanted, count).chosen
+
+    def search(self, wanted, count=1, scope=Scope()):
+        return preempt(wanted, self.filters, self.snapshot(), self.tenancy(), count, scope)
 
     def fits(self, wanted, name, without=(), extra=()):
         snapshot = self.snapshot(without, extra)
@@ -76,7 +78,7 @@ def runs(name, where, priority=0, *, age=0, leaving=False, preempted=False, **fi
     """Return a pod that has been running on a node for `age` seconds (None: not started)."""
     each = pod(name, node=where, priority=priority, **fields)
     key = ObjectKey("pods", each.meta.namespace, name)
-    started = None if age is None else START - timedelta(seconds=age)
+    started = UNSTARTED if age is None else nanoseconds(START - timedelta(seconds=age))
     wanted = pod_class(each)
     return each, RunningPod(key, each.meta.uid, wanted, started, leaving, preempted)
 
@@ -498,7 +500,21 @@ def reference(scene, wanted):
         outcome = _on_node(scene, wanted, name)
         if outcome is not None:
             found.append(outcome)
-    return min(found, key=cost, default=None)
+    return min(found, key=_cost, default=None)
+
+
+def _cost(preemption):
+    """kube-scheduler's criteria, one by one."""
+    victims = preemption.victims
+    priorities = [each.pod.priority for each in victims]
+    highest = max(priorities)
+    return (
+        preemption.pdb_violations,
+        highest,
+        sum(priority + 2**31 for priority in priorities),
+        len(victims),
+        -min(each.started for each in victims if each.pod.priority == highest),
+    )
 
 
 def _resolvable(wanted, filters, snapshot, row):
@@ -518,7 +534,7 @@ def _on_node(scene, wanted, name):
         for each, resident in scene.pods
         if each.node == name and resident.pod.priority < wanted.priority
     ]
-    lower.sort(key=importance)
+    lower = ranked(lower)
     away = {each.key.name for each in lower}
     if not lower or not _admits(scene, wanted, name, away):
         return None
@@ -527,7 +543,8 @@ def _on_node(scene, wanted, name):
         away.discard(each.key.name)
         if not _admits(scene, wanted, name, away):
             away.add(each.key.name)
-    victims = tuple(each for each in lower if each.key.name in away)
+    victims = [each for each in (*broken, *others) if each.key.name in away]
+    victims = tuple(ranked(victims) if broken and others else victims)
     violations = sum(each.key.name in away for each in broken)
     return Preemption(name, victims, violations) if victims else None
 
