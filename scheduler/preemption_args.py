@@ -50,8 +50,8 @@ class PreemptionArgs:
         return cls(percentage, absolute, given)
 
     def enough(self, nodes: int) -> int:
-        """Return how many candidates do where evictions may help on so many nodes."""
-        return min(max(nodes * self.percentage // 100, self.absolute), nodes)
+        """Return how many candidates do where evictions may help on so many nodes, one at least."""
+        return min(max(nodes * self.percentage // 100, self.absolute, 1), nodes)
 
 
 def _whole(args: JsonObject, name: str, default: int) -> int:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from ..hookspecs import Change, PodClass
 from ..informer import Informer, Subscription
@@ -223,13 +224,13 @@ class Placement:
             self._state.assume(allotment.pod, [(pod.uid, node) for pod, node in pairs])
             self._displacement.placed(allotment.pods)
             if allotment.left and allotment.decision.diagnosis is not None:
-                diagnosis = allotment.decision.diagnosis
+                found = displaced.get(allotment.pod, Displaced())
+                diagnosis = replace(allotment.decision.diagnosis, preemption=found.message)
                 self.queue.park(allotment.pod, allotment.left, diagnosis, now)
                 under_way = self._displacement.is_under_way
                 untold = [pod for pod in allotment.left if not under_way(pod.uid)]
-                found = displaced.get(allotment.pod, Displaced())
-                for pods, message in found.messages(untold, diagnosis.message):
-                    self.reporter.unschedulable(pods, message)
+                for pods, why in found.diagnoses(untold, diagnosis):
+                    self.reporter.unschedulable(pods, why.message)
         orders = [order for found in displaced.values() for order in found.orders]
         laps.lap("account")
         return plan, orders, snapshot, attempt

@@ -19,11 +19,11 @@ from ..objects.pod import Pod
 from ..preemption_args import PreemptionArgs
 from ..store.store import Store
 from .draft import Draft
-from .framework import Decision, Framework
+from .framework import Decision, Diagnosis, Framework
 from .nominations import Nominations
 from .orders import Order, OrderWriter
 from .plan import Allotment, PendingPod
-from .preemption import BY_POLICY, NEVER, VICTIMS_LEAVE, Scope, ineligible, preempt, told
+from .preemption import BY_POLICY, NEVER, VICTIMS_LEAVE, Scope, ineligible, preempt
 from .reporting import Reporter
 from .reservation import Nominated, Unreserved
 from .state import ClusterState
@@ -75,14 +75,14 @@ class Displaced:
     message: str = ""
     waiting: frozenset[str] = frozenset()
 
-    def messages(
-        self, pods: Sequence[PendingPod], why: str
-    ) -> Iterable[tuple[Sequence[PendingPod], str]]:
-        """Return what to tell of pods without a node, `why` being the rules' reasons."""
+    def diagnoses(
+        self, pods: Sequence[PendingPod], diagnosis: Diagnosis
+    ) -> Iterable[tuple[Sequence[PendingPod], Diagnosis]]:
+        """Return why pods have no node, those apart whose victims are still going."""
+        yield [pod for pod in pods if pod.uid not in self.waiting], diagnosis
         if self.waiting:
-            yield [pod for pod in pods if pod.uid in self.waiting], why + told(VICTIMS_LEAVE)
-            pods = [pod for pod in pods if pod.uid not in self.waiting]
-        yield pods, why + told(self.message)
+            waiting = [pod for pod in pods if pod.uid in self.waiting]
+            yield waiting, replace(diagnosis, preemption=VICTIMS_LEAVE)
 
 
 class Displacement:

@@ -52,12 +52,14 @@ class Diagnosis:
         refusals: by plugin and reason; empty when there are no nodes or a plugin failed.
         wakes_on: what may change the outcome.
         failure: a plugin's failure, "" if none.
+        preemption: why nobody makes room for it, "" if nobody was asked to.
     """
 
     nodes: int
     refusals: tuple[Refusal, ...]
     wakes_on: Change
     failure: str = ""
+    preemption: str = ""
 
     @property
     def message(self) -> str:
@@ -66,7 +68,8 @@ class Diagnosis:
             return self.failure
         if not self.nodes:
             return "no nodes available to schedule pods"
-        return unavailable(self.nodes, ((each.reason, each.nodes) for each in self.refusals))
+        told = unavailable(self.nodes, ((each.reason, each.nodes) for each in self.refusals))
+        return f"{told} preemption: {self.preemption}" if self.preemption else told
 
 
 def unavailable(nodes: int, reasons: Iterable[tuple[str, int]]) -> str:

@@ -84,11 +84,6 @@ def ineligible(
     return VICTIMS_LEAVE if helpable(_judged(pod, filters, snapshot), snapshot)[row] else ""
 
 
-def told(message: str) -> str:
-    """Return what an unschedulable pod's message says of preemption, to be appended to it."""
-    return f" preemption: {message}" if message else ""
-
-
 def preempt(
     pod: PodClass,
     filters: Sequence[Filter],
@@ -230,7 +225,8 @@ class _Search:
         self._size = scene.benches.rows.size
         self._enough = enough
         self._next = 0  # the first bench that nobody has looked at
-        self._found: dict[int, Outcome] = {}
+        self._found: dict[int, Outcome] = {}  # the candidates, by bench
+        self._violating = 0  # how many of them break a budget
         self._heap: list[tuple[Cost, int]] = []
         self._copies: dict[int, int] = {}  # by bench, how many have been nominated there
         self._ahead: dict[int, Outcome | None] = {}  # what the next look at a bench will show
@@ -246,7 +242,9 @@ class _Search:
         self._extend()
         while self._heap:
             _, bench = heapq.heappop(self._heap)
-            chosen.append(self._scene.preemption(bench, self._found.pop(bench)))
+            outcome = self._found.pop(bench)
+            self._violating -= outcome[0][0] > 0
+            chosen.append(self._scene.preemption(bench, outcome))
             left = count - len(chosen)
             if not left:
                 break
@@ -269,14 +267,13 @@ class _Search:
             self._next += 1
 
     def _suffices(self) -> bool:
-        if self._enough is None or len(self._found) < self._enough:
-            return False
-        return any(not cost[0] for cost, _ in self._found.values())
+        return self._enough is not None and self._enough <= len(self._found) > self._violating
 
     def _look(self, bench: int) -> None:
         """Find out what a copy on a node would cost."""
         outcome = self._ahead.pop(bench) if bench in self._ahead else self._dry_run.alone(bench)
         if outcome is not None:
+            self._violating += outcome[0][0] > 0
             self._found[bench] = outcome
             heapq.heappush(self._heap, (outcome[0], bench))
 

@@ -5,7 +5,7 @@ be told. Pods are tried in the order given.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ..snapshot import Snapshot
 from .draft import Draft
 from .framework import Diagnosis, Framework
 from .inspection import NodeVerdict, inspect, verdict_document
-from .preemption import Scope, ineligible, preempt, told
+from .preemption import Scope, ineligible, preempt
 from .reservation import Unreserved
 from .scenario import Scenario, ScenarioPod
 from .tenancy import Tenancy
@@ -183,22 +183,22 @@ class Simulation:
         nominated: Mapping[str, Sequence[PodClass]],
     ) -> JsonObject:
         """Say why a pod has no node, whom it would displace, and take them out if need be."""
-        why = diagnosis.message
         if rules.preemption is None or diagnosis.failure or not snapshot.size:
-            return {"message": why}
+            return {"message": diagnosis.message}
         budgets = tuple(self._scenario.budgets.values())
         tenancy = Tenancy(self._scenario.tenants(), budgets, nominated)
         own = pod.pod.status.nominated_node_name
         try:
             refused = ineligible(pod.wanted, own, rules.filters, snapshot, tenancy)
             if refused:
-                return {"message": why + told(refused), "nominatedNodeName": own or None}
+                message = replace(diagnosis, preemption=refused).message
+                return {"message": message, "nominatedNodeName": own or None}
             scope = Scope(rules.preemption, self._start)
             found = preempt(pod.wanted, rules.filters, snapshot, tenancy, 1, scope)
         except PluginError as error:
-            return {"message": why + told(str(error))}
+            return {"message": replace(diagnosis, preemption=str(error)).message}
         self._start = found.start
-        result: JsonObject = {"message": why + told(found.message)}
+        result: JsonObject = {"message": replace(diagnosis, preemption=found.message).message}
         for chosen in found.chosen:
             result["nominatedNodeName"] = chosen.node
             result["victims"] = [f"{v.key.namespace}/{v.key.name}" for v in chosen.victims]

@@ -50,8 +50,8 @@ async def test_pods_are_placed_in_order_and_everything_is_explained(api):
     assert big["scores"]["TaintToleration"] == 100
     assert second["nodeName"] is None
     assert second["message"] == (
-        "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: "
-        "1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
+        "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 1 No "
+        "preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
     )
 
 
