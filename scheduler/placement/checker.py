@@ -17,6 +17,7 @@ from ..objects.pod import (
     TopologySpreadConstraint,
 )
 from ..objects.pod_class import HostPort, PodClass
+from ..objects.selectors import integer
 from ..snapshot import NodeFacts, Snapshot, TaintKey
 from .plan import Allotment, LodgedPods, Plan
 from .topology_check import TopologyCheck, holds
@@ -169,9 +170,12 @@ def _counts(constraint: TopologySpreadConstraint, pod: PodClass, node: NodeFacts
 def _tolerates(toleration: Toleration, taint: TaintKey) -> bool:
     effect = toleration.effect in ("", taint.effect)
     key = toleration.key in ("", taint.key)
-    value = toleration.operator == "Exists" or (
-        toleration.operator in ("", "Equal") and toleration.value == taint.value
-    )
+    if toleration.operator in ("Gt", "Lt"):
+        value = _compares(toleration.operator, taint.value, toleration.value)
+    else:
+        value = toleration.operator == "Exists" or (
+            toleration.operator in ("", "Equal") and toleration.value == taint.value
+        )
     return effect and key and value
 
 
@@ -188,8 +192,11 @@ def _holds(requirement: NodeSelectorRequirement, value: str | None) -> bool:
         return holds(requirement, value)
     if value is None or len(requirement.values) != 1:
         return False
-    try:
-        difference = int(value) - int(requirement.values[0])
-    except ValueError:
+    return _compares(requirement.operator, value, requirement.values[0])
+
+
+def _compares(operator: str, value: str, bound: str) -> bool:
+    number, limit = integer(value), integer(bound)
+    if number is None or limit is None:
         return False
-    return difference > 0 if requirement.operator == "Gt" else difference < 0
+    return number > limit if operator == "Gt" else number < limit

@@ -19,15 +19,30 @@ from ..objects.kinds.priority_class import SYSTEM_CLASSES
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, NodeSpec, NodeStatus
 from ..objects.pod import Pod, PodSpec, PodStatus
-from ..objects.pod_class import PodClass, pod_class
+from ..objects.pod_class import (
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    SERVICES,
+    STATEFUL_SETS,
+    PodClass,
+    pod_class,
+)
+from ..objects.resources import allocatable
 from ..objects.selectors import NOTHING, Selector, from_label_selector, from_map
 from ..objects.stored import ObjectKey
 from .state import ClusterState
 from .tenancy import Budget, RunningPod, nanoseconds
 
 MOST_OBJECTS = 300_000
+_WORKLOADS = {
+    "services": SERVICES,
+    "replicationControllers": REPLICATION_CONTROLLERS,
+    "replicaSets": REPLICA_SETS,
+    "statefulSets": STATEFUL_SETS,
+}
 _PREEMPTS = "PreemptLowerPriority"
 _NAMED: JsonObject = {"name": "container"}
+_EXPRESSION: JsonObject = {"key": "", "operator": ""}
 _ABSENT_IN_STATUS: dict[str, JsonObject] = {
     "conditions": {"type": "", "status": ""},
     "containerStatuses": {"name": ""},
@@ -45,11 +60,17 @@ _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
             "whenUnsatisfiable": "DoNotSchedule",
         },
         "requiredDuringSchedulingIgnoredDuringExecution": {"topologyKey": ""},
-        "preferredDuringSchedulingIgnoredDuringExecution": {"weight": 0, "topologyKey": ""},
+        "preferredDuringSchedulingIgnoredDuringExecution": {
+            "weight": 0,
+            "topologyKey": "",
+            "preference": {},
+        },
+        "matchExpressions": _EXPRESSION,
+        "matchFields": _EXPRESSION,
     },
     "status": _ABSENT_IN_STATUS,
 }
-_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"effect": ""}}
+_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"key": "", "effect": ""}}
 _FRACTION = re.compile(r"\.([0-9]{1,9})")
 
 T = TypeVar("T")
@@ -87,7 +108,7 @@ class Scenario:
         running: node → uid → pod.
         bound: uid → pod, those in running.
         nominees: uid → pod, those that wait for room on a certain node.
-        pending: uid → pod, those that waited at first, in order.
+        waiting: uid → pod, those that waited at first, in order.
         priorities: PriorityClasses by name.
         live: it began as the live cluster.
         budgets: PodDisruptionBudgets by namespace and name.
@@ -99,11 +120,16 @@ class Scenario:
     )
     bound: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
     nominees: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
-    pending: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
+    waiting: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
     live: bool = False
     budgets: dict[tuple[str, str], Budget] = field(default_factory=dict[tuple[str, str], Budget])
     _uids: dict[str, str] = field(default_factory=dict[str, str])  # by namespace/name
+
+    @property
+    def pending(self) -> list[ScenarioPod]:
+        """The pods that waited at first, in order."""
+        return list(self.waiting.values())
 
     def run(self, pod: ScenarioPod, node: str) -> None:
         """Count a pod as running on a node; on one that is not known it counts for nothing."""
@@ -119,7 +145,7 @@ class Scenario:
 
     def wait(self, pod: ScenarioPod) -> None:
         """Let a pod wait, behind those that do."""
-        self.pending[pod.uid] = pod
+        self.waiting[pod.uid] = pod
         self._uids[pod.name] = pod.uid
         if pod.pod.status.nominated_node_name:
             self.nominees[pod.uid] = pod
@@ -130,7 +156,7 @@ class Scenario:
         bound = self.bound.get(uid)
         if bound is not None:
             self.stop(uid, bound.pod.node)
-        self.pending.pop(uid, None)
+        self.waiting.pop(uid, None)
         self.nominees.pop(uid, None)
 
     def nominated(self, waits: ScenarioPod) -> dict[str, list[PodClass]]:
@@ -171,8 +197,8 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
     """Return the scenario of a Simulation's spec.
 
     Args:
-        spec: lists nodes, pods, namespaces, services, replicationControllers,
-            podDisruptionBudgets, priorityClasses; every one may be absent.
+        spec: lists nodes, pods, namespaces, services, replicationControllers, replicaSets,
+            statefulSets, podDisruptionBudgets, priorityClasses; every one may be absent.
         scenario: what they are laid over; objects of the same name are replaced.
 
     Raises:
@@ -184,11 +210,11 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
     for obj, where in _objects(spec, "namespaces"):
         meta = _meta(obj, where)
         scenario.state.set_namespace(meta.name, meta.labels)
-    for kind in ("services", "replicationControllers"):
-        for obj, where in _objects(spec, kind):
-            meta, selector = _meta(obj, where, "default"), _plain_selector(obj, where)
-            if selector is not None:
-                scenario.state.set_workload(meta.namespace, kind, meta.name, selector)
+    for field_name, resource in _WORKLOADS.items():
+        for number, (obj, where) in enumerate(_objects(spec, field_name)):
+            meta, selector = _meta(obj, where, "default"), _selector(obj, where, resource)
+            name = meta.name or f"{meta.generate_name}{number}"
+            scenario.state.set_workload(meta.namespace, resource, name, selector)
     for obj, where in _objects(spec, "podDisruptionBudgets"):
         budget = budget_of(obj, where)
         name = _meta(obj, where).name or where
@@ -207,14 +233,15 @@ def node_of(obj: JsonObject, where: str, number: int) -> Node:
     """
     _complete(obj.get("spec"), _ABSENT_IN_NODES)
     _complete(obj.get("status"), _ABSENT_IN_STATUS)
+    status = _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status")
+    try:
+        allocatable(status.allocatable or status.capacity)
+    except BadRequest as error:
+        raise BadRequest(f"{where}.status: {error.message}") from error
+    spec = _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec")
     meta = _meta(obj, where)
     name = meta.name or f"{meta.generate_name}{number}"
-    return Node(
-        msgspec.structs.replace(meta, name=name),
-        _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec"),
-        _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status"),
-        0,
-    )
+    return Node(msgspec.structs.replace(meta, name=name), spec, status, 0)
 
 
 def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
@@ -321,10 +348,14 @@ def _priorities(spec: JsonObject) -> dict[str, PriorityView]:
     }
 
 
-def _plain_selector(obj: JsonObject, where: str) -> Selector | None:
+def _selector(obj: JsonObject, where: str, resource: str) -> Selector | None:
     """Return spec.selector of a service or controller; None where it selects nothing."""
-    labels = get_object(get_object(obj, "spec", where), "selector", f"{where}.spec")
-    return from_map({key: str(value) for key, value in labels.items()}) if labels else None
+    selector = get_object(get_object(obj, "spec", where), "selector", f"{where}.spec")
+    if not selector:
+        return None
+    if resource in (REPLICA_SETS, STATEFUL_SETS):
+        return from_label_selector(selector)
+    return from_map({key: str(value) for key, value in selector.items()})
 
 
 def _objects(spec: JsonObject, name: str) -> Iterable[tuple[JsonObject, str]]:

@@ -94,7 +94,7 @@ class Simulation:
         Raises:
             BadRequest: the profile's rules or arguments cannot be, or there is too much to tell.
         """
-        results: list[Json] = [self._try(pod) for pod in self._scenario.pending.values()]
+        results: list[Json] = [self._try(pod) for pod in self._scenario.pending]
         placed = sum(1 for r in results if isinstance(r, dict) and r.get("nodeName") is not None)
         return {"placed": placed, "unplaced": len(results) - placed, "results": results}
 

@@ -126,9 +126,6 @@ class TopologyCheck:
         within = set(counted)
         matches = _selection(constraint.label_selector, constraint.match_label_keys, (), pod)
         rule = _Spread(constraint, counts, within, int(matches(pod.labels)))
-        if _unselective(constraint, pod):
-            rule.grows = False
-            return rule
         gone = self.snapshot.leaving.items()  # pods being deleted do not count
         for sign, pods in ((1, self._everybody()), (-1, gone)):
             for other, rows in pods:
@@ -216,7 +213,6 @@ class _Spread:
     counts: dict[str, int]
     counted: set[int]
     own: int
-    grows: bool = True
 
     def complaint(self, node: NodeFacts) -> str:
         key = self.constraint.topology_key
@@ -232,7 +228,7 @@ class _Spread:
         return ""
 
     def put(self, node: NodeFacts, row: int) -> None:
-        if self.grows and self.own and row in self.counted:
+        if self.own and row in self.counted:
             self.counts[node.labels[self.constraint.topology_key]] += 1
 
 
@@ -297,13 +293,6 @@ def _selection(
         )
 
     return test
-
-
-def _unselective(constraint: TopologySpreadConstraint, pod: PodClass) -> bool:
-    """Tell whether a selector has no term at all: kube-scheduler counts no pod by it."""
-    return constraint.label_selector == _EVERYTHING and not any(
-        key in pod.labels for key in constraint.match_label_keys
-    )
 
 
 def _matches(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:
