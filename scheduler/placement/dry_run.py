@@ -7,6 +7,7 @@ fits. Where every rule looks at one node alone, all nodes are tried in the same 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +53,8 @@ class Benches:
             start: the row that comes first.
         """
         inhabited = snapshot.none()
-        for each, there in snapshot.placed.items():
-            if each.priority < pod.priority:
-                inhabited[np.fromiter(there, dtype=np.int64, count=len(there))] = True
+        lesser = (rows for each, rows in snapshot.placed.items() if each.priority < pod.priority)
+        inhabited[np.fromiter(chain.from_iterable(lesser), dtype=np.int64)] = True
         candidates = np.flatnonzero(where & inhabited)
         candidates = np.roll(candidates, -int(np.searchsorted(candidates, start)))
         everyone: list[RunningPod] = []
