@@ -292,10 +292,12 @@ class Placement:
         return Attempt(started, arrived, [self.queue.tries(a.pod) + 1 for a in plan.allotments])
 
     async def _displace(self, orders: Sequence[Order]) -> None:
-        for pod in {order.wanted for order in orders if order.preemption is not None}:
-            if pod is not None:
-                self.queue.forgive(pod)
+        wanting = {order.wanted for order in orders if order.wanted is not None}
+        for pod in wanting:
+            self.queue.forgive(pod)
         await self._displacement.carry_out(orders)
+        for pod in wanting:  # some may have been tried when only others' victims had gone
+            self.queue.forgive(pod)
         self._wake.set()
 
     def _checked(self, plan: Plan, snapshot: Snapshot, now: float) -> Plan:
