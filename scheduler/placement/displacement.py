@@ -6,7 +6,7 @@ known to the informer, the pod preempts nobody else.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,14 +20,15 @@ from ..preemption_args import PreemptionArgs
 from ..store.store import Store
 from .draft import Draft
 from .framework import Decision, Diagnosis, Framework
-from .nominations import Nominations
+from .gang_preemption import Search, clear
+from .gangs import Muster
+from .nominations import NominatedFilter, Nominations, ReservedFilter
 from .orders import Order, OrderWriter
 from .plan import Allotment, PendingPod
-from .preemption import BY_POLICY, NEVER, VICTIMS_LEAVE, Scope, ineligible, preempt
+from .preemption import BY_POLICY, NEVER, VICTIMS_LEAVE, Preemption, Scope, ineligible, preempt
 from .reporting import Reporter
-from .reservation import Nominated, Unreserved
 from .state import ClusterState
-from .tenancy import Budget, RunningPod, Tenancy
+from .tenancy import Budget, RunningPod, Tenancy, is_being_cleared
 
 logger = logging.getLogger(__name__)
 
@@ -99,13 +100,14 @@ class Displacement:
         pods: Informer[Pod],
         budgets: Informer[DisruptionBudget],
         reporter: Reporter,
+        nominations: Nominations,
     ) -> None:
         self._orders = OrderWriter(store, epoch, pods)
         self._budgets = budgets
         self._reporter = reporter
         self._under_way: set[str] = set()  # uids of pods whose orders are being written
         self._start = 0  # the row where the next search for victims starts
-        self.nominations = Nominations()
+        self.nominations = nominations
 
     def is_under_way(self, uid: str) -> bool:
         """Tell whether orders about a pod are being written; nobody else writes its status now."""
@@ -119,7 +121,7 @@ class Displacement:
         if reserved is None:
             decision = framework.decide(pod, len(pending), draft)
             return [_allotment(pod, pending, decision, draft.snapshot)]
-        also = Unreserved(framework.filters, draft.snapshot)
+        also = ReservedFilter(framework.filters, draft.snapshot)
         found: list[Allotment] = []
         first = self._on_nominated(framework, pod, pending, draft, also)
         if first is not None:
@@ -129,11 +131,66 @@ class Displacement:
             reserved = self.nominations.reserved(pod, draft.snapshot, gone)
         if pending:
             strict = Framework((*framework.filters, also), framework.scorers)
-            decision = strict.decide(pod, len(pending), reserved or Draft(draft.snapshot))
-            if decision.rows.size:
-                draft.add(pod, decision.rows)
-            found.append(_allotment(pod, pending, decision, draft.snapshot))
+            kept = reserved or Draft(draft.snapshot)
+            found.append(_beside(strict, pod, pending, draft, kept))
         return found
+
+    def place_member(
+        self,
+        framework: Framework,
+        pod: PodClass,
+        pending: Sequence[PendingPod],
+        draft: Draft,
+        gang: Collection[str],
+    ) -> list[Allotment]:
+        """Place pods of a gang's class and keep the room of all but its members.
+
+        Args:
+            gang: uids of the members, who are all placed on this draft.
+        """
+        reserved = self.nominations.reserved(pod, draft.snapshot, gang)
+        if reserved is None:
+            decision = framework.decide(pod, len(pending), draft)
+            return [_allotment(pod, pending, decision, draft.snapshot)]
+        also = ReservedFilter(framework.filters, draft.snapshot)
+        strict = Framework((*framework.filters, also), framework.scorers)
+        return [_beside(strict, pod, pending, draft, reserved)]
+
+    def preempt_together(
+        self, muster: Muster, message: str, snapshot: Snapshot, tenants: Tenants, search: Search
+    ) -> list[Order]:
+        """Decide who makes room for a gang, so that enough of its members fit; or nobody does.
+
+        Args:
+            message: why it has no room.
+        """
+        members = [(pod, each) for pod, pods in muster.pods.items() for each in pods]
+        nodes = {self.nominations.node_of(each.uid) for _, each in members} & set(snapshot.row_of)
+        wanted = min(muster.pods, key=lambda pod: pod.priority)
+        if any(each.uid in self._under_way for _, each in members) or any(
+            is_being_cleared(wanted, tenants[node]) for node in nodes
+        ):
+            return []
+        had = [each for _, each in members if self.nominations.remove(each.uid)]
+        tenancy = Tenancy(tenants, self._known_budgets(), self.nominations.by_node())
+        try:
+            clearing = clear(muster, snapshot, search, tenancy)
+        except PluginError as error:
+            logger.error("nobody makes room for PodGroup %s: %s", muster.gang.key.name, error)
+            clearing = None
+        orders: list[Order] = []
+        victims = dict(clearing.victims) if clearing is not None else {}
+        for pod, each, node in clearing.places if clearing is not None else ():
+            for lower in self.nominations.lower(node, muster.gang.priority):
+                self.nominations.remove(lower.uid)
+                orders.append(Order(lower))
+            self.nominations.add(each, pod, node)
+            leave = Preemption(node, tuple(victims.pop(node, ())))
+            orders.append(Order(each, pod, message, leave, muster.gang))
+        nominated = {order.pod.uid for order in orders}
+        orders += [Order(each) for each in had if each.uid not in nominated]
+        self._under_way.update(order.pod.uid for order in orders)
+        return orders
 
     def preempt(
         self,
@@ -201,7 +258,7 @@ class Displacement:
         for row, pods in there.items():
             room[row] = len(pods)
         kept = self.nominations.reserved(pod, snapshot, uids) or Draft(snapshot)
-        narrow = Framework((*framework.filters, also, Nominated(room)), ())
+        narrow = Framework((*framework.filters, also, NominatedFilter(room)), ())
         decision = narrow.decide(pod, len(uids), kept)
         if not decision.rows.size:
             return None
@@ -231,8 +288,7 @@ class Displacement:
         if not able:
             return Displaced(waiting=waiting)
         had = {each.uid for each in able if self.nominations.remove(each.uid)}
-        budgets = [Budget.of(each) for each in self._budgets.items.values()]
-        tenancy = Tenancy(tenants, budgets, self.nominations.by_node())
+        tenancy = Tenancy(tenants, self._known_budgets(), self.nominations.by_node())
         scope = Scope(args, self._start)
         found = preempt(pod, filters, snapshot, tenancy, len(able), scope)
         self._start = found.start
@@ -265,6 +321,19 @@ class Displacement:
             if ineligible(pod, node, filters, snapshot, tenancy)
         }
         return frozenset(uid for uid, node in nominated.items() if node in wait)
+
+    def _known_budgets(self) -> list[Budget]:
+        return [Budget.of(each) for each in self._budgets.items.values()]
+
+
+def _beside(
+    strict: Framework, pod: PodClass, pending: Sequence[PendingPod], draft: Draft, kept: Draft
+) -> Allotment:
+    """Place pods beside the room that is kept for others, and count them into the draft, too."""
+    decision = strict.decide(pod, len(pending), kept)
+    if decision.rows.size:
+        draft.add(pod, decision.rows)
+    return _allotment(pod, pending, decision, draft.snapshot)
 
 
 def _allotment(

@@ -21,7 +21,7 @@ from ..objects.pod import Pod
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace, Write
 from ..store.store import Store
-from .plan import PendingPod
+from .plan import Gang, PendingPod
 from .preemption import Preemption
 from .tenancy import RunningPod
 
@@ -41,12 +41,14 @@ class Order(msgspec.Struct, frozen=True):
     Args:
         message: why it has no node yet.
         preemption: None takes its nomination back.
+        gang: whose member it is, if room is made for all of them.
     """
 
     pod: PendingPod
     wanted: PodClass | None = None
     message: str = ""
     preemption: Preemption | None = None
+    gang: Gang | None = None
 
 
 class OrderWriter:

@@ -27,9 +27,10 @@ from ..objects.pod_class import (
     PodClass,
     pod_class,
 )
+from ..objects.pod_group import RESOURCE, PodGroup, PodGroupSpec, PodGroupStatus
 from ..objects.resources import allocatable
 from ..objects.selectors import NOTHING, Selector, from_label_selector, from_map
-from ..objects.stored import ObjectKey
+from ..objects.stored import Body, ObjectKey, StoredObject
 from .state import ClusterState
 from .tenancy import Budget, RunningPod, nanoseconds
 
@@ -112,6 +113,9 @@ class Scenario:
         priorities: PriorityClasses by name.
         live: it began as the live cluster.
         budgets: PodDisruptionBudgets by namespace and name.
+        groups: the PodGroups, by key; None where nothing is said of any, so that pods which name
+            one are tried alone.
+        revision: of the store up to which the live cluster is known at least.
     """
 
     state: ClusterState = field(default_factory=ClusterState)
@@ -123,7 +127,9 @@ class Scenario:
     waiting: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
     live: bool = False
+    revision: int = 0
     budgets: dict[tuple[str, str], Budget] = field(default_factory=dict[tuple[str, str], Budget])
+    groups: dict[ObjectKey, PodGroup] | None = None
     _uids: dict[str, str] = field(default_factory=dict[str, str])  # by namespace/name
 
     @property
@@ -198,7 +204,7 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
 
     Args:
         spec: lists nodes, pods, namespaces, services, replicationControllers, replicaSets,
-            statefulSets, podDisruptionBudgets, priorityClasses; every one may be absent.
+            statefulSets, podDisruptionBudgets, priorityClasses, podGroups; every one may be absent.
         scenario: what they are laid over; objects of the same name are replaced.
 
     Raises:
@@ -219,6 +225,11 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
         budget = budget_of(obj, where)
         name = _meta(obj, where).name or where
         scenario.budgets[budget.namespace, name] = budget
+    if spec.get("podGroups") is not None:
+        scenario.groups = scenario.groups or {}
+        for obj, where in _objects(spec, "podGroups"):
+            group = group_of(obj, where)
+            scenario.groups[ObjectKey(RESOURCE, group.meta.namespace, group.meta.name)] = group
     scenario.priorities.update(_priorities(spec))
     for number, (obj, where) in enumerate(_objects(spec, "pods")):
         _add_pod(scenario, obj, where, number)
@@ -270,6 +281,14 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
         0,
         b"",
     )
+
+
+def group_of(obj: JsonObject, where: str) -> PodGroup:
+    """Return the typed view of a PodGroup document; raises BadRequest."""
+    meta = _meta(obj, where, "default")
+    spec = _convert(get_object(obj, "spec", where), PodGroupSpec, f"{where}.spec")
+    stored = StoredObject(RESOURCE, meta, 0, 0, Body(b"{}"), b"")
+    return PodGroup(meta, spec, PodGroupStatus(), stored)
 
 
 def budget_of(obj: JsonObject, where: str) -> Budget:

@@ -17,9 +17,10 @@ from ..profile import GATES, Profile, only
 from ..snapshot import Snapshot
 from .draft import Draft
 from .framework import Diagnosis, Framework
+from .gang_standing import Standing, standing_of, try_together
 from .inspection import NodeVerdict, inspect, verdict_document
+from .nominations import ReservedFilter
 from .preemption import Scope, ineligible, preempt
-from .reservation import Unreserved
 from .scenario import Scenario, ScenarioPod
 from .tenancy import Tenancy
 
@@ -87,6 +88,7 @@ class Simulation:
         self._rules: dict[str, tuple[Rules, Framework]] = {}
         self._told = 0
         self._start = 0  # the row where the next search for victims starts
+        self._members: dict[str, JsonObject] = {}  # uid → what was found of it with its gang
 
     def run(self) -> JsonObject:
         """Return the status of the Simulation.
@@ -99,13 +101,16 @@ class Simulation:
         return {"placed": placed, "unplaced": len(results) - placed, "results": results}
 
     def _try(self, pod: ScenarioPod) -> JsonObject:
+        standing = None
+        if pod.uid not in self._members and not _untried(pod, self._framework(pod)[0]):
+            standing = standing_of(self._scenario, pod.wanted)
+        if standing is not None and standing.apart:
+            self._try_gang(standing)
+        return self._members.pop(pod.uid, None) or self._try_alone(pod)
+
+    def _try_alone(self, pod: ScenarioPod) -> JsonObject:
         profile, rules, framework = self._framework(pod)
-        result: JsonObject = {
-            "pod": pod.name,
-            "nodeName": None,
-            "nominatedNodeName": None,
-            "victims": [],
-        }
+        result = _no_answer(pod)
         untried = _untried(pod, profile)
         if untried:
             result["message"] = untried
@@ -119,7 +124,7 @@ class Simulation:
             for wanted in classes if node in bare.row_of else ():
                 draft.add(wanted, np.array([bare.row_of[node]], dtype=np.int64))
         if nominated:
-            also = Unreserved(framework.filters, bare)
+            also = ReservedFilter(framework.filters, bare)
             framework = Framework((*framework.filters, also), framework.scorers)
         if self._question.explain == "full":
             result["nodes"] = self._told_nodes(pod.wanted, framework, draft.snapshot)
@@ -145,6 +150,37 @@ class Simulation:
         self._count_told(len(nodes))
         shut = [NodeVerdict(n.name, False, GATES, (why,), resolvable=False) for n in nodes]
         return [verdict_document(verdict) for verdict in shut]
+
+    def _try_gang(self, standing: Standing) -> None:
+        """Find out about all members of a gang at once."""
+        for member in standing.waiting:
+            self._members[member.uid] = _no_answer(member) | {"message": standing.why}
+        frameworks = {
+            pod.wanted.scheduler_name: self._framework(pod)[2] for pod in standing.waiting
+        }
+        if self._question.explain == "full":
+            snapshot = self._scenario.state.freeze(0)
+            for member in standing.waiting:
+                framework = frameworks[member.wanted.scheduler_name]
+                told = self._told_nodes(member.wanted, framework, snapshot)
+                self._members[member.pod.meta.uid]["nodes"] = told
+        if standing.why:
+            return
+        allotments = try_together(self._scenario, standing, frameworks)
+        pods = {member.pod.meta.uid: member for member in standing.waiting}
+        for allotment in allotments:
+            why = allotment.decision.diagnosis
+            for each in allotment.left:
+                self._members[each.uid]["message"] = why.message if why else ""
+            for each, node in zip(allotment.pods, allotment.nodes, strict=True):
+                result = self._members[each.uid]
+                del result["message"]
+                result["nodeName"] = node
+                if self._question.place_all:
+                    self._scenario.run(pods.pop(each.uid), node)
+        if allotments[0].pods and self._question.place_all:
+            for uid in pods:  # enough have nodes: they are tried alone, in their turn
+                del self._members[uid]
 
     def _told_nodes(self, wanted: PodClass, framework: Framework, snapshot: Snapshot) -> list[Json]:
         self._count_told(snapshot.size)
@@ -224,6 +260,10 @@ class Simulation:
                 raise BadRequest(f"spec.profile: {error}") from error
             found = self._rules[profile.name] = rules, Framework(rules.filters, rules.scorers)
         return profile, *found
+
+
+def _no_answer(pod: ScenarioPod) -> JsonObject:
+    return {"pod": pod.name, "nodeName": None, "nominatedNodeName": None, "victims": []}
 
 
 def _untried(pod: ScenarioPod, profile: Profile) -> str:
