@@ -12,7 +12,7 @@ from scheduler.placement.gang_preemption import Search, clear
 from scheduler.placement.gang_search import place_together
 from scheduler.placement.gangs import Muster
 from scheduler.placement.plan import Allotment, Gang, PendingPod, Plan
-from scheduler.placement.preemption import RunningPod, Tenancy
+from scheduler.placement.tenancy import RunningPod, Tenancy
 from tests.placement_cases import a_class, cluster, default_framework, node, pod
 
 FRAMEWORKS = {"default-scheduler": default_framework()}
