@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ..objects.json import JsonObject
 from ..objects.stored import StoredObject
-from . import bodies, logs, removal, reviews, status_errors
+from . import assignments, bodies, logs, removal, reviews, status_errors
 from .backend import Backend
 from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
@@ -28,7 +28,9 @@ from .updating import Change, Updater
 from .watching import Watcher
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
-_ACTIONS = frozenset({"scale", "binding", "eviction", "log", "exec", "attach", "portforward"})
+_ACTIONS = frozenset(
+    {"assignments", "attach", "binding", "eviction", "exec", "log", "portforward", "scale"}
+)
 
 
 class Resources:
@@ -137,6 +139,9 @@ class Resources:
                 return await logs.answer(self._backend, call)
             case (("exec" | "attach" | "portforward"), ("GET" | "POST")):
                 return await self._streamer.answer(call)
+            case "assignments", "GET":
+                placement = await self._updater.current(call)
+                return await assignments.answer(self._backend.store, call, placement)
             case "binding", "POST":
                 given, _complaints = await self._body(call)
                 await Binder(self._backend).bind(call, checked_binding(call, given))

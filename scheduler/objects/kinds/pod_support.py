@@ -72,7 +72,7 @@ POD_SPEC: Table = {
     "preemptionPolicy": _YES,
     "overhead": _YES,
     "schedulingGates": _YES,
-    "schedulingGroup": _reject("gangs of pods are not scheduled together yet"),
+    "schedulingGroup": _YES,
     "topologySpreadConstraints": _YES,
     "resources": _YES,
     "schedulerName": _YES,
