@@ -31,7 +31,7 @@ PODS = 100_000
 def a_class(number: int) -> PodClass:
     """Return one of many classes."""
     spec = PodSpec(containers=(Container("c", resources=ResourceRequirements()),))
-    return PodClass((number.to_bytes(16, "big"), "default", ()), spec)
+    return PodClass((number.to_bytes(16, "big"), "default", (), None), spec)
 
 
 def a_pod(number: int) -> PendingPod:

@@ -48,6 +48,9 @@ def _print_why_not(pod: str, node: str, why: JsonObject) -> None:
     print(f"pod {pod} cannot run on {node}:")
     for rule in ({"plugin": why.get("plugin"), "reasons": why.get("reasons")}, *_others(why)):
         print(f"  {rule.get('plugin')}: {_joined(rule.get('reasons'))}")
+        for detail in entries(why.get("details") or []):
+            if detail.get("plugin") == rule.get("plugin"):
+                print(f"    {detail.get('message')}")
     changes = entries(why.get("changes"))
     print("any one of these would do:" if changes else "no single change was found that would do")
     for change in changes:

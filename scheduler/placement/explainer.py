@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from ..errors import BadRequest, NotFound
+from ..hookspecs import Obstacle
 from ..objects.json import Json, JsonObject
 from ..plugin_manager import PluginManager
 from ..profile import Profile
@@ -19,7 +20,7 @@ from . import transcript
 from .framework import Framework
 from .inspection import inspect, verdict_document
 from .live import Absence
-from .remedies import remedies
+from .remedies import Place, remedies
 from .scenario import Scenario, ScenarioPod
 from .simulator import live_cluster
 
@@ -113,9 +114,12 @@ class Explainer:
                 raise NotFound(f'nodes "{node}" not found', kind="nodes", name=node)
             verdict = seen.verdicts(np.array([row], dtype=np.int64))[0]
             changes: list[Json] = []
-            if not verdict.feasible:
-                changes += remedies(scenario, pod, framework.filters, snapshot, row)
             reply = verdict_document(verdict)
+            if not verdict.feasible:
+                found = seen.obstacles(row)
+                reply["details"] = [_detail(plugin, each) for plugin, each in found]
+                place = Place(snapshot, row, tuple(each for _, each in found))
+                changes += remedies(scenario, pod, framework.filters, place)
             reply["changes"] = changes
             told["whyNot"] = reply
         return told
@@ -126,6 +130,10 @@ def _find(scenario: Scenario, name: str) -> tuple[ScenarioPod | None, str]:
         if pod.name == name:
             return pod, pod.pod.node
     return None, ""
+
+
+def _detail(plugin: str, obstacle: Obstacle) -> JsonObject:
+    return {"plugin": plugin, "message": obstacle.said, **obstacle.numbers}
 
 
 def _decision(record: DecisionRecord) -> JsonObject:

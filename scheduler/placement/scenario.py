@@ -18,15 +18,30 @@ from ..objects.kinds.priority_class import SYSTEM_CLASSES
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, NodeSpec, NodeStatus
 from ..objects.pod import Pod, PodSpec, PodStatus
-from ..objects.pod_class import PodClass, pod_class
+from ..objects.pod_class import (
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    SERVICES,
+    STATEFUL_SETS,
+    PodClass,
+    pod_class,
+)
+from ..objects.resources import allocatable
 from ..objects.selectors import Selector, from_label_selector, from_map
 from ..objects.stored import ObjectKey
 from .preemption import Budget, RunningPod
 from .state import ClusterState
 
 MOST_OBJECTS = 300_000
+_WORKLOADS = {
+    "services": SERVICES,
+    "replicationControllers": REPLICATION_CONTROLLERS,
+    "replicaSets": REPLICA_SETS,
+    "statefulSets": STATEFUL_SETS,
+}
 _PREEMPTS = "PreemptLowerPriority"
 _NAMED: JsonObject = {"name": "container"}
+_EXPRESSION: JsonObject = {"key": "", "operator": ""}
 _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
     "metadata": {"ownerReferences": {"apiVersion": "", "kind": "", "name": "", "uid": ""}},
     "spec": {
@@ -39,10 +54,16 @@ _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
             "whenUnsatisfiable": "DoNotSchedule",
         },
         "requiredDuringSchedulingIgnoredDuringExecution": {"topologyKey": ""},
-        "preferredDuringSchedulingIgnoredDuringExecution": {"weight": 0, "topologyKey": ""},
+        "preferredDuringSchedulingIgnoredDuringExecution": {
+            "weight": 0,
+            "topologyKey": "",
+            "preference": {},
+        },
+        "matchExpressions": _EXPRESSION,
+        "matchFields": _EXPRESSION,
     },
 }
-_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"effect": ""}}
+_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"key": "", "effect": ""}}
 
 T = TypeVar("T")
 
@@ -132,8 +153,8 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
     """Return the scenario of a Simulation's spec.
 
     Args:
-        spec: lists nodes, pods, namespaces, services, replicationControllers,
-            podDisruptionBudgets, priorityClasses; every one may be absent.
+        spec: lists nodes, pods, namespaces, services, replicationControllers, replicaSets,
+            statefulSets, podDisruptionBudgets, priorityClasses; every one may be absent.
         scenario: what they are laid over; objects of the same name are replaced.
 
     Raises:
@@ -145,11 +166,11 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
     for obj, where in _objects(spec, "namespaces"):
         meta = _meta(obj, where)
         scenario.state.set_namespace(meta.name, meta.labels)
-    for kind in ("services", "replicationControllers"):
-        for obj, where in _objects(spec, kind):
-            meta, selector = _meta(obj, where, "default"), _plain_selector(obj, where)
-            if selector is not None:
-                scenario.state.set_workload(meta.namespace, kind, meta.name, selector)
+    for field_name, resource in _WORKLOADS.items():
+        for number, (obj, where) in enumerate(_objects(spec, field_name)):
+            meta, selector = _meta(obj, where, "default"), _selector(obj, where, resource)
+            name = meta.name or f"{meta.generate_name}{number}"
+            scenario.state.set_workload(meta.namespace, resource, name, selector)
     for obj, where in _objects(spec, "podDisruptionBudgets"):
         scenario.budgets.append(budget_of(obj, where))
     scenario.priorities.update(_priorities(spec))
@@ -161,12 +182,13 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
 def node_of(obj: JsonObject, where: str) -> Node:
     """Return the typed view of a Node document; raises BadRequest."""
     _complete(obj.get("spec"), _ABSENT_IN_NODES)
-    return Node(
-        _meta(obj, where),
-        _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec"),
-        _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status"),
-        0,
-    )
+    status = _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status")
+    try:
+        allocatable(status.allocatable or status.capacity)
+    except BadRequest as error:
+        raise BadRequest(f"{where}.status: {error.message}") from error
+    spec = _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec")
+    return Node(_meta(obj, where), spec, status, 0)
 
 
 def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
@@ -260,10 +282,14 @@ def _priorities(spec: JsonObject) -> dict[str, PriorityView]:
     }
 
 
-def _plain_selector(obj: JsonObject, where: str) -> Selector | None:
+def _selector(obj: JsonObject, where: str, resource: str) -> Selector | None:
     """Return spec.selector of a service or controller; None where it selects nothing."""
-    labels = get_object(get_object(obj, "spec", where), "selector", f"{where}.spec")
-    return from_map({key: str(value) for key, value in labels.items()}) if labels else None
+    selector = get_object(get_object(obj, "spec", where), "selector", f"{where}.spec")
+    if not selector:
+        return None
+    if resource in (REPLICA_SETS, STATEFUL_SETS):
+        return from_label_selector(selector)
+    return from_map({key: str(value) for key, value in selector.items()})
 
 
 def _objects(spec: JsonObject, name: str) -> Iterable[tuple[JsonObject, str]]:

@@ -71,6 +71,31 @@ async def test_pods_that_would_have_to_leave_are_as_few_as_can_be(api, ns, hosts
         await api.call("DELETE", f"{pods}/{name}", {"gracePeriodSeconds": 0})
 
 
+async def test_a_skew_is_told_in_numbers(api, ns, hosts):
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "ex",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "spread"}},
+    }
+    pods = f"/api/v1/namespaces/{ns}/pods"
+    for name in ("there", "waits"):
+        pod = a_pod(name, "100m")
+        pod["metadata"]["labels"] = {"app": "spread"}
+        pod["spec"] |= {"nodeSelector": {}, "topologySpreadConstraints": [spread]}
+        assert (await api.call("POST", pods, pod)).code == 201
+    target = {"target": {"kind": "Node", "name": "ex-small"}}
+    assert (await api.call("POST", f"{pods}/there/binding", target)).code == 201
+    why = (await explain(api, ns, pod="waits", node="ex-small")).body["status"]["whyNot"]
+    (detail,) = why["details"]
+    assert detail.pop("message").startswith("ex=ex-small has 1 matching pod and this one")
+    told = {"plugin": "PodTopologySpread", "topologyKey": "ex", "domain": "ex-small", "pods": 1}
+    assert detail == told | {"least": 0, "domains": 2, "minDomains": 1, "skew": 2, "maxSkew": 1}
+    assert why["changes"][0] == {"change": "raise the pod's maxSkew from 1 to 2 by ex"}
+    for name in ("there", "waits"):
+        await api.call("DELETE", f"{pods}/{name}", {"gracePeriodSeconds": 0})
+
+
 async def test_taints_and_cordons_are_told_with_their_remedy(api, ns, hosts):
     await api.call("POST", f"/api/v1/namespaces/{ns}/pods", a_pod("p"))
     why = (await explain(api, ns, pod="p", node="ex-shut")).body["status"]["whyNot"]

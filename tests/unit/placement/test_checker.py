@@ -61,6 +61,15 @@ def test_a_host_port_twice(names):
     assert violations(a_class(port=80), [node("n")], ["n"], ["n"])
 
 
+def above(bound, operator="Gt"):
+    return {"key": "level", "operator": operator, "value": str(bound)}
+
+
+def cores_above(bound):
+    term = {"matchExpressions": [{"key": "cores", "operator": "Gt", "values": [bound]}]}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+
+
 @pytest.mark.parametrize(
     ("fields", "made"),
     [
@@ -69,7 +78,24 @@ def test_a_host_port_twice(names):
         ({}, {"unschedulable": True}),
         ({"nodeSelector": {"zone": "east"}}, {"labels": {"zone": "west"}}),
         ({"nodeName": "other"}, {}),
+        ({"tolerations": [above(7)]}, {"taints": [("level", "NoSchedule", "7")]}),
+        ({"tolerations": [above(7)]}, {"taints": [("level", "NoSchedule", "high")]}),
+        ({"tolerations": [above(7, "Lt")]}, {"taints": [("level", "NoExecute", "8")]}),
+        ({"affinity": {"nodeAffinity": cores_above("8")}}, {"labels": {"cores": "8"}}),
+        ({"affinity": {"nodeAffinity": cores_above("8")}}, {"labels": {"cores": "1_6"}}),
     ],
 )
 def test_a_node_the_pod_does_not_admit(fields, made):
     assert len(violations(a_class(**fields), [node("n", **made)], ["n"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "made"),
+    [
+        ({"tolerations": [above(7)]}, {"taints": [("level", "NoSchedule", "8")]}),
+        ({"tolerations": [above(7, "Lt")]}, {"taints": [("level", "NoExecute", "6")]}),
+        ({"affinity": {"nodeAffinity": cores_above("8")}}, {"labels": {"cores": "16"}}),
+    ],
+)
+def test_a_node_the_pod_admits_by_number(fields, made):
+    assert violations(a_class(**fields), [node("n", **made)], ["n"]) == []
