@@ -17,7 +17,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 MANIFESTS := uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs bench bench-c1m bench-crowd bench-openb bench-queue bench-reach bench-rules bench-shapes clean
+.PHONY: help up test check docs bench bench-c1m bench-crowd bench-openb bench-packing bench-queue bench-reach bench-rules bench-shapes bench-vectorpack clean
 
 help:
 	@sed -n '3,6s/^# *//p' Makefile
@@ -38,9 +38,9 @@ docs: .venv/.runtime
 	@$(BIN)/python -m docs.generate_pods
 	@$(BIN)/python -m docs.generate_metrics
 
-bench: bench-reach bench-shapes bench-c1m bench-openb bench-rules bench-queue bench-crowd
+bench: bench-reach bench-shapes bench-c1m bench-openb bench-rules bench-queue bench-crowd bench-packing bench-vectorpack
 
-bench-c1m bench-crowd bench-openb bench-queue bench-reach bench-rules bench-shapes: bench-%: .venv/.runtime
+bench-c1m bench-crowd bench-openb bench-packing bench-queue bench-reach bench-rules bench-shapes bench-vectorpack: bench-%: .venv/.runtime
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 clean:

@@ -153,6 +153,8 @@ class ContainerSpec:
         memory_limit: bytes; 0 means none.
         attempt: 0, 1, 2 … one per restart; part of the container's name.
         spec_hash: of everything that cannot change in place; differs → not the same container.
+        process_namespace_of: id of a running container whose processes it is to see; "" for none.
+        stdin_once: stdin ends with that of the first client that attached to it.
     """
 
     name: str
@@ -168,11 +170,13 @@ class ContainerSpec:
     cpu_limit: int = 0
     memory_limit: int = 0
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
     user: str = ""
     read_only_root: bool = False
     privileged: bool = False
     stop_signal: str = ""
+    process_namespace_of: str = ""
 
 
 class EngineState(StrEnum):

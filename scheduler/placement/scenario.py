@@ -26,9 +26,10 @@ from ..objects.pod_class import (
     PodClass,
     pod_class,
 )
+from ..objects.pod_group import RESOURCE, PodGroup, PodGroupSpec, PodGroupStatus
 from ..objects.resources import allocatable
 from ..objects.selectors import Selector, from_label_selector, from_map
-from ..objects.stored import ObjectKey
+from ..objects.stored import Body, ObjectKey, StoredObject
 from .preemption import Budget, RunningPod
 from .state import ClusterState
 
@@ -92,6 +93,9 @@ class Scenario:
         nominees: those of the pending pods that wait for room on a certain node.
         priorities: PriorityClasses by name.
         live: it began as the live cluster.
+        groups: the PodGroups, by key; None where nothing is said of any, so that pods which name
+            one are tried alone.
+        revision: of the store up to which the live cluster is known at least.
     """
 
     state: ClusterState = field(default_factory=ClusterState)
@@ -103,7 +107,9 @@ class Scenario:
     pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
     live: bool = False
+    revision: int = 0
     budgets: list[Budget] = field(default_factory=list[Budget])
+    groups: dict[ObjectKey, PodGroup] | None = None
 
     def run(self, pod: ScenarioPod, node: str) -> None:
         """Count a pod as running on a node."""
@@ -154,7 +160,7 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
 
     Args:
         spec: lists nodes, pods, namespaces, services, replicationControllers, replicaSets,
-            statefulSets, podDisruptionBudgets, priorityClasses; every one may be absent.
+            statefulSets, podDisruptionBudgets, priorityClasses, podGroups; every one may be absent.
         scenario: what they are laid over; objects of the same name are replaced.
 
     Raises:
@@ -173,6 +179,11 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
             scenario.state.set_workload(meta.namespace, resource, name, selector)
     for obj, where in _objects(spec, "podDisruptionBudgets"):
         scenario.budgets.append(budget_of(obj, where))
+    if spec.get("podGroups") is not None:
+        scenario.groups = scenario.groups or {}
+        for obj, where in _objects(spec, "podGroups"):
+            group = group_of(obj, where)
+            scenario.groups[ObjectKey(RESOURCE, group.meta.namespace, group.meta.name)] = group
     scenario.priorities.update(_priorities(spec))
     for number, (obj, where) in enumerate(_objects(spec, "pods")):
         _add_pod(scenario, obj, where, number)
@@ -217,6 +228,14 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
         0,
         b"",
     )
+
+
+def group_of(obj: JsonObject, where: str) -> PodGroup:
+    """Return the typed view of a PodGroup document; raises BadRequest."""
+    meta = _meta(obj, where, "default")
+    spec = _convert(get_object(obj, "spec", where), PodGroupSpec, f"{where}.spec")
+    stored = StoredObject(RESOURCE, meta, 0, 0, Body(b"{}"), b"")
+    return PodGroup(meta, spec, PodGroupStatus(), stored)
 
 
 def budget_of(obj: JsonObject, where: str) -> Budget:

@@ -157,6 +157,19 @@ class ClusterState:
             return True
         return any(cohort.pod_uid(ordinal) in self._pods for ordinal in ordinals)
 
+    def members(self, namespace: str, group: str) -> int:
+        """Return how many pods of a PodGroup count, on whatever node, but for leaving ones."""
+
+        def belongs(pod: PodClass) -> bool:
+            return pod.group == group and pod.namespace == namespace
+
+        placed = self._placed.live()
+        known = sum(sum(rows.values()) for pod, rows in placed.items() if belongs(pod))
+        leaving = self._leaving.live()
+        gone = sum(sum(rows.values()) for pod, rows in leaving.items() if belongs(pod))
+        homeless = [(u, pod) for pods in self._homeless.values() for u, pod in pods.items()]
+        return known - gone + sum(u not in self._going and belongs(p) for u, p in homeless)
+
     def _lodged(self, uid: str) -> tuple[PodClass, str] | None:
         if not self._lots:
             return None
