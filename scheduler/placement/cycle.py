@@ -42,6 +42,7 @@ from .reporting import Reporter
 from .scribe import Scribe
 from .state import ClusterState
 from .surroundings import Surroundings
+from .topology_check import CountedNodes
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class Placement:
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(PLANS_IN_FLIGHT)
         self._said: dict[PodClass, str] = {}
+        self._counted = CountedNodes()
 
     async def run(self) -> None:
         """Place pods until cancelled.
@@ -337,7 +339,7 @@ class Placement:
         groups = self._surroundings.groups
         known = [group for name in grouped(plan) if (group := groups.get(*name)) is not None]
         least = {(g.meta.namespace, g.meta.name): g.spec.min_member for g in known}
-        violations = check(plan, snapshot, self._state, least)
+        violations = check(plan, snapshot, self._state, least, self._counted)
         if not violations:
             return plan
         broken = {v.allotment: v.message for v in reversed(violations)}

@@ -28,7 +28,7 @@ from ..hookspecs import (
 from .draft import Draft
 from .greedy import place
 from .scoring import Scoring
-from .stepping import Stepping, openings, settled
+from .stepping import openings, settled, step
 
 _ALTERNATIVES = 4
 
@@ -234,7 +234,7 @@ class Framework:
             scoring.start()
             first = first or scoring
             if count > 1 and (scoring.coupled or not settled(couplings)):
-                chosen = Stepping(scoring, room, couplings).run(count)
+                chosen = step(scoring, room, couplings, count)
             else:
                 chosen = place(free, 1 if scoring.stepwise else count, scoring.total, rows)
                 chosen = chosen[: scoring.valid(chosen, free)]
