@@ -1,6 +1,7 @@
 """Carries out one instruction on a host, and says what the host has afterwards."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -219,9 +220,8 @@ async def _start(
             subject,
             "its target container does not run",
         )
-    spec = replace(
-        container_spec(container, attempt, sandbox.attempt, env), process_namespace_of=target
-    )
+    alone = container_spec(container, attempt, sandbox.attempt, env)
+    spec = dataclasses.replace(alone, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):
