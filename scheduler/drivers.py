@@ -345,7 +345,7 @@ class Driver(Protocol):
 
 
 class HostDirectory(Protocol):
-    """Finds the open connection of a node; how the API reaches logs without knowing agents."""
+    """Finds the open connection of a node; how the API reaches pods without knowing agents."""
 
     def host(self, node_name: str) -> Host | None:
         """Return the open connection, or None when there is none now."""

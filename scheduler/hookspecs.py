@@ -319,7 +319,10 @@ class Scorer(Protocol):
 
 @hookspec
 def ironfree_drivers() -> Sequence[Driver]:
-    """Container engines this plugin can drive; names are unique over all plugins."""
+    """Container engines this plugin can drive; names are unique over all plugins.
+
+    What their hosts may offer besides is in scheduler.streams and drivers.CrowdHost.
+    """
     raise NotImplementedError
 
 

@@ -42,6 +42,7 @@ from .hookspecs import (
     Verdict,
 )
 from .measures import Histogram, exponential
+from .preemption_args import PreemptionArgs
 from .profile import BUILT_IN, Profile
 
 T = TypeVar("T")
@@ -247,12 +248,12 @@ class Rules:
     """What runs for the pods of one profile, in order.
 
     Args:
-        preempts: whether pods of lower priority may be evicted for those without a node.
+        preemption: how pods of lower priority are evicted for those without a node; None: never.
     """
 
     filters: tuple[GuardedFilter, ...]
     scorers: tuple[GuardedScorer, ...]
-    preempts: bool = True
+    preemption: PreemptionArgs | None = None
 
     def timings(self) -> dict[tuple[str, str], Timing]:
         """Return the time spent in every rule so far, by (name, "Filter" or "Score")."""
@@ -339,7 +340,7 @@ class PluginManager:
         return Rules(
             tuple(GuardedFilter(f, origin) for origin, f in filters if profile.has_filter(f.name)),
             tuple(GuardedScorer(s, origin, weight) for s, origin, weight in weighted if weight),
-            profile.preempts,
+            profile.preempts(),
         )
 
     def _gather(

@@ -91,20 +91,29 @@ async def local(host: laboratory.Host) -> AsyncIterator[Host]:
     await engine.close()
 
 
-@pytest.mark.parametrize("way", ["engine", "local"])
-async def test_streams_and_usage_as_of_every_driver(way: str, request: pytest.FixtureRequest):
-    """Over TLS and over a unix socket."""
-    host = request.getfixturevalue(way)
-    sandbox = await host.ensure_sandbox(SandboxSpec(POD, "web"))
+@pytest.fixture(params=["tls", "unix"])
+async def either(
+    lab: laboratory.Lab, host: laboratory.Host, request: pytest.FixtureRequest
+) -> AsyncIterator[Host]:
+    """The host by TCP with TLS and by its unix socket."""
+    by_socket = HostAddress(host.name, f"unix://{host.unix_socket}")
+    way = by_socket if request.param == "unix" else address(lab, host)
+    engine = await DockerDriver().connect(way)
+    yield engine
+    await engine.close()
+
+
+async def test_streams_and_usage_as_of_every_driver(either: Host):
+    sandbox = await either.ensure_sandbox(SandboxSpec(POD, "web"))
     script = "nc -ll -p 7000 -e cat & sleep 9999"
-    app = await host.ensure_container(sandbox, shell("app", script))
-    await check_streams(host, app.id)
+    app = await either.ensure_container(sandbox, shell("app", script))
+    await check_streams(either, app.id)
     async with asyncio.timeout(10):
-        while not await listens(host, app.id, 7000):  # noqa: ASYNC110
+        while not await listens(either, app.id, 7000):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    await check_echo(host, UID, 7000)
-    await check_usage(host, app.id)
-    async with host.connect(UID, 7001) as connection:
+    await check_echo(either, UID, 7000)
+    await check_usage(either, app.id)
+    async with either.connect(UID, 7001) as connection:
         assert await connection.read() == b""
         assert await connection.failure() == "connect: connection refused"
 
