@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from ..drivers import ContainerStatus, EngineState, Host, PodIdentity, PodObservation, SandboxStatus
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable

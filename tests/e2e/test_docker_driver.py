@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from ironfree_docker import DockerDriver
+from msgspec.structs import replace as with_fields
 
 from scheduler.drivers import (
     ContainerSpec,
@@ -196,8 +197,8 @@ async def test_another_spec_or_a_newer_leader_is_not_adopted(engine: Host):
     with pytest.raises(EngineRejected, match="spec-hash"):
         await engine.ensure_container(sandbox, shell("app", "sleep 100", spec_hash="other"))
     with pytest.raises(EngineRejected, match="newer leader"):
-        await engine.ensure_sandbox(SandboxSpec(replace(POD, epoch=2), "web-0"))
-    adopted = await engine.ensure_sandbox(SandboxSpec(replace(POD, epoch=4), "web-0"))
+        await engine.ensure_sandbox(SandboxSpec(with_fields(POD, epoch=2), "web-0"))
+    adopted = await engine.ensure_sandbox(SandboxSpec(with_fields(POD, epoch=4), "web-0"))
     assert adopted.id == sandbox.id
 
 
@@ -293,7 +294,7 @@ async def test_stop_gives_grace_and_then_kills(engine: Host):
 async def test_remove_pod_leaves_nothing_of_it_and_all_of_others(
     engine: Host, host: laboratory.Host
 ):
-    other = replace(POD, uid="other", name="web-1")
+    other = with_fields(POD, uid="other", name="web-1")
     for pod in POD, other:
         sandbox = await engine.ensure_sandbox(
             SandboxSpec(pod, pod.name, volumes=(EmptyDir("data"),))
@@ -317,7 +318,7 @@ async def test_a_dead_sandbox_is_replaced_by_its_next_attempt(engine: Host, host
     (pod,) = await engine.observe()
     assert pod.sandbox is not None
     assert not pod.sandbox.running
-    sandbox = await engine.ensure_sandbox(replace(spec, attempt=1))
+    sandbox = await engine.ensure_sandbox(with_fields(spec, attempt=1))
     (pod,) = await engine.observe()
     assert pod.sandbox is not None
     assert (pod.sandbox.attempt, pod.sandbox.running) == (1, True)
