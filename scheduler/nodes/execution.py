@@ -1,7 +1,6 @@
 """Carries out one instruction on a host, and says what the host has afterwards."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -221,7 +220,7 @@ async def _start(
             "its target container does not run",
         )
     alone = container_spec(container, attempt, sandbox.attempt, env)
-    spec = dataclasses.replace(alone, process_namespace_of=target)
+    spec = replace(alone, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):
