@@ -15,6 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
@@ -79,8 +81,7 @@ class PullPolicy(StrEnum):
     NEVER = "Never"
 
 
-@dataclass(frozen=True, slots=True)
-class PodIdentity:
+class PodIdentity(msgspec.Struct, frozen=True, gc=False):
     """Which pod a sandbox and its containers belong to; kept in labels on the engine.
 
     Args:
@@ -117,8 +118,7 @@ class EmptyDir:
     size_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxSpec:
+class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     """The part of a pod that its containers share."""
 
     identity: PodIdentity
@@ -153,6 +153,8 @@ class ContainerSpec:
         memory_limit: bytes; 0 means none.
         attempt: 0, 1, 2 … one per restart; part of the container's name.
         spec_hash: of everything that cannot change in place; differs → not the same container.
+        process_namespace_of: id of a running container whose processes it is to see; "" for none.
+        stdin_once: stdin ends with that of the first client that attached to it.
     """
 
     name: str
@@ -168,11 +170,13 @@ class ContainerSpec:
     cpu_limit: int = 0
     memory_limit: int = 0
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
     user: str = ""
     read_only_root: bool = False
     privileged: bool = False
     stop_signal: str = ""
+    process_namespace_of: str = ""
 
 
 class EngineState(StrEnum):
@@ -183,8 +187,7 @@ class EngineState(StrEnum):
     EXITED = "exited"
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStatus:
+class ContainerStatus(msgspec.Struct, frozen=True, gc=False):
     """One container as the engine has it.
 
     Args:
@@ -207,8 +210,7 @@ class ContainerStatus:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxStatus:
+class SandboxStatus(msgspec.Struct, frozen=True, gc=False):
     """A pod's sandbox as the engine has it."""
 
     identity: PodIdentity
@@ -219,8 +221,7 @@ class SandboxStatus:
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PodObservation:
+class PodObservation(msgspec.Struct, frozen=True, gc=False):
     """Everything a host has of one pod; `sandbox` is None when only containers are left."""
 
     identity: PodIdentity
@@ -228,8 +229,7 @@ class PodObservation:
     containers: tuple[ContainerStatus, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HostEvent:
+class HostEvent(msgspec.Struct, frozen=True, gc=False):
     """A hint that something of a pod changed on the host; the list is the truth."""
 
     pod_uid: str
@@ -326,7 +326,7 @@ class CrowdHost(Protocol):
 
         Returns:
             In order, what the host has of each pod then; None where something went wrong, and
-            what there is must be looked at.
+            what there is must be looked at. One event may stand for all of them.
         """
         ...
 
@@ -345,7 +345,7 @@ class Driver(Protocol):
 
 
 class HostDirectory(Protocol):
-    """Finds the open connection of a node; how the API reaches logs without knowing agents."""
+    """Finds the open connection of a node; how the API reaches pods without knowing agents."""
 
     def host(self, node_name: str) -> Host | None:
         """Return the open connection, or None when there is none now."""

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace as with_fields
 
 from ..drivers import ContainerStatus, EngineState, Host, PodIdentity, PodObservation, SandboxStatus
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
-from ..objects.pod import Container, Pod
+from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey, StoredObject
 from .assigned_pod import AssignedPod, service_account
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
@@ -72,7 +73,20 @@ class Subject:
     def container(self, name: str) -> Container:
         """Return a container of the pod's spec."""
         spec = self.pod.spec
-        return next(c for c in (*spec.init_containers, *spec.containers) if c.name == name)
+        every = (*spec.init_containers, *spec.containers, *spec.ephemeral_containers)
+        return next(c for c in every if c.name == name)
+
+    def target_id(self, container: Container) -> str | None:
+        """Return the engine's id of the container that an ephemeral one is to look at.
+
+        Returns:
+            "" when it looks at none, None when that does not run.
+        """
+        if not isinstance(container, EphemeralContainer) or not container.target_container_name:
+            return ""
+        present = self.observed.containers if self.observed else ()
+        running = (c for c in present if c.state is EngineState.RUNNING)
+        return next((c.id for c in running if c.name == container.target_container_name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +211,16 @@ async def _start(
     if isinstance(env, ConfigProblem):
         shop.tell(subject.pod, ("Warning", "Failed", f"Error: {env.message}"), container.name)
         return Refusal("CreateContainerConfigError", env.message)
-    spec = container_spec(container, attempt, sandbox.attempt, env)
+    target = subject.target_id(container)
+    if target is None:
+        return _refused(
+            shop,
+            EnsureContainer(container.name, attempt),
+            subject,
+            "its target container does not run",
+        )
+    alone = container_spec(container, attempt, sandbox.attempt, env)
+    spec = replace(alone, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):
@@ -295,13 +318,13 @@ def _with_sandbox(identity: PodIdentity, sandbox: SandboxStatus, seen: Seen) -> 
 
 
 def _without_sandbox(seen: Seen) -> Seen:
-    return replace(seen, sandbox=None) if seen and seen.containers else None
+    return with_fields(seen, sandbox=None) if seen and seen.containers else None
 
 
 def _with_sandbox_stopped(seen: Seen) -> Seen:
     if seen is None or seen.sandbox is None:
         return seen
-    return replace(seen, sandbox=replace(seen.sandbox, running=False, ip=""))
+    return with_fields(seen, sandbox=with_fields(seen.sandbox, running=False, ip=""))
 
 
 def _with_container(identity: PodIdentity, status: ContainerStatus, seen: Seen) -> Seen:
@@ -309,10 +332,10 @@ def _with_container(identity: PodIdentity, status: ContainerStatus, seen: Seen) 
     others = tuple(
         c for c in base.containers if (c.name, c.attempt) != (status.name, status.attempt)
     )
-    return replace(base, containers=(*others, status))
+    return with_fields(base, containers=(*others, status))
 
 
 def _without_container(container_id: str, seen: Seen) -> Seen:
     if seen is None:
         return None
-    return replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))
+    return with_fields(seen, containers=tuple(c for c in seen.containers if c.id != container_id))

@@ -70,6 +70,7 @@ class PodReport:
     host_ip: str
     bound_at: datetime
     generation: int
+    ephemerals: Sequence[ContainerReport] = ()
     ended: bool = False
     hold: bool = False
 
@@ -118,6 +119,7 @@ def build_status(report: PodReport, before: PodStatus, now: datetime) -> PodStat
     waiting = "PodInitializing" if report.inits else "ContainerCreating"
     apps = [_container_status(r, report.runtime, waiting) for r in report.apps]
     inits = [_container_status(r, report.runtime, waiting, init=True) for r in report.inits]
+    ephemerals = [_container_status(r, report.runtime, waiting) for r in report.ephemerals]
     phase = _phase(report, apps, inits)
     if report.hold and phase in {"Succeeded", "Failed"}:
         phase = before.phase if before.phase in {"Pending", "Running"} else "Running"
@@ -132,6 +134,7 @@ def build_status(report: PodReport, before: PodStatus, now: datetime) -> PodStat
         start_time=before.start_time or now.replace(microsecond=0),
         container_statuses=tuple(sorted(apps, key=lambda s: s.name)),
         init_container_statuses=tuple(inits),
+        ephemeral_container_statuses=tuple(replace(s, ready=False) for s in ephemerals),
         observed_generation=report.generation,
     )
 

@@ -114,7 +114,14 @@ class Container(View, frozen=True):
     image_pull_policy: str = ""
     restart_policy: str = ""
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
+
+
+class EphemeralContainer(Container, frozen=True):
+    """core/v1 EphemeralContainer: put into a running pod to look at it, never started again."""
+
+    target_container_name: str = ""
 
 
 class EmptyDirVolumeSource(View, frozen=True):
@@ -271,6 +278,7 @@ class PodSpec(View, frozen=True):
 
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     volumes: tuple[Volume, ...] = ()
     node_name: str = ""
     node_selector: dict[str, str] = {}
@@ -371,9 +379,19 @@ class PodStatus(View, frozen=True):
     start_time: datetime | None = None
     container_statuses: tuple[PodContainerStatus, ...] = ()
     init_container_statuses: tuple[PodContainerStatus, ...] = ()
+    ephemeral_container_statuses: tuple[PodContainerStatus, ...] = ()
     qos_class: str = ""
     nominated_node_name: str = ""
     observed_generation: int = 0
+
+    @property
+    def all_container_statuses(self) -> tuple[PodContainerStatus, ...]:
+        """Of apps, init containers and ephemeral containers."""
+        return (
+            *self.container_statuses,
+            *self.init_container_statuses,
+            *self.ephemeral_container_statuses,
+        )
 
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of that type, if present."""

@@ -93,6 +93,11 @@ class PodClass:
         """Higher goes first."""
         return self.spec.priority
 
+    @property
+    def scheduler_name(self) -> str:
+        """The profile that its pods are placed by."""
+        return self.spec.scheduler_name
+
     def __hash__(self) -> int:
         return self._hash
 

@@ -63,6 +63,8 @@ def container_body(
         "ReadonlyRootfs": spec.read_only_root,
         "Privileged": spec.privileged,
     }
+    if spec.process_namespace_of:
+        host["PidMode"] = f"container:{spec.process_namespace_of}"
     if spec.cpu_limit:
         host["CpuPeriod"] = _PERIOD
         host["CpuQuota"] = max(spec.cpu_limit * _PERIOD // 1000, _LEAST_QUOTA)
@@ -74,6 +76,7 @@ def container_body(
         "Env": [f"{name}={value}" for name, value in spec.env],
         "Tty": spec.tty,
         "OpenStdin": spec.stdin,
+        "StdinOnce": spec.stdin and spec.stdin_once,
         "WorkingDir": spec.working_dir,
         "User": spec.user,
         "HostConfig": host,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from ironfree_docker import DockerDriver
 from ironfree_docker import containers as endpoints
+from msgspec.structs import replace as with_fields
 
 from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine, frame
 from scheduler.drivers import (
@@ -22,6 +23,7 @@ from scheduler.drivers import (
     SandboxSpec,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.streams import Ends, StreamingHost
 
 POD = PodIdentity("u-1", "default", "web", 1)
 SPEC = SandboxSpec(POD, "web", ports=(PortMapping(80, 8080),), volumes=(EmptyDir("data"),))
@@ -101,7 +103,7 @@ async def owner(address: HostAddress) -> AsyncIterator[Host]:
 async def test_another_installations_pods_are_neither_seen_nor_touched(
     engine: FakeEngine, owner: Host, neighbour: Host
 ):
-    hers = replace(SPEC, identity=replace(POD, uid="u-2"), ports=())
+    hers = with_fields(SPEC, identity=with_fields(POD, uid="u-2"), ports=())
     events = neighbour.events()
     assert (await anext(events)).action == "open"
     sandbox = await owner.ensure_sandbox(SPEC)
@@ -173,7 +175,7 @@ async def test_a_container_made_for_a_sandbox_that_is_gone_is_made_anew(
     with pytest.raises(EngineRejected, match="out of memory"):
         await host.ensure_container(sandbox, APP)
     engine.reject.clear()
-    sandbox = await host.ensure_sandbox(replace(SPEC, attempt=1))
+    sandbox = await host.ensure_sandbox(with_fields(SPEC, attempt=1))
     status = await host.ensure_container(sandbox, replace(APP, spec_hash="h1.1"))
     made = engine.find(status.id)
     assert made is not None
@@ -184,14 +186,14 @@ async def test_a_container_made_for_a_sandbox_that_is_gone_is_made_anew(
 async def test_a_new_sandbox_attempt_ends_the_one_before(engine: FakeEngine, host: Host):
     first = await host.ensure_sandbox(SPEC)
     app = await host.ensure_container(first, APP)
-    second = await host.ensure_sandbox(replace(SPEC, attempt=1))
+    second = await host.ensure_sandbox(with_fields(SPEC, attempt=1))
     (pod,) = await host.observe()
     assert pod.sandbox is not None
     assert pod.sandbox.id == second.id
     assert engine.find(first.id) is None
     assert [(c.id, c.state) for c in pod.containers] == [(app.id, EngineState.EXITED)]
     await host.ensure_container(second, replace(APP, attempt=1))
-    await host.ensure_sandbox(replace(SPEC, attempt=1))
+    await host.ensure_sandbox(with_fields(SPEC, attempt=1))
     (pod,) = await host.observe()
     assert pod.containers[-1].state is EngineState.RUNNING
 
@@ -304,3 +306,39 @@ async def test_events_begin_with_open_and_end_with_the_engine(engine: FakeEngine
     await engine.stop()
     with pytest.raises(HostUnreachable):
         await anext(events)
+
+
+async def test_streams_of_another_installations_container_are_refused(owner: Host, neighbour: Host):
+    sandbox = await owner.ensure_sandbox(SPEC)
+    app = await owner.ensure_container(sandbox, APP)
+    assert isinstance(neighbour, StreamingHost)
+    with pytest.raises(EngineRejected, match="no pod's of this installation"):
+        async with neighbour.exec(app.id, ("true",), Ends()):
+            pass
+    with pytest.raises(EngineRejected, match="no pod's of this installation"):
+        async with neighbour.attach(app.id, Ends()):
+            pass
+    with pytest.raises(EngineRejected, match="no pod's of this installation"):
+        _ = [c async for c in neighbour.logs(app.id, LogOptions())]
+    with pytest.raises(EngineRejected, match="no sandbox running"):
+        async with neighbour.connect("u-1", 80):
+            pass
+
+
+async def test_a_host_has_no_more_streams_open_than_it_may(
+    monkeypatch: pytest.MonkeyPatch, address: HostAddress, engine: FakeEngine
+):
+    monkeypatch.setattr("ironfree_docker.engine.STREAMS", 2)
+    host = await DockerDriver().connect(address)
+    _, app = await walk(host)
+    found = engine.find(app)
+    assert found is not None
+    found.log = frame(1, b"a") + frame(1, b"b")
+    followed = [host.logs(app, LogOptions(follow=True)) for _ in range(3)]
+    assert [await anext(logs) for logs in followed[:2]] == [b"a", b"a"]
+    with pytest.raises(EngineRejected, match="2 streams open") as refused:
+        await anext(followed[2])
+    assert refused.value.code == 429
+    await followed[0].aclose()  # type: ignore[attr-defined]
+    assert await anext(host.logs(app, LogOptions())) == b"a"
+    await host.close()

@@ -40,7 +40,7 @@ def default_pod_spec(spec: JsonObject) -> None:
     for volume in children(spec, "volumes"):
         if volume.keys() == {"name"}:
             volume["emptyDir"] = {}
-    for container in _containers(spec):
+    for container in (*_containers(spec), *children(spec, "ephemeralContainers")):
         _default_container(container)
     for resources in (ensure(c, "resources") for c in _containers(spec)):
         _canonical_amounts(resources)

@@ -72,7 +72,7 @@ POD_SPEC: Table = {
     "preemptionPolicy": _YES,
     "overhead": _YES,
     "schedulingGates": _YES,
-    "schedulingGroup": _reject("gangs of pods are not scheduled together yet"),
+    "schedulingGroup": _YES,
     "topologySpreadConstraints": _YES,
     "resources": _YES,
     "schedulerName": _YES,
@@ -87,7 +87,9 @@ POD_SPEC: Table = {
     "shareProcessNamespace": _reject("containers cannot share a process namespace yet"),
     "runtimeClassName": _reject("runtime classes are not supported"),
     "resourceClaims": _reject("dynamic resource allocation is not supported"),
-    "ephemeralContainers": _reject("may not be set when the pod is created"),
+    "ephemeralContainers": FieldSupport(
+        Support.ENFORCED, "not when the pod is created: through pods/NAME/ephemeralcontainers"
+    ),
     "hostnameOverride": _reject("set hostname instead"),
     "hostUsers": _warn("user namespaces are not made", True),
     "imagePullSecrets": _warn("images are pulled with the host's own credentials"),
@@ -135,7 +137,7 @@ CONTAINER: Table = {
     "terminationMessagePath": _kept("no message is read from the container"),
     "terminationMessagePolicy": _kept("no message is read from the container"),
     "resizePolicy": _kept("resources are not changed in place"),
-    "stdinOnce": _warn("standard input stays open"),
+    "stdinOnce": _YES,
     "livenessProbe": _warn("the container is not probed yet"),
     "readinessProbe": _warn("a running container counts as ready"),
     "startupProbe": _warn("the container is not probed yet"),
@@ -143,6 +145,24 @@ CONTAINER: Table = {
     "volumeDevices": _reject("block devices are not supported"),
     "restartPolicy": _reject("only the pod's restartPolicy is known"),
     "restartPolicyRules": _reject("only the pod's restartPolicy is known"),
+}
+
+_NOT_EPHEMERAL = _reject("may not be set for ephemeral containers")
+
+EPHEMERAL_CONTAINER: Table = CONTAINER | {
+    "targetContainerName": _YES,
+    "ports": _NOT_EPHEMERAL,
+    "livenessProbe": _NOT_EPHEMERAL,
+    "readinessProbe": _NOT_EPHEMERAL,
+    "startupProbe": _NOT_EPHEMERAL,
+    "lifecycle": _NOT_EPHEMERAL,
+    "resources": _NOT_EPHEMERAL,
+    "resizePolicy": _NOT_EPHEMERAL,
+    "restartPolicy": _NOT_EPHEMERAL,
+    "restartPolicyRules": _NOT_EPHEMERAL,
+    "securityContext": FieldSupport(
+        Support.ENFORCED, "except that capabilities which are not added draw a warning only"
+    ),
 }
 
 SECURITY: Table = {
@@ -163,6 +183,10 @@ SECURITY: Table = {
 CAPABILITIES: Table = {
     "add": _reject("capabilities are not added"),
     "drop": _warn("the engine's own capabilities are kept"),
+}
+
+_EPHEMERAL_CAPABILITIES: Table = CAPABILITIES | {
+    "add": _warn("capabilities are not added: what it looks at may say less")
 }
 
 POD_OS: Table = {"name": _reject("only Linux runs here", "linux")}
@@ -246,6 +270,7 @@ TABLES: Mapping[str, Table] = {
     "core.v1.PodSpec": POD_SPEC,
     "core.v1.PodSecurityContext": POD_SECURITY,
     "core.v1.Container": CONTAINER,
+    "core.v1.EphemeralContainer": EPHEMERAL_CONTAINER,
     "core.v1.SecurityContext": SECURITY,
     "core.v1.Capabilities": CAPABILITIES,
     "core.v1.ResourceRequirements": RESOURCES,
@@ -255,6 +280,11 @@ TABLES: Mapping[str, Table] = {
     "core.v1.EnvVarSource": ENV_SOURCE,
     "core.v1.Affinity": AFFINITY,
     "core.v1.PodOS": POD_OS,
+}
+
+# where a field is treated otherwise than its table says, which then a note of the field above tells
+EXCEPTIONS: Mapping[str, Table] = {
+    "spec.ephemeralContainers[].securityContext.capabilities": _EPHEMERAL_CAPABILITIES,
 }
 
 Finding = tuple[str, FieldSupport]
@@ -279,15 +309,19 @@ def examine(spec: JsonObject, path: str) -> Iterator[Finding]:
                 yield f"{where}.{name}", entry
         yield from _look(EMPTY_DIR, child(volume, "emptyDir"), f"{where}.emptyDir")
     for index, container in enumerate(children(spec, "containers")):
-        yield from _container(container, f"{path}.containers[{index}]")
+        yield from _look(CONTAINER, container, f"{path}.containers[{index}]")
+        yield from _container(container, f"{path}.containers[{index}]", CAPABILITIES)
+    for index, container in enumerate(children(spec, "ephemeralContainers")):
+        where = f"{path}.ephemeralContainers[{index}]"
+        yield from _look(EPHEMERAL_CONTAINER, container, where)
+        yield from _container(container, where, _EPHEMERAL_CAPABILITIES)
 
 
-def _container(container: JsonObject, path: str) -> Iterator[Finding]:
-    yield from _look(CONTAINER, container, path)
+def _container(container: JsonObject, path: str, of_capabilities: Table) -> Iterator[Finding]:
     security = child(container, "securityContext")
     yield from _look(SECURITY, security, f"{path}.securityContext")
     capabilities = child(security, "capabilities")
-    yield from _look(CAPABILITIES, capabilities, f"{path}.securityContext.capabilities")
+    yield from _look(of_capabilities, capabilities, f"{path}.securityContext.capabilities")
     yield from _look(RESOURCES, child(container, "resources"), f"{path}.resources")
     for index, mount in enumerate(children(container, "volumeMounts")):
         yield from _look(VOLUME_MOUNT, mount, f"{path}.volumeMounts[{index}]")

@@ -47,9 +47,23 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         if name and name in names:
             yield duplicate(f"{where}.name", name)
         names.add(name)
+    for where, container in indexed(spec, "ephemeralContainers", path):
+        yield from _container(container, where, volumes)
+        name, target = text(container, "name"), text(container, "targetContainerName")
+        if name and name in names:
+            yield duplicate(f"{where}.name", name)
+        if target and target not in names:
+            yield invalid(f"{where}.targetContainerName", target, "must be a container of the pod")
+        names.add(name)
     yield from _host_ports(spec, path)
     yield from _settings(spec, path)
     yield from placement_causes(spec, path)
+
+
+def not_ephemeral_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause when there are ephemeral containers, which only a running pod may get."""
+    if children(spec, "ephemeralContainers"):
+        yield forbidden(f"{path}.ephemeralContainers", "cannot be set on create")
 
 
 def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:

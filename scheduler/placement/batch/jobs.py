@@ -32,8 +32,6 @@ from ...objects.placement_job import (
     SolverReport,
     placement_job,
 )
-from ...objects.pod_group import RESOURCE as GROUPS
-from ...objects.pod_group import pod_group
 from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
 from ...store.operations import MOST_BOUND, Bind, BindAll
@@ -168,8 +166,7 @@ class Placements:
         self, job: PlacementJob, rules: Rules, engine: SolverProcess, status: PlacementStatus
     ) -> _Attempt:
         cluster = await live_cluster(self._store, Absence())
-        least = await self._least(job)
-        prepared = await asyncio.to_thread(prepare, job, cluster, rules, least)
+        prepared = await asyncio.to_thread(prepare, job, cluster, rules)
         latest: list[Progress] = []
         telling = asyncio.create_task(self._tell_progress(job, prepared, status, latest))
         try:
@@ -185,10 +182,6 @@ class Placements:
         for message in outcome.violations:
             logger.error("a plan of the solver was refused by the checker: %s", message)
         return outcome
-
-    async def _least(self, job: PlacementJob) -> dict[str, int]:
-        groups = await self._store.list(GROUPS, job.meta.namespace)
-        return {g.meta.name: pod_group(g).spec.min_member for g in groups.objects}
 
     async def _tell_progress(
         self,

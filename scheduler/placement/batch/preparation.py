@@ -4,6 +4,7 @@ Pure; takes as long as asking the rules about every class does, so it belongs in
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -52,15 +53,12 @@ class Prepared:
         return sum(map(len, self.members))
 
 
-def prepare(
-    job: PlacementJob, cluster: Scenario, rules: Rules, least: Mapping[str, int]
-) -> Prepared:
+def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
     """Return a Placement's problem.
 
     Args:
-        cluster: the live one; its pending pods can be chosen.
+        cluster: the live one; its pending pods can be chosen, and PodGroups hold.
         rules: of the profile.
-        least: members that the PodGroups of the namespace need, by name.
 
     Raises:
         BadRequest: the spec cannot be met by anything; says which field and why.
@@ -70,6 +68,7 @@ def prepare(
     snapshot = hosts_of.state.freeze(cluster.revision)
     hosts = _hosts(job, snapshot)
     members = _members(job, cluster)
+    least = _least(job.meta.namespace, cluster)
     demands = [
         Demand(pod, len(pods), worth, least.get(pod.group, 0) if pod.group else 0)
         for (pod, pods), worth in zip(
@@ -80,6 +79,19 @@ def prepare(
     made = model(demands, snapshot, hosts, rules.filters, wish)
     framework = framework_for(rules.filters, rules.scorers, snapshot, hosts)
     return Prepared(snapshot, made, tuple(members.values()), framework)
+
+
+def _least(namespace: str, cluster: Scenario) -> dict[str, int]:
+    """Return how many further members each PodGroup of the namespace needs, by name."""
+    groups = cluster.groups or {}
+    bound = Counter(
+        pod.wanted.group for pod in cluster.bound.values() if pod.key.namespace == namespace
+    )
+    return {
+        key.name: max(0, group.spec.min_member - bound[key.name])
+        for key, group in groups.items()
+        if key.namespace == namespace
+    }
 
 
 def _hosts_of(job: PlacementJob, cluster: Scenario) -> Scenario:

@@ -122,6 +122,8 @@ class Rebalances:
     async def _round(self) -> float:
         """Look at every Rebalance; returns after how many seconds to look again."""
         pause = _LONG
+        known = {job.meta.uid for job in self._jobs.items.values()}
+        self._statuses = {uid: each for uid, each in self._statuses.items() if uid in known}
         try:
             await self._mark()
             for job in sorted(self._jobs.items.values(), key=lambda job: job.meta.name):
@@ -180,7 +182,7 @@ class Rebalances:
             return _LONG
         await self._tell(job, status)
         due = status.next_plan_time is None or now >= status.next_plan_time
-        if due and not status.active and (not status.moves or not job.acts):
+        if due and not status.active:
             status = await self._planned(job, status)
             await self._tell(job, status)
         if job.acts and status.moves:

@@ -22,7 +22,7 @@ from ..batch.modelling import Demand, Model, Wish, model
 from ..framework import Framework
 from ..solver.objectives import HostCost, Placed
 from ..solver.problem import Problem
-from ..solver.solution import Solution
+from ..solver.solution import Solution, Status
 from ..state import request_vector
 from .floor import Among, Floor, Fullest, Step
 from .room import make_room
@@ -267,7 +267,9 @@ def _occupied(floor: Floor) -> Mask:
 
 def _bound(solution: Solution | None, whole: Model, used: Mask) -> int | None:
     """Return how many hosts are needed, those that cannot be emptied among them."""
-    if solution is None or not math.isfinite(solution.goals[0].bound):
+    if solution is None or solution.status is Status.INFEASIBLE:
+        return None  # rules have changed since: some pods could not come back where they are
+    if not math.isfinite(solution.goals[0].bound):
         return None
     cost = _costs(whole)
     kept = int(np.count_nonzero(used[whole.rows] & (cost == 0)))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from msgspec.structs import replace as with_fields
 
@@ -24,12 +25,14 @@ from scheduler.nodes.instructions import (
 )
 from scheduler.nodes.lifecycle import DesiredPod, reconcile, spec_hash
 from scheduler.nodes.memory import PodMemory
+from scheduler.nodes.status_writer import merged
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import (
     Container,
     ContainerState,
     ContainerStateRunning,
     ContainerStateTerminated,
+    EphemeralContainer,
     Pod,
     PodContainerStatus,
     PodSpec,
@@ -39,7 +42,7 @@ from scheduler.objects.pod import (
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = PodIdentity("u1", "default", "web")
 ALIVE = SandboxStatus(WHO, "s0", 0, running=True, ip="10.0.0.2")
-DEAD = replace(ALIVE, running=False, ip="")
+DEAD = with_fields(ALIVE, running=False, ip="")
 APP = Container("web", "web:1")
 
 
@@ -119,7 +122,7 @@ def test_restarts_wait_longer_each_time_and_start_over_after_ten_minutes():
     memory, now, waits = PodMemory(), NOW, []
     for number in range(12):
         ran = made(number=number, state=EngineState.EXITED, exit_code=1)
-        ran = replace(ran, started_at=now, finished_at=now)
+        ran = with_fields(ran, started_at=now, finished_at=now)
         answer = ask(pod(), ALIVE, ran, memory=memory, now=now)
         memory = answer.memory
         waits.append((answer.wake_at or now) - now)
@@ -127,7 +130,7 @@ def test_restarts_wait_longer_each_time_and_start_over_after_ten_minutes():
     assert answer.status.container_statuses[0].state.waiting.message == (
         "back-off 300s restarting failed container=web pod=web_default(u1)"
     )
-    steady = replace(
+    steady = with_fields(
         made(number=12, state=EngineState.EXITED),
         started_at=now,
         finished_at=now + timedelta(minutes=10),
@@ -139,7 +142,7 @@ def test_restarts_wait_longer_each_time_and_start_over_after_ten_minutes():
 def test_sandboxes_that_keep_dying_wait_too():
     memory, waits = PodMemory(), []
     for number in range(4):
-        dead = replace(DEAD, id=f"s{number}", attempt=number, created_at=NOW)
+        dead = with_fields(DEAD, id=f"s{number}", attempt=number, created_at=NOW)
         memory = ask(pod(), dead, memory=memory).memory
         answer = ask(pod(), None, memory=memory)
         waits.append((answer.wake_at or NOW) - NOW)
@@ -162,7 +165,7 @@ def test_a_new_image_replaces_the_container_in_place():
     old = made(Container("web", "web:0"))
     answer = ask(pod(), ALIVE, old)
     assert [type(i) for i in answer.instructions] == [StopContainer]
-    ended = replace(old, state=EngineState.EXITED, exit_code=143)
+    ended = with_fields(old, state=EngineState.EXITED, exit_code=143)
     assert ask(pod(), ALIVE, ended).instructions == (PullImage("web", 1),)
 
 
@@ -194,3 +197,42 @@ def test_a_created_container_is_started_not_made_again():
     memory = PodMemory().with_container("web", replace(PodMemory().of("web"), pulled=0))
     again = ask(pod(), ALIVE, made(state=EngineState.CREATED), memory=memory)
     assert again.instructions == (EnsureContainer("web", 0),)
+
+
+LOOKER = EphemeralContainer("looker", "tools:1", target_container_name="web")
+
+
+def looked_at(policy="Always", status=None):
+    wanted = pod(policy, status=status)
+    return with_fields(wanted, spec=with_fields(wanted.spec, ephemeral_containers=(LOOKER,)))
+
+
+def test_an_ephemeral_container_is_started_in_a_running_pod_once():
+    decision = ask(looked_at(), ALIVE, made())
+    assert decision.instructions == (PullImage("looker", 0),)
+    pulled = decision.memory.with_container(
+        "looker", replace(decision.memory.of("looker"), pulled=0)
+    )
+    decision = ask(looked_at(), ALIVE, made(), memory=pulled)
+    assert decision.instructions == (EnsureContainer("looker", 0),)
+    running = ask(looked_at(), ALIVE, made(), made(LOOKER))
+    assert running.instructions == ()
+    (status,) = running.status.ephemeral_container_statuses
+    assert (status.name, status.ready, status.state.running is None) == ("looker", False, False)
+    assert running.status.phase == "Running"
+    written = msgspec.json.decode(merged(b"", running.status), type=PodStatus)
+    assert written == running.status, "nothing is left out, or it would be written for ever"
+    ended = ask(looked_at(), ALIVE, made(), made(LOOKER, state=EngineState.EXITED, exit_code=1))
+    assert ended.instructions == ()
+    (status,) = ended.status.ephemeral_container_statuses
+    assert status.state.terminated.exit_code == 1
+    assert ended.status.phase == "Running", "how it ends says nothing of the pod"
+    shown_before = ask(looked_at(status=ended.status), ALIVE, made())
+    assert shown_before.instructions == (), "one that was removed from the host does not come back"
+
+
+def test_an_ephemeral_container_does_not_keep_a_pod_alive():
+    over = made(state=EngineState.EXITED)
+    decision = ask(looked_at("Never"), ALIVE, over, made(LOOKER))
+    (stop,) = decision.instructions
+    assert (type(stop), stop.container) == (StopContainer, "looker")
