@@ -39,7 +39,7 @@ def member(name, on, *, owner="ReplicationController", ready=True, annotations=N
 
 def scenario(*nodes, pods=(), budgets=()):
     """Return the cluster of nodes and pods; those without a node wait."""
-    made = Scenario(budgets=list(budgets))
+    made = Scenario(budgets={("default", str(n)): each for n, each in enumerate(budgets)})
     for each in nodes:
         made.state.set_node(each)
     for each in pods:

@@ -76,7 +76,7 @@ def settle(cluster):
         snapshot = cluster.state.freeze(1)
         rows = Framework(FILTERS, ()).decide(waits.wanted, 1, Draft(snapshot)).rows
         if rows.size:
-            cluster.pending.remove(waits)
+            cluster.waiting.pop(waits.uid)
             (node,) = snapshot.names(rows)
             cluster.run(replace(waits, pod=msgspec.structs.replace(waits.pod, node=node)), node)
 

@@ -17,8 +17,8 @@ from ..checker import check
 from ..draft import Draft
 from ..framework import Decision, Framework
 from ..plan import Allotment, PendingPod, Plan
-from ..preemption import Budget
 from ..scenario import Scenario, ScenarioPod
+from ..tenancy import Budget
 from ..what_if import WhatIf
 from .movability import Scope, is_daemon, why_fixed
 
@@ -86,6 +86,10 @@ class _Nobody:
         """No pod of any cohort is."""
         return False
 
+    def members(self, namespace: str, group: str) -> int:
+        """None of any PodGroup are; they are never moved."""
+        return 0
+
 
 class Floor:
     """A scenario's hosts and tenants, with moves made so far.
@@ -103,7 +107,6 @@ class Floor:
     def __init__(self, scenario: Scenario, filters: Sequence[Filter], scope: Scope) -> None:
         self.filters = tuple(filters)
         self.base = scenario.state.freeze(scenario.revision)
-        self.budgets: Sequence[Budget] = scenario.budgets
         self.hosts = _hosts(self.base, scope)
         self.tenants = _tenants(scenario, self.base, scope)
         self.on: dict[int, list[int]] = {}
@@ -117,10 +120,10 @@ class Floor:
             np.array([at is not None for at in leaving], dtype=np.bool_),
         )
         self.guests: dict[int, list[PodClass]] = {}
-        for waits in scenario.nominees:
+        for waits in scenario.nominees.values():
             node = waits.pod.status.nominated_node_name
             if node in self.base.row_of:
-                self.guests.setdefault(self.base.row_of[node], []).append(waits.wanted)
+                self.invite(waits.wanted, self.base.row_of[node])
         self.awaited = frozenset(self.guests)
         self.emptied: set[int] = set()
         self.moved: set[int] = set()
@@ -133,7 +136,12 @@ class Floor:
 
     def snapshot(self) -> Snapshot:
         """Return the cluster after the moves made so far."""
-        return self.what_if.snapshot(self.guests)
+        return self.what_if.snapshot(np.array(sorted(self.guests), dtype=np.int64))
+
+    def invite(self, pod: PodClass, row: int) -> None:
+        """Count a pod that comes to a host."""
+        self.guests.setdefault(row, []).append(pod)
+        self.what_if.invite(pod, row)
 
     def why_not_empty(self, row: int) -> str:
         """Return which pod keeps a host from being emptied and why, "" if none does."""
@@ -178,7 +186,7 @@ class Floor:
             self.what_if.take_back(numbers)
             return False
         for number, row in step.moves:
-            self.guests.setdefault(row, []).append(self.tenants[number].pod)
+            self.invite(self.tenants[number].pod, row)
             self.moved.add(number)
         left = {self.tenants[number].row for number, _ in step.moves}
         self.emptied |= {row for row in left if self.moved.issuperset(self.on[row])}
@@ -188,6 +196,7 @@ class Floor:
         """Take a step back that was made."""
         for number, row in step.moves:
             self.guests[row].remove(self.tenants[number].pod)
+            self.what_if.invite(self.tenants[number].pod, row, -1)
             if not self.guests[row]:
                 del self.guests[row]
             self.moved.discard(number)
@@ -211,8 +220,9 @@ def _hosts(snapshot: Snapshot, scope: Scope) -> Mask:
 
 
 def _tenants(scenario: Scenario, snapshot: Snapshot, scope: Scope) -> tuple[Tenant, ...]:
+    budgets = tuple(scenario.budgets.values())
     found = [
-        _tenant(each, snapshot.row_of[each.pod.node], scope, scenario.budgets)
+        _tenant(each, snapshot.row_of[each.pod.node], scope, budgets)
         for each in scenario.bound.values()
         if each.pod.node in snapshot.row_of and not is_daemon(each.pod)
     ]

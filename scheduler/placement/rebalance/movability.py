@@ -8,8 +8,8 @@ from ...objects.pod import Pod
 from ...objects.rebalance_job import MOVABLE
 from ...objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
 from ...objects.selectors import EVERYTHING, Selector
-from ..preemption import Budget, RunningPod
 from ..scenario import ScenarioPod
+from ..tenancy import Budget, RunningPod
 
 DAEMON = "DaemonSet"  # its pods go with their host, and come back with it
 _REPLACING = "ReplicationController"

@@ -25,8 +25,8 @@ from ...objects.rebalance_job import (
 from ...objects.replication import REPLACES
 from ..draft import Draft
 from ..framework import Framework
-from ..preemption import RunningPod, violating
 from ..scenario import Scenario
+from ..tenancy import RunningPod, violating
 from .movability import Scope, is_daemon, why_fixed
 from .planner import RebalancePlan
 
@@ -195,7 +195,7 @@ class _Beginning:
             if reason:
                 return Beginning((), (), f"pod {move.pod} may not be moved any more: {reason}")
             pod = RunningPod.of(there.pod, there.wanted)
-            broken, _ = violating([*going, pod], self._cluster.budgets)
+            broken, _ = violating([*going, pod], tuple(self._cluster.budgets.values()))
             if broken:
                 left.append(move)
                 continue
@@ -216,7 +216,7 @@ class _Beginning:
             going.append(RunningPod.of(there.pod, there.wanted))
             if move.uid not in landed:
                 self._take(there.pod.meta.uid, move.target)
-        for waits in self._cluster.nominees:
+        for waits in self._cluster.nominees.values():
             if REPLACES not in waits.pod.meta.annotations:
                 row = self._draft.snapshot.row_of.get(waits.pod.status.nominated_node_name)
                 if row is not None:

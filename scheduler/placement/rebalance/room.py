@@ -40,7 +40,7 @@ def make_room(
         draft = Draft(floor.snapshot())
         placed = Framework(floor.filters, ()).decide(pod, 1, draft).rows
         if placed.size:
-            floor.guests.setdefault(int(placed[0]), []).append(pod)
+            floor.invite(pod, int(placed[0]))
             continue
         step = _step_for(floor, pod, most)
         if step is None:
@@ -64,7 +64,7 @@ def _step_for(floor: Floor, pod: PodClass, most: int) -> Step | None:
         only[row] = True
         framework = Framework((Among(only), *floor.filters), ())
         if framework.decide(pod, 1, Draft(floor.snapshot())).rows.size:
-            floor.guests.setdefault(row, []).append(pod)
+            floor.invite(pod, row)
             return step
         floor.undo(step)
     return None

@@ -7,9 +7,9 @@ import pytest
 
 from scheduler.objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
 from scheduler.objects.selectors import EVERYTHING, from_map
-from scheduler.placement.preemption import Budget
 from scheduler.placement.rebalance.movability import Scope
 from scheduler.placement.rebalance.planner import Aim
+from scheduler.placement.tenancy import Budget
 from tests.placement_cases import pod
 from tests.rebalance_cases import NOW, apply, host, member, planned, scenario, used
 
@@ -102,9 +102,9 @@ def test_pods_of_daemons_do_not_keep_a_host():
 
 def test_a_budget_that_allows_nothing_keeps_its_pods():
     cluster = fragmented(labels={"app": "web"})
-    cluster.budgets = [Budget("default", from_map({"app": "web"}), 0)]
+    cluster.budgets = {("default", "web"): Budget("default", from_map({"app": "web"}), 0)}
     assert planned(cluster).moves == ()
-    cluster.budgets = [Budget("default", from_map({"app": "web"}), 1)]
+    cluster.budgets = {("default", "web"): Budget("default", from_map({"app": "web"}), 1)}
     assert len(planned(cluster).moves) == 3
 
 
