@@ -182,7 +182,7 @@ async def test_a_fragmented_cluster_comes_together_and_is_quiet(service):
         await rebalance(service, mode="auto", budget={"maxMovesPerHour": 10, "maxParallel": 2})
         status = await reached(service, quiet, what="is quiet")
     assert min(seen["available"]) == 4
-    assert max(seen["parallel"]) == 1, "the budget lets one go at a time"
+    assert 1 <= max(seen["parallel"]) <= 2
     assert (status["made"], status["missed"]) == (3, 0)
     assert status["hosts"]["used"] == 1
     after = await where(service)
