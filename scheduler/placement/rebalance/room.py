@@ -8,14 +8,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ...hookspecs import PodClass
+from ...hookspecs import Filter, PodClass
 from ...objects.stored import ObjectKey
 from ...snapshot import Counts, Rows
 from ..draft import Draft
 from ..framework import Framework
 from ..inspection import inspect
+from ..scenario import Scenario, ScenarioPod
 from ..state import request_vector
 from .floor import Among, Floor, Step
+from .movability import Scope
 
 _MOST_WAITING = 32
 _MOST_HOSTS = 16  # tried for one pod
@@ -47,6 +49,28 @@ def make_room(
             hopeless.add(pod)
         else:
             yield step, key
+
+
+def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> str:
+    """Return the proof that no moving of pods would let a pod in, "" where there is none.
+
+    The rules are asked of the cluster without any pod that may be moved. Where the pod's own rules
+    want others to be somewhere, fewer pods may be worse, and nothing is proved.
+
+    Raises:
+        PluginError: a filter failed.
+    """
+    affinity = pod.wanted.spec.affinity
+    attracted = affinity is not None and affinity.pod_affinity is not None
+    if attracted or pod.wanted.spec.topology_spread_constraints or pod.wanted.group:
+        return ""
+    floor = Floor(cluster, filters, Scope(profile=pod.pod.spec.scheduler_name))
+    able = [number for number, tenant in enumerate(floor.tenants) if not tenant.fixed]
+    floor.what_if.send_away(np.array(able, dtype=np.int64))
+    if inspect(pod.wanted, floor.snapshot(), floor.filters, ()).rows.size:
+        return ""
+    count = f"{len(able)} pod{'' if len(able) == 1 else 's'}"
+    return f"no node would take it even if all of the {count} that may be moved were elsewhere"
 
 
 def _step_for(floor: Floor, pod: PodClass, most: int) -> Step | None:

@@ -9,9 +9,10 @@ from scheduler.objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
 from scheduler.objects.selectors import EVERYTHING, from_map
 from scheduler.placement.rebalance.movability import Scope
 from scheduler.placement.rebalance.planner import Aim
+from scheduler.placement.rebalance.room import hopeless
 from scheduler.placement.tenancy import Budget
 from tests.placement_cases import pod
-from tests.rebalance_cases import NOW, apply, host, member, planned, scenario, used
+from tests.rebalance_cases import FILTERS, NOW, apply, host, member, planned, scenario, used
 
 
 def fragmented(**fields):
@@ -177,6 +178,19 @@ def test_nothing_is_moved_for_a_pod_that_fits_nowhere_anyway():
     made = planned(cluster, Aim(waiting=waiting))
     assert made.room == ()
     assert all("empties" in move.why for move in made.moves)
+
+
+def test_a_pod_is_hopeless_only_if_no_moving_helps():
+    pods = [member("a", "a", cpu="3"), member("b", "b", cpu="3", owner=None)]
+    cluster = scenario(host("a"), host("b"), pods=pods)
+    for cpu, proof in (("4", False), ("5", True)):
+        (waits,) = scenario(pods=[pod("w", cpu=cpu)]).pending
+        assert bool(hopeless(waits, cluster, FILTERS)) is proof
+    cluster.bound["uid-a"].pod.meta.annotations["ironfree.dev/movable"] = "false"
+    (waits,) = scenario(pods=[pod("w", cpu="4")]).pending
+    assert hopeless(waits, cluster, FILTERS) == (
+        "no node would take it even if all of the 0 pods that may be moved were elsewhere"
+    )
 
 
 def test_a_host_that_a_pod_waits_for_is_not_emptied():
