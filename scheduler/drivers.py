@@ -331,6 +331,55 @@ class CrowdHost(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ExecOutcome:
+    """A command that has ended inside a container; the output is its beginning."""
+
+    exit_code: int
+    output: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailure:
+    """Why there is no connection: the other side's doing, not the host's."""
+
+    reason: str
+
+
+class Connection(Protocol):
+    """A TCP connection made on a host."""
+
+    async def send(self, data: bytes) -> None:
+        """Send; a connection that has ended swallows it."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Return what came, b"" once it has ended."""
+        ...
+
+    async def close(self) -> None:
+        """Let it go; closed already is fine."""
+        ...
+
+
+@runtime_checkable
+class ProbingHost(Protocol):
+    """What a Host offers to probes and lifecycle hooks (CRI: ExecSync; kubelet's own network)."""
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], within: float
+    ) -> ExecOutcome | None:
+        """Run a command in a running container; None when it has not ended in `within` seconds.
+
+        It may go on then, for an engine cannot end it.
+        """
+        ...
+
+    async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
+        """Connect from the host's own network, as seen there: a pod's address, 127.0.0.1."""
+        ...
+
+
 class Driver(Protocol):
     """Opens hosts of one sort ("docker", "simulated")."""
 

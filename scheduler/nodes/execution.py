@@ -14,6 +14,8 @@ from ..objects.pod import Container, Pod
 from ..objects.stored import ObjectKey, StoredObject
 from .assigned_pod import AssignedPod, service_account
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
+from .health import post_start
+from .hooks import LEAST_GRACE, pod_address, prepare_stop, run_hook
 from .instructions import (
     EnsureContainer,
     EnsureSandbox,
@@ -23,6 +25,7 @@ from .instructions import (
     RemoveContainer,
     RemovePod,
     RemoveSandbox,
+    RunPostStart,
     StopContainer,
     StopSandbox,
 )
@@ -68,6 +71,11 @@ class Subject:
         """The pod; instructions that need it are only given when there is one."""
         assert self.assigned is not None
         return self.assigned.pod
+
+    @property
+    def sandbox(self) -> SandboxStatus | None:
+        """The pod's sandbox, None when the host has none."""
+        return self.observed.sandbox if self.observed else None
 
     def container(self, name: str) -> Container:
         """Return a container of the pod's spec."""
@@ -124,7 +132,9 @@ def _limit(settings: NodeSettings, step: Instruction) -> float:
         case PullImage():
             return settings.pull_timeout
         case StopContainer(_, _, grace, _):
-            return grace + settings.remove_timeout
+            return grace + LEAST_GRACE + settings.remove_timeout
+        case RunPostStart():
+            return settings.hook_timeout + settings.remove_timeout
         case EnsureSandbox() | EnsureContainer():
             return settings.start_timeout
         case _:
@@ -142,10 +152,10 @@ async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | R
             return _unchanged
         case EnsureContainer(name, attempt):
             return await _start(shop, subject, subject.container(name), attempt)
-        case StopContainer(name, container_id, grace, why):
-            if subject.assigned is not None:
-                shop.tell(subject.pod, ("Normal", "Killing", why), name)
-            await host.stop_container(container_id, grace)
+        case RunPostStart():
+            return await _post_start(shop, step, subject)
+        case StopContainer():
+            await _stop(shop, step, subject)
             return _unchanged  # how it ended is for the next look to tell
         case RemoveContainer(_, container_id):
             await host.remove_container(container_id)
@@ -190,7 +200,7 @@ async def _pull(shop: Workshop, subject: Subject, container: Container) -> None:
 async def _start(
     shop: Workshop, subject: Subject, container: Container, attempt: int
 ) -> Effect | Refusal:
-    sandbox = subject.observed.sandbox if subject.observed else None
+    sandbox = subject.sandbox
     if sandbox is None:
         raise HostUnreachable("the sandbox is gone; look again")
     env = await _environment(shop, subject, container, sandbox)
@@ -206,6 +216,37 @@ async def _start(
         shop.tell(subject.pod, ("Normal", "Created", f"Created container: {name}"), name)
         shop.tell(subject.pod, ("Normal", "Started", f"Started container {name}"), name)
     return partial(_with_container, sandbox.identity, status)
+
+
+async def _post_start(shop: Workshop, step: RunPostStart, subject: Subject) -> Effect | Refusal:
+    container, pod = subject.container(step.container), subject.pod
+    hook = post_start(container)
+    if hook is None:
+        return _unchanged
+    where = (step.container_id, pod_address(pod, subject.sandbox))
+    why = await run_hook(shop.host, hook, container, where, shop.settings.hook_timeout)
+    if not why:
+        return _unchanged
+    shop.tell(
+        pod, ("Warning", "FailedPostStartHook", f"PostStartHook failed: {why}"), step.container
+    )
+    return Refusal(f"FailedPostStartHook: container {step.container}", why)
+
+
+async def _stop(shop: Workshop, step: StopContainer, subject: Subject) -> None:
+    grace = step.grace_seconds
+    if subject.assigned is not None:
+        pod, name = subject.pod, step.container
+        shop.tell(pod, ("Normal", "Killing", step.why), name)
+
+        def failed(why: str) -> None:
+            words = ("Warning", "FailedPreStopHook", f"PreStopHook failed: {why}")
+            shop.tell(pod, words, name)
+
+        where = (step.container_id, pod_address(pod, subject.sandbox))
+        container = subject.container(name)
+        grace = await prepare_stop(shop.host, container, where, grace, failed)
+    await shop.host.stop_container(step.container_id, grace)
 
 
 async def _environment(

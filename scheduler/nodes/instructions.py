@@ -27,11 +27,20 @@ class EnsureContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class RunPostStart:
+    """Run the postStart hook of an attempt that has just been started."""
+
+    container: str
+    container_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopContainer:
-    """Stop a running container.
+    """Run the preStop hook of a running container, then stop it.
 
     Args:
-        grace_seconds: between TERM and KILL.
+        grace_seconds: for the hook and, of what is left then, between TERM and KILL.
         why: a sentence for the pod's events.
     """
 
@@ -81,6 +90,7 @@ Instruction = (
     EnsureSandbox
     | PullImage
     | EnsureContainer
+    | RunPostStart
     | StopContainer
     | RemoveContainer
     | StopSandbox

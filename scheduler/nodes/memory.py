@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from .instructions import EnsureContainer, EnsureSandbox, Instruction, PullImage, RemovePod
+from .health import UNKNOWN, Doom, Health
+from .instructions import (
+    EnsureContainer,
+    EnsureSandbox,
+    Instruction,
+    PullImage,
+    RemovePod,
+    RunPostStart,
+)
 
 STEADY = timedelta(minutes=10)  # a container that ran this long starts over with no delay
 
@@ -73,6 +81,7 @@ class ContainerMemory:
     pulled: int = -1
     failure: Failure | None = None
     crash: Crash | None = None
+    health: Health = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,10 @@ class PodMemory:
     def of(self, container: str) -> ContainerMemory:
         """Return what is remembered of a container."""
         return self.containers.get(container, _NOTHING)
+
+    def with_health(self, name: str, health: Health) -> "PodMemory":
+        """Return this memory with what is known of a running container replaced."""
+        return self.with_container(name, replace(self.of(name), health=health))
 
     def with_container(self, name: str, memory: ContainerMemory) -> "PodMemory":
         """Return this memory with one container's replaced."""
@@ -119,6 +132,9 @@ def succeeded(memory: PodMemory, done: Instruction) -> PodMemory:
                 sandbox_attempts=max(memory.sandbox_attempts, attempt + 1),
                 sandbox_made=True,
             )
+        case RunPostStart(container, _, attempt):
+            health = memory.of(container).health.of(attempt)
+            return memory.with_health(container, replace(health, hooked=True))
         case RemovePod():
             return PodMemory()
         case _:
@@ -140,6 +156,9 @@ def failed(
         case EnsureSandbox(attempt):
             failure = _again(memory.sandbox_failure, CREATE, reason, message, attempt, now)
             return replace(memory, sandbox_failure=failure)
+        case RunPostStart(container, _, attempt):
+            health = memory.of(container).health.of(attempt)
+            return memory.with_health(container, replace(health, doom=Doom(reason)))
         case _:
             return memory
 

@@ -268,6 +268,11 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
     """Return how pods like this one start, None if they do not all start alike."""
     spec, stored = sample.spec, sample.stored
     varies = any(c.env_from or any(v.value_from for v in c.env) for c in spec.containers)
+    watched = any(
+        c.lifecycle or c.liveness_probe or c.readiness_probe or c.startup_probe
+        for c in spec.containers
+    )
+    varies = varies or watched or spec.active_deadline_seconds is not None
     if spec.init_containers or spec.host_network or varies or stored is None:
         return None
     facts = PodFacts(sample, "", "", "default", {})

@@ -8,6 +8,7 @@ each can be repeated.
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,16 +18,20 @@ from ..errors import DriverError, Fenced, StatusError
 from ..objects.pod import PodStatus
 from .assigned_pod import AssignedPod
 from .execution import Refusal, Subject, Workshop, carry_out
+from .health import Watch, after_probe
+from .hooks import pod_address
 from .instructions import (
     EnsureContainer,
     EnsureSandbox,
     FinishDeletion,
     Instruction,
     PullImage,
+    RunPostStart,
     StopContainer,
 )
 from .lifecycle import Decision, DesiredPod, reconcile
 from .memory import PodMemory, failed, succeeded
+from .probing import ProbedPod
 
 _log = logging.getLogger(__name__)
 _LONGEST_RETRY = 30.0
@@ -53,6 +58,10 @@ class Desk(Protocol):
 
     async def finish(self, assigned: AssignedPod) -> None:
         """Let a deleted pod go from the store."""
+        ...
+
+    def probe(self, uid: str, probed: ProbedPod | None, watches: Sequence[Watch]) -> None:
+        """Have exactly these probes of a pod go on; a pod that is gone has none."""
         ...
 
     def look_soon(self) -> None:
@@ -102,6 +111,7 @@ class PodWorker:
         self._timer: asyncio.TimerHandle | None = None
         self._troubles = 0
         self._shown: tuple[int, PodStatus] | None = None
+        self._watched = False
 
     @property
     def idle(self) -> bool:
@@ -166,12 +176,31 @@ class PodWorker:
         self.memory = decision.memory
         if assigned is not None:
             self._report(assigned, decision)
+        if decision.watches or self._watched:
+            probed = self._probed(assigned) if assigned is not None else None
+            self._desk.probe(self.uid, probed, decision.watches)
+            self._watched = bool(decision.watches)
         if not decision.instructions:
             self._sleep_until(decision.wake_at)
         elif assigned is not None and isinstance(decision.instructions[0], FinishDeletion):
             await self._desk.finish(assigned)
         else:
             await self._act(decision)
+
+    def _probed(self, assigned: AssignedPod) -> ProbedPod:
+        seen = self.observed
+        return ProbedPod(
+            pod=assigned.pod,
+            address=pod_address(assigned.pod, seen.sandbox if seen else None),
+            started={c.id: c.started_at for c in seen.containers} if seen else {},
+            judged=self._judged,
+        )
+
+    def _judged(self, watch: Watch, success: bool) -> None:
+        """Take in that a probe has reached a threshold."""
+        health = after_probe(self.memory.of(watch.container).health, watch, success=success)
+        self.memory = self.memory.with_health(watch.container, health)
+        self.poke()
 
     def _desired(self, assigned: AssignedPod) -> DesiredPod:
         status = assigned.pod.status
@@ -220,8 +249,9 @@ class PodWorker:
         Returns:
             Whether every outcome is known and worth going on from.
         """
-        ensures = [i for i in decision.instructions if isinstance(i, EnsureContainer)]
-        others = [i for i in decision.instructions if not isinstance(i, EnsureContainer)]
+        ordered = EnsureContainer | RunPostStart
+        ensures = [i for i in decision.instructions if isinstance(i, ordered)]
+        others = [i for i in decision.instructions if not isinstance(i, ordered)]
         if any(
             isinstance(i, EnsureSandbox | PullImage | EnsureContainer) for i in ensures + others
         ):

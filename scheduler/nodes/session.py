@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,10 +21,12 @@ from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .engines import Engines
 from .event_recorder import EventRecorder
 from .execution import Words, Workshop
+from .health import Watch
 from .lifecycle import Decision, DesiredPod
 from .memory import PodMemory
 from .muster import STARTED, Settled
 from .pod_worker import PodWorker
+from .probing import ProbedPod, Prober
 from .registration import Registration, allocatable
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -74,6 +76,7 @@ class Session:
         self.looks = 0
         self.fence = asyncio.Event()
         self.shop = self._workshop(made)
+        self._prober = Prober(host, self._tell)
 
     def _workshop(self, made: Registration) -> Workshop:
         return Workshop(
@@ -106,6 +109,7 @@ class Session:
                 del self._memories[gone]
             try:
                 group.create_task(self._ping(), name=f"{self._node} ping")
+                group.create_task(self._prober.run(), name=f"{self._node} probes")
                 await self._look_forever()
             finally:
                 for worker in self._workers.values():
@@ -145,6 +149,10 @@ class Session:
     def report(self, assigned: AssignedPod, status: PodStatus) -> None:
         """Have a status written."""
         self._office.statuses.put(assigned.key, assigned.uid, status)
+
+    def probe(self, uid: str, probed: ProbedPod | None, watches: Sequence[Watch]) -> None:
+        """Have exactly these probes of a pod go on; a pod that is gone has none."""
+        self._prober.watch(uid, probed, watches)
 
     async def finish(self, assigned: AssignedPod) -> None:
         """Remove a deleted pod from the store; finalizers keep it, then only its grace ends."""

@@ -10,12 +10,11 @@ from functools import lru_cache
 
 import msgspec
 
+from .handlers import Lifecycle, Probe, RestartRule
 from .meta import ObjectMeta
+from .security import DNSConfig, PodSecurityContext, SecurityContext
 from .stored import Body, StoredObject
-
-
-class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Base of the typed views."""
+from .view import View
 
 
 class ContainerPort(View, frozen=True):
@@ -115,6 +114,12 @@ class Container(View, frozen=True):
     restart_policy: str = ""
     stdin: bool = False
     tty: bool = False
+    restart_policy_rules: tuple[RestartRule, ...] = ()
+    startup_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
+    security_context: SecurityContext = SecurityContext()
 
 
 class EmptyDirVolumeSource(View, frozen=True):
@@ -266,6 +271,12 @@ class SchedulingGroup(View, frozen=True):
     pod_group_name: str = ""
 
 
+class ReadinessGate(View, frozen=True):
+    """core/v1 PodReadinessGate."""
+
+    condition_type: str
+
+
 class PodSpec(View, frozen=True):
     """core/v1 PodSpec, the fields Ironfree acts on. `node_name` is read from the binding."""
 
@@ -290,6 +301,16 @@ class PodSpec(View, frozen=True):
     scheduling_gates: tuple[SchedulingGate, ...] = ()
     scheduling_group: SchedulingGroup | None = None
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
+    active_deadline_seconds: int | None = None
+    readiness_gates: tuple[ReadinessGate, ...] = ()
+    share_process_namespace: bool = False
+    host_pid: bool = msgspec.field(name="hostPID", default=False)
+    host_ipc: bool = msgspec.field(name="hostIPC", default=False)
+    subdomain: str = ""
+    set_hostname_as_fqdn: bool = msgspec.field(name="setHostnameAsFQDN", default=False)
+    dns_policy: str = "ClusterFirst"
+    dns_config: DNSConfig = DNSConfig()
+    security_context: PodSecurityContext = PodSecurityContext()
 
 
 class ContainerStateWaiting(View, frozen=True):

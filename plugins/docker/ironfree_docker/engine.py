@@ -124,12 +124,13 @@ class Engine:
         *,
         query: Mapping[str, str] | None = None,
         data: bytes | None = None,
+        body: JsonObject | None = None,
         silence: float | None = None,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a stream of unbounded length and yield its chunks.
 
         Args:
-            data: an archive to send.
+            data: an archive to send; body: JSON instead.
             silence: seconds without a byte after which the host counts as unreachable.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=silence)
@@ -139,13 +140,30 @@ class Engine:
                 method,
                 self.route.base + self._prefix + path,
                 params=dict(query or {}),
-                data=data,
-                headers={"Content-Type": "application/x-tar"} if data is not None else None,
+                data=data if body is None else msgspec.json.encode(body),
+                headers={
+                    "Content-Type": "application/x-tar" if body is None else "application/json"
+                },
                 timeout=timeout,
             )
             async with request as response:
                 await self._raise_rejection(response, action)
                 yield response.content.iter_chunked(_CHUNK)
+
+    async def websocket(
+        self, path: str, query: Mapping[str, str], *, within: float
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Open a websocket; whoever asked for it closes it."""
+        action = f"GET {path}"
+        async with failures_named(self.name, action), asyncio.timeout(within):
+            try:
+                return await self._streams.ws_connect(
+                    self.route.base + self._prefix + path, params=dict(query), max_msg_size=0
+                )
+            except aiohttp.WSServerHandshakeError as error:
+                raise EngineRejected(
+                    f"host {self.name}: {error.message}: {action}", error.status
+                ) from error
 
     async def lines(
         self, chunks: AsyncIterator[bytes], kind: type[Answer]

@@ -1,14 +1,17 @@
 """A Docker host as scheduler.drivers.Host: sandboxes are infra containers, apps live in them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
 from scheduler.drivers import (
+    Connection,
     ContainerSpec,
     ContainerStatus,
+    DialFailure,
     EmptyDir,
+    ExecOutcome,
     HostAddress,
     HostEvent,
     HostInfo,
@@ -23,8 +26,10 @@ from scheduler.errors import DriverError, EngineRejected, HostUnreachable, Image
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
 from .containers import Containers, LogQuery
+from .dialer import Dialer
 from .engine import INSPECT, Engine
 from .ensure import ensure_created, ensure_started
+from .execs import Execs
 from .images import Images
 from .labels import (
     ATTEMPT,
@@ -57,6 +62,8 @@ class DockerHost:
         self._containers = Containers(engine)
         self._images = Images(engine)
         self._volumes = Volumes(engine)
+        self._execs = Execs(engine)
+        self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
         self._pulls = asyncio.Semaphore(_PULLS)
@@ -95,6 +102,7 @@ class DockerHost:
         """List every pod of this installation here."""
         listed = await self._list(POD_UID)
         self._forget({each.id for each in listed if each.state == "exited"})
+        self._execs.forget({each.id for each in listed if each.state == "running"})
         found = await _all(*(self._examine(each) for each in listed))
         return observations(each for each in found if each is not None)
 
@@ -191,8 +199,19 @@ class DockerHost:
                 if left == 0:
                     return
 
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], within: float
+    ) -> ExecOutcome | None:
+        """Run a command; None when it does not end in time (and goes on)."""
+        return await self._execs.run(container_id, command, within)
+
+    async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
+        """Connect from the host's network, by a container that is there for that."""
+        return await self._dialer.dial(address, port, within)
+
     async def close(self) -> None:
         """Release the connections."""
+        await self._dialer.close()
         await self._engine.close()
 
     # ---------------------------------------------------------------------------------------
@@ -235,13 +254,30 @@ class DockerHost:
             if self._infra_image:
                 await self._have_image(self._infra_image, PullPolicy.IF_NOT_PRESENT)
                 return self._infra_image
-            archive = pause.archive(self._engine.version.arch)
-            if archive is None:
+            if not await self._have_own_image():
                 await self._have_image(_FALLBACK_IMAGE, PullPolicy.IF_NOT_PRESENT)
                 return _FALLBACK_IMAGE
-            if await self._images.inspect(pause.IMAGE) is None:
-                await self._images.load(archive)
             return pause.IMAGE
+
+    async def _tools_image(self) -> str:
+        async with self._infra_lock:
+            if await self._have_own_image():
+                return pause.IMAGE
+        raise DriverError(
+            f"host {self._engine.name}: there is no program to reach its pods with for its "
+            f"processor ({self._engine.version.arch}); use exec probes"
+        )
+
+    async def _have_own_image(self) -> bool:
+        """Have the image that is made here; False when there is none for this processor."""
+        architecture = self._engine.version.arch
+        if pause.program(architecture) is None:
+            return False
+        if await self._images.inspect(pause.IMAGE) is None:
+            archive = pause.archive(architecture)
+            assert archive is not None
+            await self._images.load(archive)
+        return True
 
     async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir) -> None:
         """Disk volumes have no size limit: the engine's local driver knows none."""

@@ -108,6 +108,13 @@ class Created(msgspec.Struct, rename="pascal"):
     id: str
 
 
+class Exec(msgspec.Struct, rename="pascal"):
+    """`GET /exec/{id}/json`."""
+
+    running: bool = False
+    exit_code: int | None = None
+
+
 class Exit(msgspec.Struct, rename="pascal"):
     """`POST /containers/{id}/wait`."""
 

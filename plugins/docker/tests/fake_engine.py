@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from ironfree_docker import pause
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 NOW = "2026-01-02T03:04:05.123456789Z"
@@ -298,7 +299,7 @@ class FakeEngine:
 
     async def _load(self, request: web.Request) -> web.Response:
         await request.read()
-        self.images.add("ironfree/pause:1")
+        self.images.add(pause.IMAGE)
         return web.Response(text='{"stream":"Loaded image: ironfree/pause:1\\n"}\r\n')
 
     async def _image(self, request: web.Request) -> web.Response:

@@ -77,6 +77,8 @@ def _default_container(container: JsonObject) -> None:
     for name in _PROBES:
         if isinstance(container.get(name), dict):
             _default_probe(child(container, name))
+    for name in ("postStart", "preStop"):
+        _default_http_get(child(child(container, "lifecycle"), name))
 
 
 def _pull_policy(image: str) -> str:
@@ -93,7 +95,14 @@ def _default_probe(probe: JsonObject) -> None:
     setdefault(probe, "periodSeconds", 10)
     setdefault(probe, "successThreshold", 1)
     setdefault(probe, "failureThreshold", 3)
-    get = probe.get("httpGet")
+    _default_http_get(probe)
+    grpc = probe.get("grpc")
+    if isinstance(grpc, dict):
+        setdefault(grpc, "service", "")
+
+
+def _default_http_get(handler: JsonObject) -> None:
+    get = handler.get("httpGet")
     if isinstance(get, dict):
         default_text(get, "path", "/")
         default_text(get, "scheme", "HTTP")

@@ -41,6 +41,10 @@ _YES = FieldSupport(Support.ENFORCED)
 _EMPTY: tuple[Json, ...] = (None, False, "", 0, [], {})
 
 
+def _supported(note: str) -> FieldSupport:
+    return FieldSupport(Support.ENFORCED, note)
+
+
 def _kept(note: str) -> FieldSupport:
     return FieldSupport(Support.KEPT, note)
 
@@ -80,11 +84,11 @@ POD_SPEC: Table = {
     "serviceAccount": _kept("no service account token is mounted"),
     "automountServiceAccountToken": _kept("no service account token is mounted"),
     "enableServiceLinks": _kept("no variables of Services are set"),
-    "initContainers": _reject("init containers are not run yet"),
-    "activeDeadlineSeconds": _reject("a pod is not stopped at a deadline yet"),
+    "initContainers": _YES,
+    "activeDeadlineSeconds": _YES,
     "hostPID": _reject("the host's process namespace cannot be shared"),
     "hostIPC": _reject("the host's IPC namespace cannot be shared"),
-    "shareProcessNamespace": _reject("containers cannot share a process namespace yet"),
+    "shareProcessNamespace": _YES,
     "runtimeClassName": _reject("runtime classes are not supported"),
     "resourceClaims": _reject("dynamic resource allocation is not supported"),
     "ephemeralContainers": _reject("may not be set when the pod is created"),
@@ -95,7 +99,7 @@ POD_SPEC: Table = {
     "setHostnameAsFQDN": _warn("the host name stays short"),
     "dnsPolicy": _warn("only ClusterFirst is known", "ClusterFirst", "ClusterFirstWithHostNet"),
     "dnsConfig": _warn("the resolver's settings are not changed"),
-    "readinessGates": _warn("readiness does not wait for them"),
+    "readinessGates": _YES,
     "evictionResponders": _warn("nobody is asked before an eviction"),
     "securityContext": _YES,
     "os": _YES,
@@ -136,14 +140,31 @@ CONTAINER: Table = {
     "terminationMessagePolicy": _kept("no message is read from the container"),
     "resizePolicy": _kept("resources are not changed in place"),
     "stdinOnce": _warn("standard input stays open"),
-    "livenessProbe": _warn("the container is not probed yet"),
-    "readinessProbe": _warn("a running container counts as ready"),
-    "startupProbe": _warn("the container is not probed yet"),
-    "lifecycle": _warn("hooks are not run yet"),
+    "livenessProbe": _YES,
+    "readinessProbe": _YES,
+    "startupProbe": _YES,
+    "lifecycle": _YES,
     "volumeDevices": _reject("block devices are not supported"),
-    "restartPolicy": _reject("only the pod's restartPolicy is known"),
-    "restartPolicyRules": _reject("only the pod's restartPolicy is known"),
+    "restartPolicy": _YES,
+    "restartPolicyRules": _YES,
 }
+
+PROBE: Table = {
+    "exec": _supported("one that takes too long counts as failed, but goes on in its container"),
+    "httpGet": _supported("redirects are not followed; they count as success"),
+    "tcpSocket": _YES,
+    "grpc": _YES,
+    "initialDelaySeconds": _YES,
+    "timeoutSeconds": _YES,
+    "periodSeconds": _YES,
+    "successThreshold": _YES,
+    "failureThreshold": _YES,
+    "terminationGracePeriodSeconds": _YES,
+}
+
+LIFECYCLE: Table = {"postStart": _YES, "preStop": _YES, "stopSignal": _YES}
+
+HANDLER: Table = {"exec": _YES, "httpGet": _YES, "tcpSocket": _YES, "sleep": _YES}
 
 SECURITY: Table = {
     "privileged": _reject("privileged containers are not run"),
@@ -246,6 +267,9 @@ TABLES: Mapping[str, Table] = {
     "core.v1.PodSpec": POD_SPEC,
     "core.v1.PodSecurityContext": POD_SECURITY,
     "core.v1.Container": CONTAINER,
+    "core.v1.Probe": PROBE,
+    "core.v1.Lifecycle": LIFECYCLE,
+    "core.v1.LifecycleHandler": HANDLER,
     "core.v1.SecurityContext": SECURITY,
     "core.v1.Capabilities": CAPABILITIES,
     "core.v1.ResourceRequirements": RESOURCES,
@@ -278,8 +302,9 @@ def examine(spec: JsonObject, path: str) -> Iterator[Finding]:
             if entry.support is not Support.ENFORCED:
                 yield f"{where}.{name}", entry
         yield from _look(EMPTY_DIR, child(volume, "emptyDir"), f"{where}.emptyDir")
-    for index, container in enumerate(children(spec, "containers")):
-        yield from _container(container, f"{path}.containers[{index}]")
+    for key in ("initContainers", "containers"):
+        for index, container in enumerate(children(spec, key)):
+            yield from _container(container, f"{path}.{key}[{index}]")
 
 
 def _container(container: JsonObject, path: str) -> Iterator[Finding]:

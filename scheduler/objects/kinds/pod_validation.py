@@ -13,11 +13,13 @@ from ..names import (
 from ..quantity import parse
 from .causes import duplicate, forbidden, invalid, one_of, required
 from .fields import child, children, indexed, number, text, texts
+from .handler_validation import handler_causes, init_container_causes, restart_causes
 from .placement_validation import placement_causes
 from .pod_support import rejections
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)\Z")
+_MAX_INT32 = 2**31 - 1
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -41,12 +43,18 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield required(f"{path}.containers")
     names: set[str] = set()
     volumes = {text(volume, "name") for volume in children(spec, "volumes")}
-    for where, container in indexed(spec, "containers", path):
+    grace = number(spec, "terminationGracePeriodSeconds", 30)
+    inits = [*indexed(spec, "initContainers", path)]
+    for where, container in (*inits, *indexed(spec, "containers", path)):
         yield from _container(container, where, volumes)
+        yield from handler_causes(container, where, grace)
+        yield from restart_causes(container, where)
         name = text(container, "name")
         if name and name in names:
             yield duplicate(f"{where}.name", name)
         names.add(name)
+    for where, container in inits:
+        yield from init_container_causes(container, where)
     yield from _host_ports(spec, path)
     yield from _settings(spec, path)
     yield from placement_causes(spec, path)
@@ -58,6 +66,16 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
         grace = number(spec, "terminationGracePeriodSeconds")
         where = f"{path}.terminationGracePeriodSeconds"
         yield invalid(where, grace, "must be greater than or equal to 0")
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and not 1 <= number(spec, "activeDeadlineSeconds") <= _MAX_INT32:
+        why = f"must be between 1 and {_MAX_INT32}, inclusive"
+        yield invalid(f"{path}.activeDeadlineSeconds", deadline, why)
+    for where, gate in indexed(spec, "readinessGates", path):
+        for complaint in label_key_complaints(text(gate, "conditionType")):
+            yield invalid(f"{where}.conditionType", text(gate, "conditionType"), complaint)
+    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
+        why = "ShareProcessNamespace and HostPID cannot both be enabled"
+        yield invalid(f"{path}.shareProcessNamespace", True, why)
     if text(spec, "hostname"):
         for complaint in label_name_complaints(text(spec, "hostname")):
             yield invalid(f"{path}.hostname", text(spec, "hostname"), complaint)
@@ -153,7 +171,12 @@ def _ports(container: JsonObject, path: str) -> Iterator[Cause]:
 
 def _host_ports(spec: JsonObject, path: str) -> Iterator[Cause]:
     seen: set[tuple[str, str, int]] = set()
-    for where, container in indexed(spec, "containers", path):
+    sidecars = (
+        (where, container)
+        for where, container in indexed(spec, "initContainers", path)
+        if text(container, "restartPolicy") == "Always"
+    )
+    for where, container in (*sidecars, *indexed(spec, "containers", path)):
         for here, port in indexed(container, "ports", where):
             host_port = number(port, "hostPort")
             key = (text(port, "protocol"), text(port, "hostIP"), host_port)

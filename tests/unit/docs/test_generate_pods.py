@@ -28,11 +28,11 @@ def test_every_field_is_told_once_with_what_becomes_of_it(message):
 
 
 def test_where_a_field_is_follows_what_is_supported():
-    assert "spec.initContainers[]" not in document()
-    spec = {**TABLES["core.v1.PodSpec"], "initContainers": FieldSupport(Support.ENFORCED)}
-    text = document({**TABLES, "core.v1.PodSpec": spec})
+    text = document()
     assert "At `spec.containers[]`, `spec.initContainers[]`." in text
     assert "`spec.initContainers[].volumeMounts[]`" in section(text, "core.v1.VolumeMount")
+    spec = {**TABLES["core.v1.PodSpec"], "initContainers": FieldSupport(Support.REJECTED, "no")}
+    assert "spec.initContainers[]" not in document({**TABLES, "core.v1.PodSpec": spec})
 
 
 def holding(path, value):

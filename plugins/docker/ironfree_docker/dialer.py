@@ -1,0 +1,244 @@
+"""TCP connections made on the host itself: how probes reach pods without an agent.
+
+A pod's address is only known on its host. So a container on the host's network runs `tools dial`
+(tools.c), which connects wherever it is told over the one stream that is attached to it; no exec
+and no event a probe. It has no rights and no files, and ends and is removed with the stream.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+import struct
+import uuid
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+
+from scheduler.drivers import Connection, DialFailure
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable
+from scheduler.objects.json import JsonObject
+
+from . import tools
+from .containers import Containers
+from .engine import Engine
+from .labels import CLUSTER
+
+_OPEN, _DATA, _CLOSE = 1, 2, 3
+_HEADER = struct.Struct("<IHH")
+_MOST = 4096
+_ATTACH = 10.0
+
+
+class Dialed:
+    """A drivers.Connection over the dialer's stream."""
+
+    def __init__(self, link: "_Link", number: int) -> None:
+        self._link = link
+        self._number = number
+        self.opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._parts: asyncio.Queue[bytes] = asyncio.Queue()
+        self._ended = False
+
+    def arrive(self, kind: int, payload: bytes) -> None:
+        """Take in a frame."""
+        if kind == _DATA:
+            self._parts.put_nowait(payload)
+            return
+        reason = 0 if kind == _OPEN else struct.unpack("<i", payload[:4])[0] or -1
+        if not self.opened.done():
+            self.opened.set_result(reason)
+        if kind == _CLOSE:
+            self._ended = True
+            self._parts.put_nowait(b"")
+
+    async def send(self, data: bytes) -> None:
+        """Send; a connection that has ended swallows it."""
+        for start in range(0, len(data), _MOST):
+            await self._link.send(self._number, _DATA, data[start : start + _MOST])
+
+    async def receive(self) -> bytes:
+        """Return what came, b"" once it has ended."""
+        if self._ended and self._parts.empty():
+            return b""
+        return await self._parts.get()
+
+    async def close(self) -> None:
+        """Let it go."""
+        if self._link.connections.pop(self._number, None) is not None and not self._ended:
+            await self._link.send(self._number, _CLOSE, b"")
+
+
+class _Link:
+    """The stream of one running dialer."""
+
+    def __init__(self, stream: aiohttp.ClientWebSocketResponse) -> None:
+        self._stream = stream
+        self._last = 0
+        self.connections: dict[int, Dialed] = {}
+        self.reading = asyncio.create_task(self._read())
+
+    @property
+    def up(self) -> bool:
+        return not self.reading.done()
+
+    def new(self) -> tuple[Dialed, int]:
+        self._last += 1
+        self.connections[self._last] = made = Dialed(self, self._last)
+        return made, self._last
+
+    async def send(self, number: int, kind: int, payload: bytes) -> None:
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            await self._stream.send_bytes(_HEADER.pack(number, kind, len(payload)) + payload)
+
+    async def close(self) -> None:
+        self.reading.cancel()
+        await asyncio.wait({self.reading})
+        await self._stream.close()
+
+    async def _read(self) -> None:
+        rest = b""
+        try:
+            async for message in self._stream:
+                if message.type is not aiohttp.WSMsgType.BINARY:
+                    break
+                rest = self._take(rest + message.data)
+        finally:
+            for each in self.connections.values():
+                each.arrive(_CLOSE, struct.pack("<i", -1))
+
+    def _take(self, data: bytes) -> bytes:
+        while len(data) >= _HEADER.size:
+            number, kind, length = _HEADER.unpack_from(data)
+            if len(data) < _HEADER.size + length:
+                break
+            found = self.connections.get(number)
+            if found is not None:
+                found.arrive(kind, data[_HEADER.size : _HEADER.size + length])
+            data = data[_HEADER.size + length :]
+        return data
+
+
+class Dialer:
+    """One per open host; the container is started by the first call.
+
+    Args:
+        image: has the image with the program on the host, and returns its name.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        containers: Containers,
+        cluster: str,
+        image: Callable[[], Awaitable[str]],
+    ) -> None:
+        self._image = image
+        self._engine = engine
+        self._containers = containers
+        self._cluster = cluster
+        self._starting = asyncio.Lock()
+        self._link: _Link | None = None
+
+    async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
+        """Connect from the host's network.
+
+        Raises:
+            HostUnreachable: the engine does not answer. DriverError: it cannot run the dialer.
+        """
+        where = await _resolved(address)
+        if where is None:
+            return DialFailure(f"no such host: {address}")
+        link = await self._up()
+        connection, number = link.new()
+        try:
+            async with asyncio.timeout(within):
+                await link.send(number, _OPEN, _socket_address(where, port))
+                error = await connection.opened
+        except BaseException as failure:
+            await connection.close()
+            if isinstance(failure, TimeoutError):
+                return DialFailure("i/o timeout")
+            raise
+        if not error:
+            return connection
+        await connection.close()
+        if error < 0:
+            raise HostUnreachable(f"host {self._engine.name}: the dialer's stream broke")
+        return DialFailure(os.strerror(error).lower())
+
+    async def close(self) -> None:
+        """End the dialer."""
+        if self._link is not None:
+            await self._link.close()
+            self._link = None
+
+    async def _up(self) -> _Link:
+        async with self._starting:
+            if self._link is None or not self._link.up:
+                self._link = await self._start()
+            return self._link
+
+    async def _start(self) -> _Link:
+        name = f"ironfree-dialer-{uuid.uuid4()}"
+        try:
+            made = await self._containers.create(name, _body(await self._image(), self._cluster))
+            stream = await self._engine.websocket(
+                f"/containers/{made}/attach/ws",
+                {"stream": "1", "stdin": "1", "stdout": "1"},
+                within=_ATTACH,
+            )
+            try:
+                await self._containers.start(made)
+            except BaseException:
+                await stream.close()
+                await self._containers.remove(made, force=True)
+                raise
+        except EngineRejected as error:
+            raise DriverError(f"pods cannot be reached for probes: {error}") from error
+        return _Link(stream)
+
+
+def _body(image: str, cluster: str) -> JsonObject:
+    return {
+        "Image": image,
+        "Entrypoint": [tools.PATH, "dial"],
+        "User": "65534:65534",
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "Labels": {CLUSTER: cluster},
+        "HostConfig": {
+            "NetworkMode": "host",
+            "UsernsMode": "host",
+            "AutoRemove": True,
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "PidsLimit": 16,
+            "Memory": 16 << 20,
+            "MemorySwap": 16 << 20,
+            "LogConfig": {"Type": "none"},
+        },
+    }
+
+
+async def _resolved(address: str) -> str | None:
+    """The IP of an address or a name, None for a name that nobody knows."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(address))
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(address, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return None
+    return str(found[0][4][0])
+
+
+def _socket_address(address: str, port: int) -> bytes:
+    """A struct sockaddr_in or sockaddr_in6."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    number = socket.inet_pton(family, address)
+    head = struct.pack("=H", 10 if ":" in address else 2) + struct.pack(">H", port)
+    return head + (bytes(4) + number + bytes(4) if ":" in address else number + bytes(8))
