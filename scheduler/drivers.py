@@ -341,9 +341,14 @@ class ExecOutcome:
 
 @dataclass(frozen=True, slots=True)
 class DialFailure:
-    """Why there is no connection: the other side's doing, not the host's."""
+    """Why there is no connection: the other side's doing, not the host's.
+
+    Args:
+        timed_out: nobody answered; a caller should ask whether the host itself still does.
+    """
 
     reason: str
+    timed_out: bool = False
 
 
 class Connection(Protocol):

@@ -59,12 +59,13 @@ async def perform(
         return HandlerOutcome(success=True)
     if not isinstance(host, ProbingHost):
         raise DriverError("this sort of host offers no way to probe its pods")
-    if handler.exec is not None:
-        return await _exec(host, target, handler.exec.command, within)
     try:
+        if handler.exec is not None:
+            return await _exec(host, target, handler.exec.command, within)
         async with asyncio.timeout(within):
             return await _over_network(host, handler, target, within)
     except TimeoutError:
+        await target.host.ping()  # an engine that hangs says nothing about its containers
         return HandlerOutcome(success=False, message=f"no answer within {within:g}s")
 
 
@@ -73,7 +74,7 @@ async def _exec(
 ) -> HandlerOutcome:
     outcome = await host.exec_sync(target.container_id, command, within)
     if outcome is None:
-        return HandlerOutcome(success=False, message=f"command timed out after {within:g}s")
+        raise TimeoutError
     if outcome.exit_code == 0:
         return HandlerOutcome(success=True)
     shown = outcome.output[:_SHOWN].strip()
@@ -94,6 +95,8 @@ async def _over_network(
     where = (get.host if get else tcp.host if tcp else "") or target.pod_ip
     connection = await host.dial(where, port, within)
     if isinstance(connection, DialFailure):
+        if connection.timed_out:
+            raise TimeoutError
         text = f"dial tcp {where}:{port}: connect: {connection.reason}"
         return HandlerOutcome(success=False, message=text)
     try:

@@ -39,6 +39,7 @@ def report_of(
         host_ip=case.desired.host_ip,
         bound_at=case.desired.bound_at,
         generation=case.pod.meta.generation,
+        again=any(v.fate in {Fate.START, Fate.WAIT} for _, v in verdicts.apps),
         ended=over,
         hold=hold,
         gates=tuple(gate.condition_type for gate in case.pod.spec.readiness_gates),

@@ -67,6 +67,7 @@ class PodReport:
     """All that goes into a pod's status.
 
     Args:
+        again: an app has ended and will be started once more.
         ended: the pod's containers will not be started again, whatever its policy says.
         hold: do not show a final phase yet (the sandbox still holds its ports).
         pod_ip: "" while there is no running sandbox.
@@ -82,6 +83,7 @@ class PodReport:
     host_ip: str
     bound_at: datetime
     generation: int
+    again: bool = False
     ended: bool = False
     hold: bool = False
     gates: tuple[str, ...] = ()
@@ -249,10 +251,7 @@ def _end(status: PodContainerStatus) -> ContainerStateTerminated | None:
 def _phase_of_stopped(report: PodReport, stopped: int, succeeded: int) -> str:
     if report.ended:
         return "Succeeded" if stopped == succeeded else "Failed"
-    containers = [r.container for r in report.apps]
-    if any(c.restart_policy or c.restart_policy_rules for c in containers):
-        return "Running"  # by a policy of its own one of them will be started again
-    if report.restart_policy == "Always":
+    if report.again or report.restart_policy == "Always":
         return "Running"
     if stopped == succeeded:
         return "Succeeded"

@@ -88,9 +88,11 @@ class _Link:
         self.connections[self._last] = made = Dialed(self, self._last)
         return made, self._last
 
-    async def send(self, number: int, kind: int, payload: bytes) -> None:
+    async def send(self, number: int, kind: int, payload: bytes) -> bool:
+        """Send a frame; returns whether there is still somebody to take it."""
         with contextlib.suppress(ConnectionError, aiohttp.ClientError):
             await self._stream.send_bytes(_HEADER.pack(number, kind, len(payload)) + payload)
+        return self.up
 
     async def close(self) -> None:
         self.reading.cancel()
@@ -154,19 +156,23 @@ class Dialer:
         connection, number = link.new()
         try:
             async with asyncio.timeout(within):
-                await link.send(number, _OPEN, _socket_address(where, port))
+                if not await link.send(number, _OPEN, _socket_address(where, port)):
+                    raise self._broken()
                 error = await connection.opened
         except BaseException as failure:
             await connection.close()
             if isinstance(failure, TimeoutError):
-                return DialFailure("i/o timeout")
+                return DialFailure("i/o timeout", timed_out=True)
             raise
         if not error:
             return connection
         await connection.close()
         if error < 0:
-            raise HostUnreachable(f"host {self._engine.name}: the dialer's stream broke")
+            raise self._broken()
         return DialFailure(os.strerror(error).lower())
+
+    def _broken(self) -> HostUnreachable:
+        return HostUnreachable(f"host {self._engine.name}: the dialer's stream broke")
 
     async def close(self) -> None:
         """End the dialer."""
@@ -176,7 +182,9 @@ class Dialer:
 
     async def _up(self) -> _Link:
         async with self._starting:
-            if self._link is None or not self._link.up:
+            if self._link is not None and not self._link.up:
+                await self.close()
+            if self._link is None:
                 self._link = await self._start()
             return self._link
 

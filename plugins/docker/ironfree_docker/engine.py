@@ -32,6 +32,8 @@ READS, MUTATIONS, WAITS = 16, 4, 64
 MAX_ANSWER = 32 << 20
 MAX_LINE = 1 << 20
 _CHUNK = 64 << 10
+_WEBSOCKET = aiohttp.ClientWSTimeout(None, 0.2)  # pyright: ignore[reportCallIssue] - attrs
+"""No engine says goodbye: that is not worth waiting for."""
 
 
 class Engine:
@@ -158,7 +160,10 @@ class Engine:
         async with failures_named(self.name, action), asyncio.timeout(within):
             try:
                 return await self._streams.ws_connect(
-                    self.route.base + self._prefix + path, params=dict(query), max_msg_size=0
+                    self.route.base + self._prefix + path,
+                    params=dict(query),
+                    max_msg_size=0,
+                    timeout=_WEBSOCKET,
                 )
             except aiohttp.WSServerHandshakeError as error:
                 raise EngineRejected(

@@ -43,8 +43,9 @@ class Execs:
             async with asyncio.timeout(within):
                 output = await self._output(made)
         except TimeoutError:
-            self._late[key] = made
-            return None
+            if (await self._inspect(made)).running:
+                self._late[key] = made
+                return None
         return ExecOutcome(await self._exit_code(made), output.decode(errors="replace"))
 
     def forget(self, running: set[str]) -> None:

@@ -66,16 +66,7 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
         grace = number(spec, "terminationGracePeriodSeconds")
         where = f"{path}.terminationGracePeriodSeconds"
         yield invalid(where, grace, "must be greater than or equal to 0")
-    deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None and not 1 <= number(spec, "activeDeadlineSeconds") <= _MAX_INT32:
-        why = f"must be between 1 and {_MAX_INT32}, inclusive"
-        yield invalid(f"{path}.activeDeadlineSeconds", deadline, why)
-    for where, gate in indexed(spec, "readinessGates", path):
-        for complaint in label_key_complaints(text(gate, "conditionType")):
-            yield invalid(f"{where}.conditionType", text(gate, "conditionType"), complaint)
-    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
-        why = "ShareProcessNamespace and HostPID cannot both be enabled"
-        yield invalid(f"{path}.shareProcessNamespace", True, why)
+    yield from _life(spec, path)
     if text(spec, "hostname"):
         for complaint in label_name_complaints(text(spec, "hostname")):
             yield invalid(f"{path}.hostname", text(spec, "hostname"), complaint)
@@ -94,6 +85,19 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
     group = text(child(spec, "schedulingGroup"), "podGroupName")
     for complaint in subdomain_complaints(group) if group else ():
         yield invalid(f"{path}.schedulingGroup.podGroupName", group, complaint)
+
+
+def _life(spec: JsonObject, path: str) -> Iterator[Cause]:
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and not 1 <= number(spec, "activeDeadlineSeconds") <= _MAX_INT32:
+        why = f"must be between 1 and {_MAX_INT32}, inclusive"
+        yield invalid(f"{path}.activeDeadlineSeconds", deadline, why)
+    for where, gate in indexed(spec, "readinessGates", path):
+        for complaint in label_key_complaints(text(gate, "conditionType")):
+            yield invalid(f"{where}.conditionType", text(gate, "conditionType"), complaint)
+    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
+        why = "ShareProcessNamespace and HostPID cannot both be enabled"
+        yield invalid(f"{path}.shareProcessNamespace", True, why)
 
 
 def _unique_names(spec: JsonObject, field: str, path: str) -> Iterator[Cause]:
