@@ -119,7 +119,12 @@ class EmptyDir:
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
-    """The part of a pod that its containers share."""
+    """The part of a pod that its containers share.
+
+    Args:
+        domain: what /etc/hosts has behind the host name, "" for nothing.
+        fs_group: whom the volumes belong to, None for nobody in particular.
+    """
 
     identity: PodIdentity
     hostname: str
@@ -131,6 +136,10 @@ class SandboxSpec:
     dns_searches: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     host_aliases: tuple[tuple[str, str], ...] = ()  # (hostname, ip)
+    domain: str = ""
+    host_ipc: bool = False
+    sysctls: tuple[tuple[str, str], ...] = ()
+    fs_group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,14 @@ class Mount:
     volume: str
     path: str
     read_only: bool = False
+
+
+class PidMode(StrEnum):
+    """Whose processes a container sees (CRI NamespaceMode)."""
+
+    CONTAINER = "container"
+    POD = "pod"
+    HOST = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +170,12 @@ class ContainerSpec:
         memory_limit: bytes; 0 means none.
         attempt: 0, 1, 2 … one per restart; part of the container's name.
         spec_hash: of everything that cannot change in place; differs → not the same container.
+        user: "uid", "uid:gid", or "" for the image's own.
+        groups: further group ids.
+        capabilities_added, capabilities_dropped: without "CAP_"; "ALL" is all of them.
+        seccomp, apparmor: "" for the engine's own profile, "unconfined", or (AppArmor) a profile
+            loaded on the host.
+        proc_unmasked: nothing of /proc is hidden or read-only.
     """
 
     name: str
@@ -173,6 +196,15 @@ class ContainerSpec:
     read_only_root: bool = False
     privileged: bool = False
     stop_signal: str = ""
+    pid: PidMode = PidMode.CONTAINER
+    host_ipc: bool = False
+    groups: tuple[int, ...] = ()
+    capabilities_added: tuple[str, ...] = ()
+    capabilities_dropped: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+    seccomp: str = ""
+    apparmor: str = ""
+    proc_unmasked: bool = False
 
 
 class EngineState(StrEnum):
@@ -382,6 +414,15 @@ class ProbingHost(Protocol):
 
     async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
         """Connect from the host's own network, as seen there: a pod's address, 127.0.0.1."""
+        ...
+
+
+@runtime_checkable
+class ImageHost(Protocol):
+    """What a Host offers to know of an image before it is run."""
+
+    async def image_user(self, image: str) -> str:
+        """Return the user an image on the host runs as, "" for root (OCI image, config.User)."""
         ...
 
 

@@ -91,6 +91,8 @@ class Updater:
         stored = await self.backend.store.write(operation)
         if call.kind.plural == "priorityclasses":
             await self.backend.priorities.reached(stored.revision)
+        if call.kind.plural == "namespaces":
+            await self.backend.admission.reached(stored.revision)
         return stored
 
     def _operation(

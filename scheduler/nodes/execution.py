@@ -8,7 +8,15 @@ from typing import Protocol
 
 import msgspec
 
-from ..drivers import ContainerStatus, EngineState, Host, PodIdentity, PodObservation, SandboxStatus
+from ..drivers import (
+    ContainerStatus,
+    EngineState,
+    Host,
+    ImageHost,
+    PodIdentity,
+    PodObservation,
+    SandboxStatus,
+)
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
 from ..objects.pod import Container, Pod
 from ..objects.stored import ObjectKey, StoredObject
@@ -30,6 +38,7 @@ from .instructions import (
     StopSandbox,
 )
 from .pod_status import failed_start
+from .security import effective, root_problem, runs_as_non_root
 from .settings import NodeSettings
 from .translation import container_spec, pull_policy, sandbox_spec
 
@@ -207,7 +216,11 @@ async def _start(
     if isinstance(env, ConfigProblem):
         shop.tell(subject.pod, ("Warning", "Failed", f"Error: {env.message}"), container.name)
         return Refusal("CreateContainerConfigError", env.message)
-    spec = container_spec(container, attempt, sandbox.attempt, env)
+    problem = await _root_problem(shop, subject, container)
+    if problem:
+        shop.tell(subject.pod, ("Warning", "Failed", f"Error: {problem}"), container.name)
+        return Refusal("CreateContainerConfigError", problem)
+    spec = container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):
@@ -216,6 +229,19 @@ async def _start(
         shop.tell(subject.pod, ("Normal", "Created", f"Created container: {name}"), name)
         shop.tell(subject.pod, ("Normal", "Started", f"Started container {name}"), name)
     return partial(_with_container, sandbox.identity, status)
+
+
+async def _root_problem(shop: Workshop, subject: Subject, container: Container) -> str:
+    """Return why a container that must not run as root would, "" if it does not."""
+    spec = subject.pod.spec
+    if not runs_as_non_root(spec, container):
+        return ""
+    user = effective(spec, container).user
+    if not user:
+        if not isinstance(shop.host, ImageHost):
+            return "container has runAsNonRoot and this sort of host cannot tell the image's user"
+        user = await shop.host.image_user(container.image)
+    return root_problem(user)
 
 
 async def _post_start(shop: Workshop, step: RunPostStart, subject: Subject) -> Effect | Refusal:

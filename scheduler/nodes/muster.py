@@ -31,6 +31,7 @@ from ..store.store import Store
 from .environment import ConfigProblem, PodFacts, Sources, resolve
 from .lifecycle import DesiredPod, reconcile
 from .memory import PodMemory
+from .security import runs_as_non_root
 from .status_writer import merged
 from .translation import container_spec, hostname, pull_policy, sandbox_spec
 
@@ -272,7 +273,8 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
         c.lifecycle or c.liveness_probe or c.readiness_probe or c.startup_probe
         for c in spec.containers
     )
-    varies = varies or watched or spec.active_deadline_seconds is not None
+    varies = varies or watched or any(runs_as_non_root(spec, c) for c in spec.containers)
+    varies = varies or spec.active_deadline_seconds is not None
     if spec.init_containers or spec.host_network or varies or stored is None:
         return None
     facts = PodFacts(sample, "", "", "default", {})
@@ -281,7 +283,7 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
         env = resolve(container, facts, Sources({}, {}))
         if isinstance(env, ConfigProblem):
             return None
-        containers.append(container_spec(container, 0, 0, env))
+        containers.append(container_spec(spec, container, 0, 0, env))
     sandbox = sandbox_spec(sample, 0, epoch)
     if sandbox.ports or stored.binding is None:
         return None

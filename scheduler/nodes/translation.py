@@ -6,17 +6,20 @@ from ..drivers import (
     ContainerSpec,
     EmptyDir,
     Mount,
+    PidMode,
     PodIdentity,
     PortMapping,
     PullPolicy,
     SandboxSpec,
 )
 from ..objects import quantity
+from ..objects.meta import ObjectMeta
 from ..objects.pod import Container, Pod, PodSpec
 from .environment import expand
 from .lifecycle import spec_hash
+from .security import effective
 
-_LONGEST_HOSTNAME = 63
+_LONGEST_HOSTNAME, _LONGEST_FQDN = 63, 64
 
 
 def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
@@ -29,7 +32,9 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
     host = spec.host_network
     return SandboxSpec(
         identity=PodIdentity(meta.uid, meta.namespace, meta.name, epoch),
-        hostname=hostname(spec, meta.name),
+        hostname=fqdn(spec, meta)[:_LONGEST_FQDN]
+        if spec.set_hostname_as_fqdn and spec.subdomain
+        else hostname(spec, meta.name),
         attempt=attempt,
         ports=()
         if host
@@ -50,7 +55,26 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
         ),
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
+        dns_servers=spec.dns_config.nameservers,
+        dns_searches=spec.dns_config.searches,
+        dns_options=tuple(
+            o.name if o.value is None else f"{o.name}:{o.value}" for o in spec.dns_config.options
+        ),
+        domain=domain(spec, meta.namespace),
+        host_ipc=spec.host_ipc,
+        sysctls=tuple((s.name, s.value) for s in spec.security_context.sysctls),
+        fs_group=spec.security_context.fs_group,
     )
+
+
+def domain(spec: PodSpec, namespace: str) -> str:
+    """Return the domain of a pod with a subdomain (cluster domain cluster.local), else ""."""
+    return f"{spec.subdomain}.{namespace}.svc.cluster.local" if spec.subdomain else ""
+
+
+def fqdn(spec: PodSpec, meta: ObjectMeta) -> str:
+    """Return the fully qualified name of a pod with a subdomain."""
+    return f"{hostname(spec, meta.name)}.{domain(spec, meta.namespace)}"
 
 
 def hostname(spec: PodSpec, name: str) -> str:
@@ -59,9 +83,18 @@ def hostname(spec: PodSpec, name: str) -> str:
 
 
 def container_spec(
-    container: Container, attempt: int, sandbox_attempt: int, env: tuple[tuple[str, str], ...]
+    spec: PodSpec,
+    container: Container,
+    attempt: int,
+    sandbox_attempt: int,
+    env: tuple[tuple[str, str], ...],
 ) -> ContainerSpec:
-    """Return one attempt of a container; $(NAME) in command and args is expanded from env."""
+    """Return one attempt of a container; $(NAME) in command and args is expanded from env.
+
+    Args:
+        spec: of its pod.
+    """
+    security = effective(spec, container)
     requests, limits = container.resources.requests, container.resources.limits
     return ContainerSpec(
         name=container.name,
@@ -78,7 +111,26 @@ def container_spec(
         memory_limit=quantity.value(str(limits.get("memory", 0))),
         stdin=container.stdin,
         tty=container.tty,
+        stop_signal=container.lifecycle.stop_signal if container.lifecycle else "",
+        pid=_pid_mode(spec),
+        host_ipc=spec.host_ipc,
+        user=security.user,
+        groups=security.groups,
+        privileged=security.privileged,
+        read_only_root=security.read_only_root,
+        capabilities_added=security.capabilities.add,
+        capabilities_dropped=security.capabilities.drop,
+        no_new_privileges=security.no_new_privileges,
+        seccomp=security.seccomp,
+        apparmor=security.apparmor,
+        proc_unmasked=security.proc_unmasked,
     )
+
+
+def _pid_mode(spec: PodSpec) -> PidMode:
+    if spec.host_pid:
+        return PidMode.HOST
+    return PidMode.POD if spec.share_process_namespace else PidMode.CONTAINER
 
 
 def pull_policy(container: Container) -> PullPolicy:

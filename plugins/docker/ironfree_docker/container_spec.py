@@ -1,6 +1,6 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
-from scheduler.drivers import ContainerSpec, Mount, SandboxSpec, SandboxStatus
+from scheduler.drivers import ContainerSpec, Mount, PidMode, SandboxSpec, SandboxStatus
 from scheduler.objects.json import Json, JsonObject
 
 from .labels import volume_name
@@ -25,7 +25,8 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         assert isinstance(bindings, list)
         bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
     host: JsonObject = {
-        "IpcMode": "shareable",
+        "IpcMode": "host" if spec.host_ipc else "shareable",
+        "Sysctls": dict(spec.sysctls),
         "RestartPolicy": _NEVER,
         "LogConfig": _LOG,
         "CpuShares": 2,
@@ -43,6 +44,7 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         host["NetworkMode"] = "host"
     else:
         body["Hostname"] = spec.hostname
+        body["Domainname"] = spec.domain
         body["ExposedPorts"] = {port: {} for port in ports}
         host["PortBindings"] = ports
     return body
@@ -55,14 +57,22 @@ def container_body(
     joined = f"container:{sandbox.id}"
     host: JsonObject = {
         "NetworkMode": joined,
-        "IpcMode": joined,
+        "IpcMode": "host" if spec.host_ipc else joined,
         "RestartPolicy": _NEVER,
         "LogConfig": _LOG,
         "Mounts": [_mount(sandbox.identity.uid, mount) for mount in spec.mounts],
         "CpuShares": cpu_shares(spec.cpu_request),
         "ReadonlyRootfs": spec.read_only_root,
         "Privileged": spec.privileged,
+        "GroupAdd": [str(group) for group in spec.groups],
+        "CapAdd": list(spec.capabilities_added),
+        "CapDrop": list(spec.capabilities_dropped),
+        "SecurityOpt": _security_options(spec),
     }
+    if spec.pid is not PidMode.CONTAINER:
+        host["PidMode"] = "host" if spec.pid is PidMode.HOST else joined
+    if spec.proc_unmasked:
+        host["MaskedPaths"], host["ReadonlyPaths"] = [], []
     if spec.cpu_limit:
         host["CpuPeriod"] = _PERIOD
         host["CpuQuota"] = max(spec.cpu_limit * _PERIOD // 1000, _LEAST_QUOTA)
@@ -85,6 +95,15 @@ def container_body(
     if spec.stop_signal:
         body["StopSignal"] = spec.stop_signal
     return body
+
+
+def _security_options(spec: ContainerSpec) -> list[Json]:
+    options: list[Json] = ["no-new-privileges"] if spec.no_new_privileges else []
+    if spec.seccomp:
+        options.append(f"seccomp={spec.seccomp}")
+    if spec.apparmor:
+        options.append(f"apparmor={spec.apparmor}")
+    return options
 
 
 def cpu_shares(millis: int) -> int:

@@ -209,6 +209,13 @@ class DockerHost:
         """Connect from the host's network, by a container that is there for that."""
         return await self._dialer.dial(address, port, within)
 
+    async def image_user(self, image: str) -> str:
+        """The user an image runs as, "" for root."""
+        found = await self._images.look(image)
+        if found is None:
+            raise ImageUnavailable(f"host {self._engine.name} has no image {image} any more")
+        return found.config.user if found.config else ""
+
     async def close(self) -> None:
         """Release the connections."""
         await self._dialer.close()

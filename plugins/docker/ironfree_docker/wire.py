@@ -96,10 +96,17 @@ class Summary(msgspec.Struct, rename="pascal"):
     labels: dict[str, str] | None = None
 
 
+class ImageConfig(msgspec.Struct, rename="pascal"):
+    """`Config` of an image."""
+
+    user: str = ""
+
+
 class Image(msgspec.Struct, rename="pascal"):
     """`GET /images/{name}/json`."""
 
     id: str
+    config: ImageConfig | None = None
 
 
 class Created(msgspec.Struct, rename="pascal"):

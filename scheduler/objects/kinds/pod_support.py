@@ -86,8 +86,8 @@ POD_SPEC: Table = {
     "enableServiceLinks": _kept("no variables of Services are set"),
     "initContainers": _YES,
     "activeDeadlineSeconds": _YES,
-    "hostPID": _reject("the host's process namespace cannot be shared"),
-    "hostIPC": _reject("the host's IPC namespace cannot be shared"),
+    "hostPID": _YES,
+    "hostIPC": _YES,
     "shareProcessNamespace": _YES,
     "runtimeClassName": _reject("runtime classes are not supported"),
     "resourceClaims": _reject("dynamic resource allocation is not supported"),
@@ -95,30 +95,32 @@ POD_SPEC: Table = {
     "hostnameOverride": _reject("set hostname instead"),
     "hostUsers": _warn("user namespaces are not made", True),
     "imagePullSecrets": _warn("images are pulled with the host's own credentials"),
-    "subdomain": _warn("no DNS name is made of it"),
-    "setHostnameAsFQDN": _warn("the host name stays short"),
-    "dnsPolicy": _warn("only ClusterFirst is known", "ClusterFirst", "ClusterFirstWithHostNet"),
-    "dnsConfig": _warn("the resolver's settings are not changed"),
+    "subdomain": _supported("the pod's own name; the domain is cluster.local"),
+    "setHostnameAsFQDN": _YES,
+    "dnsPolicy": _supported("there is no cluster DNS: all but None begin with the host's resolver"),
+    "dnsConfig": _supported("name servers and searches given here replace the host's"),
     "readinessGates": _YES,
     "evictionResponders": _warn("nobody is asked before an eviction"),
     "securityContext": _YES,
     "os": _YES,
 }
 
+_SECCOMP = _supported("the engine's default where none is set; no file of the host can be named")
+
 POD_SECURITY: Table = {
-    "runAsUser": _reject("containers run as the image's user"),
-    "runAsGroup": _reject("containers run as the image's group"),
-    "supplementalGroups": _reject("no groups are added"),
-    "fsGroup": _reject("volumes keep their owner"),
-    "sysctls": _reject("kernel parameters are not set"),
+    "runAsUser": _YES,
+    "runAsGroup": _YES,
+    "runAsNonRoot": _YES,
+    "supplementalGroups": _YES,
+    "fsGroup": _YES,
+    "sysctls": _supported("those that the engine and the kernel keep apart for each pod"),
+    "seccompProfile": _SECCOMP,
+    "appArmorProfile": _YES,
+    "fsGroupChangePolicy": _kept("only volumes of the pod itself are given to the group, when new"),
+    "supplementalGroupsPolicy": _warn("the engine adds the image's own groups", "Merge"),
     "windowsOptions": _reject("only Linux runs here"),
-    "runAsNonRoot": _warn("the image's user is not checked"),
     "seLinuxOptions": _warn("the engine's own labels are used"),
     "seLinuxChangePolicy": _warn("the engine's own labels are used"),
-    "fsGroupChangePolicy": _warn("volumes keep their owner"),
-    "supplementalGroupsPolicy": _warn("no groups are added"),
-    "seccompProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
-    "appArmorProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
 }
 
 CONTAINER: Table = {
@@ -167,24 +169,21 @@ LIFECYCLE: Table = {"postStart": _YES, "preStop": _YES, "stopSignal": _YES}
 HANDLER: Table = {"exec": _YES, "httpGet": _YES, "tcpSocket": _YES, "sleep": _YES}
 
 SECURITY: Table = {
-    "privileged": _reject("privileged containers are not run"),
-    "runAsUser": _reject("the container runs as the image's user"),
-    "runAsGroup": _reject("the container runs as the image's group"),
-    "procMount": _reject("/proc is mounted by the engine", "Default"),
-    "windowsOptions": _reject("only Linux runs here"),
+    "privileged": _YES,
+    "runAsUser": _YES,
+    "runAsGroup": _YES,
+    "runAsNonRoot": _YES,
+    "readOnlyRootFilesystem": _YES,
+    "allowPrivilegeEscalation": _YES,
     "capabilities": _YES,
+    "seccompProfile": _SECCOMP,
+    "appArmorProfile": _YES,
+    "procMount": _YES,
+    "windowsOptions": _reject("only Linux runs here"),
     "seLinuxOptions": _warn("the engine's own labels are used"),
-    "runAsNonRoot": _warn("the image's user is not checked"),
-    "readOnlyRootFilesystem": _warn("the root file system stays writable"),
-    "allowPrivilegeEscalation": _warn("the engine's own rule is used", True),
-    "seccompProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
-    "appArmorProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
 }
 
-CAPABILITIES: Table = {
-    "add": _reject("capabilities are not added"),
-    "drop": _warn("the engine's own capabilities are kept"),
-}
+CAPABILITIES: Table = {"add": _YES, "drop": _YES}
 
 POD_OS: Table = {"name": _reject("only Linux runs here", "linux")}
 

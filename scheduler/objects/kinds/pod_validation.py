@@ -1,5 +1,6 @@
 """What a pod spec may say (Kubernetes core/v1 validation, in its words)."""
 
+import ipaddress
 import re
 from collections.abc import Iterator
 
@@ -16,9 +17,12 @@ from .fields import child, children, indexed, number, text, texts
 from .handler_validation import handler_causes, init_container_causes, restart_causes
 from .placement_validation import placement_causes
 from .pod_support import rejections
+from .security_validation import container_security_causes, pod_security_causes
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)\Z")
+_NO_DNS = "None"
+_DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", _NO_DNS)
 _MAX_INT32 = 2**31 - 1
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
@@ -49,6 +53,7 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield from _container(container, where, volumes)
         yield from handler_causes(container, where, grace)
         yield from restart_causes(container, where)
+        yield from container_security_causes(container, spec, where)
         name = text(container, "name")
         if name and name in names:
             yield duplicate(f"{where}.name", name)
@@ -56,6 +61,8 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
     for where, container in inits:
         yield from init_container_causes(container, where)
     yield from _host_ports(spec, path)
+    yield from pod_security_causes(spec, path)
+    yield from _names(spec, path)
     yield from _settings(spec, path)
     yield from placement_causes(spec, path)
 
@@ -67,9 +74,6 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
         where = f"{path}.terminationGracePeriodSeconds"
         yield invalid(where, grace, "must be greater than or equal to 0")
     yield from _life(spec, path)
-    if text(spec, "hostname"):
-        for complaint in label_name_complaints(text(spec, "hostname")):
-            yield invalid(f"{path}.hostname", text(spec, "hostname"), complaint)
     if text(spec, "preemptionPolicy"):
         policies = ("Never", "PreemptLowerPriority")
         yield from one_of(f"{path}.preemptionPolicy", text(spec, "preemptionPolicy"), policies)
@@ -85,6 +89,39 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
     group = text(child(spec, "schedulingGroup"), "podGroupName")
     for complaint in subdomain_complaints(group) if group else ():
         yield invalid(f"{path}.schedulingGroup.podGroupName", group, complaint)
+
+
+def _names(spec: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per bad name that a pod is to have or to ask."""
+    for field in ("hostname", "subdomain"):
+        for complaint in label_name_complaints(text(spec, field)) if text(spec, field) else ():
+            yield invalid(f"{path}.{field}", text(spec, field), complaint)
+    if text(spec, "dnsPolicy"):
+        yield from one_of(f"{path}.dnsPolicy", text(spec, "dnsPolicy"), _DNS_POLICIES)
+    config, where = child(spec, "dnsConfig"), f"{path}.dnsConfig"
+    servers = texts(config, "nameservers")
+    if text(spec, "dnsPolicy") == "None" and not servers:
+        why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+        yield required(f"{where}.nameservers", why)
+    for field, values, most in (
+        ("nameservers", servers, 3),
+        ("searches", texts(config, "searches"), 32),
+    ):
+        if len(values) > most:
+            why = f"must not have more than {most} {field}"
+            yield invalid(f"{where}.{field}", ", ".join(values), why)
+    for index, server in enumerate(servers):
+        if not _is_address(server):
+            here = f"{where}.nameservers[{index}]"
+            yield invalid(here, server, "must be a valid IP address, (e.g. 10.9.8.7)")
+
+
+def _is_address(word: str) -> bool:
+    try:
+        ipaddress.ip_address(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _life(spec: JsonObject, path: str) -> Iterator[Cause]:

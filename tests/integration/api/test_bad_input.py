@@ -96,8 +96,8 @@ SPECS = [
     ),
     ({"containers": [container()], "activeDeadlineSeconds": 0}, "spec.activeDeadlineSeconds"),
     (
-        {"containers": [container(securityContext={"privileged": True})]},
-        "spec.containers[0].securityContext.privileged",
+        {"containers": [container(securityContext={"procMount": "Bare"})]},
+        "spec.containers[0].securityContext.procMount",
     ),
 ]
 
