@@ -118,11 +118,34 @@ class EmptyDir:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeFile:
+    """A file of a volume: a path below its root, what is in it, and its permission bits."""
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class FilesVolume:
+    """A volume whose files are given; containers can only read it.
+
+    Args:
+        memory: it is never written to a disk.
+    """
+
+    name: str
+    files: tuple[VolumeFile, ...] = ()
+    memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """The part of a pod that its containers share.
 
     Args:
         domain: what /etc/hosts has behind the host name, "" for nothing.
+        volumes: a FilesVolume is made empty here, and filled by write_volumes.
         fs_group: whom the volumes belong to, None for nobody in particular.
     """
 
@@ -130,7 +153,7 @@ class SandboxSpec:
     hostname: str
     attempt: int = 0
     ports: tuple[PortMapping, ...] = ()
-    volumes: tuple[EmptyDir, ...] = ()
+    volumes: tuple[EmptyDir | FilesVolume, ...] = ()
     host_network: bool = False
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
@@ -144,11 +167,21 @@ class SandboxSpec:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A sandbox volume seen in a container."""
+    """A sandbox volume, or a path of the host, seen in a container.
+
+    Args:
+        sub_path: what of the volume, "" for all of it.
+        host_path: of the host instead of a volume; create: make a directory if there is nothing.
+        propagation: "", "HostToContainer" or "Bidirectional"; of host paths only.
+    """
 
     volume: str
     path: str
     read_only: bool = False
+    sub_path: str = ""
+    host_path: str = ""
+    create: bool = False
+    propagation: str = ""
 
 
 class PidMode(StrEnum):
@@ -414,6 +447,23 @@ class ProbingHost(Protocol):
 
     async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
         """Connect from the host's own network, as seen there: a pod's address, 127.0.0.1."""
+        ...
+
+
+@runtime_checkable
+class FilesHost(Protocol):
+    """What a Host offers to fill a pod's FilesVolumes."""
+
+    async def write_volumes(
+        self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]
+    ) -> None:
+        """Have these files, and no others, in volumes of a running sandbox.
+
+        Each volume changes at once: readers see all old files or all new ones.
+
+        Args:
+            spec: that the sandbox was made of.
+        """
         ...
 
 

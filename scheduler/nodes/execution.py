@@ -11,6 +11,8 @@ import msgspec
 from ..drivers import (
     ContainerStatus,
     EngineState,
+    FilesHost,
+    FilesVolume,
     Host,
     ImageHost,
     PodIdentity,
@@ -36,11 +38,13 @@ from .instructions import (
     RunPostStart,
     StopContainer,
     StopSandbox,
+    WriteVolumes,
 )
 from .pod_status import failed_start
 from .security import effective, root_problem, runs_as_non_root
 from .settings import NodeSettings
 from .translation import container_spec, pull_policy, sandbox_spec
+from .volume_content import decoded, files_of, sources, written
 
 _SLOW_PULL = 1.0  # seconds after which a pull is worth an event of its own
 
@@ -144,7 +148,7 @@ def _limit(settings: NodeSettings, step: Instruction) -> float:
             return grace + LEAST_GRACE + settings.remove_timeout
         case RunPostStart():
             return settings.hook_timeout + settings.remove_timeout
-        case EnsureSandbox() | EnsureContainer():
+        case EnsureSandbox() | EnsureContainer() | WriteVolumes():
             return settings.start_timeout
         case _:
             return settings.remove_timeout
@@ -156,6 +160,8 @@ async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | R
         case EnsureSandbox(attempt):
             spec = sandbox_spec(subject.pod, attempt, shop.epoch)
             return partial(_with_sandbox, spec.identity, await host.ensure_sandbox(spec))
+        case WriteVolumes():
+            return await _write_volumes(shop, subject)
         case PullImage(name, _):
             await _pull(shop, subject, subject.container(name))
             return _unchanged
@@ -278,20 +284,58 @@ async def _stop(shop: Workshop, step: StopContainer, subject: Subject) -> None:
 async def _environment(
     shop: Workshop, subject: Subject, container: Container, sandbox: SandboxStatus
 ) -> tuple[tuple[str, str], ...] | ConfigProblem:
+    sources = await _sources(shop, subject.pod.meta.namespace, container)
+    return resolve(container, _facts(shop, subject, sandbox), sources)
+
+
+def _facts(shop: Workshop, subject: Subject, sandbox: SandboxStatus) -> PodFacts:
     assert subject.assigned is not None
     pod = subject.pod
-    facts = PodFacts(
+    return PodFacts(
         pod=pod,
         pod_ip=shop.host_ip if pod.spec.host_network else sandbox.ip,
         host_ip=shop.host_ip,
         service_account=service_account(subject.assigned.stored),
         allocatable=shop.allocatable,
     )
-    return resolve(container, facts, await _sources(shop, pod.meta.namespace, container))
 
 
-class _Data(msgspec.Struct):
+async def _write_volumes(shop: Workshop, subject: Subject) -> Effect | Refusal:
+    sandbox, pod = subject.sandbox, subject.pod
+    if sandbox is None:
+        raise HostUnreachable("the sandbox is gone; look again")
+    contents = {key: await _content(shop, key) for key in sources(pod)}
+    facts = _facts(shop, subject, sandbox)
+    there = {key: data for key, data in contents.items() if data is not None}
+    volumes: list[FilesVolume] = []
+    for volume in written(pod):
+        made = files_of(volume, facts, there)
+        if isinstance(made, ConfigProblem):
+            text = f'MountVolume.SetUp failed for volume "{volume.name}" : {made.message}'
+            return _mount_failed(shop, pod, text)
+        volumes.append(made)
+    if not isinstance(shop.host, FilesHost):
+        return _mount_failed(shop, pod, "this sort of host offers no way to fill volumes")
+    await shop.host.write_volumes(sandbox, sandbox_spec(pod, sandbox.attempt, shop.epoch), volumes)
+    return _unchanged
+
+
+def _mount_failed(shop: Workshop, pod: Pod, text: str) -> Refusal:
+    shop.tell(pod, ("Warning", "FailedMount", text), "")
+    return Refusal("FailedMount", text)
+
+
+async def _content(shop: Workshop, key: ObjectKey) -> Mapping[str, bytes] | None:
+    stored = await shop.objects.get(key)
+    if stored is None:
+        return None
+    body = _data.decode(stored.body.json)
+    return decoded(key.resource, body.data or {}, body.binary_data or {})
+
+
+class _Data(msgspec.Struct, rename="camel"):
     data: dict[str, str] | None = None
+    binary_data: dict[str, str] | None = None
 
 
 _data = msgspec.json.Decoder(_Data)
@@ -337,6 +381,8 @@ def _refused(shop: Workshop, step: Instruction, subject: Subject, message: str) 
             text = f"Failed to create pod sandbox: {message}"
             shop.tell(subject.pod, ("Warning", "FailedCreatePodSandBox", text), "")
             return Refusal("FailedCreatePodSandBox", message)
+        case WriteVolumes():
+            return _mount_failed(shop, subject.pod, message)
         case EnsureContainer(name, _):
             shop.tell(subject.pod, ("Warning", "Failed", f"Error: {message}"), name)
             return Refusal("CreateContainerError", message)

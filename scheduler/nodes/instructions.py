@@ -11,6 +11,19 @@ class EnsureSandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteVolumes:
+    """Have the files of the pod's volumes in the sandbox as they should be now.
+
+    Args:
+        attempt: of the sandbox.
+        version: of what the files depend on.
+    """
+
+    attempt: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class PullImage:
     """Have the image that this attempt of a container needs."""
 
@@ -88,6 +101,7 @@ class FinishDeletion:
 
 Instruction = (
     EnsureSandbox
+    | WriteVolumes
     | PullImage
     | EnsureContainer
     | RunPostStart

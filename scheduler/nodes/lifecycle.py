@@ -26,12 +26,14 @@ from .instructions import (
     RunPostStart,
     StopContainer,
     StopSandbox,
+    WriteVolumes,
 )
 from .memory import PodMemory, crashed
 from .pod_case import DesiredPod, PodCase, Verdicts, judged, sandbox_of, spec_hash
 from .pod_report import SHOWN, report_of
 from .pod_status import PodFailure, PodReport, build_status, ended, restartable
 from .verdict import Fate, Verdict
+from .volume_content import version, written
 
 __all__ = ["Decision", "DesiredPod", "Notice", "reconcile", "spec_hash"]
 
@@ -188,8 +190,11 @@ def _run(case: PodCase) -> Decision:
         case = replace(case, memory=_with_sandbox_crash(case))
         steps, wake = _sandbox_steps(case, stops)
     else:
-        steps, wake = _container_steps(case, verdicts)
-        steps = (*stops, *steps, *_garbage(case))
+        writing, wake = _volume_steps(case, case.sandbox_attempt)
+        steps = (*stops, *writing, *_garbage(case))
+        if _has_volumes(case):
+            starts, later = _container_steps(case, verdicts)
+            steps, wake = (*steps, *starts), _earliest([m for m in (wake, later) if m is not None])
     wake = _earliest([moment for moment in (wake, _deadline(case)) if moment is not None])
     decision = _decide(case, report_of(case, verdicts), steps, wake, _notices(case, verdicts))
     return replace(decision, watches=_watches(case, verdicts))
@@ -311,6 +316,22 @@ def _sandbox_steps(
     if max(waits, default=case.now) > case.now:
         return (), max(waits)
     return (EnsureSandbox(case.memory.sandbox_attempts),), None
+
+
+def _volume_steps(case: PodCase, attempt: int) -> tuple[tuple[Instruction, ...], datetime | None]:
+    """Write the files of volumes when they are new or stale."""
+    wanted, memory = version(case.pod, attempt), case.memory
+    if wanted == memory.volumes or not wanted:
+        return (), None
+    failure = memory.volumes_failure
+    if failure is not None and failure.attempt == attempt and failure.retry_at > case.now:
+        return (), failure.retry_at
+    return (WriteVolumes(attempt, wanted),), None
+
+
+def _has_volumes(case: PodCase) -> bool:
+    """Return whether containers find files in their volumes, though maybe stale ones."""
+    return not written(case.pod) or case.memory.volumes_attempt == case.sandbox_attempt
 
 
 def _container_steps(

@@ -15,6 +15,7 @@ from .instructions import (
     PullImage,
     RemovePod,
     RunPostStart,
+    WriteVolumes,
 )
 
 STEADY = timedelta(minutes=10)  # a container that ran this long starts over with no delay
@@ -91,6 +92,8 @@ class PodMemory:
     Args:
         sandbox_attempts: sandboxes seen or made so far; the next one's attempt.
         sandbox_crash: the death of the newest sandbox, which another will follow.
+        volumes: the version of the volumes' files that was written, "" when they are stale.
+        volumes_attempt: the sandbox they were written for, be they stale or not.
         sandbox_made: this process made the present sandbox, so nothing ran in it before.
     """
 
@@ -99,6 +102,9 @@ class PodMemory:
     sandbox_crash: Crash | None = None
     sandbox_attempts: int = 0
     sandbox_made: bool = False
+    volumes: str = ""
+    volumes_attempt: int = -1
+    volumes_failure: Failure | None = None
 
     def of(self, container: str) -> ContainerMemory:
         """Return what is remembered of a container."""
@@ -114,6 +120,11 @@ class PodMemory:
 
 
 _NOTHING = ContainerMemory()
+
+
+def as_left(memory: PodMemory) -> PodMemory:
+    """Return what holds when a session has ended: nobody heard what changed from then on."""
+    return replace(memory, volumes="")
 
 
 def succeeded(memory: PodMemory, done: Instruction) -> PodMemory:
@@ -132,6 +143,8 @@ def succeeded(memory: PodMemory, done: Instruction) -> PodMemory:
                 sandbox_attempts=max(memory.sandbox_attempts, attempt + 1),
                 sandbox_made=True,
             )
+        case WriteVolumes(attempt, version):
+            return replace(memory, volumes=version, volumes_attempt=attempt, volumes_failure=None)
         case RunPostStart(container, _, attempt):
             health = memory.of(container).health.of(attempt)
             return memory.with_health(container, replace(health, hooked=True))
@@ -156,6 +169,9 @@ def failed(
         case EnsureSandbox(attempt):
             failure = _again(memory.sandbox_failure, CREATE, reason, message, attempt, now)
             return replace(memory, sandbox_failure=failure)
+        case WriteVolumes(attempt, _):
+            failure = _again(memory.volumes_failure, CREATE, reason, message, attempt, now)
+            return replace(memory, volumes_failure=failure)
         case RunPostStart(container, _, attempt):
             health = memory.of(container).health.of(attempt)
             return memory.with_health(container, replace(health, doom=Doom(reason)))

@@ -34,6 +34,7 @@ from .memory import PodMemory
 from .security import runs_as_non_root
 from .status_writer import merged
 from .translation import container_spec, hostname, pull_policy, sandbox_spec
+from .volume_content import written
 
 _log = logging.getLogger(__name__)
 _HOST, _IP = "@host@", "@ip@"
@@ -274,7 +275,7 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
         for c in spec.containers
     )
     varies = varies or watched or any(runs_as_non_root(spec, c) for c in spec.containers)
-    varies = varies or spec.active_deadline_seconds is not None
+    varies = varies or spec.active_deadline_seconds is not None or bool(written(sample))
     if spec.init_containers or spec.host_network or varies or stored is None:
         return None
     facts = PodFacts(sample, "", "", "default", {})

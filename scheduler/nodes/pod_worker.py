@@ -8,14 +8,15 @@ each can be repeated.
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from ..drivers import PodObservation
 from ..errors import DriverError, Fenced, StatusError
 from ..objects.pod import PodStatus
+from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod
 from .execution import Refusal, Subject, Workshop, carry_out
 from .health import Watch, after_probe
@@ -28,10 +29,12 @@ from .instructions import (
     PullImage,
     RunPostStart,
     StopContainer,
+    WriteVolumes,
 )
 from .lifecycle import Decision, DesiredPod, reconcile
 from .memory import PodMemory, failed, succeeded
 from .probing import ProbedPod
+from .volume_content import sources
 
 _log = logging.getLogger(__name__)
 _LONGEST_RETRY = 30.0
@@ -62,6 +65,10 @@ class Desk(Protocol):
 
     def probe(self, uid: str, probed: ProbedPod | None, watches: Sequence[Watch]) -> None:
         """Have exactly these probes of a pod go on; a pod that is gone has none."""
+        ...
+
+    def follow(self, uid: str, keys: frozenset[ObjectKey], changed: Callable[[], None]) -> None:
+        """Have a pod hear of changes of the objects its volumes are made of."""
         ...
 
     def look_soon(self) -> None:
@@ -112,6 +119,7 @@ class PodWorker:
         self._troubles = 0
         self._shown: tuple[int, PodStatus] | None = None
         self._watched = False
+        self._stale = False
 
     @property
     def idle(self) -> bool:
@@ -202,6 +210,12 @@ class PodWorker:
         self.memory = self.memory.with_health(watch.container, health)
         self.poke()
 
+    def _source_changed(self) -> None:
+        """Take in that an object changed of which the pod's volumes are made."""
+        self._stale = True
+        self.memory = replace(self.memory, volumes="", volumes_failure=None)
+        self.poke()
+
     def _desired(self, assigned: AssignedPod) -> DesiredPod:
         status = assigned.pod.status
         if self._shown is not None and self._shown[0] == assigned.pod.revision:
@@ -253,7 +267,8 @@ class PodWorker:
         ensures = [i for i in decision.instructions if isinstance(i, ordered)]
         others = [i for i in decision.instructions if not isinstance(i, ordered)]
         if any(
-            isinstance(i, EnsureSandbox | PullImage | EnsureContainer) for i in ensures + others
+            isinstance(i, EnsureSandbox | PullImage | EnsureContainer | WriteVolumes)
+            for i in ensures + others
         ):
             await self._desk.fence.wait()
         if len(others) == 1:  # the common case needs no further task
@@ -266,6 +281,9 @@ class PodWorker:
 
     async def _step(self, instruction: Instruction) -> bool:
         subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
+        if isinstance(instruction, WriteVolumes):
+            self._desk.follow(self.uid, sources(subject.pod), self._source_changed)
+            self._stale = False
         try:
             outcome = await carry_out(self._desk.shop, instruction, subject)
         except (DriverError, StatusError) as error:
@@ -282,6 +300,8 @@ class PodWorker:
             )
             return self.memory is not before  # remembered: the lifecycle knows when to go on
         self.memory = succeeded(self.memory, instruction)
+        if self._stale:  # it changed again while it was being written
+            self._source_changed()
         self.observed = outcome(self.observed)
         return True
 

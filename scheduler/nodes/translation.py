@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from ..drivers import (
     ContainerSpec,
     EmptyDir,
+    FilesVolume,
     Mount,
     PidMode,
     PodIdentity,
@@ -14,10 +15,12 @@ from ..drivers import (
 )
 from ..objects import quantity
 from ..objects.meta import ObjectMeta
-from ..objects.pod import Container, Pod, PodSpec
+from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
+from ..objects.volumes import SecretSource
 from .environment import expand
 from .lifecycle import spec_hash
 from .security import effective
+from .volume_content import is_written, projections
 
 _LONGEST_HOSTNAME, _LONGEST_FQDN = 63, 64
 
@@ -44,15 +47,7 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
             for p in container.ports
             if p.host_port
         ),
-        volumes=tuple(
-            EmptyDir(
-                v.name,
-                v.empty_dir.medium,
-                quantity.value(str(v.empty_dir.size_limit)) if v.empty_dir.size_limit else None,
-            )
-            for v in spec.volumes
-            if v.empty_dir is not None
-        ),
+        volumes=tuple(v for v in map(_volume, spec.volumes) if v is not None),
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
         dns_servers=spec.dns_config.nameservers,
@@ -105,7 +100,7 @@ def container_spec(
         args=_expanded(container.args, env),
         env=env,
         working_dir=container.working_dir,
-        mounts=tuple(Mount(m.name, m.mount_path, m.read_only) for m in container.volume_mounts),
+        mounts=tuple(_mount(spec, m, env) for m in container.volume_mounts),
         cpu_request=_milli(requests, "cpu") or _milli(limits, "cpu"),
         cpu_limit=_milli(limits, "cpu"),
         memory_limit=quantity.value(str(limits.get("memory", 0))),
@@ -124,6 +119,32 @@ def container_spec(
         seccomp=security.seccomp,
         apparmor=security.apparmor,
         proc_unmasked=security.proc_unmasked,
+    )
+
+
+def _volume(volume: Volume) -> EmptyDir | FilesVolume | None:
+    """Return a volume that is made for the pod, None for one that is not."""
+    empty = volume.empty_dir
+    if empty is not None:
+        size = quantity.value(str(empty.size_limit)) if empty.size_limit else None
+        return EmptyDir(volume.name, empty.medium, size)
+    if is_written(volume):
+        secret = any(isinstance(g.source, SecretSource) for g in projections(volume))
+        return FilesVolume(volume.name, memory=secret)
+    return None
+
+
+def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) -> Mount:
+    volume = next((v for v in spec.volumes if v.name == mount.name), None)
+    source = volume.host_path if volume is not None else None
+    return Mount(
+        volume=mount.name,
+        path=mount.mount_path,
+        read_only=mount.read_only or (volume is not None and is_written(volume)),
+        sub_path=expand(mount.sub_path_expr, dict(env)) or mount.sub_path,
+        host_path=source.path if source is not None else "",
+        create=source is not None and source.type in {"", "DirectoryOrCreate"},
+        propagation="" if mount.mount_propagation == "None" else mount.mount_propagation,
     )
 
 

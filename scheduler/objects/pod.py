@@ -15,6 +15,15 @@ from .meta import ObjectMeta
 from .security import DNSConfig, PodSecurityContext, SecurityContext
 from .stored import Body, StoredObject
 from .view import View
+from .volumes import (
+    ConfigMapSource,
+    DownwardSource,
+    FieldRef,
+    HostPathSource,
+    ProjectedSource,
+    ResourceFieldRef,
+    SecretSource,
+)
 
 
 class ContainerPort(View, frozen=True):
@@ -33,20 +42,6 @@ class KeySelector(View, frozen=True):
     key: str
     name: str = ""
     optional: bool = False
-
-
-class FieldRef(View, frozen=True):
-    """core/v1 ObjectFieldSelector."""
-
-    field_path: str
-
-
-class ResourceFieldRef(View, frozen=True):
-    """core/v1 ResourceFieldSelector."""
-
-    resource: str
-    container_name: str = ""
-    divisor: str = "0"
 
 
 class EnvVarSource(View, frozen=True):
@@ -95,6 +90,8 @@ class VolumeMount(View, frozen=True):
     mount_path: str
     read_only: bool = False
     sub_path: str = ""
+    sub_path_expr: str = ""
+    mount_propagation: str = ""
 
 
 class Container(View, frozen=True):
@@ -136,7 +133,7 @@ class ImageVolumeSource(View, frozen=True):
 
 
 class Volume(View, frozen=True):
-    """core/v1 Volume; sources other than emptyDir are rejected by validation.
+    """core/v1 Volume; other sources than these are rejected by validation.
 
     An image can be simulated, for it bears on where a pod goes.
     """
@@ -144,6 +141,11 @@ class Volume(View, frozen=True):
     name: str
     empty_dir: EmptyDirVolumeSource | None = None
     image: ImageVolumeSource | None = None
+    config_map: ConfigMapSource | None = None
+    secret: SecretSource | None = None
+    downward_api: DownwardSource | None = msgspec.field(name="downwardAPI", default=None)
+    projected: ProjectedSource | None = None
+    host_path: HostPathSource | None = None
 
 
 class Toleration(View, frozen=True):

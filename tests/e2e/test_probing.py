@@ -81,7 +81,7 @@ async def test_commands_tell_their_exit_code_and_their_words(engine: Host):
     slow = Probe(exec=ExecAction(("sleep", "60")))
     late = [await perform(slow, on, 0.3) for _ in range(3)]
     assert [outcome.success for outcome in late] == [False] * 3
-    count = Probe(exec=ExecAction(("sh", "-c", "exit $(pgrep -x -f 'sleep 60' | wc -l)")))
+    count = Probe(exec=ExecAction(("sh", "-c", "exit $(ps | grep -c '[s]leep 60')")))
     assert (await perform(count, on, 5)).message == "exit code 1", "it is not piled up"
 
 

@@ -1,9 +1,10 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
-from scheduler.drivers import ContainerSpec, Mount, PidMode, SandboxSpec, SandboxStatus
+from scheduler.drivers import ContainerSpec, PidMode, SandboxSpec, SandboxStatus
 from scheduler.objects.json import Json, JsonObject
 
 from .labels import volume_name
+from .mounts import Mounts
 from .pause import VOLUME_DIRECTORIES
 
 _PERIOD = 100_000  # microseconds; the kernel's default for CPU quotas
@@ -51,7 +52,7 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
 
 
 def container_body(
-    sandbox: SandboxStatus, spec: ContainerSpec, labels: dict[str, str]
+    sandbox: SandboxStatus, spec: ContainerSpec, labels: dict[str, str], mounts: Mounts
 ) -> JsonObject:
     """An app container inside a sandbox's network and IPC namespaces."""
     joined = f"container:{sandbox.id}"
@@ -60,7 +61,8 @@ def container_body(
         "IpcMode": "host" if spec.host_ipc else joined,
         "RestartPolicy": _NEVER,
         "LogConfig": _LOG,
-        "Mounts": [_mount(sandbox.identity.uid, mount) for mount in spec.mounts],
+        "Mounts": mounts.mounts,
+        "Binds": mounts.binds,
         "CpuShares": cpu_shares(spec.cpu_request),
         "ReadonlyRootfs": spec.read_only_root,
         "Privileged": spec.privileged,
@@ -109,13 +111,6 @@ def _security_options(spec: ContainerSpec) -> list[Json]:
 def cpu_shares(millis: int) -> int:
     """Relative weight of a CPU request in thousandths of a core (Kubernetes MilliCPUToShares)."""
     return min(max(millis * 1024 // 1000, 2), 262_144)
-
-
-def _mount(pod_uid: str, mount: Mount) -> JsonObject:
-    body = _volume(volume_name(pod_uid, mount.volume), mount.path)
-    body["ReadOnly"] = mount.read_only
-    body["VolumeOptions"] = {"NoCopy": True}  # an emptyDir is empty, whatever the image has there
-    return body
 
 
 def _volume(name: str, path: str) -> JsonObject:

@@ -65,7 +65,7 @@ class Execs:
         """Start it and return what it writes; the beginning only, but read to its end."""
         output = b""
         start: JsonObject = {"Detach": False, "Tty": False}
-        opened = self._engine.stream("POST", f"/exec/{made}/start", body=start)
+        opened = self._engine.stream("POST", f"/exec/{made}/start", data=start)
         async with opened as chunks, aclosing(demultiplex(chunks, self._engine.name)) as parts:
             async for part in parts:
                 output += part[: _MOST_OUTPUT - len(output)]

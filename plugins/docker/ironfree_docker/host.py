@@ -12,6 +12,7 @@ from scheduler.drivers import (
     DialFailure,
     EmptyDir,
     ExecOutcome,
+    FilesVolume,
     HostAddress,
     HostEvent,
     HostInfo,
@@ -33,6 +34,7 @@ from .execs import Execs
 from .images import Images
 from .labels import (
     ATTEMPT,
+    CONTENT,
     INFRA,
     POD_UID,
     SANDBOX,
@@ -44,7 +46,9 @@ from .labels import (
     sandbox_labels,
     volume_name,
 )
+from .mounts import resolve
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
+from .volume_files import VolumeFiles
 from .volumes import Volumes
 
 Value = TypeVar("Value")
@@ -63,6 +67,7 @@ class DockerHost:
         self._images = Images(engine)
         self._volumes = Volumes(engine)
         self._execs = Execs(engine)
+        self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
@@ -139,6 +144,7 @@ class DockerHost:
         body = sandbox_body(spec, await self._ensure_infra_image(), labels)
         found = await ensure_created(self._containers, name, labels, body)
         if found.state.status != "running":
+            await self._files.give_to_group(found.id, spec)
             found = await ensure_started(self._containers, found.id)
         if found.state.status != "running":
             raise EngineRejected(
@@ -154,7 +160,9 @@ class DockerHost:
         """Have this attempt created and started once."""
         name = container_name(sandbox.identity, spec.name, spec.attempt)
         labels = container_labels(sandbox, spec, self._address.cluster)
-        body = container_body(sandbox, spec, labels)
+        uid = sandbox.identity.uid
+        mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
+        body = container_body(sandbox, spec, labels, mounts)
         found = await ensure_created(self._containers, name, labels, body)
         if found.state.status == "created" and not start_failed(found):
             found = await ensure_started(self._containers, found.id)
@@ -198,6 +206,12 @@ class DockerHost:
                     yield part
                 if left == 0:
                     return
+
+    async def write_volumes(
+        self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]
+    ) -> None:
+        """Have exactly these files in volumes of a running sandbox."""
+        await self._files.write(sandbox.id, spec, volumes)
 
     async def exec_sync(
         self, container_id: str, command: Sequence[str], within: float
@@ -286,14 +300,19 @@ class DockerHost:
             await self._images.load(archive)
         return True
 
-    async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir) -> None:
+    async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir | FilesVolume) -> None:
         """Disk volumes have no size limit: the engine's local driver knows none."""
-        options: dict[str, str] = {}
-        if volume.medium == "Memory":
-            size = "" if volume.size_limit is None else f",size={volume.size_limit}"
-            options = {"type": "tmpfs", "device": "tmpfs", "o": f"mode=0777{size}"}
-        name = volume_name(spec.identity.uid, volume.name)
         labels = pod_labels(spec.identity, self._address.cluster)
+        memory, size = False, ""
+        if isinstance(volume, FilesVolume):
+            memory, labels[CONTENT] = volume.memory, "files"
+        elif volume.medium == "Memory":
+            memory, size = True, "" if volume.size_limit is None else f",size={volume.size_limit}"
+        options: dict[str, str] = {}
+        if memory:
+            mode = "0777" if spec.fs_group is None else f"2777,gid={spec.fs_group}"
+            options = {"type": "tmpfs", "device": "tmpfs", "o": f"mode={mode}{size}"}
+        name = volume_name(spec.identity.uid, volume.name)
         await self._volumes.create(name, labels, options)
 
     async def _end_older_sandboxes(self, spec: SandboxSpec) -> None:

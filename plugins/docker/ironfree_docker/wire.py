@@ -133,6 +133,7 @@ class Volume(msgspec.Struct, rename="pascal"):
 
     name: str
     labels: dict[str, str] | None = None
+    mountpoint: str = ""
 
 
 class Volumes(msgspec.Struct, rename="pascal"):

@@ -193,16 +193,18 @@ RESOURCES: Table = {
     "claims": _reject("dynamic resource allocation is not supported"),
 }
 
-_NO_VOLUME = _reject("only emptyDir volumes can be mounted")
+_NO_VOLUME = _reject("volumes of this type cannot be mounted")
+_ROOTS = _reject("files belong to root, and to the fsGroup")
+_OWN_TOKEN = _reject("no tokens are made")
 
 VOLUME: Table = {
     "name": _YES,
     "emptyDir": _YES,
-    "hostPath": _NO_VOLUME,
-    "configMap": _NO_VOLUME,
-    "secret": _NO_VOLUME,
-    "projected": _NO_VOLUME,
-    "downwardAPI": _NO_VOLUME,
+    "hostPath": _YES,
+    "configMap": _YES,
+    "secret": _YES,
+    "projected": _YES,
+    "downwardAPI": _YES,
     "persistentVolumeClaim": _NO_VOLUME,
     "ephemeral": _NO_VOLUME,
     "image": _NO_VOLUME,
@@ -235,13 +237,57 @@ EMPTY_DIR: Table = {
     "mode": _warn("volumes have mode 0777", 0o777),
 }
 
+HOST_PATH: Table = {
+    "path": _YES,
+    "type": _supported("except FileOrCreate; that something is there is checked, not what it is"),
+}
+
+CONFIG_MAP_VOLUME: Table = {
+    "name": _YES,
+    "items": _YES,
+    "defaultMode": _YES,
+    "optional": _YES,
+    "defaultUser": _ROOTS,
+}
+
+SECRET_VOLUME: Table = {
+    "secretName": _YES,
+    "items": _YES,
+    "defaultMode": _YES,
+    "optional": _YES,
+    "defaultUser": _ROOTS,
+}
+
+DOWNWARD_VOLUME: Table = {"items": _YES, "defaultMode": _YES, "defaultUser": _ROOTS}
+
+DOWNWARD_FILE: Table = {
+    "path": _YES,
+    "fieldRef": _YES,
+    "resourceFieldRef": _YES,
+    "mode": _YES,
+    "user": _ROOTS,
+}
+
+KEY_TO_PATH: Table = {"key": _YES, "path": _YES, "mode": _YES, "user": _ROOTS}
+
+PROJECTED: Table = {"sources": _YES, "defaultMode": _YES, "defaultUser": _ROOTS}
+
+PROJECTION: Table = {
+    "secret": _YES,
+    "downwardAPI": _YES,
+    "configMap": _YES,
+    "serviceAccountToken": _OWN_TOKEN,
+    "clusterTrustBundle": _reject("there are no trust bundles"),
+    "podCertificate": _reject("no certificates are made"),
+}
+
 VOLUME_MOUNT: Table = {
     "name": _YES,
     "mountPath": _YES,
     "readOnly": _YES,
-    "subPath": _reject("only whole volumes are mounted"),
-    "subPathExpr": _reject("only whole volumes are mounted"),
-    "mountPropagation": _reject("mounts are private", "None"),
+    "subPath": _supported("of emptyDir on engines with API 1.45 (Docker 26) or newer"),
+    "subPathExpr": _supported("of emptyDir on engines with API 1.45 (Docker 26) or newer"),
+    "mountPropagation": _supported("of hostPath volumes"),
     "recursiveReadOnly": _reject("mounts are not made recursively read-only", "Disabled"),
     "bindMountOptions": _reject("mount options are not set"),
 }
@@ -274,6 +320,14 @@ TABLES: Mapping[str, Table] = {
     "core.v1.ResourceRequirements": RESOURCES,
     "core.v1.Volume": VOLUME,
     "core.v1.EmptyDirVolumeSource": EMPTY_DIR,
+    "core.v1.HostPathVolumeSource": HOST_PATH,
+    "core.v1.ConfigMapVolumeSource": CONFIG_MAP_VOLUME,
+    "core.v1.SecretVolumeSource": SECRET_VOLUME,
+    "core.v1.ProjectedVolumeSource": PROJECTED,
+    "core.v1.VolumeProjection": PROJECTION,
+    "core.v1.DownwardAPIVolumeSource": DOWNWARD_VOLUME,
+    "core.v1.DownwardAPIVolumeFile": DOWNWARD_FILE,
+    "core.v1.KeyToPath": KEY_TO_PATH,
     "core.v1.VolumeMount": VOLUME_MOUNT,
     "core.v1.EnvVarSource": ENV_SOURCE,
     "core.v1.Affinity": AFFINITY,
@@ -301,9 +355,31 @@ def examine(spec: JsonObject, path: str) -> Iterator[Finding]:
             if entry.support is not Support.ENFORCED:
                 yield f"{where}.{name}", entry
         yield from _look(EMPTY_DIR, child(volume, "emptyDir"), f"{where}.emptyDir")
+        yield from _sources(volume, where)
+        yield from _look(PROJECTED, child(volume, "projected"), f"{where}.projected")
+        for number, each in enumerate(children(child(volume, "projected"), "sources")):
+            here = f"{where}.projected.sources[{number}]"
+            for name in each:  # an empty source is a source too
+                entry = PROJECTION.get(name, _NO_VOLUME)
+                if entry.support is not Support.ENFORCED:
+                    yield f"{here}.{name}", entry
+            yield from _sources(each, here)
     for key in ("initContainers", "containers"):
         for index, container in enumerate(children(spec, key)):
             yield from _container(container, f"{path}.{key}[{index}]")
+
+
+def _sources(holder: JsonObject, path: str) -> Iterator[Finding]:
+    """Look at what files are made of, in a volume or in one source of a projected one."""
+    for kind, table, items in (
+        ("configMap", CONFIG_MAP_VOLUME, KEY_TO_PATH),
+        ("secret", SECRET_VOLUME, KEY_TO_PATH),
+        ("downwardAPI", DOWNWARD_VOLUME, DOWNWARD_FILE),
+    ):
+        source = child(holder, kind)
+        yield from _look(table, source, f"{path}.{kind}")
+        for index, item in enumerate(children(source, "items")):
+            yield from _look(items, item, f"{path}.{kind}.items[{index}]")
 
 
 def _container(container: JsonObject, path: str) -> Iterator[Finding]:

@@ -12,12 +12,13 @@ from ..names import (
     subdomain_complaints,
 )
 from ..quantity import parse
-from .causes import duplicate, forbidden, invalid, one_of, required
+from .causes import duplicate, invalid, one_of, required
 from .fields import child, children, indexed, number, text, texts
 from .handler_validation import handler_causes, init_container_causes, restart_causes
 from .placement_validation import placement_causes
 from .pod_support import rejections
 from .security_validation import container_security_causes, pod_security_causes
+from .volume_validation import mount_causes, volume_causes
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)\Z")
@@ -42,11 +43,11 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         path: of the spec, e.g. "spec.template.spec".
     """
     yield from rejections(spec, path)
-    yield from _volumes(spec, path)
+    yield from volume_causes(spec, path)
     if not children(spec, "containers"):
         yield required(f"{path}.containers")
     names: set[str] = set()
-    volumes = {text(volume, "name") for volume in children(spec, "volumes")}
+    volumes = {text(volume, "name"): volume for volume in children(spec, "volumes")}
     grace = number(spec, "terminationGracePeriodSeconds", 30)
     inits = [*indexed(spec, "initContainers", path)]
     for where, container in (*inits, *indexed(spec, "containers", path)):
@@ -148,27 +149,7 @@ def _unique_names(spec: JsonObject, field: str, path: str) -> Iterator[Cause]:
         seen.add(name)
 
 
-def _volumes(spec: JsonObject, path: str) -> Iterator[Cause]:
-    seen: set[str] = set()
-    for where, volume in indexed(spec, "volumes", path):
-        name = text(volume, "name")
-        if not name:
-            yield required(f"{where}.name")
-            continue
-        for complaint in label_name_complaints(name):
-            yield invalid(f"{where}.name", name, complaint)
-        if name in seen:
-            yield duplicate(f"{where}.name", name)
-        seen.add(name)
-        if len(volume) > 2:
-            yield forbidden(where, "may not specify more than 1 volume type")
-        empty = child(volume, "emptyDir")
-        yield from one_of(f"{where}.emptyDir.medium", text(empty, "medium"), ("", "Memory"))
-        if empty.get("sizeLimit") is not None:
-            yield from _amounts({"sizeLimit": empty["sizeLimit"]}, f"{where}.emptyDir")
-
-
-def _container(container: JsonObject, path: str, volumes: set[str]) -> Iterator[Cause]:
+def _container(container: JsonObject, path: str, volumes: dict[str, JsonObject]) -> Iterator[Cause]:
     name = text(container, "name")
     if not name:
         yield required(f"{path}.name")
@@ -183,7 +164,7 @@ def _container(container: JsonObject, path: str, volumes: set[str]) -> Iterator[
     yield from one_of(f"{path}.imagePullPolicy", text(container, "imagePullPolicy"), _PULL_POLICIES)
     yield from _ports(container, path)
     yield from _environment(container, path)
-    yield from _mounts(container, path, volumes)
+    yield from mount_causes(container, path, volumes)
     yield from _resources(child(container, "resources"), f"{path}.resources")
 
 
@@ -269,21 +250,6 @@ def _env_source(variable: JsonObject, path: str) -> Iterator[Cause]:
         yield required(f"{where}.{chosen[0]}.{needed}")
     if needed == "key" and not text(reference, "name"):
         yield required(f"{where}.{chosen[0]}.name")
-
-
-def _mounts(container: JsonObject, path: str, volumes: set[str]) -> Iterator[Cause]:
-    seen: set[str] = set()
-    for where, mount in indexed(container, "volumeMounts", path):
-        name, mount_path = text(mount, "name"), text(mount, "mountPath")
-        if not name:
-            yield required(f"{where}.name")
-        elif name not in volumes:
-            yield Cause(f"{where}.name", f'Not found: "{name}"', "FieldValueNotFound")
-        if not mount_path:
-            yield required(f"{where}.mountPath")
-        elif mount_path in seen:
-            yield invalid(f"{where}.mountPath", mount_path, "must be unique")
-        seen.add(mount_path)
 
 
 def _resources(resources: JsonObject, path: str) -> Iterator[Cause]:

@@ -32,18 +32,18 @@ def test_a_zero_that_says_something_is_reported():
 
 def test_paths_lead_to_the_field():
     spec = {
-        "volumes": [{"name": "a"}, {"name": "b", "hostPath": {}}],
+        "volumes": [{"name": "a"}, {"name": "b", "nfs": {}}],
         "containers": [
             {
-                "volumeMounts": [{"name": "a", "subPath": "x"}],
+                "volumeMounts": [{"name": "a", "recursiveReadOnly": "Enabled"}],
                 "env": [{"name": "v", "valueFrom": {"fileKeyRef": {"key": "k"}}}],
                 "securityContext": {"windowsOptions": {"hostProcess": True}},
             }
         ],
     }
     assert {cause.field for cause in rejections(spec, "t.spec")} == {
-        "t.spec.volumes[1].hostPath",
-        "t.spec.containers[0].volumeMounts[0].subPath",
+        "t.spec.volumes[1].nfs",
+        "t.spec.containers[0].volumeMounts[0].recursiveReadOnly",
         "t.spec.containers[0].env[0].valueFrom.fileKeyRef",
         "t.spec.containers[0].securityContext.windowsOptions",
     }
