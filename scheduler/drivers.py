@@ -433,8 +433,8 @@ class Connection(Protocol):
 
 
 @runtime_checkable
-class ProbingHost(Protocol):
-    """What a Host offers to probes and lifecycle hooks (CRI: ExecSync; kubelet's own network)."""
+class ExecHost(Protocol):
+    """What a Host offers to probes and hooks that are commands (CRI: ExecSync)."""
 
     async def exec_sync(
         self, container_id: str, command: Sequence[str], within: float
@@ -444,6 +444,11 @@ class ProbingHost(Protocol):
         It may go on then, for an engine cannot end it.
         """
         ...
+
+
+@runtime_checkable
+class DialHost(Protocol):
+    """What a Host offers to probes and hooks over its network, as kubelet is in it."""
 
     async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
         """Connect from the host's own network, as seen there: a pod's address, 127.0.0.1."""

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..drivers import Connection, DialFailure, Host, ProbingHost
+from ..drivers import Connection, DialFailure, DialHost, ExecHost, Host
 from ..errors import DriverError
 from ..objects.handlers import HTTPGetAction, LifecycleHandler, Probe
 from ..objects.pod import Container
@@ -57,11 +57,13 @@ async def perform(
     if isinstance(handler, LifecycleHandler) and handler.sleep is not None:
         await asyncio.sleep(min(handler.sleep.seconds, within))
         return HandlerOutcome(success=True)
-    if not isinstance(host, ProbingHost):
-        raise DriverError("this sort of host offers no way to probe its pods")
     try:
         if handler.exec is not None:
+            if not isinstance(host, ExecHost):
+                raise DriverError("this sort of host runs no commands in its containers")
             return await _exec(host, target, handler.exec.command, within)
+        if not isinstance(host, DialHost):
+            raise DriverError("this sort of host offers no way to reach its pods")
         async with asyncio.timeout(within):
             return await _over_network(host, handler, target, within)
     except TimeoutError:
@@ -70,7 +72,7 @@ async def perform(
 
 
 async def _exec(
-    host: ProbingHost, target: Target, command: tuple[str, ...], within: float
+    host: ExecHost, target: Target, command: tuple[str, ...], within: float
 ) -> HandlerOutcome:
     outcome = await host.exec_sync(target.container_id, command, within)
     if outcome is None:
@@ -82,7 +84,7 @@ async def _exec(
 
 
 async def _over_network(
-    host: ProbingHost, handler: Probe | LifecycleHandler, target: Target, within: float
+    host: DialHost, handler: Probe | LifecycleHandler, target: Target, within: float
 ) -> HandlerOutcome:
     get, tcp = handler.http_get, handler.tcp_socket
     grpc = handler.grpc if isinstance(handler, Probe) else None

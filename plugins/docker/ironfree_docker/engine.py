@@ -172,7 +172,11 @@ class Engine:
             )
             async with request as response:
                 await self._raise_rejection(response, action)
-                yield response.content.iter_chunked(_CHUNK)
+                try:
+                    yield response.content.iter_chunked(_CHUNK)
+                except BaseException:
+                    _hang_up(response)
+                    raise
 
     async def websocket(
         self, path: str, query: Mapping[str, str], *, within: float
@@ -270,6 +274,13 @@ class Engine:
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=self.route.connector(limit), auto_decompress=False)
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """End a stream at once; TLS would wait for a goodbye that an engine does not say."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _encoded(body: JsonObject | bytes | None) -> bytes | None:

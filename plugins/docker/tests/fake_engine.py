@@ -157,7 +157,7 @@ class FakeEngine:
             ("GET", "/exec/{name}/json", self._inspect_exec, "exec-inspect"),
             ("GET", "/containers/{name}/attach/ws", self._attach, "attach"),
             ("PUT", "/containers/{name}/archive", self._put_archive, "archive"),
-            ("GET", "/containers/{name}/archive", self._stat_archive, "stat"),
+            ("HEAD", "/containers/{name}/archive", self._stat_archive, "stat"),
             ("GET", "/volumes/{name}", self._inspect_volume, "inspect-volume"),
             ("POST", "/images/create", self._pull, "pull"),
             ("POST", "/images/load", self._load, "load"),
@@ -338,8 +338,9 @@ class FakeEngine:
         if code < 0:
             await self.stopping.wait()
         found.running, found.exit_code = False, code
-        if found.command[1:2] == ["swap"]:
+        if found.command[1:2] == ["swap"] and code == 0:
             self.links[f"{found.command[2]}/..data"] = f"{found.command[2]}/{found.command[3]}"
+        await response.write_eof()
         return response
 
     async def _inspect_exec(self, request: web.Request) -> web.Response:

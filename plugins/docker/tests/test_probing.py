@@ -130,7 +130,12 @@ async def test_https_takes_any_certificate(target: Target, tmp_path: Path):
     probe = Probe(http_get=HTTPGetAction("web", scheme="HTTPS"))
     async with server(http(200), tls) as port:
         assert (await perform(probe, on_port(target, port), 5)).success
-    async with server(http(200)) as port:
+
+    async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+
+    async with server(plain) as port:
         outcome = await perform(probe, on_port(target, port), 5)
         assert outcome.message.startswith(f"TLS with 192.0.2.7:{port}: ")
 
