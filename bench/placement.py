@@ -33,7 +33,7 @@ NODES = (1000, 5000, 10000)
 def a_class(number: int, cpu: str, memory: str) -> PodClass:
     requests = ResourceRequirements(requests={"cpu": cpu, "memory": memory})
     spec = PodSpec(containers=(Container("c", resources=requests),))
-    return PodClass((number.to_bytes(16, "big"), "default", ()), spec)
+    return PodClass((number.to_bytes(16, "big"), "default", (), None), spec)
 
 
 def a_cluster(nodes: int) -> Snapshot:

@@ -19,7 +19,7 @@ from scheduler.hookspecs import Change
 from scheduler.objects.pod import Container, PodSpec, ResourceRequirements
 from scheduler.objects.pod_class import PodClass
 from scheduler.objects.stored import ObjectKey
-from scheduler.placement.cycle import BATCH_CLASSES, BATCH_PODS
+from scheduler.placement import batches
 from scheduler.placement.framework import Diagnosis
 from scheduler.placement.plan import PendingPod
 from scheduler.placement.queue import SchedulingQueue
@@ -31,7 +31,7 @@ PODS = 100_000
 def a_class(number: int) -> PodClass:
     """Return one of many classes."""
     spec = PodSpec(containers=(Container("c", resources=ResourceRequirements()),))
-    return PodClass((number.to_bytes(16, "big"), "default", ()), spec)
+    return PodClass((number.to_bytes(16, "big"), "default", (), None), spec)
 
 
 def a_pod(number: int) -> PendingPod:
@@ -86,8 +86,8 @@ def throughput(table: Table, classes: int) -> None:
         queue.add(kinds[number % classes], pod, 0.0)
     adding = time.perf_counter() - started
     pauses: list[float] = []
-    while len(pauses) * BATCH_CLASSES <= PODS and queue.ready(0.0):
-        pauses.append(seconds(lambda: queue.pop(BATCH_PODS, BATCH_CLASSES, 0.0)))
+    while len(pauses) * batches.CLASSES <= PODS and queue.ready(0.0):
+        pauses.append(seconds(lambda: queue.pop(batches.PODS, batches.CLASSES, 0.0)))
     popping = sum(pauses)
     done = seconds(lambda: [queue.done(pod.key) for pod in pods])
     table.add_row(f"adds, {classes:,} classes", f"{PODS / adding:,.0f}/s")

@@ -42,6 +42,7 @@ from .objects.meta import now_seconds
 from .objects.node import node_view
 from .objects.pod import pod_view
 from .objects.wire import decompose
+from .placement.batch.jobs import Placements
 from .placement.cycle import Placement
 from .placement.explainer import Explainer
 from .placement.measures import PlacementMeasures
@@ -273,6 +274,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
         group.create_task(placement.run(), name="placement")
+        group.create_task(Placements(store, rules, epoch).run(), name="placements")
         group.create_task(controllers.run(), name="controllers")
         group.create_task(agents.run(), name="node agents")
 

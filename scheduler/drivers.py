@@ -209,6 +209,8 @@ class ContainerSpec:
         seccomp, apparmor: "" for the engine's own profile, "unconfined", or (AppArmor) a profile
             loaded on the host.
         proc_unmasked: nothing of /proc is hidden or read-only.
+        process_namespace_of: id of a running container whose processes it is to see; "" for none.
+        stdin_once: stdin ends with that of the first client that attached to it.
     """
 
     name: str
@@ -224,6 +226,7 @@ class ContainerSpec:
     cpu_limit: int = 0
     memory_limit: int = 0
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
     user: str = ""
     read_only_root: bool = False
@@ -238,6 +241,7 @@ class ContainerSpec:
     seccomp: str = ""
     apparmor: str = ""
     proc_unmasked: bool = False
+    process_namespace_of: str = ""
 
 
 class EngineState(StrEnum):

@@ -15,6 +15,7 @@
     │   ├── HostUnreachable        no answer: the outcome is unknown
     │   ├── EngineRejected         the engine said no; repeating will not help
     │   └── ImageUnavailable       the image cannot be had
+    ├── SolverFailed               the solver's process ended, or failed by a bug
     ├── PluginError                a plugin broke its contract
     └── ConfigurationError         settings that cannot work
 
@@ -157,6 +158,10 @@ class EngineRejected(DriverError):
 
 class ImageUnavailable(DriverError):
     """An image cannot be pulled, or is absent under policy Never."""
+
+
+class SolverFailed(IronfreeError):
+    """The solver's process ended or failed; nothing was decided, and trying again may do."""
 
 
 class PluginError(IronfreeError):

@@ -101,6 +101,23 @@ class Change(IntFlag):
 
 
 @dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What a filter finds in a pod's way on one node, in numbers.
+
+    Args:
+        said: one sentence, for people.
+        numbers: the same by name, for programs.
+        pods: class → rows of the pods that are in the way: if some of them left, it would help.
+    """
+
+    said: str
+    numbers: Mapping[str, str | int]
+    pods: Mapping[PodClass, Sequence[int]] = field(
+        default_factory=dict[PodClass, Sequence[int]], repr=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """One reason and the nodes it holds for.
 
@@ -110,12 +127,15 @@ class Rejection:
         resolvable: True if removing pods from the node could help.
         wakes_on: which changes can help these nodes, where fewer do than the filter's `wakes_on`
             says (kube-scheduler's queueing hints); None: those.
+        obstacles: tells of one of these rows what is in the way; asked while the snapshot lives,
+            and only when a person wants to know.
     """
 
     reason: str
     nodes: Mask
     resolvable: bool = True
     wakes_on: Change | None = None
+    obstacles: Callable[[int], Sequence[Obstacle]] | None = None
 
 
 class Coupling(Protocol):

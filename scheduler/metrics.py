@@ -119,9 +119,10 @@ def _queue(leading: Leading) -> Iterator[Metric]:
         flying = {(): counts["flying"]}
         for pod, count, diagnosis in leading.placement.queue.unschedulable():
             for plugin in {refusal.plugin for refusal in diagnosis.refusals}:
-                rejected[plugin, pod.spec.scheduler_name] += count
+                rejected[plugin, pod.scheduler_name] += count
     told = "Pods that wait for a node, by where: those that may be placed now, wait for their "
-    told += "next try, wait for a change that can help, or have scheduling gates."
+    told += "next try, wait for a change that can help, or are held back by scheduling gates or "
+    told += "until enough pods of their PodGroup are there."
     yield _gauge("scheduler_pending_pods", told, ("queue",), pending)
     told = "Pods that are being placed or bound at the moment."
     yield _gauge("ironfree_scheduling_pods_in_flight", told, (), flying)
@@ -146,10 +147,12 @@ def _placement(found: PlacementMeasures) -> Iterator[Metric]:
     yield _counter("scheduler_preemption_attempts", told, (), {(): found.preemptions})
     told = "Pods to be evicted by a preemption."
     yield _histograms("scheduler_preemption_victims", told, (), {(): found.victims})
+    told = "Gangs tried, by outcome: scheduled, or unschedulable."
+    yield _counter("ironfree_scheduling_gang_attempts", told, ("result",), found.gangs)
     told = "Pods decided on together."
     yield _histograms("ironfree_scheduling_batch_pods", told, (), {(): found.batch})
-    told = "Seconds of each part of the cycle: pop, place and preempt once a class of pods, the "
-    told += "others once a batch."
+    told = "Seconds of each part of the cycle: pop, place and preempt once a class of pods, gang "
+    told += "once a gang, the others once a batch."
     name = "ironfree_scheduling_phase_duration_seconds"
     yield _histograms(name, told, ("phase",), found.phases)
 
@@ -180,11 +183,11 @@ def _store(store: Written) -> Iterator[Metric]:
 def _api(traffic: Traffic) -> Iterator[Metric]:
     told = "Requests answered; code 499 where the client left before."
     yield _counter("apiserver_request", told, (*_REQUEST, "code"), traffic.requests)
-    told = "Seconds of requests, but for watches and followed logs."
+    told = "Seconds of requests, but for watches and streams."
     yield _histograms("apiserver_request_duration_seconds", told, _REQUEST, traffic.seconds)
-    told = "Open watches and followed logs."
+    told = "Open watches, followed logs, exec, attach and port-forward."
     yield _gauge("apiserver_longrunning_requests", told, _REQUEST, traffic.lasting)
-    told = "Requests that are being answered, but for watches and followed logs."
+    told = "Requests that are being answered, but for watches and streams."
     flying: dict[Labels, float] = {(kind,): count for kind, count in traffic.in_flight.items()}
     yield _gauge("apiserver_current_inflight_requests", told, ("request_kind",), flying)
 

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .objects.pod_class import HostPort, PodClass
+from .objects.pod_class import HostPort, PodClass, Workload
 from .objects.selectors import Selector
 
 Mask = NDArray[np.bool_]
@@ -106,7 +106,7 @@ class Snapshot:
         attracting: of placed, the classes with pod affinity or anti-affinity.
         images: image name → {row: bytes}, as nodes report them.
         namespaces: name → labels.
-        workloads: namespace → selectors of its services and controllers.
+        workloads: namespace → (resource, name) → what its services and controllers select.
         all_rows: (N,) 0 … N-1, the very object that scorers get when they are asked for every row.
     """
 
@@ -130,7 +130,7 @@ class Snapshot:
     attracting: Mapping[PodClass, Mapping[int, int]]
     images: Mapping[str, Mapping[int, int]]
     namespaces: Mapping[str, Mapping[str, str]]
-    workloads: Mapping[str, Sequence[Selector]]
+    workloads: Mapping[str, Mapping[Workload, Selector]]
     all_rows: Rows
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from ironfree_defaults.pod_topology_spread import PodTopologySpread
 
+from scheduler.objects.pod_class import SERVICES
 from scheduler.objects.selectors import from_map
 from tests.placement_cases import a_class, cluster, everywhere, node, pod, spec
 
@@ -97,6 +98,12 @@ def scored(wanted, nodes, pods=(), rule=LIST, only=None, change=None):
     return dict(zip(names, values.tolist(), strict=True))
 
 
-def workloads(*selectors):
-    """Return a change that gives the default namespace these services or controllers."""
-    return lambda snapshot: replace(snapshot, workloads={"default": selectors})
+def workloads(*services, **controllers):
+    """Return a change that gives the default namespace services, and controllers by resource.
+
+    Controllers are given as replicationcontrollers={"name": selector}.
+    """
+    found = {(SERVICES, str(number)): each for number, each in enumerate(services)}
+    for resource, named in controllers.items():
+        found |= {(resource.replace("_", "."), name): each for name, each in named.items()}
+    return lambda snapshot: replace(snapshot, workloads={"default": found})

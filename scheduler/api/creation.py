@@ -169,7 +169,12 @@ class Creator:
         await self._admit(kind, meta, obj)
         kind.complete(obj)
         kind.default(obj)
-        causes = (*metadata.causes(meta, kind), *kind.validate(obj), *kind.validate_status(obj))
+        causes = (
+            *metadata.causes(meta, kind),
+            *kind.validate(obj),
+            *kind.validate_creation(obj),
+            *kind.validate_status(obj),
+        )
         self._refuse(kind, meta, causes)
         told = await self.backend.admission.judge(kind, meta, obj)
         ensure(obj, "metadata").pop("managedFields", None)

@@ -20,6 +20,10 @@ _SUB_VERBS = {
     "binding": ("create",),
     "eviction": ("create",),
     "log": ("get",),
+    "ephemeralcontainers": ("get", "patch", "update"),
+    "exec": ("create", "get"),
+    "attach": ("create", "get"),
+    "portforward": ("create", "get"),
 }
 _METHODS = {"create": "post", "get": "get", "patch": "patch", "update": "put"}
 _SUB_KINDS = {

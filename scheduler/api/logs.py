@@ -10,7 +10,8 @@ from ..drivers import LogOptions
 from ..errors import BadRequest, DriverError, HostUnreachable, StatusError, Unavailable
 from ..objects.kinds.printing import parse_time
 from ..objects.meta import now_seconds
-from ..objects.pod import Pod, PodContainerStatus, pod_view
+from ..objects.pod import Pod, pod_view
+from . import pod_containers
 from .backend import Backend
 from .request import Call, Query
 from .updating import Updater
@@ -28,11 +29,12 @@ async def answer(backend: Backend, call: Call) -> web.StreamResponse:
     """
     stored = await Updater(backend).current(call)
     pod = pod_view(stored)
-    container = _choose(pod, call.query.text("container"))
+    container = pod_containers.choose(pod, call.query.text("container"))
     wanted = _options(call.query)
     if not pod.node:
         raise BadRequest(f"pod {pod.meta.name} does not have a host assigned")
-    container_id = _container_id(pod, container, previous=call.query.flag("previous"))
+    find = pod_containers.previous_id if call.query.flag("previous") else pod_containers.current_id
+    container_id = find(pod, container)
     host = backend.hosts.host(pod.node)
     if host is None:
         raise Unavailable(
@@ -103,46 +105,6 @@ def _refused(pod: Pod, error: DriverError) -> StatusError:
             retry_after=5,
         )
     return BadRequest(f"the logs cannot be read: {error}", kind="pods", name=pod.meta.name)
-
-
-def _choose(pod: Pod, name: str) -> str:
-    names = [container.name for container in pod.spec.containers]
-    names += [container.name for container in pod.spec.init_containers]
-    if name:
-        if name not in names:
-            raise BadRequest(f"container {name} is not valid for pod {pod.meta.name}")
-        return name
-    if len(names) == 1:
-        return names[0]
-    raise BadRequest(
-        f"a container name must be specified for pod {pod.meta.name}, choose one of: "
-        f"[{' '.join(names)}]"
-    )
-
-
-def _container_id(pod: Pod, name: str, *, previous: bool) -> str:
-    statuses = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    status = next((each for each in statuses if each.name == name), None)
-    found = _previous_id(status) if previous else (status.container_id if status else "")
-    if status is not None and not found and not previous:
-        found = _previous_id(status)
-    if not found:
-        if previous:
-            raise BadRequest(
-                f'previous terminated container "{name}" in pod "{pod.meta.name}" not found'
-            )
-        reason = "ContainerCreating"
-        if status is not None and status.state.waiting and status.state.waiting.reason:
-            reason = status.state.waiting.reason
-        raise BadRequest(
-            f'container "{name}" in pod "{pod.meta.name}" is waiting to start: {reason}'
-        )
-    return found.partition("://")[2] or found
-
-
-def _previous_id(status: PodContainerStatus | None) -> str:
-    ended = status.last_state.terminated if status is not None else None
-    return ended.container_id if ended is not None else ""
 
 
 def _options(query: Query) -> LogOptions:

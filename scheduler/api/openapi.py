@@ -16,6 +16,7 @@ from ..objects.schema import Field, Type, load
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _PREFIXES = {
     "apiextensions.": "io.k8s.apiextensions-apiserver.pkg.apis.",
+    "metrics.": "io.k8s.metrics.pkg.apis.",
     "apis.": "io.k8s.apimachinery.pkg.",
     "runtime.": "io.k8s.apimachinery.pkg.",
     "util.": "io.k8s.apimachinery.pkg.",

@@ -50,7 +50,7 @@ class Patcher:
             old = document(current, call.kind)
             new, warnings = checked(call.kind, patched(patch, old), (), call.query.field_validation)
             _keep_unpinned(old, new)
-            if not call.subresource:
+            if call.subresource != "status":
                 warnings.extend(call.kind.warnings(new))
             return Change(new, tuple(warnings))
 

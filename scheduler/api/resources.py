@@ -8,23 +8,29 @@ from aiohttp import web
 
 from ..objects.json import JsonObject
 from ..objects.stored import StoredObject
-from . import bodies, logs, removal, reviews, status_errors
+from . import assignments, bodies, logs, removal, reviews, status_errors
 from .backend import Backend
 from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
 from .eviction import Evictor, checked_eviction
 from .listing import Lister, rendering_of
+from .meter import Meter
 from .patches import Patcher
 from .removal import Remover
 from .rendering import Rendering
 from .request import Call, read_body
+from .resource_metrics import ResourceMetrics
 from .selection import select
 from .status_errors import JSON, MethodNotAllowed
+from .streaming import Streamer
 from .subresources import Binder, Scaler, checked_binding, scale_of
 from .updating import Change, Updater
 from .watching import Watcher
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+_ACTIONS = frozenset(
+    {"assignments", "attach", "binding", "eviction", "exec", "log", "portforward", "scale"}
+)
 
 
 class Resources:
@@ -39,6 +45,8 @@ class Resources:
         self._lister = Lister(backend)
         self._watcher = Watcher(backend, closing)
         self._bulk = BulkCreator(backend)
+        self._streamer = Streamer(backend, closing)
+        self._metrics = ResourceMetrics(backend, Meter(backend.hosts))
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Return the answer to a request.
@@ -46,11 +54,13 @@ class Resources:
         Raises:
             StatusError: whatever the client must be told.
         """
-        if call.subresource in {"scale", "binding", "eviction", "log"}:
+        if call.subresource in _ACTIONS:
             return await self._subresource(call)
         verb = _verb(call)
         if verb not in call.kind.verbs:
             raise _not_allowed()
+        if call.kind.computed and verb != "create":
+            return await self._metrics.answer(call)
         match verb:
             case "get":
                 return _object(call, await self._updater.current(call))
@@ -93,7 +103,7 @@ class Resources:
     async def _update(self, call: Call) -> web.Response:
         given, complaints = await self._body(call)
         obj, warnings = checked(call.kind, given, complaints, call.query.field_validation)
-        if not call.subresource:
+        if call.subresource != "status":
             warnings.extend(call.kind.warnings(obj))
 
         async def wish(_current: StoredObject) -> Change:
@@ -127,6 +137,11 @@ class Resources:
         match call.subresource, call.request.method:
             case "log", "GET":
                 return await logs.answer(self._backend, call)
+            case (("exec" | "attach" | "portforward"), ("GET" | "POST")):
+                return await self._streamer.answer(call)
+            case "assignments", "GET":
+                placement = await self._updater.current(call)
+                return await assignments.answer(self._backend.store, call, placement)
             case "binding", "POST":
                 given, _complaints = await self._body(call)
                 await Binder(self._backend).bind(call, checked_binding(call, given))

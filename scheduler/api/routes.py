@@ -66,7 +66,7 @@ def _of_namespace(rest: list[str], group: str) -> bool:
 
 def subresources(kind: Kind) -> tuple[str, ...]:
     """Return the subresources a kind serves."""
-    found = list(kind.subresources)
+    found = [*kind.subresources, *kind.portions]
     if kind.has_status:
         found.append("status")
     if kind.scale is not None:

@@ -5,15 +5,10 @@ from dataclasses import dataclass
 import msgspec
 
 from ..errors import BadRequest
+from ..objects.field_selectors import FieldRequirement, parse_field_selector
 from ..objects.json import JsonObject
 from ..objects.kind import Kind
-from ..objects.selectors import (
-    EVERYTHING,
-    FieldRequirement,
-    Selector,
-    parse_field_selector,
-    parse_label_selector,
-)
+from ..objects.selectors import EVERYTHING, Selector, parse_label_selector
 from ..objects.stored import StoredObject
 from ..objects.wire import document
 from .request import Query

@@ -15,6 +15,7 @@ _BOUNDS = (
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _READING = frozenset({"GET", "LIST", "WATCH", "HEAD"})
 _NO_RESOURCE = ("", "", "", "", "")
+_STREAMS = frozenset({"exec", "attach", "portforward"})
 GONE = 499  # the client went away before it had an answer
 
 Exposition = Callable[[str], Awaitable[tuple[bytes, str]]]
@@ -29,7 +30,7 @@ class Traffic:
 
     Args:
         requests: how many ended, by labels and code.
-        seconds: how long those took that do not last by intention (watches, followed logs).
+        seconds: how long those took that do not last by intention (watches, streams).
         lasting: how many of the latter are open, by labels.
         in_flight: how many of the former are, by "readOnly" or "mutating".
     """
@@ -60,7 +61,8 @@ class Visit:
         kind = place.kind
         scope = "resource" if place.name else "namespace" if place.namespace else "cluster"
         self._labels = (verb, kind.group, kind.version, kind.plural, place.subresource, scope)
-        if verb == "WATCH" or (place.subresource == "log" and follows):
+        streams = place.subresource in _STREAMS or (place.subresource == "log" and follows)
+        if verb == "WATCH" or streams:
             self._lasts = True
             self._traffic.in_flight[self._kind] -= 1
             self._traffic.lasting[self._labels] += 1

@@ -86,6 +86,8 @@ class Updater:
         operation = self._operation(call, current, change)
         if operation is None:
             return current
+        if call.subresource == "ephemeralcontainers" and isinstance(operation, Replace):
+            await self.backend.admission.judge_body(call.kind, operation.meta, operation.body)
         if call.query.dry_run:
             return _rehearsed(current, operation)
         stored = await self.backend.store.write(operation)
@@ -110,6 +112,8 @@ class Updater:
         causes = [*metadata.causes(meta, kind)]
         if call.subresource == "status":
             causes += kind.validate_status(new)
+        elif call.subresource in kind.portions:
+            causes += [*kind.validate(new), *kind.portions[call.subresource].validate(old, new)]
         else:
             causes += [*kind.validate(new), *kind.validate_update(old, new)]
         causes += _deletion_causes(current.meta, meta)
@@ -173,7 +177,13 @@ def _rest(obj: JsonObject) -> JsonObject:
 
 
 def _merged(kind: Kind, old: JsonObject, new: JsonObject, subresource: str) -> JsonObject:
-    """Return the next document: /status takes only status, everything else leaves it."""
+    """Return the next document: /status takes only status, a portion its field of the spec."""
+    if subresource in kind.portions:
+        field = kind.portions[subresource].field
+        spec = {key: value for key, value in child(old, "spec").items() if key != field}
+        if field in child(new, "spec"):
+            spec[field] = child(new, "spec")[field]
+        return {**old, "spec": spec}
     if subresource == "status":
         merged = {**old}
         merged.pop("status", None)

@@ -10,6 +10,8 @@ from .connection import add_arguments as add_client_arguments
 from .connection import child, connect, entries, namespace_of
 from .get import dump
 
+_STANDING = ("scheduled", "waiting")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -38,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         _print_why_not(arguments.pod, node, child(status, "whyNot"))
     else:
         _print_explanation(status)
+    _print_gang(child(status, "gang"))
     return 0
 
 
@@ -48,10 +51,21 @@ def _print_why_not(pod: str, node: str, why: JsonObject) -> None:
     print(f"pod {pod} cannot run on {node}:")
     for rule in ({"plugin": why.get("plugin"), "reasons": why.get("reasons")}, *_others(why)):
         print(f"  {rule.get('plugin')}: {_joined(rule.get('reasons'))}")
+        for detail in entries(why.get("details") or []):
+            if detail.get("plugin") == rule.get("plugin"):
+                print(f"    {detail.get('message')}")
     changes = entries(why.get("changes"))
     print("any one of these would do:" if changes else "no single change was found that would do")
     for change in changes:
         print(f"  {change.get('change')}")
+
+
+def _print_gang(gang: JsonObject) -> None:
+    if gang:
+        numbers = ", ".join(f"{name} {gang.get(name)}" for name in ("minMember", *_STANDING))
+        print(f"member of PodGroup {gang.get('podGroup')} ({numbers})")
+        if gang.get("message"):
+            print(f"  {gang.get('message')}")
 
 
 def _print_explanation(status: JsonObject) -> None:

@@ -19,6 +19,7 @@ _LISTS = {
     "ReplicationController": "replicationControllers",
     "PodDisruptionBudget": "podDisruptionBudgets",
     "PriorityClass": "priorityClasses",
+    "PodGroup": "podGroups",
 }
 
 

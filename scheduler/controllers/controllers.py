@@ -12,6 +12,7 @@ from .informers import Informers
 from .namespace_content import NamespaceContent
 from .node_lifecycle import NodeLifecycle
 from .pod_collection import PodCollection
+from .pod_groups import PodGroupController
 from .replication import ReplicationController
 from .settings import ControllerSettings
 from .taint_eviction import TaintEviction
@@ -45,6 +46,7 @@ class Controllers:
             TaintEviction(fenced, informers, settings, clock),
             Disruption(fenced, registry, informers, settings, clock),
             PodCollection(fenced, informers, settings, clock),
+            PodGroupController(fenced, informers, settings, clock),
             GarbageCollection(fenced, registry, informers, settings, clock),
             NamespaceContent(fenced, registry, informers, settings, clock),
         )

@@ -8,12 +8,13 @@ from typing import Protocol
 import msgspec
 
 from ..informer import Informer
-from ..objects import disruption
+from ..objects import disruption, pod_group
 from ..objects.disruption import DisruptionBudget, disruption_budget
 from ..objects.kind import KindRegistry
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
 from ..objects.pod import Pod, pod_view
+from ..objects.pod_group import PodGroup
 from ..objects.replication import Replication, replication_view
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.store import Store
@@ -134,6 +135,7 @@ BUDGET_INDEXERS: Mapping[str, Callable[[DisruptionBudget], tuple[str, ...]]] = {
     OWNER: owner_uids,
     NAMESPACE: lambda budget: (budget.meta.namespace,),
 }
+GROUP_INDEXERS: Mapping[str, Callable[[PodGroup], tuple[str, ...]]] = {OWNER: owner_uids}
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class Informers:
         pods: with POD_INDEXERS; nodes: with NODE_INDEXERS; both shared with others.
         replications: with the indexers of `open`.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
+        groups: PodGroups, with GROUP_INDEXERS.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
     """
@@ -152,6 +155,7 @@ class Informers:
     nodes: Informer[Node]
     replications: Informer[Replication]
     budgets: Informer[DisruptionBudget]
+    groups: Informer[PodGroup]
     others: Mapping[str, Informer[Named]]
 
     @classmethod
@@ -163,7 +167,8 @@ class Informers:
         nodes: Informer[Node] | None = None,
     ) -> "Informers":
         """Build the informers; those given are shared and run by whoever made them."""
-        known = {"pods", "nodes", "replicationcontrollers", disruption.RESOURCE, EVENTS}
+        known = {"pods", "nodes", "replicationcontrollers", EVENTS}
+        known |= {disruption.RESOURCE, pod_group.RESOURCE}
         return cls(
             pods or Informer(store, "pods", pod_view, POD_INDEXERS),
             nodes or Informer(store, "nodes", node_view, NODE_INDEXERS),
@@ -174,6 +179,7 @@ class Informers:
                 {OWNER: owner_uids, SELECTOR: _selector},
             ),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
+            Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
@@ -188,6 +194,7 @@ class Informers:
             "nodes": self.nodes,
             "replicationcontrollers": self.replications,
             disruption.RESOURCE: self.budgets,
+            pod_group.RESOURCE: self.groups,
             **self.others,
         }
 

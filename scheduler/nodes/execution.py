@@ -20,7 +20,7 @@ from ..drivers import (
     SandboxStatus,
 )
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
-from ..objects.pod import Container, Pod
+from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey, StoredObject
 from .assigned_pod import AssignedPod, service_account
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
@@ -93,7 +93,20 @@ class Subject:
     def container(self, name: str) -> Container:
         """Return a container of the pod's spec."""
         spec = self.pod.spec
-        return next(c for c in (*spec.init_containers, *spec.containers) if c.name == name)
+        every = (*spec.init_containers, *spec.containers, *spec.ephemeral_containers)
+        return next(c for c in every if c.name == name)
+
+    def target_id(self, container: Container) -> str | None:
+        """Return the engine's id of the container that an ephemeral one is to look at.
+
+        Returns:
+            "" when it looks at none, None when that does not run.
+        """
+        if not isinstance(container, EphemeralContainer) or not container.target_container_name:
+            return ""
+        present = self.observed.containers if self.observed else ()
+        running = (c for c in present if c.state is EngineState.RUNNING)
+        return next((c.id for c in running if c.name == container.target_container_name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +239,18 @@ async def _start(
     if problem:
         shop.tell(subject.pod, ("Warning", "Failed", f"Error: {problem}"), container.name)
         return Refusal("CreateContainerConfigError", problem)
-    spec = container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env)
+    target = subject.target_id(container)
+    if target is None:
+        return _refused(
+            shop,
+            EnsureContainer(container.name, attempt),
+            subject,
+            "its target container does not run",
+        )
+    spec = replace(
+        container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env),
+        process_namespace_of=target,
+    )
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):

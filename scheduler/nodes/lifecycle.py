@@ -258,6 +258,7 @@ def _given_up(verdicts: Verdicts) -> Verdicts:
     return Verdicts(
         apps=[(c, give_up(v)) for c, v in verdicts.apps],
         inits=[(c, give_up(v)) for c, v in verdicts.inits],
+        ephemerals=[(c, give_up(v)) for c, v in verdicts.ephemerals],
     )
 
 
@@ -337,9 +338,11 @@ def _has_volumes(case: PodCase) -> bool:
 def _container_steps(
     case: PodCase, verdicts: Verdicts
 ) -> tuple[tuple[Instruction, ...], datetime | None]:
-    """Start init containers one after another, then the apps."""
+    """Start ephemeral containers, init containers one after another, then the apps."""
     steps: list[Instruction] = []
     wakes: list[datetime] = []
+    for container, verdict in verdicts.ephemerals:
+        _start(case, container, verdict, steps, wakes)
     initialized = _initialized(case, verdicts)
     for container, verdict in verdicts.inits:
         sidecar = restartable(container)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..drivers import ContainerStatus, EngineState, PodObservation
-from ..objects.pod import Container, Pod, PodContainerStatus
+from ..objects.pod import Container, EphemeralContainer, Pod, PodContainerStatus
 from .health import Health, known_health
 from .memory import PodMemory
 from .pod_status import restartable
@@ -88,9 +88,8 @@ class PodCase:
 
     def shown(self, name: str) -> PodContainerStatus | None:
         """Return the status the store shows of a container."""
-        status = self.pod.status
-        both = (*status.container_statuses, *status.init_container_statuses)
-        return next((s for s in both if s.name == name), None)
+        known = self.pod.status.all_container_statuses
+        return next((s for s in known if s.name == name), None)
 
     def current(self, container: Container, status: ContainerStatus) -> bool:
         """Return whether it is what the spec asks for, in the sandbox that runs now."""
@@ -123,6 +122,8 @@ class PodCase:
         return policy != "Never" or bool(container.restart_policy_rules)
 
     def _policy(self, container: Container, *, init: bool) -> str:
+        if isinstance(container, EphemeralContainer):
+            return "Never"
         policy = container.restart_policy or self.pod.spec.restart_policy
         if not init or restartable(container):
             return policy
@@ -136,11 +137,12 @@ class Verdicts:
 
     apps: Sequence[tuple[Container, Verdict]]
     inits: Sequence[tuple[Container, Verdict]]
+    ephemerals: Sequence[tuple[Container, Verdict]] = ()
 
     @property
     def all(self) -> Sequence[tuple[Container, Verdict]]:
-        """Init containers first."""
-        return (*self.inits, *self.apps)
+        """Init containers first, ephemeral containers last."""
+        return (*self.inits, *self.apps, *self.ephemerals)
 
 
 def judged(case: PodCase) -> Verdicts:
@@ -149,4 +151,5 @@ def judged(case: PodCase) -> Verdicts:
     return Verdicts(
         apps=[(c, case.verdict(c, init=False)) for c in spec.containers],
         inits=[(c, case.verdict(c, init=True)) for c in spec.init_containers],
+        ephemerals=[(c, case.verdict(c, init=False)) for c in spec.ephemeral_containers],
     )

@@ -33,6 +33,7 @@ def report_of(
     return PodReport(
         apps=[_container_report(case, c, v) for c, v in verdicts.apps],
         inits=[_container_report(case, c, v) for c, v in verdicts.inits],
+        ephemerals=[_container_report(case, c, v) for c, v in verdicts.ephemerals],
         restart_policy=case.pod.spec.restart_policy,
         runtime=case.desired.runtime,
         pod_ip=ip,

@@ -84,6 +84,7 @@ class PodReport:
     bound_at: datetime
     generation: int
     again: bool = False
+    ephemerals: Sequence[ContainerReport] = ()
     ended: bool = False
     hold: bool = False
     gates: tuple[str, ...] = ()
@@ -134,6 +135,7 @@ def build_status(report: PodReport, before: PodStatus, now: datetime) -> PodStat
     waiting = "PodInitializing" if report.inits else "ContainerCreating"
     apps = [_container_status(r, report.runtime, waiting) for r in report.apps]
     inits = [_container_status(r, report.runtime, waiting, init=True) for r in report.inits]
+    ephemerals = [_container_status(r, report.runtime, waiting) for r in report.ephemerals]
     phase = "Failed" if report.failure else _phase(report, apps, inits)
     if report.hold and phase in {"Succeeded", "Failed"}:
         phase = before.phase if before.phase in {"Pending", "Running"} else "Running"
@@ -150,6 +152,7 @@ def build_status(report: PodReport, before: PodStatus, now: datetime) -> PodStat
         start_time=before.start_time or now.replace(microsecond=0),
         container_statuses=tuple(sorted(apps, key=lambda s: s.name)),
         init_container_statuses=tuple(inits),
+        ephemeral_container_statuses=tuple(replace(s, ready=False) for s in ephemerals),
         observed_generation=report.generation,
     )
 

@@ -32,6 +32,7 @@ _OWNED = (
     "startTime",
     "containerStatuses",
     "initContainerStatuses",
+    "ephemeralContainerStatuses",
     "observedGeneration",
 )
 _object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)

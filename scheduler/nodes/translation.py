@@ -105,6 +105,7 @@ def container_spec(
         cpu_limit=_milli(limits, "cpu"),
         memory_limit=quantity.value(str(limits.get("memory", 0))),
         stdin=container.stdin,
+        stdin_once=container.stdin_once,
         tty=container.tty,
         stop_signal=container.lifecycle.stop_signal if container.lifecycle else "",
         pid=_pid_mode(spec),

@@ -67,6 +67,19 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Portion:
+    """A subresource that reads the whole object and writes one field of it.
+
+    Args:
+        field: of the spec.
+        validate: given the old and the new object, yields a cause per bad change of the field.
+    """
+
+    field: str
+    validate: Callable[[JsonObject, JsonObject], Iterable[Cause]]
+
+
+@dataclass(frozen=True)
 class Kind:
     """Everything the API needs to serve a kind.
 
@@ -78,17 +91,20 @@ class Kind:
             before defaults.
         initial_status: the status a new object starts with, given the object after defaults.
         validate: yields a cause per bad field, after defaults.
+        validate_creation: yields a cause per field that only updates may set.
         validate_status: yields a cause per bad field of a status that a client writes.
         carry_over: given the old and the new object, keeps in place what the server once chose
             and an update leaves out.
         validate_update: yields a cause per field that may not change so.
         warnings: yields sentences about fields that are accepted but have no effect here.
         fields: field selectors beyond metadata.name and metadata.namespace: name → value reader.
+        portions: subresources that write one field, by name.
         interned: bodies repeat between objects, so they are stored once by digest.
         has_status: /status exists and main-resource writes ignore .status.
         name_rule: "subdomain", "label" or "service" (DNS-1123/1035).
         builtin: a Kubernetes kind (strategic merge patch allowed).
-        computed: answered with a status instead of stored; its one verb is create.
+        computed: answered at once instead of stored: a creation with a status, a get or list with
+            what is measured.
     """
 
     kind: str
@@ -105,6 +121,7 @@ class Kind:
     complete: Callable[[JsonObject], None] = no_defaults
     initial_status: Callable[[JsonObject], JsonObject | None] = no_status
     validate: Callable[[JsonObject], Iterable[Cause]] = no_causes
+    validate_creation: Callable[[JsonObject], Iterable[Cause]] = no_causes
     validate_status: Callable[[JsonObject], Iterable[Cause]] = no_causes
     carry_over: Callable[[JsonObject, JsonObject], None] = no_carry_over
     validate_update: Callable[[JsonObject, JsonObject], Iterable[Cause]] = no_update_causes
@@ -116,6 +133,7 @@ class Kind:
     has_status: bool = True
     scale: Scale | None = None
     subresources: tuple[str, ...] = ()
+    portions: Mapping[str, Portion] = field(default_factory=dict[str, Portion])
     name_rule: str = "subdomain"
     builtin: bool = True
     computed: bool = False

@@ -110,6 +110,7 @@ class Container(View, frozen=True):
     image_pull_policy: str = ""
     restart_policy: str = ""
     stdin: bool = False
+    stdin_once: bool = False
     tty: bool = False
     restart_policy_rules: tuple[RestartRule, ...] = ()
     startup_probe: Probe | None = None
@@ -117,6 +118,12 @@ class Container(View, frozen=True):
     readiness_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
     security_context: SecurityContext = SecurityContext()
+
+
+class EphemeralContainer(Container, frozen=True):
+    """core/v1 EphemeralContainer: put into a running pod to look at it, never started again."""
+
+    target_container_name: str = ""
 
 
 class EmptyDirVolumeSource(View, frozen=True):
@@ -284,6 +291,7 @@ class PodSpec(View, frozen=True):
 
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     volumes: tuple[Volume, ...] = ()
     node_name: str = ""
     node_selector: dict[str, str] = {}
@@ -394,9 +402,19 @@ class PodStatus(View, frozen=True):
     start_time: datetime | None = None
     container_statuses: tuple[PodContainerStatus, ...] = ()
     init_container_statuses: tuple[PodContainerStatus, ...] = ()
+    ephemeral_container_statuses: tuple[PodContainerStatus, ...] = ()
     qos_class: str = ""
     nominated_node_name: str = ""
     observed_generation: int = 0
+
+    @property
+    def all_container_statuses(self) -> tuple[PodContainerStatus, ...]:
+        """Of apps, init containers and ephemeral containers."""
+        return (
+            *self.container_statuses,
+            *self.init_container_statuses,
+            *self.ephemeral_container_statuses,
+        )
 
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of that type, if present."""

@@ -1,4 +1,4 @@
-"""Pods that no rule can tell apart: same spec, same namespace, same labels.
+"""Pods that no rule can tell apart: same spec, same namespace, same labels, same controller.
 
 The scheduler decides about classes, not pods: ten thousand replicas are one decision with a count.
 """
@@ -8,10 +8,21 @@ from functools import lru_cache
 
 import msgspec
 
+from .meta import ObjectMeta
 from .pod import Pod, PodSpec
 from .pod_group import group_name
 from .resources import PodRequests, pod_requests
 
+SERVICES = "services"
+REPLICATION_CONTROLLERS = "replicationcontrollers"
+REPLICA_SETS = "replicasets.apps"
+STATEFUL_SETS = "statefulsets.apps"
+_SPREADING = {
+    ("v1", "ReplicationController"): REPLICATION_CONTROLLERS,
+    ("apps/v1", "ReplicaSet"): REPLICA_SETS,
+    ("apps/v1", "StatefulSet"): STATEFUL_SETS,
+}
+Workload = tuple[str, str]  # resource and name
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - Kubernetes' spelling of "every host address"
 
 
@@ -31,14 +42,19 @@ class HostPort(msgspec.Struct, frozen=True, order=True):
         )
 
 
+ClassKey = tuple[bytes, str, tuple[tuple[str, str], ...], Workload | None]
+
+
 class PodClass:
     """A class of identical pods; equal keys are equal classes, and equal classes share the object.
 
     Args:
-        key: (body digest, namespace, labels sorted by key).
+        key: (body digest, namespace, labels sorted by key, owner).
         spec: what every pod of the class declares.
         requests: what each copy asks of its node.
         host_ports: what each copy takes on its node; never two copies on one node if not empty.
+        owner: the controller whose pods are spread by default constraints, None for none or another
+            kind of controller.
         group: name of the PodGroup that its pods belong to, "" for none.
         attracts: whether its pods have pod affinity or anti-affinity, so that they bear on where
             other pods may go.
@@ -52,14 +68,16 @@ class PodClass:
         "key",
         "labels",
         "namespace",
+        "owner",
         "requests",
         "spec",
     )
 
-    def __init__(self, key: tuple[bytes, str, tuple[tuple[str, str], ...]], spec: PodSpec) -> None:
+    def __init__(self, key: ClassKey, spec: PodSpec) -> None:
         self.key = key
         self.namespace = key[1]
         self.labels: Mapping[str, str] = dict(key[2])
+        self.owner: Workload | None = key[3]
         self.spec = spec
         self.group: str = group_name(self.labels, spec)
         self.requests: PodRequests = pod_requests(spec)
@@ -74,6 +92,11 @@ class PodClass:
     def priority(self) -> int:
         """Higher goes first."""
         return self.spec.priority
+
+    @property
+    def scheduler_name(self) -> str:
+        """The profile that its pods are placed by."""
+        return self.spec.scheduler_name
 
     def __hash__(self) -> int:
         return self._hash
@@ -96,8 +119,15 @@ def pod_class(pod: Pod) -> PodClass:
         pod.digest or msgspec.msgpack.encode(pod.spec, order="deterministic"),
         pod.meta.namespace,
         tuple(sorted(labels.items())) if labels else (),
+        _owner(pod.meta),
         _Unhashed(pod.spec),
     )
+
+
+def _owner(meta: ObjectMeta) -> Workload | None:
+    owner = meta.controller_owner() if meta.owner_references else None
+    resource = _SPREADING.get((owner.api_version, owner.kind)) if owner else None
+    return (resource, owner.name) if owner and resource else None
 
 
 def host_ports(spec: PodSpec) -> tuple[HostPort, ...]:
@@ -131,6 +161,10 @@ class _Unhashed:
 
 @lru_cache(maxsize=65536)
 def _class(
-    digest: bytes, namespace: str, labels: tuple[tuple[str, str], ...], carried: _Unhashed
+    digest: bytes,
+    namespace: str,
+    labels: tuple[tuple[str, str], ...],
+    owner: Workload | None,
+    carried: _Unhashed,
 ) -> PodClass:
-    return PodClass((digest, namespace, labels), carried.spec)
+    return PodClass((digest, namespace, labels, owner), carried.spec)

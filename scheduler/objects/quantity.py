@@ -1,7 +1,8 @@
 """Resource quantities: "250m", "1.5Gi", "2e3" (Kubernetes resource.Quantity).
 
 Values are exact to nano; whatever is rounded is rounded away from zero, as upstream does. Integers
-are capped at ±(2^63 - 1), so that they fit the columns of a snapshot.
+are capped at ±(2^63 - 1), so that they fit the columns of a snapshot. As upstream, a number without
+digits is zero ("m", ".", "Gi"). Numbers and exponents are bounded: 128 digits, 10^±999.
 """
 
 import re
@@ -12,7 +13,7 @@ from ..errors import BadRequest
 
 MAX = 2**63 - 1
 PATTERN = (
-    r"^[+-]?(?:[0-9]{1,64}(?:\.[0-9]{0,64})?|\.[0-9]{1,64})"
+    r"^(?=.)[+-]?[0-9]{0,64}(?:\.[0-9]{0,64})?"
     r"(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?\Z"
 )
 _FORM = re.compile(PATTERN)
@@ -20,13 +21,15 @@ _UPSTREAM_ERROR = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 )
 _SUFFIX_ERROR = "unable to parse quantity's suffix"
-_SPLITS = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eEinumkKMGTP]*[-+]?[0-9]*\Z")
-_PARTS = re.compile(r"([+-]?[0-9.]+)(.*)\Z", re.DOTALL)
+_NUMERIC_ERROR = "unable to parse numeric part of quantity"
+_SPLITS = re.compile(r"[+-]?[0-9]*(?:\.[0-9]*)?[eEinumkKMGTP]*[-+]?[0-9]*\Z")
+_PARTS = re.compile(r"([+-]?[0-9]*\.?[0-9]*)(.*)\Z", re.DOTALL)
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _DECIMAL_SUFFIX = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 _BINARY_SUFFIX = {power: suffix for suffix, power in _BINARY.items()} | {0: ""}
 _EXACT = Context(prec=1200)  # 128 digits, exponents to ±999, and the largest binary factor
+_LEAST, _MOST = -9, 999  # exponents: what a quantity can say, and what is read
 _NANO = Decimal("1e-9")
 
 
@@ -43,23 +46,23 @@ def parse(text: str) -> Decimal:
     return _amount(text)[0]
 
 
-def valid(text: str) -> bool:
-    """Return whether text is a quantity."""
-    return _FORM.match(text) is not None
-
-
 def _amount(text: str) -> tuple[Decimal, str]:
     """Return the amount, rounded to nano, and its suffix's family: "Ki", "m" or "e"."""
     parts = _PARTS.match(text) if _FORM.match(text) else None
     if parts is None:
         raise BadRequest(_complaint(text))
-    number, suffix = Decimal(parts[1]), parts[2]
+    digits, suffix = parts[1], parts[2]
+    given = digits.strip("+-.") != ""
+    number = Decimal(digits if given else 0)
     if suffix in _BINARY:
         amount, family = _EXACT.multiply(number, Decimal(1024 ** _BINARY[suffix])), "Ki"
     elif suffix in _DECIMAL:
         amount, family = _EXACT.scaleb(number, _DECIMAL[suffix]), "m"
     else:
-        amount, family = _EXACT.scaleb(number, int(suffix[1:])), "e"
+        exponent, family = int(suffix[1:]), "e"
+        if not given and exponent < _LEAST:
+            raise BadRequest(_NUMERIC_ERROR)
+        amount = _EXACT.scaleb(number, exponent)
     if family == "Ki" and abs(amount) > MAX:
         return Decimal(MAX if amount > 0 else -MAX), family
     return amount.quantize(_NANO, rounding=ROUND_UP, context=_EXACT), family
@@ -67,7 +70,7 @@ def _amount(text: str) -> tuple[Decimal, str]:
 
 def _complaint(text: str) -> str:
     """Return upstream's sentence: a number with a suffix that is none, or no number at all."""
-    return _SUFFIX_ERROR if _SPLITS.match(text) else _UPSTREAM_ERROR
+    return _SUFFIX_ERROR if text and _SPLITS.match(text) else _UPSTREAM_ERROR
 
 
 def _scaled(text: str, factor: int) -> int:
@@ -106,8 +109,8 @@ def canonical(text: str) -> str:
 
 def _format_decimal(amount: Decimal, *, exponential: bool) -> str:
     nanos = int(_EXACT.scaleb(amount, 9))
-    exponent = -9
-    while exponent < 18 and nanos % 1000 == 0:
+    exponent, most = _LEAST, _MOST if exponential else max(_DECIMAL_SUFFIX)
+    while exponent < most and nanos % 1000 == 0:
         nanos //= 1000
         exponent += 3
     if exponential:

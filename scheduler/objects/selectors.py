@@ -1,13 +1,13 @@
-"""Label and field selectors: their text form, their object form, and matching.
+"""Label selectors: their text form, their object form, and matching.
 
-Grammar and messages are those of Kubernetes (apimachinery labels.Parse, fields.ParseSelector). A
-field selector may name any field here; which ones a kind serves is the kind's business.
+Grammar and messages are those of Kubernetes (apimachinery labels.Parse, labels.NewRequirement).
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from ..errors import BadRequest
 from .json import Json
@@ -16,7 +16,7 @@ from .names import label_key_complaints, label_value_complaints
 MAX_LENGTH = 64 * 1024
 _SPECIAL = frozenset("=!(),><")
 _TOKENS = ("!=", "==", "=", "!", "(", ")", ",", ">", "<")
-_WORD = re.compile(r"[^=!(),><\s]+")
+_WORD = re.compile(r"[^=!(),><\t\n\r ]+")
 _BLANK = re.compile(r"[ \t\r\n]*")
 _SYMBOLS = re.compile("[=!(),><]+")
 _BINARY = {"in": "in", "notin": "notin", "=": "=", "==": "=", "!=": "!=", ">": "gt", "<": "lt"}
@@ -24,6 +24,11 @@ _EXPECTED = "in, notin, =, ==, !=, gt, lt"
 _OBJECT_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!"}
 _NODE_OPERATORS = {**_OBJECT_OPERATORS, "Gt": "gt", "Lt": "lt"}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,64}\Z", re.ASCII)
+_SOME = "for 'in', 'notin' operators, values set can't be empty"
+_SAME = "exact-match compatibility requires one single value"
+_NONE = "values set must be empty for exists and does not exist"
+_ONE = "for 'Gt', 'Lt' operators, exactly one value is required"
+_COUNTS = {"in": _SOME, "notin": _SOME, "exists": _NONE, "!": _NONE, "gt": _ONE, "lt": _ONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,35 +110,60 @@ EVERYTHING = Selector()
 NOTHING = Selector(nothing=True)
 
 
-def requirement(key: str, operator: str, values: Iterable[str]) -> Requirement:
+def requirement(key: str, operator: str, values: Sequence[str]) -> Requirement:
     """Return a validated requirement.
 
     Raises:
-        BadRequest: upstream's sentence about the key, the number of values or a value.
+        BadRequest: upstream's sentences about the key, the number of values and the values.
     """
-    chosen = tuple(sorted(set(values)))
+    if complaints := requirement_complaints(key, operator, values):
+        raise BadRequest(aggregate(complaints))
+    return Requirement(key, operator, tuple(sorted(set(values))))
+
+
+def requirement_complaints(
+    key: str, operator: str, values: Sequence[str], where: str = ""
+) -> list[str]:
+    """Return all that is wrong with a requirement (labels.NewRequirement).
+
+    Args:
+        where: what to put before the names of fields.
+    """
+    found: list[str] = []
     if complaints := label_key_complaints(key):
-        raise BadRequest(f'key: Invalid value: "{key}": {"; ".join(complaints)}')
-    if operator in ("in", "notin") and not chosen:
-        _bad_values("[]", "for 'in', 'notin' operators, values set can't be empty")
-    if operator in ("=", "!=") and len(chosen) != 1:
-        _bad_values(str(list(chosen)), "exact-match compatibility requires one single value")
-    if operator in ("exists", "!") and chosen:
-        _bad_values(str(list(chosen)), "values set must be empty for exists and does not exist")
+        found.append(f"{where}key: Invalid value: {quoted(key)}: {'; '.join(complaints)}")
+    rule = _COUNTS.get(operator, _SAME)
+    wanted = 0 if rule is _NONE else 1
+    if len(values) < wanted or (len(values) > wanted and rule is not _SOME):
+        found.append(f"{where}values: Invalid value: {quoted_list(values)}: {rule}")
     if operator in ("gt", "lt"):
-        if len(chosen) != 1:
-            _bad_values(
-                str(list(chosen)), "for 'Gt', 'Lt' operators, exactly one value is required"
-            )
-        if integer(chosen[0]) is None:
-            reason = "for 'Gt', 'Lt' operators, the value must be an integer"
-            raise BadRequest(f'values[0]: Invalid value: "{chosen[0]}": {reason}')
-    for index, value in enumerate(chosen):
+        reason = "for 'Gt', 'Lt' operators, the value must be an integer"
+        found += [
+            f"{where}values[{n}]: Invalid value: {quoted(value)}: {reason}"
+            for n, value in enumerate(values)
+            if integer(value) is None
+        ]
+    for n, value in enumerate(values):
         if complaints := label_value_complaints(value):
-            raise BadRequest(
-                f'values[{index}][{key}]: Invalid value: "{value}": {"; ".join(complaints)}'
-            )
-    return Requirement(key, operator, chosen)
+            spot = f"{where}values[{n}][{key}]"
+            found.append(f"{spot}: Invalid value: {quoted(value)}: {'; '.join(complaints)}")
+    return found
+
+
+def aggregate(complaints: Iterable[str]) -> str:
+    """Return complaints as one sentence, each once (apimachinery's Aggregate of errors)."""
+    each = dict.fromkeys(complaints)
+    return next(iter(each)) if len(each) == 1 else f"[{', '.join(each)}]"
+
+
+def quoted(text: str) -> str:
+    """Return text in quotes as Go prints it."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def quoted_list(values: Sequence[str]) -> str:
+    """Return a list of text as Go prints it."""
+    return f"[]string{{{', '.join(map(quoted, values))}}}" if values else "[]string(nil)"
 
 
 def integer(text: str) -> int | None:
@@ -142,10 +172,6 @@ def integer(text: str) -> int | None:
         return None
     number = int(text)
     return number if -(2**63) <= number < 2**63 else None
-
-
-def _bad_values(values: str, reason: str) -> NoReturn:
-    raise BadRequest(f"values: Invalid value: {values}: {reason}")
 
 
 def parse_label_selector(text: str) -> Selector:
@@ -167,15 +193,11 @@ def _lex(text: str) -> Iterator[str]:
     """Yield the tokens; "" ends them."""
     position = _skip_blank(text, 0)
     while position < len(text):
-        if text[position] in _SPECIAL:
-            run = _SYMBOLS.match(text, position)
-            assert run is not None
-            symbol = next(each for each in _TOKENS if run[0].startswith(each))
-        else:
-            word = _WORD.match(text, position)
-            if word is None:
-                raise BadRequest(f"unable to parse requirement: found {text[position]!r}")
-            symbol = word[0]
+        run = (_SYMBOLS if text[position] in _SPECIAL else _WORD).match(text, position)
+        assert run is not None
+        symbol = run[0]
+        if symbol[0] in _SPECIAL:
+            symbol = next(each for each in _TOKENS if symbol.startswith(each))
         yield symbol
         position = _skip_blank(text, position + len(symbol))
     yield ""
@@ -231,7 +253,8 @@ class _Parser:
         if not _is_word(key):
             _found(key, "identifier")
         if complaints := label_key_complaints(key):
-            raise BadRequest(f'Invalid value: "{key}": {"; ".join(complaints)}')
+            # upstream's parser has no field to name here
+            raise BadRequest(f"<nil>: Invalid value: {quoted(key)}: {'; '.join(complaints)}")
         if negated:
             return requirement(key, "!", ())
         if self._peek() in ("", ","):
@@ -250,22 +273,33 @@ class _Parser:
         return requirement(key, operator, (value,))
 
     def _values(self) -> list[str]:
-        """Read "(x,,y)"; an empty place is the empty value."""
+        """Read "(x,,y)"; an empty place is the empty value, except a last one after another."""
         opening = self._next()
         if opening != "(":
             raise BadRequest(f"found '{opening}' expected: '('")
-        values: list[str] = []
+        if self._peek() == ")":
+            self._next()
+            return [""]
+        if not (_is_word(self._peek()) or self._peek() == ","):
+            _found(self._peek(), "',', ')' or identifier")
+        values: set[str] = set()
         while True:
-            named = _is_word(self._peek())
-            values.append(self._next() if named else "")
             symbol = self._next()
-            if symbol == ")":
-                return values
-            if symbol == ",":
-                continue
-            if named:
-                _found(symbol, "',' or ')'")
-            _found(symbol, "',', or identifier" if len(values) > 1 else "',', ')' or identifier")
+            if _is_word(symbol):
+                values.add(symbol)
+                if self._peek() not in (",", ")"):
+                    _found(self._peek(), "',' or ')'")
+            elif symbol == ",":
+                if not values or self._peek() in (",", ")"):
+                    values.add("")
+                if self._peek() == ",":
+                    self._next()
+                    continue
+            else:
+                _found(symbol, "',', or identifier")
+            if self._peek() == ")":
+                self._next()
+                return sorted(values)
 
 
 def _found(symbol: str, expected: str) -> NoReturn:
@@ -328,62 +362,3 @@ def _text(value: Json, what: str) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{what} must be text, not {value!r:.64}")
     return value
-
-
-@dataclass(frozen=True, slots=True)
-class FieldRequirement:
-    """One term of a field selector: its text equals (negated: differs from) value."""
-
-    field: str
-    value: str
-    negated: bool = False
-
-    def matches(self, actual: str) -> bool:
-        """Return whether a field's text satisfies the term."""
-        return (actual != self.value) if self.negated else (actual == self.value)
-
-    def __str__(self) -> str:
-        escaped = re.sub(r"([\\,=])", r"\\\1", self.value)
-        return f"{self.field}{'!=' if self.negated else '='}{escaped}"
-
-
-def parse_field_selector(text: str) -> tuple[FieldRequirement, ...]:
-    r"""Return the terms of a fieldSelector query parameter.
-
-    Args:
-        text: "status.phase!=Running,spec.nodeName=a"; in values, backslash escapes \ , and =.
-
-    Raises:
-        BadRequest: a term has no operator, or a value is wrongly escaped.
-    """
-    if len(text) > MAX_LENGTH:
-        raise BadRequest(f"invalid selector: longer than {MAX_LENGTH}")
-    return tuple(_field_term(text, term) for term in _split_terms(text) if term)
-
-
-def _split_terms(text: str) -> Sequence[str]:
-    return cast(list[str], re.findall(r"(?:\\.|[^,\\]|\\\Z)+", text, re.DOTALL))
-
-
-def _field_term(text: str, term: str) -> FieldRequirement:
-    match = re.search("!=|==|=", term)
-    if match is None:
-        raise BadRequest(f"invalid selector: '{text}'; can't understand '{term}'")
-    value = _unescape(term[match.end() :])
-    return FieldRequirement(term[: match.start()], value, negated=match[0] == "!=")
-
-
-def _unescape(text: str) -> str:
-    out: list[str] = []
-    characters = iter(text)
-    for character in characters:
-        if character == "\\":
-            escaped = next(characters, "")
-            if escaped not in ("\\", ",", "="):
-                raise BadRequest(f"invalid field selector: invalid escape sequence: \\{escaped}")
-            out.append(escaped)
-        elif character == "=":
-            raise BadRequest("invalid field selector: unescaped character in value: =")
-        else:
-            out.append(character)
-    return "".join(out)

@@ -1,6 +1,7 @@
 """Writes a plan's bindings and says what became of each pod.
 
-A plan is written together but every pod stands for itself: a conflict concerns that pod only. While
+A plan is written together but every pod stands for itself: a conflict concerns that pod only. But
+the members of a gang are bound together or not at all, whatever becomes of the others. While
 the database does not answer the outcome is unknown, so the pods stay assumed and the same writes
 are made again; a second binding of a pod is refused, so nothing is doubled.
 """
@@ -13,9 +14,9 @@ from typing import TypeVar
 
 from ..errors import Fenced, StatusError, Unavailable
 from ..objects.stored import StoredObject
-from ..store.operations import Bind, BindCohort, Boarding, Write
+from ..store.operations import Bind, BindAll, BindCohort, Boarding, BoundTogether, Write
 from ..store.store import Store
-from .plan import Allotment, LodgedPods, PendingPod, Plan
+from .plan import Allotment, Gang, LodgedPods, PendingPod, Plan
 
 logger = logging.getLogger(__name__)
 
@@ -67,19 +68,29 @@ class Binder:
         made = list(zip(plan.allotments, decisions, strict=True))
         writes: list[Write] = []
         boards: list[BindCohort] = []
+        gangs: dict[Gang, list[Bind]] = {}
         for allotment, decision in made:
             if isinstance(allotment.pods, LodgedPods):
                 boards.append(self._board(allotment, allotment.pods, plan.revision, decision))
+            elif allotment.gang is not None:
+                if allotment.pods:
+                    binds = self._writes(allotment, plan.revision, decision)
+                    gangs.setdefault(allotment.gang, []).extend(binds)
             else:
                 writes += self._writes(allotment, plan.revision, decision)
-        bound, boarded = await asyncio.gather(
+        together = [BindAll(tuple(binds), self._epoch) for binds in gangs.values()]
+        bound, boarded, made_together = await asyncio.gather(
             self._patiently(self._store.write_many, writes),
             self._patiently(self._store.write_cohorts, boards),
+            self._patiently(self._store.bind_all, together),
         )
         bindings, boardings = iter(bound), iter(boarded)
+        of_gangs = dict(zip(gangs, made_together, strict=True))
         return [
             _boarded(allotment, allotment.pods, next(boardings))
             if isinstance(allotment.pods, LodgedPods)
+            else _bound_together(allotment, of_gangs.get(allotment.gang))
+            if allotment.gang is not None
             else _bound(allotment, bindings)
             for allotment in plan.allotments
         ]
@@ -141,6 +152,17 @@ def _bound(allotment: Allotment, outcomes: Iterator[StoredObject | StatusError |
             pods.append(pod)
             nodes.append(node)
     return Bound(tuple(pods), tuple(nodes), tuple(refused))
+
+
+def _bound_together(
+    allotment: Allotment, outcome: BoundTogether | StatusError | Fenced | None
+) -> Bound:
+    """Return what became of a part of a gang; None where no pod of the gang was placed."""
+    if isinstance(outcome, Fenced):
+        raise outcome
+    if isinstance(outcome, StatusError):
+        return Bound((), (), tuple([Refused(pod, outcome) for pod in allotment.pods]))
+    return Bound(allotment.pods, allotment.nodes, ())
 
 
 def _boarded(

@@ -4,7 +4,8 @@ Pure, and on purpose not the framework: no plugin, no column tricks. It adds the
 node from pods' specs and nodes' declarations and reports every broken hard rule.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from ..objects.pod import (
     TopologySpreadConstraint,
 )
 from ..objects.pod_class import HostPort, PodClass
+from ..objects.selectors import integer
 from ..snapshot import NodeFacts, Snapshot, TaintKey
 from .plan import Allotment, LodgedPods, Plan
 from .topology_check import TopologyCheck, holds
@@ -41,15 +43,26 @@ class Counted(Protocol):
         """Tell whether some of a cohort's pods are."""
         ...
 
+    def members(self, namespace: str, group: str) -> int:
+        """Return how many pods of a PodGroup are, but for those being deleted."""
+        ...
 
-def check(plan: Plan, snapshot: Snapshot, bound: Counted) -> list[Violation]:
+
+GroupName = tuple[str, str]  # namespace, name
+
+
+def check(
+    plan: Plan, snapshot: Snapshot, bound: Counted, groups: Mapping[GroupName, int] | None = None
+) -> list[Violation]:
     """Return what is wrong with a plan, nothing if it may be applied.
 
     Args:
         snapshot: the cluster before the plan.
         bound: knows which pods are bound or assumed already.
+        groups: minMember of every PodGroup that there is of those the plan has members of.
     """
-    return _Check(snapshot, bound).run(plan.allotments)
+    found = _Check(snapshot, bound).run(plan.allotments)
+    return found + _torn(plan.allotments, bound, groups or {}, {v.allotment for v in found})
 
 
 @dataclass(slots=True)
@@ -63,7 +76,7 @@ class _Check:
 
     def run(self, allotments: Sequence[Allotment]) -> list[Violation]:
         violations: list[Violation] = []
-        topology = TopologyCheck(self.snapshot, _counts)
+        topology = TopologyCheck(self.snapshot, admits)
         row_of = self.snapshot.row_of
         for number, allotment in enumerate(allotments):
             found = [*self._identity(allotment), *self._nodes(allotment)]
@@ -141,6 +154,52 @@ class _Check:
         taken.extend(pod.host_ports)
 
 
+def grouped(plan: Plan) -> set[GroupName]:
+    """Return the PodGroups that a plan has members of."""
+    return {_group(a.pod) for a in plan.allotments if a.pods and a.pod.group}
+
+
+def _group(pod: PodClass) -> GroupName:
+    return pod.namespace, pod.group
+
+
+def _torn(
+    allotments: Sequence[Allotment],
+    bound: Counted,
+    least: Mapping[GroupName, int],
+    broken: set[int],
+) -> list[Violation]:
+    """Return what would give nodes to fewer of a group than must get them together.
+
+    Args:
+        broken: allotments that are wrong anyway, so that nothing comes of them, nor of what is
+            bound together with them.
+    """
+    gangs = {gang for n in broken if (gang := allotments[n].gang) is not None}
+    members = [
+        (number, each)
+        for number, each in enumerate(allotments)
+        if each.pods and each.pod.group and number not in broken
+    ]
+    planned: Counter[GroupName] = Counter()
+    for _, each in members:
+        if each.gang not in gangs:
+            planned[_group(each.pod)] += len(each.pods)
+    found: list[Violation] = []
+    for number, each in members:
+        group = _group(each.pod)
+        name, wanted = "/".join(group), least.get(group)
+        there = bound.members(*group) + planned[group]
+        if each.gang in gangs:
+            found.append(Violation(number, f"others of PodGroup {name} cannot be bound"))
+        elif wanted is None:
+            found.append(Violation(number, f"PodGroup {name} does not exist"))
+        elif there < wanted:
+            message = f"PodGroup {name} would have {there} of {wanted} pods placed"
+            found.append(Violation(number, message))
+    return found
+
+
 def _selected(spec: PodSpec, node: NodeFacts) -> bool:
     return all(node.labels.get(key) == value for key, value in spec.node_selector.items())
 
@@ -152,7 +211,7 @@ def _liked(spec: PodSpec, node: NodeFacts) -> bool:
     return any(_matches(term, node) for term in affinity.required.node_selector_terms)
 
 
-def _counts(constraint: TopologySpreadConstraint, pod: PodClass, node: NodeFacts) -> bool:
+def admits(constraint: TopologySpreadConstraint, pod: PodClass, node: NodeFacts) -> bool:
     """Tell whether a spread constraint's inclusion policies count a node."""
     spec = pod.spec
     if constraint.node_affinity_policy == "Honor" and not (
@@ -169,9 +228,12 @@ def _counts(constraint: TopologySpreadConstraint, pod: PodClass, node: NodeFacts
 def _tolerates(toleration: Toleration, taint: TaintKey) -> bool:
     effect = toleration.effect in ("", taint.effect)
     key = toleration.key in ("", taint.key)
-    value = toleration.operator == "Exists" or (
-        toleration.operator in ("", "Equal") and toleration.value == taint.value
-    )
+    if toleration.operator in ("Gt", "Lt"):
+        value = _compares(toleration.operator, taint.value, toleration.value)
+    else:
+        value = toleration.operator == "Exists" or (
+            toleration.operator in ("", "Equal") and toleration.value == taint.value
+        )
     return effect and key and value
 
 
@@ -188,8 +250,11 @@ def _holds(requirement: NodeSelectorRequirement, value: str | None) -> bool:
         return holds(requirement, value)
     if value is None or len(requirement.values) != 1:
         return False
-    try:
-        difference = int(value) - int(requirement.values[0])
-    except ValueError:
+    return _compares(requirement.operator, value, requirement.values[0])
+
+
+def _compares(operator: str, value: str, bound: str) -> bool:
+    number, limit = integer(value), integer(bound)
+    if number is None or limit is None:
         return False
-    return difference > 0 if requirement.operator == "Gt" else difference < 0
+    return number > limit if operator == "Gt" else number < limit

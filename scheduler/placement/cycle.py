@@ -8,7 +8,7 @@ count on room that has been given away.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..hookspecs import Change, PodClass
 from ..informer import Informer, Subscription
@@ -18,16 +18,23 @@ from ..objects.pod import Pod
 from ..plugin_manager import Rules
 from ..snapshot import Snapshot
 from ..store.store import Store
+from . import batches
+from .batches import Batches, Waiting
 from .binding import Binder, Bound, Refused
-from .checker import check
+from .checker import check, grouped
 from .displacement import Displacement, Order, Tenants
 from .draft import Draft
 from .express import ExpressLane
 from .framework import Framework
+from .gang_preemption import Search
+from .gang_search import place_together
+from .gangs import Gangs, Muster
 from .ingest import Ingest
 from .measures import ERROR, SCHEDULED, UNSCHEDULABLE, Attempt, Laps, PlacementMeasures
-from .plan import Allotment, LodgedPods, PendingPod, Plan, without_left
-from .queue import TURN, SchedulingQueue
+from .nominations import Nominations
+from .plan import Allotment, Gang, LodgedPods, PendingPod, Plan, without_left
+from .preemption import NEVER
+from .queue import SchedulingQueue
 from .records import decision_records
 from .reporting import Reporter
 from .scribe import Scribe
@@ -36,12 +43,9 @@ from .surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
-BATCH_PODS = 4096
-BATCH_CLASSES = 128
-BATCH_COHORTS = 16
 NAMED = 100  # pods of a cohort that get an Event of their own
-BATCH_SECONDS = 0.02
 PLANS_IN_FLIGHT = 4
+_REMEMBERED = 4096  # classes whose last outcome is known
 
 
 class Placement:
@@ -80,18 +84,15 @@ class Placement:
         self.queue = SchedulingQueue()
         self.reporter = Reporter(store, pods, epoch)
         self._scribe = Scribe(store, self._frameworks, self._clock)
-        self._displacement = Displacement(
-            store, epoch, pods, self._surroundings.budgets, self.reporter
-        )
         self._express = ExpressLane()
-        self._ingest = Ingest(
-            self._state,
-            self.queue,
-            self.reporter.unschedulable,
-            rules,
-            self._displacement.nominations,
-            self._express,
-        )
+        report = self.reporter.unschedulable
+        self.gangs = Gangs(self.queue, report)
+        nominations = Nominations(self.gangs.stands)
+        budgets = self._surroundings.budgets
+        self._displacement = Displacement(store, epoch, pods, budgets, self.reporter, nominations)
+        waiting = Waiting(self.queue, self._express, self.gangs)
+        self._ingest = Ingest(self._state, waiting, report, rules, nominations)
+        self._batches = Batches(waiting, nominations, report, self._clock)
         self._binder = Binder(store, epoch)
         self._pod_deltas = pods.subscribe_whole()
         self._node_deltas: Subscription[Node] = nodes.subscribe()
@@ -100,6 +101,7 @@ class Placement:
             self._surroundings.services.subscribe(),
             self._surroundings.controllers.subscribe(),
         )
+        self._group_deltas = self._surroundings.groups.subscribe()
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(PLANS_IN_FLIGHT)
         self._said: dict[PodClass, str] = {}
@@ -121,6 +123,7 @@ class Placement:
             group.create_task(self._follow_nodes(), name="placement nodes")
             group.create_task(self._follow_pods(), name="placement pods")
             group.create_task(self._follow_namespaces(), name="placement namespaces")
+            group.create_task(self._follow_groups(), name="placement groups")
             while True:
                 await self._slots.acquire()
                 await self._something_to_do()
@@ -147,19 +150,28 @@ class Placement:
             self._ingest.namespaces(deltas)
             self._wake.set()
 
+    async def _follow_groups(self) -> None:
+        async for deltas in self._group_deltas:
+            self._ingest.groups(deltas)
+            self._wake.set()
+
     def _drain(self) -> None:
         """Take over everything that informers have delivered."""
         self._ingest.namespaces(self._namespace_deltas.take())
         for deltas in self._workload_deltas:
             self._ingest.workloads(deltas.take())
+        self._ingest.groups(self._group_deltas.take())
         self._ingest.nodes(self._node_deltas.take())
         self._ingest.pods(self._pod_deltas.take(), self._clock())
 
     async def _something_to_do(self) -> None:
-        while not self.queue.ready(self._clock()) and self._express.priority() is None:
+        while True:
+            telling = self.gangs.tell(self._clock())
+            if self.queue.ready(self._clock()) or self._express.priority() is not None:
+                return
             self._wake.clear()
-            timer = self.queue.next_timer()
-            delay = None if timer is None else max(0.0, timer - self._clock())
+            timers = [t for t in (self.queue.next_timer(), telling) if t is not None]
+            delay = max(0.0, min(timers) - self._clock()) if timers else None
             try:
                 async with asyncio.timeout(delay):
                     await self._wake.wait()
@@ -172,13 +184,16 @@ class Placement:
         A request needs some turns of the loop until it is durable, and each of them would wait for
         another batch while a crowd wakes.
         """
-        await asyncio.sleep(taken / 8 if taken > BATCH_SECONDS else 0)
+        await asyncio.sleep(taken / 8 if taken > batches.SECONDS else 0)
 
     def pending(self) -> dict[str, int]:
         """Return how many pods wait, by place: those of SchedulingQueue.counts, and "gated"."""
-        counts = self.queue.counts()
+        counts = self.gangs.counts()
+        for place, pods in self.queue.counts().items():
+            counts[place] += pods
         counts["active"] += len(self._express)
-        return {**counts, "gated": len(self._ingest.gated)}
+        counts["gated"] += len(self._ingest.gated)
+        return counts
 
     def _decide(self) -> tuple[Plan, list[Order], Snapshot, Attempt]:
         """Place the next batch, check it, count its pods as assumed; say who must make room."""
@@ -193,24 +208,73 @@ class Placement:
         tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
         orders: list[Order] = []
-        for pod, pending in self._batch(now):
+        decided = 0
+        for pod, pending in self._batches.take(now):
             laps.lap("pop")
-            name = pod.spec.scheduler_name
-            framework = self._frameworks[name]
-            placed = self._displacement.place(framework, pod, pending, draft)
+            decided += self.gangs.size(pod) if isinstance(pod, Gang) else len(pending)
+            if isinstance(pod, Gang):
+                placed, found = self._decide_together(pod, pending[0], draft, tenants)
+                allotments += placed
+                orders += found
+                laps.lap("gang")
+                continue
+            placed = self._place(pod, pending, draft)
             allotments += placed
             laps.lap("place")
             if isinstance(pending, LodgedPods):
-                self._unload(pod, placed[0].left, pending.arrived)
+                self._batches.unload(pod, placed[0].left, pending.arrived)
                 allotments[-1] = without_left(placed[0])
-            elif placed[-1].left and self._rules[name].preempts:
+            elif placed[-1].left and self._rules[pod.scheduler_name].preempts:
+                framework = self._frameworks[pod.scheduler_name]
                 found = self._displacement.preempt(framework, placed[-1], draft.snapshot, tenants)
                 self.measures.preempted(order.preemption for order in found)
                 orders += found
                 laps.lap("preempt")
+        self.measures.batch.add(decided)
         plan = self._checked(Plan(revision, tuple(allotments)), snapshot, now)
         laps.lap("check")
         attempt = self._attempt(plan, laps.started)
+        self._take_over(plan, now)
+        laps.lap("account")
+        return plan, orders, snapshot, attempt
+
+    def _place(
+        self, pod: PodClass, pending: Sequence[PendingPod], draft: Draft
+    ) -> Sequence[Allotment]:
+        framework = self._frameworks[pod.scheduler_name]
+        return self._displacement.place(framework, pod, pending, draft)
+
+    def _decide_together(
+        self, gang: Gang, ticket: PendingPod, draft: Draft, tenants: Tenants
+    ) -> tuple[list[Allotment], list[Order]]:
+        """Place a gang, or say who must make room for it."""
+        muster = self.gangs.take(gang, ticket)
+        members = {each.uid for pods in muster.pods.values() for each in pods}
+
+        def place(pod: PodClass, pending: Sequence[PendingPod], onto: Draft) -> Sequence[Allotment]:
+            framework = self._frameworks[pod.scheduler_name]
+            return self._displacement.place_member(framework, pod, pending, onto, members)
+
+        placed = place_together(muster, draft, place, self._frameworks, self._clock)
+        why = placed[0].decision.diagnosis
+        self.measures.gangs[SCHEDULED if why is None else UNSCHEDULABLE,] += 1
+        if why is None or why.failure or not self._may_preempt(muster):
+            return placed, []
+        search = Search(place, self._frameworks, self._clock)
+        orders = self._displacement.preempt_together(
+            muster, why.message, draft.snapshot, tenants, search
+        )
+        self.measures.preempted(order.preemption for order in orders)
+        return placed, orders
+
+    def _may_preempt(self, muster: Muster) -> bool:
+        return all(
+            self._rules[pod.scheduler_name].preempts and pod.spec.preemption_policy != NEVER
+            for pod in muster.pods
+        )
+
+    def _take_over(self, plan: Plan, now: float) -> None:
+        """Count what is about to be bound as assumed, and park what has no node."""
         for allotment in plan.allotments:
             if isinstance(allotment.pods, LodgedPods):
                 cohort, ordinals = allotment.pods.cohort, allotment.pods.ordinals
@@ -221,54 +285,13 @@ class Placement:
             self._displacement.placed(allotment.pods)
             if allotment.left and allotment.decision.diagnosis is not None:
                 diagnosis = allotment.decision.diagnosis
-                self.queue.park(allotment.pod, allotment.left, diagnosis, now)
+                if allotment.gang is not None:
+                    self.gangs.park(allotment.gang, diagnosis, now)
+                else:
+                    self.queue.park(allotment.pod, allotment.left, diagnosis, now)
                 under_way = self._displacement.is_under_way
                 untold = [pod for pod in allotment.left if not under_way(pod.uid)]
                 self.reporter.unschedulable(untold, diagnosis.message)
-        laps.lap("account")
-        return plan, orders, snapshot, attempt
-
-    def _batch(self, now: float) -> Iterator[tuple[PodClass, Sequence[PendingPod]]]:
-        """Take classes from lane and queue until they are a batch, or deciding has taken its time.
-
-        Classes differ: most cost a fraction of a millisecond, a search for victims on thousands of
-        nodes a hundred times that, and meanwhile nobody else in this process does anything.
-        """
-        pods, ends = 0, self._clock() + BATCH_SECONDS
-        for _ in range(BATCH_COHORTS):
-            express, queued = self._express.priority(), self.queue.priority()
-            if express is None or (queued is not None and queued > express):
-                break
-            for pod, pending in self._board():
-                pods += len(pending)
-                yield pod, pending
-            if self._clock() >= ends:
-                break
-        express, left = self._express.priority(), BATCH_PODS
-        for _ in range(BATCH_CLASSES):
-            queued = self.queue.priority()
-            if queued is None or (express is not None and queued < express):
-                break
-            popped = self.queue.pop(left, 1, now)
-            yield from popped
-            left -= sum(len(pending) for _, pending in popped)
-            if not popped or left < TURN or self._clock() >= ends:
-                break
-        self.measures.batch.add(pods + BATCH_PODS - left)
-
-    def _board(self) -> list[tuple[PodClass, LodgedPods]]:
-        """Take a cohort from the lane, unless its pods must wait in the queue."""
-        for pod, pods in self._express.pop(1):
-            if not self.queue.waits(pod) and not len(self._displacement.nominations):
-                return [(pod, pods)]
-            self._unload(pod, pods, pods.arrived)
-        return []
-
-    def _unload(self, pod: PodClass, pods: Iterable[PendingPod], arrived: float) -> None:
-        for pending in pods:
-            diagnosis = self.queue.add(pod, pending, arrived)
-            if diagnosis is not None:
-                self.reporter.unschedulable((pending,), diagnosis.message)
 
     def _attempt(self, plan: Plan, started: float) -> Attempt:
         """Count what has no node, and keep what binding will be counted by."""
@@ -280,20 +303,27 @@ class Placement:
             [pods.arrived] * len(pods)
             if isinstance(pods := each.pods, LodgedPods)
             else self.queue.arrivals(pods)
+            if each.gang is None
+            else self.gangs.arrivals(pods)
             for each in plan.allotments
         ]
-        return Attempt(started, arrived, [self.queue.tries(a.pod) + 1 for a in plan.allotments])
+        tries = [self.queue.tries(a.gang or a.pod) + 1 for a in plan.allotments]
+        return Attempt(started, arrived, tries)
 
     async def _displace(self, orders: Sequence[Order]) -> None:
-        for pod in {order.wanted for order in orders if order.preemption is not None}:
-            if pod is not None:
-                self.queue.forgive(pod)
+        made = [order for order in orders if order.preemption is not None]
+        for waits in {order.gang or order.wanted for order in made}:
+            if waits is not None:
+                self.queue.forgive(waits)
         await self._displacement.carry_out(orders)
         self._wake.set()
 
     def _checked(self, plan: Plan, snapshot: Snapshot, now: float) -> Plan:
         """Return the plan without allotments that break a hard rule (a plugin's or our bug)."""
-        violations = check(plan, snapshot, self._state)
+        groups = self._surroundings.groups
+        known = [group for name in grouped(plan) if (group := groups.get(*name)) is not None]
+        least = {(g.meta.namespace, g.meta.name): g.spec.min_member for g in known}
+        violations = check(plan, snapshot, self._state, least)
         if not violations:
             return plan
         broken = {v.allotment: v.message for v in reversed(violations)}
@@ -302,7 +332,9 @@ class Placement:
             logger.error("a plan for %r was refused by the checker: %s", allotment.pod, message)
             pods = (*allotment.pods, *allotment.left)
             if isinstance(allotment.pods, LodgedPods):
-                self._unload(allotment.pod, allotment.pods, now)
+                self._batches.unload(allotment.pod, allotment.pods, now)
+            elif allotment.gang is not None:
+                self.gangs.retry(allotment.gang, now, backoff=True)
             else:
                 self.queue.retry(allotment.pod, pods, now, backoff=True)
             self.reporter.unschedulable(pods, f"the plan was refused: {message}")
@@ -327,6 +359,8 @@ class Placement:
                 self.reporter.decided(news)
                 explained.append(news[0].id if news else 0)
             self._scribe.hear(snapshot, plan.allotments, explained)
+            for gang, members in _gangs(plan, bound).items():
+                self.gangs.done(gang, members)
             if any(outcome.pods for outcome in bound):
                 self.queue.changed(Change.POD_PLACED)
             laps.lap("report")
@@ -354,7 +388,7 @@ class Placement:
         pods, nodes = outcome.pods, outcome.nodes
         if isinstance(pods, LodgedPods):
             pods, nodes = pods[:NAMED], nodes[:NAMED]
-        else:
+        elif allotment.gang is None:
             for pod in pods:
                 self.queue.done(pod.key)
         if pods:
@@ -371,14 +405,17 @@ class Placement:
         now = self._clock()
         for allotment, outcome in zip(plan.allotments, outcomes, strict=True):
             again = [refused.pod for refused in outcome.refused if self._forget(refused)]
-            if isinstance(allotment.pods, LodgedPods):
+            if allotment.gang is not None and outcome.refused:
+                self.gangs.retry(allotment.gang, now, backoff=not fresh)
+            if isinstance(allotment.pods, LodgedPods) or allotment.gang is not None:
                 self._requeue(again, now)
             else:
                 self.queue.retry(allotment.pod, again, now, backoff=not fresh)
+        self.gangs.settle()
         self.queue.changed(Change.POD_REMOVED)
 
     def _requeue(self, pods: Iterable[PendingPod], now: float) -> None:
-        """Queue pods that were refused on the express lane, as they are now."""
+        """Queue pods that were refused on the express lane or as a gang, as they are now."""
         for pending in pods:
             self._ingest.waits(self._pods.items[pending.key], now)
 
@@ -390,7 +427,7 @@ class Placement:
         logger.info("%s", refused.error)
         self._state.remove_pod(refused.pod.uid)
         if pod is None or pod.meta.uid != refused.pod.uid or not self._ingest.eligible(pod):
-            self.queue.remove(refused.pod.key)
+            self._ingest.leave(refused.pod.key)
             return False
         return True
 
@@ -401,7 +438,16 @@ class Placement:
             return True
         if self._said.get(pod) == message:
             return False
-        if len(self._said) > BATCH_PODS:
+        if len(self._said) > _REMEMBERED:
             self._said.clear()
         self._said[pod] = message
         return True
+
+
+def _gangs(plan: Plan, outcomes: Sequence[Bound]) -> dict[Gang, list[PendingPod]]:
+    """Return the gangs of a plan that were bound, and their pods."""
+    found: dict[Gang, list[PendingPod]] = {}
+    for allotment, outcome in zip(plan.allotments, outcomes, strict=True):
+        if allotment.gang is not None and outcome.pods:
+            found.setdefault(allotment.gang, []).extend(outcome.pods)
+    return found

@@ -7,14 +7,14 @@ known to the informer, the pod preempts nobody else.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
 from ..errors import Conflict, Fenced, PluginError, StatusError, Unavailable
-from ..hookspecs import Change, Counts, Filter, PodClass, Snapshot, Verdict
+from ..hookspecs import Filter, PodClass, Snapshot
 from ..informer import Informer
 from ..objects.deletion import DeletionRequest, delete
 from ..objects.disruption import BY_PREEMPTION, DisruptionBudget, targeted
@@ -27,8 +27,10 @@ from ..store.operations import Remove, Replace, Write
 from ..store.store import Store
 from .draft import Draft
 from .framework import Decision, Framework
-from .nominations import Nominations
-from .plan import Allotment, PendingPod
+from .gang_preemption import Search, clear
+from .gangs import Muster
+from .nominations import NominatedFilter, Nominations, ReservedFilter
+from .plan import Allotment, Gang, PendingPod
 from .preemption import (
     NEVER,
     Budget,
@@ -59,12 +61,14 @@ class Order(msgspec.Struct, frozen=True):
     Args:
         message: why it has no node yet.
         preemption: None takes its nomination back.
+        gang: whose member it is, if room is made for all of them.
     """
 
     pod: PendingPod
     wanted: PodClass | None = None
     message: str = ""
     preemption: Preemption | None = None
+    gang: Gang | None = None
 
 
 class Tenants(Mapping[str, Sequence[RunningPod]]):
@@ -107,6 +111,7 @@ class Displacement:
         pods: Informer[Pod],
         budgets: Informer[DisruptionBudget],
         reporter: Reporter,
+        nominations: Nominations,
     ) -> None:
         self._store = store
         self._epoch = epoch
@@ -114,7 +119,7 @@ class Displacement:
         self._budgets = budgets
         self._reporter = reporter
         self._under_way: set[str] = set()  # uids of pods whose orders are being written
-        self.nominations = Nominations()
+        self.nominations = nominations
 
     def is_under_way(self, uid: str) -> bool:
         """Tell whether orders about a pod are being written; nobody else writes its status now."""
@@ -128,7 +133,7 @@ class Displacement:
         if reserved is None:
             decision = framework.decide(pod, len(pending), draft)
             return [_allotment(pod, pending, decision, draft.snapshot)]
-        also = _Unreserved(framework.filters, draft.snapshot)
+        also = ReservedFilter(framework.filters, draft.snapshot)
         found: list[Allotment] = []
         first = self._on_nominated(framework, pod, pending, draft, also)
         if first is not None:
@@ -138,11 +143,66 @@ class Displacement:
             reserved = self.nominations.reserved(pod, draft.snapshot, gone)
         if pending:
             strict = Framework((*framework.filters, also), framework.scorers)
-            decision = strict.decide(pod, len(pending), reserved or Draft(draft.snapshot))
-            if decision.rows.size:
-                draft.add(pod, decision.rows)
-            found.append(_allotment(pod, pending, decision, draft.snapshot))
+            kept = reserved or Draft(draft.snapshot)
+            found.append(_beside(strict, pod, pending, draft, kept))
         return found
+
+    def place_member(
+        self,
+        framework: Framework,
+        pod: PodClass,
+        pending: Sequence[PendingPod],
+        draft: Draft,
+        gang: Collection[str],
+    ) -> list[Allotment]:
+        """Place pods of a gang's class and keep the room of all but its members.
+
+        Args:
+            gang: uids of the members, who are all placed on this draft.
+        """
+        reserved = self.nominations.reserved(pod, draft.snapshot, gang)
+        if reserved is None:
+            decision = framework.decide(pod, len(pending), draft)
+            return [_allotment(pod, pending, decision, draft.snapshot)]
+        also = ReservedFilter(framework.filters, draft.snapshot)
+        strict = Framework((*framework.filters, also), framework.scorers)
+        return [_beside(strict, pod, pending, draft, reserved)]
+
+    def preempt_together(
+        self, muster: Muster, message: str, snapshot: Snapshot, tenants: Tenants, search: Search
+    ) -> list[Order]:
+        """Decide who makes room for a gang, so that enough of its members fit; or nobody does.
+
+        Args:
+            message: why it has no room.
+        """
+        members = [(pod, each) for pod, pods in muster.pods.items() for each in pods]
+        nodes = {self.nominations.node_of(each.uid) for _, each in members} & set(snapshot.row_of)
+        wanted = min(muster.pods, key=lambda pod: pod.priority)
+        if any(each.uid in self._under_way for _, each in members) or any(
+            is_being_cleared(wanted, tenants[node]) for node in nodes
+        ):
+            return []
+        had = [each for _, each in members if self.nominations.remove(each.uid)]
+        tenancy = Tenancy(tenants, self._known_budgets(), self.nominations.by_node())
+        try:
+            clearing = clear(muster, snapshot, search, tenancy)
+        except PluginError as error:
+            logger.error("nobody makes room for PodGroup %s: %s", muster.gang.key.name, error)
+            clearing = None
+        orders: list[Order] = []
+        victims = dict(clearing.victims) if clearing is not None else {}
+        for pod, each, node in clearing.places if clearing is not None else ():
+            for lower in self.nominations.lower(node, muster.gang.priority):
+                self.nominations.remove(lower.uid)
+                orders.append(Order(lower))
+            self.nominations.add(each, pod, node)
+            leave = Preemption(node, tuple(victims.pop(node, ())))
+            orders.append(Order(each, pod, message, leave, muster.gang))
+        nominated = {order.pod.uid for order in orders}
+        orders += [Order(each) for each in had if each.uid not in nominated]
+        self._under_way.update(order.pod.uid for order in orders)
+        return orders
 
     def preempt(
         self,
@@ -211,7 +271,7 @@ class Displacement:
         for row, pods in there.items():
             room[row] = len(pods)
         kept = self.nominations.reserved(pod, snapshot, uids) or Draft(snapshot)
-        narrow = Framework((*framework.filters, also, _Nominated(room)), ())
+        narrow = Framework((*framework.filters, also, NominatedFilter(room)), ())
         decision = narrow.decide(pod, len(uids), kept)
         if not decision.rows.size:
             return None
@@ -317,36 +377,14 @@ class Displacement:
                 await asyncio.sleep(_PAUSE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Nominated:
-    """Lets so many pods of a class onto the nodes they are nominated to, and no others."""
-
-    counts: Counts
-    name: str = "NominatedNode"
-    wakes_on: Change = Change.ANY
-
-    def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict:
-        """Leave only the nominated nodes."""
-        return Verdict(self.counts, "node(s) were not nominated")
-
-
-@dataclass(frozen=True, slots=True)
-class _Unreserved:
-    """Asks the filters of the cluster without the nominated pods: those may never come."""
-
-    filters: Sequence[Filter]
-    bare: Snapshot
-    name: str = "NominatedPods"
-    wakes_on: Change = Change.ANY
-
-    def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict:
-        """Reject nodes that would take the pod only beside a nominated one."""
-        room = self.bare.every()
-        for plugin in self.filters:
-            verdict = plugin.filter(pod, self.bare)
-            if verdict is not None:
-                room &= verdict.room != 0
-        return Verdict(room, "node(s) would need a nominated pod to be there")
+def _beside(
+    strict: Framework, pod: PodClass, pending: Sequence[PendingPod], draft: Draft, kept: Draft
+) -> Allotment:
+    """Place pods beside the room that is kept for others, and count them into the draft, too."""
+    decision = strict.decide(pod, len(pending), kept)
+    if decision.rows.size:
+        draft.add(pod, decision.rows)
+    return _allotment(pod, pending, decision, draft.snapshot)
 
 
 def _allotment(

@@ -10,16 +10,19 @@ import msgspec
 import numpy as np
 
 from ..errors import BadRequest, NotFound
+from ..hookspecs import Obstacle
 from ..objects.json import Json, JsonObject
+from ..objects.pod_class import PodClass
 from ..plugin_manager import PluginManager
 from ..profile import Profile
 from ..store.decisions import DecisionRecord
 from ..store.store import Store
 from . import transcript
 from .framework import Framework
+from .gang_standing import standing_of, try_together
 from .inspection import inspect, verdict_document
 from .live import Absence
-from .remedies import remedies
+from .remedies import Place, remedies
 from .scenario import Scenario, ScenarioPod
 from .simulator import live_cluster
 
@@ -95,30 +98,58 @@ class Explainer:
         pod, where = _find(scenario, name)
         if pod is None:
             return None
+        gang = self._gang(scenario, pod.wanted)
         if where:
             scenario.stop(pod.pod.meta.uid, where)
         profile = self._profiles.get(pod.pod.spec.scheduler_name)
         if profile is None:
             raise BadRequest(f"no profile for schedulerName {pod.pod.spec.scheduler_name!r}")
-        rules = self._plugins.rules(profile)
-        framework = Framework(rules.filters, rules.scorers)
+        framework = self._framework(profile)
         snapshot = scenario.state.freeze(0)
         seen = inspect(pod.wanted, snapshot, framework.filters, framework.scorers)
         nodes: list[Json] = [verdict_document(verdict) for verdict in seen.verdicts()]
         present: JsonObject = {"nodes": nodes}
         told: JsonObject = {"nodeName": where or None, "now": present}
+        if gang is not None:
+            told["gang"] = gang
         if node:
             row = snapshot.row_of.get(node)
             if row is None:
                 raise NotFound(f'nodes "{node}" not found', kind="nodes", name=node)
             verdict = seen.verdicts(np.array([row], dtype=np.int64))[0]
             changes: list[Json] = []
-            if not verdict.feasible:
-                changes += remedies(scenario, pod, framework.filters, snapshot, row)
             reply = verdict_document(verdict)
+            if not verdict.feasible:
+                found = seen.obstacles(row)
+                reply["details"] = [_detail(plugin, each) for plugin, each in found]
+                place = Place(snapshot, row, tuple(each for _, each in found))
+                changes += remedies(scenario, pod, framework.filters, place)
             reply["changes"] = changes
             told["whyNot"] = reply
         return told
+
+    def _gang(self, scenario: Scenario, pod: PodClass) -> JsonObject | None:
+        """Return how the gang of a pod stands and what it waits for; None if it has none."""
+        standing = standing_of(scenario, pod, self._profiles)
+        if standing is None:
+            return None
+        why, group = standing.why, standing.group
+        if standing.apart and not why:
+            names = {each.wanted.scheduler_name for each in standing.waiting}
+            frameworks = {name: self._framework(self._profiles[name]) for name in names}
+            found = try_together(scenario, standing, frameworks)[0].decision.diagnosis
+            why = found.message if found is not None else "enough members would fit now"
+        return {
+            "podGroup": standing.key.name,
+            "minMember": None if group is None else group.spec.min_member,
+            "scheduled": standing.scheduled,
+            "waiting": len(standing.waiting),
+            "message": why,
+        }
+
+    def _framework(self, profile: Profile) -> Framework:
+        rules = self._plugins.rules(profile)
+        return Framework(rules.filters, rules.scorers)
 
 
 def _find(scenario: Scenario, name: str) -> tuple[ScenarioPod | None, str]:
@@ -126,6 +157,10 @@ def _find(scenario: Scenario, name: str) -> tuple[ScenarioPod | None, str]:
         if pod.name == name:
             return pod, pod.pod.node
     return None, ""
+
+
+def _detail(plugin: str, obstacle: Obstacle) -> JsonObject:
+    return {"plugin": plugin, "message": obstacle.said, **obstacle.numbers}
 
 
 def _decision(record: DecisionRecord) -> JsonObject:

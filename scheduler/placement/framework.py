@@ -51,18 +51,20 @@ class Diagnosis:
         refusals: by plugin and reason; empty when there are no nodes or a plugin failed.
         wakes_on: what may change the outcome.
         failure: a plugin's failure, "" if none.
+        told: what is said instead of the refusals, "" if they say it all.
     """
 
     nodes: int
     refusals: tuple[Refusal, ...]
     wakes_on: Change
     failure: str = ""
+    told: str = ""
 
     @property
     def message(self) -> str:
         """The reason in kube-scheduler's words (FitError)."""
-        if self.failure:
-            return self.failure
+        if self.failure or self.told:
+            return self.failure or self.told
         if not self.nodes:
             return "no nodes available to schedule pods"
         counts: Counter[str] = Counter()
@@ -150,6 +152,28 @@ class Framework:
             draft.snapshot.size,
         )
 
+    def follow(self, pod: PodClass, wanted: Counts, draft: Draft) -> Rows:
+        """Place copies where somebody else wants them, as far as the rules let them one by one.
+
+        Args:
+            wanted: (N,) int64, copies by row.
+
+        Returns:
+            (K,) rows in order, counted into the draft.
+
+        Raises:
+            PluginError: a filter failed.
+        """
+        room, couplings, _ = self._room(pod, draft.snapshot, int(wanted.sum()))
+        left = np.minimum(room, wanted)
+        if not couplings:
+            rows = np.repeat(draft.snapshot.all_rows, left)
+        else:
+            rows = _one_by_one(left, couplings)
+        if rows.size:
+            draft.add(pod, rows)
+        return rows
+
     def _room(
         self, pod: PodClass, snapshot: Snapshot, count: int
     ) -> tuple[Counts, list[Coupling], tuple[Refusal, ...]]:
@@ -233,6 +257,19 @@ class Framework:
                     )
             open_nodes &= ~closed
         return Diagnosis(snapshot.size, tuple(refusals), wakes_on)
+
+
+def _one_by_one(left: Counts, couplings: Sequence[Coupling]) -> Rows:
+    chosen: list[int] = []
+    while True:
+        mask = openings(left, couplings)
+        row = int(np.argmax(mask))
+        if not mask[row]:
+            return np.array(chosen, dtype=np.int64)
+        left[row] -= 1
+        chosen.append(row)
+        for coupling in couplings:
+            coupling.put(row)
 
 
 def _counts(verdict: Verdict) -> bool:

@@ -14,12 +14,12 @@ from ..informer import AnyDelta, CohortDelta, Delta
 from ..objects.node import Node
 from ..objects.pod import Pod
 from ..objects.pod_class import PodClass, pod_class
+from ..objects.pod_group import PodGroup
 from ..objects.selectors import Selector
 from ..objects.stored import ObjectKey
-from .express import ExpressLane
+from .batches import Waiting
 from .nominations import Nominations
 from .plan import PendingPod
-from .queue import SchedulingQueue
 from .state import ClusterState, node_offer
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,6 @@ class Ingest:
         report: told which pods wait, and why, when that is known without trying.
         ours: the schedulerNames that there are profiles for.
         nominations: learn from here of those made before a restart, and of pods that need none.
-        express: takes whole cohorts.
 
     `gated` has the pods of ours that wait for their scheduling gates.
     """
@@ -44,18 +43,18 @@ class Ingest:
     def __init__(
         self,
         state: ClusterState,
-        queue: SchedulingQueue,
+        waiting: Waiting,
         report: Report,
         ours: Container[str],
         nominations: Nominations,
-        express: ExpressLane,
     ) -> None:
         self._state = state
-        self._queue = queue
+        self._queue = waiting.queue
         self._report = report
         self._ours = ours
         self._nominations = nominations
-        self._express = express
+        self._express = waiting.express
+        self._gangs = waiting.gangs
         self.gated: set[ObjectKey] = set()
 
     def pods(self, deltas: Iterable[AnyDelta[Pod]], now: float) -> None:
@@ -66,6 +65,7 @@ class Ingest:
             for delta in deltas
         }
         change = reduce(lambda all_, each: all_ | each, changes, _NOTHING)
+        self._gangs.settle()
         if change:
             self._queue.changed(change)
 
@@ -104,6 +104,12 @@ class Ingest:
             key = delta.key
             self._state.set_workload(key.namespace, key.resource, key.name, delta.new)
 
+    def groups(self, deltas: Iterable[Delta[PodGroup]]) -> None:
+        """Take over changes of PodGroups."""
+        for delta in deltas:
+            self._gangs.set_group(delta.key, delta.new)
+        self._gangs.settle()
+
     def eligible(self, pod: Pod) -> bool:
         """Tell whether an unbound pod is ours to place now."""
         return not pod.spec.scheduling_gates and self._is_ours(pod)
@@ -126,12 +132,14 @@ class Ingest:
             wanted = None
         if sample is None or wanted is None:
             pass
+        elif wanted.group:
+            pass  # members come and go one by one
         elif sample.node:
             if not self._state.set_cohort(change.cohort, wanted, change.ordinals, change.nodes):
                 return _NOTHING
             self._bound_by_others(delta)
             return Change.POD_PLACED
-        elif self.eligible(sample) and not (wanted.host_ports or wanted.group):
+        elif self.eligible(sample) and not wanted.host_ports:
             self._express.add(wanted, change.cohort, now)
             return _NOTHING
         flags = {self._pod(each, now) for each in delta.each()}
@@ -154,17 +162,17 @@ class Ingest:
         elif self.gated:
             self.gated.discard(delta.key)
         if old is not None and (new is None or new.meta.uid != old.meta.uid):
-            self._queue.remove(delta.key)
+            self.leave(delta.key)
             change |= self._freed(old) | self._unnominated(old)
         if new is None:
             return change
         if new.node and not new.terminal:
             self._queue.remove(delta.key)
             self._nominations.remove(new.meta.uid)
-            bound = self._bound(old, new)
+            bound = self._bound(delta.key, old, new)
             return change | bound if change else bound
         if new.node or not self.eligible(new):
-            self._queue.remove(delta.key)
+            self.leave(delta.key)
             change |= self._unnominated(new)
             return change | self._freed(new)
         if (
@@ -177,6 +185,11 @@ class Ingest:
             self.waits(new, now)  # otherwise it has been bound, and this is older news
         return change
 
+    def leave(self, key: ObjectKey) -> None:
+        """Forget that a pod waits, or that it is a member of a gang."""
+        self._queue.remove(key)
+        self._gangs.leave(key)
+
     def _unnominated(self, pod: Pod) -> Change:
         """Give back the room that was kept for a pod which does not come."""
         kept = self._nominations.remove(pod.meta.uid)
@@ -186,10 +199,14 @@ class Ingest:
         counted = self._state.remove_pod(pod.meta.uid)
         return Change.POD_REMOVED if counted else _NOTHING
 
-    def _bound(self, old: Pod | None, pod: Pod) -> Change:
+    def _bound(self, key: ObjectKey, old: Pod | None, pod: Pod) -> Change:
         try:
             known = pod_class(pod)
             leaving = pod.meta.deletion_timestamp is not None
+            if known.group and not leaving:
+                self._gangs.bound(known, key)
+            else:
+                self._gangs.leave(key)
             if not self._state.set_pod(pod.meta.uid, known, pod.node, leaving=leaving):
                 return _NOTHING
             if old is None or old.meta.uid != pod.meta.uid or not old.node:
@@ -216,6 +233,10 @@ class Ingest:
         node = pod.status.nominated_node_name
         if node and not self._nominations.node_of(pending.uid):
             self._nominations.add(pending, wanted, node)
+        if wanted.group:
+            self._gangs.wait(wanted, pending, now)
+            return
+        self._gangs.leave(key)  # it may have been a member
         diagnosis = self._queue.add(wanted, pending, now)
         if diagnosis is not None:
             self._report((pending,), diagnosis.message)
@@ -224,7 +245,7 @@ class Ingest:
         try:
             return pod_class(pod)
         except BadRequest as error:
-            self._queue.remove(pending.key)
+            self.leave(pending.key)
             self._report((pending,), f"the pod's resource requests cannot be read: {error}")
             return None
 

@@ -4,13 +4,13 @@ Pure. What a decision only counts, an inspection tells in full: it is for people
 costs a few milliseconds at thousands of nodes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hookspecs import Filter, Mask, Normalise, PodClass, Rows, Scorer, Snapshot
+from ..hookspecs import Filter, Mask, Normalise, Obstacle, PodClass, Rows, Scorer, Snapshot
 from ..objects.json import JsonObject
 from .framework import rejections
 from .scoring import Part, Scoring
@@ -18,12 +18,13 @@ from .scoring import Part, Scoring
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """One rule's reason and the (N,) nodes it holds for."""
+    """One rule's reason and the (N,) nodes it holds for; `obstacles` tells of one of them."""
 
     plugin: str
     reason: str
     nodes: Mask
     resolvable: bool
+    obstacles: Callable[[int], Sequence[Obstacle]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,15 @@ class Inspection:
         wanted: list[int] = (self.snapshot.all_rows if rows is None else rows).tolist()
         return [self._verdict(row, place.get(row)) for row in wanted]
 
+    def obstacles(self, row: int) -> list[tuple[str, Obstacle]]:
+        """Return what is in the way on a row, by rule; only while the snapshot is current."""
+        return [
+            (objection.plugin, obstacle)
+            for objection in self.objections
+            if objection.obstacles is not None and objection.nodes[row]
+            for obstacle in objection.obstacles(row)
+        ]
+
     def _verdict(self, row: int, at: int | None) -> NodeVerdict:
         name = self.snapshot.nodes[row].name
         if at is not None:
@@ -117,7 +127,13 @@ def inspect(
         closed = verdict.room == 0
         if closed.any():
             objections += [
-                Objection(plugin.name, found.reason, found.nodes & closed, found.resolvable)
+                Objection(
+                    plugin.name,
+                    found.reason,
+                    found.nodes & closed,
+                    found.resolvable,
+                    found.obstacles,
+                )
                 for found in rejections(plugin.name, verdict)
             ]
             feasible &= ~closed

@@ -16,6 +16,8 @@ from ..objects.kinds.priority import priority_view
 from ..objects.node import node_view
 from ..objects.pod import Pod, pod_view
 from ..objects.pod_class import pod_class
+from ..objects.pod_group import RESOURCE as GROUPS
+from ..objects.pod_group import pod_group
 from ..objects.stored import ObjectKey, StoredObject
 from .preemption import Budget
 from .scenario import Scenario, ScenarioPod
@@ -25,7 +27,7 @@ NODES, PODS, NAMESPACES = "nodes", "pods", "namespaces"
 SELECTING = ("services", "replicationcontrollers")
 BUDGETS = "poddisruptionbudgets.policy"
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
-RESOURCES = (NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES)
+RESOURCES = (NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES, GROUPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class LiveCluster:
 
     def __init__(self, absence: Absence) -> None:
         self.scenario = Scenario(live=True)
+        self._groups = self.scenario.groups = {}
         self._absence = absence
         self._displaced: list[ScenarioPod] = []
 
@@ -89,6 +92,8 @@ class LiveCluster:
                 state.set_namespace(meta.name, meta.labels)
             case "poddisruptionbudgets.policy":
                 self.scenario.budgets.append(Budget.of(disruption_budget(stored)))
+            case "podgroups.ironfree.dev":
+                self._groups[stored.key] = pod_group(stored)
             case "priorityclasses.scheduling.k8s.io":
                 self.scenario.priorities[meta.name] = priority_view(stored)
             case _:

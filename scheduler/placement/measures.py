@@ -19,13 +19,14 @@ class PlacementMeasures:
     """Totals since the process started.
 
     Args of the histograms, all with kube-scheduler's buckets where it has the same figure:
-        phases: seconds of each part of the cycle, by (phase): pop, place and preempt by class, the
-            others by batch.
+        phases: seconds of each part of the cycle, by (phase): pop, place, gang and preempt by
+            class, the others by batch.
         attempts: pods by (result, profile).
         attempt_seconds: from leaving the queue until bound or given up, by (result, profile).
         waited: seconds from arrival to binding, by (how many tries it took).
         tries: how many tries bound pods took.
         batch: pods decided on together.
+        gangs: decisions about gangs by (result).
         victims: pods to be evicted by one preemption.
         preemptions: how often it was asked who could make room.
     """
@@ -36,6 +37,7 @@ class PlacementMeasures:
         self.attempt_seconds = Histograms(exponential(0.001, 2, 15))
         self.waited = Histograms(exponential(0.001, 2, 23))
         self.tries = Histogram(exponential(1, 2, 5))
+        self.gangs: Counter[Labels] = Counter()
         self.batch = Histogram(exponential(1, 4, 7))
         self.victims = Histogram(exponential(1, 2, 7))
         self.preemptions = 0
@@ -50,7 +52,7 @@ class PlacementMeasures:
         """Count a search for who could make room for the pods of a class, and what it decided."""
         self.preemptions += 1
         for each in decided:
-            if each is not None:
+            if each is not None and each.victims:
                 self.victims.add(len(each.victims))
 
     def bound(self, waited: Sequence[float], tries: int) -> None:

@@ -1,23 +1,28 @@
 """Which node is being cleared for which pod (status.nominatedNodeName).
 
 Pure. Room on a node counts as taken for pods of no higher priority than one nominated there, until
-that pod is bound, by whatever node, or goes.
+that pod is bound, by whatever node, or goes; for a gang's member only while the gang is complete.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..objects.pod_class import PodClass
-from ..snapshot import Snapshot
+from ..hookspecs import Change, Counts, Filter, PodClass, Snapshot, Verdict
 from .draft import Draft
 from .plan import PendingPod
 
 
 class Nominations:
-    """The nominated pods, by node and by uid."""
+    """The nominated pods, by node and by uid.
 
-    def __init__(self) -> None:
+    Args:
+        stands: tells whether members of a gang may be given nodes.
+    """
+
+    def __init__(self, stands: Callable[[PodClass], bool] = lambda _: True) -> None:
+        self._stands = stands
         self._of: dict[str, tuple[PendingPod, PodClass, str]] = {}
         self._on: dict[str, dict[str, PodClass]] = {}
 
@@ -53,7 +58,7 @@ class Nominations:
 
     def by_node(self) -> Mapping[str, Sequence[PodClass]]:
         """Return by node the classes of the pods nominated there."""
-        return {node: tuple(pods.values()) for node, pods in self._on.items()}
+        return {node: tuple(filter(self._counts, pods.values())) for node, pods in self._on.items()}
 
     def reserved(self, pod: PodClass, snapshot: Snapshot, but: Iterable[str] = ()) -> Draft | None:
         """Return a draft in which the room kept from a class is taken, None if there is none.
@@ -67,7 +72,8 @@ class Nominations:
         rows: dict[PodClass, list[int]] = {}
         for uid, (_, nominated, node) in self._of.items():
             row = snapshot.row_of.get(node)
-            if row is not None and nominated.priority >= pod.priority and uid not in left_out:
+            counts = nominated.priority >= pod.priority and uid not in left_out
+            if row is not None and counts and self._counts(nominated):
                 rows.setdefault(nominated, []).append(row)
         if not rows:
             return None
@@ -75,3 +81,38 @@ class Nominations:
         for nominated, where in rows.items():
             draft.add(nominated, np.array(where, dtype=np.int64))
         return draft
+
+    def _counts(self, pod: PodClass) -> bool:
+        return not pod.group or self._stands(pod)
+
+
+@dataclass(frozen=True, slots=True)
+class NominatedFilter:
+    """Lets so many pods of a class onto the nodes they are nominated to, and no others."""
+
+    counts: Counts
+    name: str = "NominatedNode"
+    wakes_on: Change = Change.ANY
+
+    def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict:
+        """Leave only the nominated nodes."""
+        return Verdict(self.counts, "node(s) were not nominated")
+
+
+@dataclass(frozen=True, slots=True)
+class ReservedFilter:
+    """Asks the filters of the cluster without the nominated pods: those may never come."""
+
+    filters: Sequence[Filter]
+    bare: Snapshot
+    name: str = "NominatedPods"
+    wakes_on: Change = Change.ANY
+
+    def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict:
+        """Reject nodes that would take the pod only beside a nominated one."""
+        room = self.bare.every()
+        for plugin in self.filters:
+            verdict = plugin.filter(pod, self.bare)
+            if verdict is not None:
+                room &= verdict.room != 0
+        return Verdict(room, "node(s) would need a nominated pod to be there")

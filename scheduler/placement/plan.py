@@ -48,6 +48,21 @@ class LodgedPods(Sequence[PendingPod]):
 
 
 @dataclass(frozen=True, slots=True)
+class Gang:
+    """The waiting members of a PodGroup, which get their nodes together: one entry of the queue.
+
+    Args:
+        key: of the group.
+        priority: the lowest of its members', so that nobody goes ahead of its own.
+        scheduler_name: the profile that it counts for, its first member's.
+    """
+
+    key: ObjectKey
+    priority: int
+    scheduler_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Allotment:
     """The pods of one class that one decision placed, and those it could not.
 
@@ -55,6 +70,7 @@ class Allotment:
         pods: placed pods.
         nodes: their nodes' names, one per pod.
         left: pods of the class without a node; decision.diagnosis says why.
+        gang: whose members the pods are, if they are bound together.
     """
 
     pod: PodClass
@@ -62,6 +78,7 @@ class Allotment:
     nodes: tuple[str, ...]
     left: Sequence[PendingPod]
     decision: Decision
+    gang: Gang | None = None
 
 
 def without_left(allotment: Allotment) -> Allotment:

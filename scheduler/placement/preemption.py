@@ -115,7 +115,8 @@ class Preemption(msgspec.Struct, frozen=True):
     """A node and who must leave it, most important first.
 
     Args:
-        victims: at least one; those that are leaving already are among them.
+        victims: at least one, but for members of a gang of which others need room; those that are
+            leaving already are among them.
         pdb_violations: how many of them no disruption budget allows to go.
     """
 

@@ -2,7 +2,8 @@
 
 Pure; the caller passes the time. Pods are kept by class and priority, so identical pods cost one
 decision however many they are: while a class is parked, further pods of it park beside the others,
-since nothing has happened that would change the answer.
+since nothing has happened that would change the answer. A gang waits as one pod, in a class of its
+own; its members are kept elsewhere (see gangs).
 
 **Order.** Higher priority strictly first, as in kube-scheduler: pods of lower priority wait as long
 as others keep coming. Within one priority classes take turns: there is a line of those never tried
@@ -22,115 +23,18 @@ those woken are moved on in portions, whenever the queue is asked for pods.
 """
 
 import heapq
-from bisect import insort
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from enum import Enum
 
 from ..hookspecs import Change
-from ..objects.pod_class import PodClass
 from ..objects.stored import ObjectKey
 from .framework import Diagnosis
+from .lines import Levels, Line, Place, WaitingClass, Wanted
 from .plan import PendingPod
 
-FIRST_BACKOFF = 1.0
-LONGEST_BACKOFF = 10.0
 LONGEST_PARKING = 300.0
 TURN = 1024
 _MOVED_AT_ONCE = 1024
-
-
-class _Place(Enum):
-    ACTIVE = 1
-    BACKOFF = 2
-    PARKED = 3
-
-
-@dataclass(slots=True, eq=False)
-class _Group:
-    """The waiting pods of one class, all in the same place.
-
-    Args:
-        pods: pod → when it arrived, in order of arrival.
-        attempts: tries in a row that left pods over.
-        tried: time of the last one.
-        until: when back-off or parking ends.
-        line: among whom it is: the active ones that it takes turns with, or the parked ones that
-            the same changes wake.
-    """
-
-    pod: PodClass
-    place: _Place = _Place.ACTIVE
-    pods: dict[ObjectKey, tuple[float, PendingPod]] = field(
-        default_factory=dict[ObjectKey, tuple[float, PendingPod]]
-    )
-    attempts: int = 0
-    tried: float = 0.0
-    until: float = 0.0
-    diagnosis: Diagnosis | None = None
-    line: "_Line | None" = None
-
-    def backoff_ends(self) -> float:
-        """Return when the class may be tried again."""
-        if not self.attempts:
-            return self.tried
-        return self.tried + min(FIRST_BACKOFF * 2 ** min(self.attempts - 1, 10), LONGEST_BACKOFF)
-
-
-_Line = OrderedDict[_Group, None]  # first come, first served; anyone may leave at once
-
-
-@dataclass(slots=True)
-class _Level:
-    """The active classes of one priority: those never tried, and those that have failed.
-
-    Args:
-        turn: whose turn it is, as an index of lines.
-    """
-
-    lines: tuple[_Line, _Line] = field(default_factory=lambda: (OrderedDict(), OrderedDict()))
-    turn: int = 0
-
-
-class _Levels:
-    """Active classes by priority."""
-
-    def __init__(self) -> None:
-        self._levels: dict[int, _Level] = {}
-        self._priorities: list[int] = []
-
-    def join(self, group: _Group) -> None:
-        """Go to the end of a line."""
-        priority = group.pod.priority
-        level = self._levels.get(priority)
-        if level is None:
-            level = self._levels[priority] = _Level()
-            insort(self._priorities, priority)
-        group.line = level.lines[group.attempts > 0]
-        group.line[group] = None
-
-    def leave(self, group: _Group) -> None:
-        """Leave the line."""
-        assert group.line is not None
-        del group.line[group]
-        priority = group.pod.priority
-        if not any(self._levels[priority].lines):
-            del self._levels[priority]
-            self._priorities.remove(priority)
-
-    def first(self) -> _Group | None:
-        """Return who is served next."""
-        if not self._priorities:
-            return None
-        level = self._levels[self._priorities[-1]]
-        return next(iter(level.lines[level.turn] or level.lines[1 - level.turn]))
-
-    def end_turn(self, group: _Group) -> None:
-        """Go to the end of one's line; the next turn is the other line's."""
-        level = self._levels[group.pod.priority]
-        level.turn = int(group.line is level.lines[0])
-        level.lines[1 - level.turn].move_to_end(group)
 
 
 class SchedulingQueue:
@@ -142,15 +46,15 @@ class SchedulingQueue:
 
     def __init__(self, turn: int = TURN) -> None:
         self._turn = turn
-        self._groups: dict[PodClass, _Group] = {}
-        self._class_of: dict[ObjectKey, PodClass] = {}
-        self._history: dict[PodClass, tuple[int, float]] = {}
+        self._groups: dict[Wanted, WaitingClass] = {}
+        self._class_of: dict[ObjectKey, Wanted] = {}
+        self._history: dict[Wanted, tuple[int, float]] = {}
         self._flying: dict[ObjectKey, tuple[float, PendingPod]] = {}
-        self._active = _Levels()
-        self._backoffs: list[tuple[float, int, _Group]] = []
-        self._parked: _Line = OrderedDict()  # in the order in which parking ends
-        self._beds: dict[int, _Line] = {}  # by Diagnosis.wakes_on; plain int, flags are slow
-        self._woken: deque[_Line] = deque()
+        self._active = Levels()
+        self._backoffs: list[tuple[float, int, WaitingClass]] = []
+        self._parked: Line = OrderedDict()  # in the order in which parking ends
+        self._beds: dict[int, Line] = {}  # by Diagnosis.wakes_on; plain int, flags are slow
+        self._woken: deque[Line] = deque()
         self._ticket = 0
 
     def __len__(self) -> int:
@@ -166,7 +70,14 @@ class SchedulingQueue:
             counts[group.place.name.lower()] += len(group.pods)
         return counts
 
-    def add(self, pod: PodClass, pending: PendingPod, now: float) -> Diagnosis | None:
+    def place_of(self, key: ObjectKey) -> str:
+        """Return which of the places of `counts` a pod is in, "" if it is unknown."""
+        pod = self._class_of.get(key)
+        if pod is None:
+            return ""
+        return "flying" if key in self._flying else self._groups[pod].place.name.lower()
+
+    def add(self, pod: Wanted, pending: PendingPod, now: float) -> Diagnosis | None:
         """Add a pod, or take over its new state; one in flight takes it over when it lands.
 
         Returns:
@@ -204,7 +115,7 @@ class SchedulingQueue:
         if pod not in self._groups:
             self._history.pop(pod, None)
 
-    def pop(self, limit: int, classes: int, now: float) -> list[tuple[PodClass, list[PendingPod]]]:
+    def pop(self, limit: int, classes: int, now: float) -> list[tuple[Wanted, list[PendingPod]]]:
         """Take up to `limit` pods of up to so many classes, identical ones together.
 
         Highest priority first, then in turns (see above). A class that is cut off by the limit
@@ -212,7 +123,7 @@ class SchedulingQueue:
         """
         self._move_on(now)
         turn = min(self._turn, limit)
-        batch: dict[PodClass, list[PendingPod]] = {}
+        batch: dict[Wanted, list[PendingPod]] = {}
         while limit > 0 and (group := self._active.first()) is not None:
             if group.pod not in batch and len(batch) == classes:
                 break
@@ -240,7 +151,7 @@ class SchedulingQueue:
         self._move_on(now)
         return self._active.first() is not None
 
-    def waits(self, pod: PodClass) -> bool:
+    def waits(self, pod: Wanted) -> bool:
         """Tell whether a class has pods here that are not in flight."""
         return pod in self._groups
 
@@ -258,18 +169,18 @@ class SchedulingQueue:
         """Return when each of some pods in flight arrived."""
         return [self._flying[pod.key][0] for pod in pods]
 
-    def tries(self, pod: PodClass) -> int:
+    def tries(self, pod: Wanted) -> int:
         """Return how many tries in a row left pods of a class over."""
         return self._history.get(pod, (0, 0.0))[0]
 
-    def unschedulable(self) -> Iterator[tuple[PodClass, int, Diagnosis]]:
+    def unschedulable(self) -> Iterator[tuple[Wanted, int, Diagnosis]]:
         """Yield the parked classes, how many pods of each wait, and why."""
         for group in self._parked:
             if group.diagnosis is not None:
                 yield group.pod, len(group.pods), group.diagnosis
 
     def park(
-        self, pod: PodClass, left: Iterable[PendingPod], diagnosis: Diagnosis, now: float
+        self, pod: Wanted, left: Iterable[PendingPod], diagnosis: Diagnosis, now: float
     ) -> None:
         """Pods in flight have no node: park them with the reason."""
         group = self._land(pod, left)
@@ -281,24 +192,22 @@ class SchedulingQueue:
         if diagnosis.failure:
             self._back_off(group)
             return
-        group.place = _Place.PARKED
+        group.place = Place.PARKED
         group.until = now + LONGEST_PARKING
         self._parked[group] = None
         group.line = self._beds.setdefault(int(diagnosis.wakes_on), OrderedDict())
         group.line[group] = None
 
-    def retry(
-        self, pod: PodClass, pods: Iterable[PendingPod], now: float, *, backoff: bool
-    ) -> None:
+    def retry(self, pod: Wanted, pods: Iterable[PendingPod], now: float, *, backoff: bool) -> None:
         """Pods in flight could not be bound: try again at once, or after a back-off."""
         group = self._land(pod, pods)
-        if group is None or group.place is not _Place.ACTIVE or not backoff:
+        if group is None or group.place is not Place.ACTIVE or not backoff:
             return
         self._failed(group, now)
         self._leave(group)
         self._back_off(group)
 
-    def forgive(self, pod: PodClass) -> None:
+    def forgive(self, pod: Wanted) -> None:
         """Room is being made for a class: once it is there, no back-off is waited out.
 
         One whose victims are gone would wait a second beside an empty place, which is then kept
@@ -306,13 +215,22 @@ class SchedulingQueue:
         """
         self._history.pop(pod, None)
         group = self._groups.get(pod)
-        if group is None or group.place is _Place.ACTIVE:
+        if group is None or group.place is Place.ACTIVE:
             return
         group.attempts = 0
-        if group.place is _Place.BACKOFF:
+        if group.place is Place.BACKOFF:
             self._leave(group)
-            group.place = _Place.ACTIVE
+            group.place = Place.ACTIVE
             self._active.join(group)
+
+    def wake(self, pod: Wanted) -> None:
+        """Something happened to a class itself: if it is parked, try it after its back-off."""
+        group = self._groups.get(pod)
+        if group is not None and group.place is Place.PARKED:
+            assert group.line is not None
+            del group.line[group]
+            group.line = Line({group: None})
+            self._woken.append(group.line)
 
     def changed(self, change: Change) -> int:
         """Something happened in the cluster: wake what it can help; returns how many classes."""
@@ -324,18 +242,18 @@ class SchedulingQueue:
                 woken += len(bed)
         return woken
 
-    def _join(self, pod: PodClass, pending: PendingPod, arrived: float) -> Diagnosis | None:
+    def _join(self, pod: Wanted, pending: PendingPod, arrived: float) -> Diagnosis | None:
         group = self._groups.get(pod)
         if group is None:
             attempts, tried = self._history.get(pod, (0, 0.0))
-            group = self._groups[pod] = _Group(pod, attempts=attempts, tried=tried)
+            group = self._groups[pod] = WaitingClass(pod, attempts=attempts, tried=tried)
             self._active.join(group)
         group.pods[pending.key] = (arrived, pending)
-        return group.diagnosis if group.place is _Place.PARKED else None
+        return group.diagnosis if group.place is Place.PARKED else None
 
-    def _land(self, pod: PodClass, pods: Iterable[PendingPod]) -> _Group | None:
+    def _land(self, pod: Wanted, pods: Iterable[PendingPod]) -> WaitingClass | None:
         """Put pods in flight back into their group; those removed meanwhile stay away."""
-        group: _Group | None = None
+        group: WaitingClass | None = None
         for pending in pods:
             flown = self._flying.get(pending.key)
             if flown is None or flown[1] != pending:
@@ -347,13 +265,13 @@ class SchedulingQueue:
                 group = self._groups[pod]
         return group
 
-    def _failed(self, group: _Group, now: float) -> None:
+    def _failed(self, group: WaitingClass, now: float) -> None:
         """Count a try that left pods over; remembered while the class has pods anywhere."""
         group.attempts += 1
         group.tried = now
         self._history[group.pod] = (group.attempts, now)
 
-    def _take(self, group: _Group, limit: int) -> list[PendingPod]:
+    def _take(self, group: WaitingClass, limit: int) -> list[PendingPod]:
         if len(group.pods) <= limit:
             taken, group.pods = group.pods, {}
         else:
@@ -372,10 +290,10 @@ class SchedulingQueue:
             if group.backoff_ends() > now:
                 self._back_off(group)
             else:
-                group.place = _Place.ACTIVE
+                group.place = Place.ACTIVE
                 self._active.join(group)
 
-    def _due(self, now: float) -> _Group | None:
+    def _due(self, now: float) -> WaitingClass | None:
         until = self._next_backoff()
         if until is not None and until <= now:
             return self._backoffs[0][2]
@@ -391,20 +309,20 @@ class SchedulingQueue:
         waiting = self._backoffs
         while waiting:
             until, _, group = waiting[0]
-            if group.place is _Place.BACKOFF and group.until == until:
+            if group.place is Place.BACKOFF and group.until == until:
                 return until
             heapq.heappop(waiting)
         return None
 
-    def _back_off(self, group: _Group) -> None:
-        group.place = _Place.BACKOFF
+    def _back_off(self, group: WaitingClass) -> None:
+        group.place = Place.BACKOFF
         group.until = group.backoff_ends()
         self._ticket += 1
         heapq.heappush(self._backoffs, (group.until, self._ticket, group))
 
-    def _leave(self, group: _Group) -> None:
+    def _leave(self, group: WaitingClass) -> None:
         """Take a class out of the place it is in; the caller gives it another or forgets it."""
-        if group.place is _Place.ACTIVE:
+        if group.place is Place.ACTIVE:
             self._active.leave(group)
         elif group.line is not None:
             del self._parked[group]

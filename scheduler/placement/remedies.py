@@ -1,13 +1,14 @@
 """What would make a pod fit on a node: small changes, each tried before it is named. Pure."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from ..hookspecs import Filter, PodClass, Snapshot
+from ..hookspecs import Filter, Obstacle, PodClass, Snapshot
 from ..objects.json import Json, JsonObject
-from ..objects.pod import PodSpec, Toleration
+from ..objects.pod import PodSpec, Toleration, TopologySpreadConstraint
 from ..objects.pod_class import pod_class
 from ..objects.resources import CPU
 from .inspection import inspect
@@ -15,20 +16,27 @@ from .preemption import RunningPod
 from .scenario import Scenario, ScenarioPod
 
 _CORDON = "node.kubernetes.io/unschedulable"
+_MOST_LEAVERS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node where a pod does not fit, and what rules found in the way there."""
+
+    snapshot: Snapshot
+    row: int
+    obstacles: Sequence[Obstacle] = ()
 
 
 def remedies(
-    scenario: Scenario,
-    pod: ScenarioPod,
-    filters: Sequence[Filter],
-    snapshot: Snapshot,
-    row: int,
+    scenario: Scenario, pod: ScenarioPod, filters: Sequence[Filter], place: Place
 ) -> list[Json]:
-    """Return changes, of which each alone makes the pod feasible on the row, the smallest first.
+    """Return changes, of which each alone makes the pod feasible at a place, the smallest first.
 
-    Tried are: what the pod lacks in resources, tolerations, dropping what ties it to other nodes,
-    and the fewest pods that would have to leave the node.
+    Tried are: what the pod lacks in resources, tolerations, more skew, dropping what ties it to
+    other nodes, and the fewest pods that would have to leave the node or where they are in the way.
     """
+    snapshot, row = place.snapshot, place.row
     found: list[Json] = []
     short = _short(pod.wanted, snapshot, row)
     if short:
@@ -39,10 +47,10 @@ def remedies(
                 "short": {**short},
             }
             found.append(change)
-    for text, spec in _loosened(pod.pod.spec, snapshot, row):
+    for text, spec in (*_skewed(pod.pod.spec, place), *_loosened(pod.pod.spec, snapshot, row)):
         if _fits(_class_of(pod, spec), filters, snapshot, row):
             found.append({"change": text})
-    leaving = _leavers(scenario, pod, filters, snapshot, row)
+    leaving = _leavers(scenario, pod, filters, place)
     if leaving:
         found.append({"change": f"move away {', '.join(leaving)}", "pods": list(leaving)})
     return found
@@ -80,6 +88,27 @@ def _asking_less(pod: ScenarioPod, short: dict[str, int]) -> PodClass:
     return lesser
 
 
+def _skewed(spec: PodSpec, place: Place) -> Iterator[tuple[str, PodSpec]]:
+    """Yield the spec with as much skew allowed as the pod would make there, and how to say it."""
+    needed: dict[str | int, int] = {}
+    for obstacle in place.obstacles:
+        key, skew = obstacle.numbers.get("topologyKey"), obstacle.numbers.get("skew")
+        if key is not None and isinstance(skew, int):
+            needed[key] = max(skew, needed.get(key, 0))
+    raised: list[TopologySpreadConstraint] = []
+    said: list[str] = []
+    for each in spec.topology_spread_constraints:
+        skew = needed.get(each.topology_key, 0)
+        if each.when_unsatisfiable == "DoNotSchedule" and skew > each.max_skew:
+            said.append(f"{each.max_skew} to {skew} by {each.topology_key}")
+            raised.append(msgspec.structs.replace(each, max_skew=skew))
+        else:
+            raised.append(each)
+    if said:
+        more = msgspec.structs.replace(spec, topology_spread_constraints=tuple(raised))
+        yield f"raise the pod's maxSkew from {' and '.join(said)}", more
+
+
 def _loosened(spec: PodSpec, snapshot: Snapshot, row: int) -> Iterator[tuple[str, PodSpec]]:
     """Yield specs that ask less of the node, and how to say it."""
     facts = snapshot.nodes[row]
@@ -113,30 +142,51 @@ def _loosened(spec: PodSpec, snapshot: Snapshot, row: int) -> Iterator[tuple[str
 
 
 def _leavers(
-    scenario: Scenario, pod: ScenarioPod, filters: Sequence[Filter], snapshot: Snapshot, row: int
+    scenario: Scenario, pod: ScenarioPod, filters: Sequence[Filter], place: Place
 ) -> list[str]:
-    """Return a smallest-first set of the node's pods without which the pod fits; [] if none."""
-    node = snapshot.nodes[row].name
-    there = sorted(
-        scenario.running.get(node, {}).values(),
-        key=lambda each: (each.pod.priority, -sum(each.pod.requests.amounts.values())),
-    )
-    gone: list[RunningPod] = []
-    for each in there:
+    """Return a smallest-first set of pods without which the pod fits; [] if none is found."""
+    row = place.row
+    gone: list[tuple[str, RunningPod]] = []
+    for where, each in _suspects(scenario, place)[:_MOST_LEAVERS]:
         scenario.state.remove_pod(each.uid)
-        gone.append(each)
+        gone.append((where, each))
         if _fits(pod.wanted, filters, scenario.state.freeze(0), row):
             break
     fits = bool(gone) and _fits(pod.wanted, filters, scenario.state.freeze(0), row)
-    needed: list[RunningPod] = []
-    for each in gone:  # those that turn out to be able to stay are put back
-        scenario.state.set_pod(each.uid, each.pod, node)
+    needed: list[tuple[str, RunningPod]] = []
+    for where, each in gone:  # those that turn out to be able to stay are put back
+        scenario.state.set_pod(each.uid, each.pod, where, leaving=each.leaving)
         if fits and not _fits(pod.wanted, filters, scenario.state.freeze(0), row):
             scenario.state.remove_pod(each.uid)
-            needed.append(each)
-    for each in needed:
-        scenario.state.set_pod(each.uid, each.pod, node)
-    return [f"{each.key.namespace}/{each.key.name}" for each in needed]
+            needed.append((where, each))
+    for where, each in needed:
+        scenario.state.set_pod(each.uid, each.pod, where, leaving=each.leaving)
+    return [f"{each.key.namespace}/{each.key.name}" for _, each in needed]
+
+
+def _suspects(scenario: Scenario, place: Place) -> list[tuple[str, RunningPod]]:
+    """Return who may be in the way, the least first: whom rules told of, then the node's pods."""
+    nodes = place.snapshot.nodes
+    here = nodes[place.row].name
+    classes: dict[str, set[PodClass]] = {}
+    for obstacle in place.obstacles:
+        for other, rows in obstacle.pods.items():
+            for there in rows:
+                classes.setdefault(nodes[there].name, set()).add(other)
+    found = [
+        (where, each)
+        for where in dict.fromkeys((here, *classes))
+        for each in scenario.running.get(where, {}).values()
+        if where == here or each.pod in classes[where]
+    ]
+    found.sort(
+        key=lambda pair: (
+            pair[1].pod not in classes.get(pair[0], ()),
+            pair[1].pod.priority,
+            -sum(pair[1].pod.requests.amounts.values()),
+        )
+    )
+    return found
 
 
 def _class_of(pod: ScenarioPod, spec: PodSpec) -> PodClass:

@@ -18,15 +18,31 @@ from ..objects.kinds.priority_class import SYSTEM_CLASSES
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, NodeSpec, NodeStatus
 from ..objects.pod import Pod, PodSpec, PodStatus
-from ..objects.pod_class import PodClass, pod_class
+from ..objects.pod_class import (
+    REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
+    SERVICES,
+    STATEFUL_SETS,
+    PodClass,
+    pod_class,
+)
+from ..objects.pod_group import RESOURCE, PodGroup, PodGroupSpec, PodGroupStatus
+from ..objects.resources import allocatable
 from ..objects.selectors import Selector, from_label_selector, from_map
-from ..objects.stored import ObjectKey
+from ..objects.stored import Body, ObjectKey, StoredObject
 from .preemption import Budget, RunningPod
 from .state import ClusterState
 
 MOST_OBJECTS = 300_000
+_WORKLOADS = {
+    "services": SERVICES,
+    "replicationControllers": REPLICATION_CONTROLLERS,
+    "replicaSets": REPLICA_SETS,
+    "statefulSets": STATEFUL_SETS,
+}
 _PREEMPTS = "PreemptLowerPriority"
 _NAMED: JsonObject = {"name": "container"}
+_EXPRESSION: JsonObject = {"key": "", "operator": ""}
 _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
     "metadata": {"ownerReferences": {"apiVersion": "", "kind": "", "name": "", "uid": ""}},
     "spec": {
@@ -39,10 +55,16 @@ _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
             "whenUnsatisfiable": "DoNotSchedule",
         },
         "requiredDuringSchedulingIgnoredDuringExecution": {"topologyKey": ""},
-        "preferredDuringSchedulingIgnoredDuringExecution": {"weight": 0, "topologyKey": ""},
+        "preferredDuringSchedulingIgnoredDuringExecution": {
+            "weight": 0,
+            "topologyKey": "",
+            "preference": {},
+        },
+        "matchExpressions": _EXPRESSION,
+        "matchFields": _EXPRESSION,
     },
 }
-_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"effect": ""}}
+_ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"key": "", "effect": ""}}
 
 T = TypeVar("T")
 
@@ -71,6 +93,9 @@ class Scenario:
         nominees: those of the pending pods that wait for room on a certain node.
         priorities: PriorityClasses by name.
         live: it began as the live cluster.
+        groups: the PodGroups, by key; None where nothing is said of any, so that pods which name
+            one are tried alone.
+        revision: of the store up to which the live cluster is known at least.
     """
 
     state: ClusterState = field(default_factory=ClusterState)
@@ -82,7 +107,9 @@ class Scenario:
     pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
     live: bool = False
+    revision: int = 0
     budgets: list[Budget] = field(default_factory=list[Budget])
+    groups: dict[ObjectKey, PodGroup] | None = None
 
     def run(self, pod: ScenarioPod, node: str) -> None:
         """Count a pod as running on a node."""
@@ -132,8 +159,8 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
     """Return the scenario of a Simulation's spec.
 
     Args:
-        spec: lists nodes, pods, namespaces, services, replicationControllers,
-            podDisruptionBudgets, priorityClasses; every one may be absent.
+        spec: lists nodes, pods, namespaces, services, replicationControllers, replicaSets,
+            statefulSets, podDisruptionBudgets, priorityClasses, podGroups; every one may be absent.
         scenario: what they are laid over; objects of the same name are replaced.
 
     Raises:
@@ -145,13 +172,18 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
     for obj, where in _objects(spec, "namespaces"):
         meta = _meta(obj, where)
         scenario.state.set_namespace(meta.name, meta.labels)
-    for kind in ("services", "replicationControllers"):
-        for obj, where in _objects(spec, kind):
-            meta, selector = _meta(obj, where, "default"), _plain_selector(obj, where)
-            if selector is not None:
-                scenario.state.set_workload(meta.namespace, kind, meta.name, selector)
+    for field_name, resource in _WORKLOADS.items():
+        for number, (obj, where) in enumerate(_objects(spec, field_name)):
+            meta, selector = _meta(obj, where, "default"), _selector(obj, where, resource)
+            name = meta.name or f"{meta.generate_name}{number}"
+            scenario.state.set_workload(meta.namespace, resource, name, selector)
     for obj, where in _objects(spec, "podDisruptionBudgets"):
         scenario.budgets.append(budget_of(obj, where))
+    if spec.get("podGroups") is not None:
+        scenario.groups = scenario.groups or {}
+        for obj, where in _objects(spec, "podGroups"):
+            group = group_of(obj, where)
+            scenario.groups[ObjectKey(RESOURCE, group.meta.namespace, group.meta.name)] = group
     scenario.priorities.update(_priorities(spec))
     for number, (obj, where) in enumerate(_objects(spec, "pods")):
         _add_pod(scenario, obj, where, number)
@@ -161,12 +193,13 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
 def node_of(obj: JsonObject, where: str) -> Node:
     """Return the typed view of a Node document; raises BadRequest."""
     _complete(obj.get("spec"), _ABSENT_IN_NODES)
-    return Node(
-        _meta(obj, where),
-        _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec"),
-        _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status"),
-        0,
-    )
+    status = _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status")
+    try:
+        allocatable(status.allocatable or status.capacity)
+    except BadRequest as error:
+        raise BadRequest(f"{where}.status: {error.message}") from error
+    spec = _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec")
+    return Node(_meta(obj, where), spec, status, 0)
 
 
 def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
@@ -195,6 +228,14 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
         0,
         b"",
     )
+
+
+def group_of(obj: JsonObject, where: str) -> PodGroup:
+    """Return the typed view of a PodGroup document; raises BadRequest."""
+    meta = _meta(obj, where, "default")
+    spec = _convert(get_object(obj, "spec", where), PodGroupSpec, f"{where}.spec")
+    stored = StoredObject(RESOURCE, meta, 0, 0, Body(b"{}"), b"")
+    return PodGroup(meta, spec, PodGroupStatus(), stored)
 
 
 def budget_of(obj: JsonObject, where: str) -> Budget:
@@ -260,10 +301,14 @@ def _priorities(spec: JsonObject) -> dict[str, PriorityView]:
     }
 
 
-def _plain_selector(obj: JsonObject, where: str) -> Selector | None:
+def _selector(obj: JsonObject, where: str, resource: str) -> Selector | None:
     """Return spec.selector of a service or controller; None where it selects nothing."""
-    labels = get_object(get_object(obj, "spec", where), "selector", f"{where}.spec")
-    return from_map({key: str(value) for key, value in labels.items()}) if labels else None
+    selector = get_object(get_object(obj, "spec", where), "selector", f"{where}.spec")
+    if not selector:
+        return None
+    if resource in (REPLICA_SETS, STATEFUL_SETS):
+        return from_label_selector(selector)
+    return from_map({key: str(value) for key, value in selector.items()})
 
 
 def _objects(spec: JsonObject, name: str) -> Iterable[tuple[JsonObject, str]]:

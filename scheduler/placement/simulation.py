@@ -17,6 +17,7 @@ from ..profile import Profile, only
 from ..snapshot import Snapshot
 from .draft import Draft
 from .framework import Framework
+from .gang_standing import Standing, standing_of, try_together
 from .inspection import inspect, verdict_document
 from .preemption import Tenancy, ineligible, preempt
 from .scenario import Scenario, ScenarioPod
@@ -84,6 +85,7 @@ class Simulation:
         self._scenario = scenario
         self._rules: dict[str, tuple[Rules, Framework]] = {}
         self._told = 0
+        self._members: dict[str, JsonObject] = {}  # uid → what was found of it with its gang
 
     def run(self) -> JsonObject:
         """Return the status of the Simulation.
@@ -96,6 +98,13 @@ class Simulation:
         return {"placed": placed, "unplaced": len(results) - placed, "results": results}
 
     def _try(self, pod: ScenarioPod) -> JsonObject:
+        standing = standing_of(self._scenario, pod.wanted)
+        uid, gates = pod.pod.meta.uid, pod.pod.spec.scheduling_gates
+        if uid not in self._members and standing is not None and standing.apart and not gates:
+            self._try_gang(standing)
+        return self._members.pop(uid, None) or self._try_alone(pod)
+
+    def _try_alone(self, pod: ScenarioPod) -> JsonObject:
         rules, framework = self._framework(pod)
         result: JsonObject = {"pod": pod.name, "nodeName": None}
         if pod.pod.spec.scheduling_gates:
@@ -128,6 +137,38 @@ class Simulation:
                 for a in decision.alternatives
             ]
         return result
+
+    def _try_gang(self, standing: Standing) -> None:
+        """Find out about all members of a gang at once."""
+        for member in standing.waiting:
+            result: JsonObject = {"pod": member.name, "nodeName": None, "message": standing.why}
+            self._members[member.pod.meta.uid] = result
+        frameworks = {
+            pod.wanted.scheduler_name: self._framework(pod)[1] for pod in standing.waiting
+        }
+        if self._question.explain == "full":
+            snapshot = self._scenario.state.freeze(0)
+            for member in standing.waiting:
+                framework = frameworks[member.wanted.scheduler_name]
+                told = self._told_nodes(member.wanted, framework, snapshot)
+                self._members[member.pod.meta.uid]["nodes"] = told
+        if standing.why:
+            return
+        allotments = try_together(self._scenario, standing, frameworks)
+        pods = {member.pod.meta.uid: member for member in standing.waiting}
+        for allotment in allotments:
+            why = allotment.decision.diagnosis
+            for each in allotment.left:
+                self._members[each.uid]["message"] = why.message if why else ""
+            for each, node in zip(allotment.pods, allotment.nodes, strict=True):
+                result = self._members[each.uid]
+                del result["message"]
+                result["nodeName"] = node
+                if self._question.place_all:
+                    self._scenario.run(pods.pop(each.uid), node)
+        if allotments[0].pods and self._question.place_all:
+            for uid in pods:  # enough have nodes: they are tried alone, in their turn
+                del self._members[uid]
 
     def _told_nodes(self, wanted: PodClass, framework: Framework, snapshot: Snapshot) -> list[Json]:
         self._told += snapshot.size

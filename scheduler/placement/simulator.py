@@ -57,5 +57,6 @@ async def live_cluster(store: Store, absence: Absence) -> Scenario:
     cluster = LiveCluster(absence)
     for resource in RESOURCES:
         listing = await store.list(resource)
+        cluster.scenario.revision = cluster.scenario.revision or listing.revision
         await asyncio.to_thread(cluster.add, resource, listing.objects)
     return cluster.scenario

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import BadRequest
 from ..objects.cohort import FIRST, Cohort
 from ..objects.node import Node
-from ..objects.pod_class import PodClass
+from ..objects.pod_class import PodClass, Workload
 from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY, PODS, allocatable
 from ..objects.selectors import Selector
 from ..snapshot import Counts, NodeFacts, Snapshot, TaintKey
@@ -42,8 +42,7 @@ class ClusterState:
         self._attracting = CountTable[PodClass, int]()
         self._images = CountTable[str, int]()
         self._namespaces: dict[str, Mapping[str, str]] = {}
-        self._workloads: dict[str, dict[tuple[str, str], Selector]] = {}
-        self._selecting: Mapping[str, tuple[Selector, ...]] = {}  # never changed in place
+        self._workloads: Mapping[str, Mapping[Workload, Selector]] = {}  # never changed in place
         self._pods: dict[str, tuple[PodClass, str]] = {}
         self._lots: dict[str, _Lot] = {}  # cohort's uid → its counted pods
         self._going: set[str] = set()  # uids of counted pods that are being deleted
@@ -158,6 +157,19 @@ class ClusterState:
             return True
         return any(cohort.pod_uid(ordinal) in self._pods for ordinal in ordinals)
 
+    def members(self, namespace: str, group: str) -> int:
+        """Return how many pods of a PodGroup count, on whatever node, but for leaving ones."""
+
+        def belongs(pod: PodClass) -> bool:
+            return pod.group == group and pod.namespace == namespace
+
+        placed = self._placed.live()
+        known = sum(sum(rows.values()) for pod, rows in placed.items() if belongs(pod))
+        leaving = self._leaving.live()
+        gone = sum(sum(rows.values()) for pod, rows in leaving.items() if belongs(pod))
+        homeless = [(u, pod) for pods in self._homeless.values() for u, pod in pods.items()]
+        return known - gone + sum(u not in self._going and belongs(p) for u, p in homeless)
+
     def _lodged(self, uid: str) -> tuple[PodClass, str] | None:
         if not self._lots:
             return None
@@ -179,15 +191,16 @@ class ClusterState:
             changed[name] = labels
         self._namespaces = changed
 
-    def set_workload(self, namespace: str, kind: str, name: str, selector: Selector | None) -> None:
+    def set_workload(
+        self, namespace: str, resource: str, name: str, selector: Selector | None
+    ) -> None:
         """Take over what a service or controller selects; None forgets it."""
         of_namespace = dict(self._workloads.get(namespace, {}))
         if selector is None:
-            of_namespace.pop((kind, name), None)
+            of_namespace.pop((resource, name), None)
         else:
-            of_namespace[kind, name] = selector
-        self._workloads[namespace] = of_namespace
-        self._selecting = {**self._selecting, namespace: tuple(of_namespace.values())}
+            of_namespace[resource, name] = selector
+        self._workloads = {**self._workloads, namespace: of_namespace}
 
     def remove_pod(self, uid: str) -> bool:
         """Stop counting a pod; returns whether it was counted."""
@@ -284,7 +297,7 @@ class ClusterState:
             attracting=self._attracting.freeze(),
             images=self._images.freeze(),
             namespaces=self._namespaces,
-            workloads=self._selecting,
+            workloads=self._workloads,
             all_rows=np.arange(size, dtype=np.int64),
         )
 

@@ -1,11 +1,11 @@
-"""What else bears on placement: namespaces' labels, what selects pods, disruption budgets."""
+"""What else bears on placement: namespaces' labels, what selects pods, budgets, PodGroups."""
 
 import asyncio
 
 import msgspec
 
 from ..informer import Informer
-from ..objects import disruption
+from ..objects import disruption, pod_group
 from ..objects.disruption import disruption_budget
 from ..objects.pod import View
 from ..objects.replication import Replication, replication_view
@@ -26,14 +26,15 @@ _service = msgspec.json.Decoder(_ServiceBody)
 
 
 class Surroundings:
-    """Follows namespaces, services, ReplicationControllers and PodDisruptionBudgets."""
+    """Follows namespaces, services, ReplicationControllers, PodDisruptionBudgets and PodGroups."""
 
     def __init__(self, store: Store) -> None:
         self.namespaces = Informer(store, "namespaces", _labels)
         self.services = Informer(store, "services", _selected)
         self.controllers = Informer(store, "replicationcontrollers", _replicated)
         self.budgets = Informer(store, disruption.RESOURCE, disruption_budget)
-        self._all = (self.namespaces, self.services, self.controllers, self.budgets)
+        self.groups = Informer(store, pod_group.RESOURCE, pod_group.pod_group)
+        self._all = (self.namespaces, self.services, self.controllers, self.budgets, self.groups)
 
     async def run(self) -> None:
         """Keep current, forever."""
@@ -42,6 +43,7 @@ class Surroundings:
             group.create_task(self.services.run(), name="placement's services")
             group.create_task(self.controllers.run(), name="placement's controllers")
             group.create_task(self.budgets.run(), name="placement's budgets")
+            group.create_task(self.groups.run(), name="placement's groups")
 
     async def synced(self) -> None:
         """Wait until all have taken their first list."""

@@ -62,10 +62,10 @@ class TopologyCheck:
     def _of_itself(self, pod: PodClass) -> Iterable["_Rule"]:
         affinity = pod.spec.affinity
         if affinity is not None:
-            toward = _required(affinity.pod_affinity)
+            toward = required(affinity.pod_affinity)
             if toward:
                 yield self._together(pod, toward)
-            for term in _required(affinity.pod_anti_affinity):
+            for term in required(affinity.pod_anti_affinity):
                 yield self._apart(pod, term)
         hard = [
             each
@@ -79,19 +79,19 @@ class TopologyCheck:
     def _together(self, pod: PodClass, terms: tuple[PodAffinityTerm, ...]) -> "_Together":
         rule = _Together(
             tuple(term.topology_key for term in terms),
-            all(_about(term, pod, pod, self.snapshot.namespaces) for term in terms),
+            all(about(term, pod, pod, self.snapshot.namespaces) for term in terms),
         )
         for other, rows in self._everybody():
-            if all(_about(term, pod, other, self.snapshot.namespaces) for term in terms):
+            if all(about(term, pod, other, self.snapshot.namespaces) for term in terms):
                 for row in rows:
                     rule.count(self.snapshot.nodes[row])
         return rule
 
     def _apart(self, pod: PodClass, term: PodAffinityTerm) -> "_Apart":
         namespaces = self.snapshot.namespaces
-        rule = _Apart(term.topology_key, _about(term, pod, pod, namespaces), "its anti-affinity")
+        rule = _Apart(term.topology_key, about(term, pod, pod, namespaces), "its anti-affinity")
         for other, rows in self._everybody():
-            if _about(term, pod, other, namespaces):
+            if about(term, pod, other, namespaces):
                 for row in rows:
                     rule.take(self.snapshot.nodes[row])
         return rule
@@ -107,7 +107,7 @@ class TopologyCheck:
         for owners in self._repelling.values():
             some = next(iter(owners))
             affinity = some.spec.affinity
-            for term in _required(affinity.pod_anti_affinity if affinity else None):
+            for term in required(affinity.pod_anti_affinity if affinity else None):
                 rule = _Apart(term.topology_key, False, "the anti-affinity of a pod there")
                 for owner in owners:
                     if _admitted(term, owner, pod, labels):
@@ -124,11 +124,8 @@ class TopologyCheck:
         nodes = self.snapshot.nodes
         counts = dict.fromkeys((nodes[row].labels[key] for row in counted), 0)
         within = set(counted)
-        matches = _selection(constraint.label_selector, constraint.match_label_keys, (), pod)
+        matches = selection(constraint.label_selector, constraint.match_label_keys, (), pod)
         rule = _Spread(constraint, counts, within, int(matches(pod.labels)))
-        if _unselective(constraint, pod):
-            rule.grows = False
-            return rule
         gone = self.snapshot.leaving.items()  # pods being deleted do not count
         for sign, pods in ((1, self._everybody()), (-1, gone)):
             for other, rows in pods:
@@ -216,7 +213,6 @@ class _Spread:
     counts: dict[str, int]
     counted: set[int]
     own: int
-    grows: bool = True
 
     def complaint(self, node: NodeFacts) -> str:
         key = self.constraint.topology_key
@@ -232,14 +228,15 @@ class _Spread:
         return ""
 
     def put(self, node: NodeFacts, row: int) -> None:
-        if self.grows and self.own and row in self.counted:
+        if self.own and row in self.counted:
             self.counts[node.labels[self.constraint.topology_key]] += 1
 
 
 _Rule = _Apart | _Together | _Spread
 
 
-def _required(affinity: PodAffinity | None) -> tuple[PodAffinityTerm, ...]:
+def required(affinity: PodAffinity | None) -> tuple[PodAffinityTerm, ...]:
+    """Return the required terms of a pod's affinity or anti-affinity."""
     return affinity.required if affinity is not None else ()
 
 
@@ -247,11 +244,11 @@ def _required(affinity: PodAffinity | None) -> tuple[PodAffinityTerm, ...]:
 def _repelling(pod: PodClass) -> bytes:
     """Return the same for classes with the same required anti-affinity, b"" for none."""
     affinity = pod.spec.affinity
-    terms = _required(affinity.pod_anti_affinity if affinity else None)
+    terms = required(affinity.pod_anti_affinity if affinity else None)
     return msgspec.msgpack.encode(terms, order="deterministic") if terms else b""
 
 
-def _about(
+def about(
     term: PodAffinityTerm,
     owner: PodClass,
     other: PodClass,
@@ -277,10 +274,10 @@ def _admitted(
 
 def _selects(term: PodAffinityTerm, owner: PodClass, other: PodClass) -> bool:
     keys, others = term.match_label_keys, term.mismatch_label_keys
-    return _selection(term.label_selector, keys, others, owner)(other.labels)
+    return selection(term.label_selector, keys, others, owner)(other.labels)
 
 
-def _selection(
+def selection(
     selector: LabelSelector | None,
     same: tuple[str, ...],
     different: tuple[str, ...],
@@ -297,13 +294,6 @@ def _selection(
         )
 
     return test
-
-
-def _unselective(constraint: TopologySpreadConstraint, pod: PodClass) -> bool:
-    """Tell whether a selector has no term at all: kube-scheduler counts no pod by it."""
-    return constraint.label_selector == _EVERYTHING and not any(
-        key in pod.labels for key in constraint.match_label_keys
-    )
 
 
 def _matches(selector: LabelSelector | None, labels: Mapping[str, str]) -> bool:

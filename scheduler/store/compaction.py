@@ -21,6 +21,7 @@ from ..objects.stored import ObjectKey, StoredObject
 from .database import REVISION, Database
 from .operations import Remove, Write
 from .tables import (
+    assignments,
     cohorts,
     decisions,
     explanations,
@@ -98,6 +99,7 @@ async def compact(
                 await _drop_specs(connection, database)
             await _drop_decisions(connection, now - retention.decisions)
             await _drop_explanations(connection, now - retention.decisions, retention)
+            await _drop_assignments(connection)
             await connection.execute(sa.delete(writers).where(writers.c.at < now - _FORGOTTEN))
         except BaseException:
             await connection.invalidate()  # which frees the lock
@@ -205,6 +207,12 @@ async def _drop_explanations(
         await _delete_all(connection, number, number <= last)
     named = sa.exists().where(explanations.c.nodes == node_lists.c.digest)
     await connection.execute(sa.delete(node_lists).where(~named))
+
+
+async def _drop_assignments(connection: AsyncConnection) -> None:
+    """Delete what Placements decided that are gone."""
+    known = sa.exists().where(objects.c.uid == assignments.c.placement)
+    await connection.execute(sa.delete(assignments).where(~known))
 
 
 async def _delete_all(

@@ -9,7 +9,8 @@ from typing import Self, cast
 from ..errors import Expired, Fenced, StatusError
 from ..objects.cohort import Cohort
 from ..objects.stored import ObjectKey, StoredObject
-from . import decisions, explanations
+from . import assignments, decisions, explanations
+from .assignments import Assignment
 from .compaction import DEFAULT_RETENTION, Retention, compact, compact_forever
 from .database import Database, open_database
 from .decisions import DecisionRecord
@@ -246,6 +247,16 @@ class Store:
     async def explanation(self, decision: int) -> ExplanationRecord | None:
         """Return the explanation of a decision, None where none was kept."""
         return await explanations.of_decision(self._database, decision)
+
+    async def record_assignments(self, placement: str, found: Sequence[Assignment]) -> None:
+        """Keep what a Placement of that uid decided, instead of what was kept of it before."""
+        await assignments.record(self._database, placement, found)
+
+    async def assignments_of(
+        self, placement: str, after: int, limit: int
+    ) -> tuple[Sequence[Assignment], int]:
+        """Return up to `limit` assignments beyond the first `after`, and how many there are."""
+        return await assignments.of_placement(self._database, placement, after, limit)
 
 
 async def _woken(event: asyncio.Event) -> bool:

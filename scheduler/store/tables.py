@@ -213,6 +213,15 @@ node_lists = sa.Table(
     sa.Column("payload", BYTEA, nullable=False),
 )
 
+assignments = sa.Table(
+    "assignments",
+    metadata,
+    sa.Column("placement", UUID(as_uuid=False), primary_key=True),
+    sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("pod", Name, nullable=False),
+    sa.Column("node", Name, nullable=False),
+)
+
 writers = sa.Table(
     "writers",
     metadata,

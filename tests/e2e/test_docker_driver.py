@@ -27,8 +27,10 @@ from scheduler.drivers import (
     TlsMaterial,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.streams import Ends, StreamingHost
 from tests.e2e import lab as laboratory
 from tests.e2e.lab.images import GUESTBOOK_IMAGES, SHELL_IMAGE
+from tests.streaming_contract import check_echo, check_streams, check_usage
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 POD = PodIdentity(uid=UID, namespace="default", name="web-0", epoch=3)
@@ -86,6 +88,33 @@ async def local(host: laboratory.Host) -> AsyncIterator[Host]:
     engine = await DockerDriver().connect(HostAddress(host.name, f"unix://{host.unix_socket}"))
     yield engine
     await engine.close()
+
+
+@pytest.mark.parametrize("way", ["engine", "local"])
+async def test_streams_and_usage_as_of_every_driver(way: str, request: pytest.FixtureRequest):
+    """Over TLS and over a unix socket."""
+    host = request.getfixturevalue(way)
+    sandbox = await host.ensure_sandbox(SandboxSpec(POD, "web"))
+    script = "nc -ll -p 7000 -e cat & sleep 9999"
+    app = await host.ensure_container(sandbox, shell("app", script))
+    await check_streams(host, app.id)
+    async with asyncio.timeout(10):
+        while not await listens(host, app.id, 7000):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await check_echo(host, UID, 7000)
+    await check_usage(host, app.id)
+    async with host.connect(UID, 7001) as connection:
+        assert await connection.read() == b""
+        assert await connection.failure() == "connect: connection refused"
+
+
+async def listens(host: Host, container: str, port: int) -> bool:
+    assert isinstance(host, StreamingHost)
+    async with host.exec(container, ("cat", "/proc/net/tcp"), Ends()) as process:
+        table = b""
+        while (part := await process.read()) is not None:
+            table += part[1]
+    return f":{port:04X} 00000000:0000 0A".encode() in table
 
 
 async def test_a_host_says_what_it_is(engine: Host, host: laboratory.Host):

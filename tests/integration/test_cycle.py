@@ -9,8 +9,8 @@ from scheduler.informer import Informer
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.objects.stored import ObjectKey, intern_body
-from scheduler.placement import cycle
-from scheduler.placement.cycle import BATCH_CLASSES, BATCH_PODS, Placement
+from scheduler.placement import batches
+from scheduler.placement.cycle import Placement
 from scheduler.placement.displacement import NODE
 from scheduler.store.operations import Bind, Remove
 from tests.placement_cases import every_rule, spec
@@ -221,12 +221,14 @@ async def test_a_thousand_identical_pods_without_room_park_together(service):
     assert sum(bool(p.node) for p in pods.values()) == 10
 
 
-@pytest.mark.parametrize("seconds", [cycle.BATCH_SECONDS, 0.0], ids=["batches", "one by one"])
+@pytest.mark.parametrize("seconds", [batches.SECONDS, 0.0], ids=["batches", "one by one"])
 async def test_what_cannot_be_placed_delays_nobody(service, monkeypatch, seconds):
     """More classes than two batches take, older and woken all the time, and of higher priority."""
-    monkeypatch.setattr(cycle, "BATCH_SECONDS", seconds)
+    monkeypatch.setattr(batches, "SECONDS", seconds)
     await service.write(node("n"))
-    hopeless = [pod(f"h{i}", cpu=f"{5000 + i}m", priority=7) for i in range(2 * BATCH_CLASSES + 50)]
+    hopeless = [
+        pod(f"h{i}", cpu=f"{5000 + i}m", priority=7) for i in range(2 * batches.CLASSES + 50)
+    ]
     await service.write(*hopeless)
     await service.seen(lambda _: service.placement.queue.counts()["parked"] == len(hopeless))
     for number in range(3):
@@ -241,15 +243,15 @@ async def test_one_pod_is_placed_amid_a_class_of_thousands(store):
     async with store.leadership("test").hold() as epoch, asyncio.TaskGroup() as group:
         late = Service(store, epoch)
         nodes = (node(f"n{i}", cpu="64", memory="64Gi", pods="900") for i in range(10))
-        many = (pod(f"many{i}", cpu="1m") for i in range(2 * BATCH_PODS))
+        many = (pod(f"many{i}", cpu="1m") for i in range(2 * batches.PODS))
         await late.write(*nodes, *many)
         await late.write(pod("one", cpu="2m"))
         running = [
             group.create_task(part.run()) for part in (late.pods, late.nodes, late.placement)
         ]
-        pods = await late.seen(lambda pods: len(pods) == 2 * BATCH_PODS + 1 and all_bound(pods))
+        pods = await late.seen(lambda pods: len(pods) == 2 * batches.PODS + 1 and all_bound(pods))
         before = sum(each.revision < pods["one"].revision for each in pods.values())
-        assert before < BATCH_PODS
+        assert before < batches.PODS
         for task in running:
             task.cancel()
 

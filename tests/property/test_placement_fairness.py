@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from scheduler.hookspecs import Change
 from scheduler.objects.stored import ObjectKey
 from scheduler.placement.framework import Diagnosis
+from scheduler.placement.lines import LONGEST_BACKOFF
 from scheduler.placement.plan import PendingPod
-from scheduler.placement.queue import LONGEST_BACKOFF, LONGEST_PARKING, SchedulingQueue
+from scheduler.placement.queue import LONGEST_PARKING, SchedulingQueue
 from tests.placement_cases import a_class
 
 PEERS = [a_class(cpu=f"{n + 1}") for n in range(5)]

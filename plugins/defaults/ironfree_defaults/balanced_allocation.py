@@ -18,6 +18,7 @@ from scheduler.hookspecs import (
     Snapshot,
 )
 from scheduler.objects.json import JsonObject
+from scheduler.objects.resources import PODS
 
 from .scored_resources import (
     DEFAULT_RESOURCES,
@@ -75,8 +76,8 @@ class NodeResourcesBalancedAllocation:
 
     def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
         """Score the change of balance that the next copy makes."""
-        amounts = pod.requests.amounts
-        if not any(resource.name in amounts for resource in self.resources):
+        asked = pod.requests.amounts.keys() - {PODS}
+        if not any(resource.name in asked for resource in self.resources):
             return None
         before: list[Fractions] = []
         after: list[Fractions] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -24,6 +25,7 @@ from scheduler.objects.json import JsonObject
 from scheduler.snapshot import Codes
 
 from .affinity_domains import DomainCoupling, DomainMarks, DomainScores, DomainSums, singles
+from .affinity_obstacles import away_from_friends, beside_foes, beside_those_who_object
 from .affinity_terms import Admission, AffinityTerms, OwnTerm, pulls_of, terms_of, unrolled
 
 _AFFINITY = "node(s) didn't match pod affinity rules"
@@ -123,7 +125,7 @@ class InterPodAffinity:
                 room &= ~closed
 
         def because() -> Sequence[Rejection]:
-            return _reasons(snapshot, drawn, kept, repelled)
+            return _reasons(pod, snapshot, drawn, kept, repelled)
 
         if gathers or not all(singles(codes) for codes in repels):
             coupling = DomainCoupling(room, gathers, repels)
@@ -251,17 +253,24 @@ def _one_a_domain(room: Mask, repels: Sequence[Codes]) -> Counts:
 
 
 def _reasons(
-    snapshot: Snapshot, drawn: Mask | None, kept: Mask | None, repelled: Mask | None
+    pod: PodClass,
+    snapshot: Snapshot,
+    drawn: Mask | None,
+    kept: Mask | None,
+    repelled: Mask | None,
 ) -> Sequence[Rejection]:
     """Return, for each node, the first rule that it breaks."""
     left = snapshot.every()
     found: list[Rejection] = []
     if drawn is not None:
-        found.append(Rejection(_AFFINITY, ~drawn, resolvable=False))
+        tell = partial(away_from_friends, pod, snapshot)
+        found.append(Rejection(_AFFINITY, ~drawn, resolvable=False, obstacles=tell))
         left &= drawn
     if kept is not None:
-        found.append(Rejection(_ANTI_AFFINITY, left & kept, wakes_on=_LETS_IN))
+        tell = partial(beside_foes, pod, snapshot)
+        found.append(Rejection(_ANTI_AFFINITY, left & kept, wakes_on=_LETS_IN, obstacles=tell))
         left &= ~kept
     if repelled is not None:
-        found.append(Rejection(_OTHERS, left & repelled, wakes_on=_LETS_IN))
+        tell = partial(beside_those_who_object, pod, snapshot)
+        found.append(Rejection(_OTHERS, left & repelled, wakes_on=_LETS_IN, obstacles=tell))
     return found

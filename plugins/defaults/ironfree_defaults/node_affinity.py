@@ -23,7 +23,6 @@ from scheduler.hookspecs import (
 )
 from scheduler.objects.json import JsonObject
 from scheduler.objects.pod import NodeAffinity as Affinity
-from scheduler.objects.pod import NodeSelectorTerm
 
 from .node_terms import NodeTerm, compiled, names_nobody
 
@@ -43,8 +42,8 @@ class NodeAffinity:
 
     Filter: every nodeSelector label, at least one required term, and at least one required term of
     the added affinity. Score: the sum of the weights of the preferred terms that match, added ones
-    included, normalised. A required term that cannot be read matches no node; a preferred one is
-    an error.
+    included, normalised. A required term that cannot be read matches no node; a preferred one
+    rejects the pod.
 
     Args:
         added_required: what a profile demands of every pod's node besides; None for nothing.
@@ -75,24 +74,28 @@ class NodeAffinity:
             added = msgspec.convert(args["addedAffinity"], Affinity)
         except msgspec.ValidationError as error:
             raise ConfigurationError(f"{_ARGS}: {error}") from error
-        required = added.required
         try:
-            terms = required and tuple(_strict(required.node_selector_terms))
+            terms = added.required and compiled(
+                (f"{_ARGS}.{_REQUIRED}.nodeSelectorTerms[{n}].", term)
+                for n, term in enumerate(added.required.node_selector_terms)
+            )
+            preferred = _preferred(added, f"{_ARGS}.{_PREFERRED}")
         except BadRequest as error:
-            raise ConfigurationError(f"{_ARGS}.{_REQUIRED}: {error}") from error
-        try:
-            preferred = _preferred(added)
-        except BadRequest as error:
-            raise ConfigurationError(f"{_ARGS}.{_PREFERRED}: {error}") from error
+            raise ConfigurationError(error.message) from error
         return cls(terms, preferred)
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
-        """Reject nodes that lack a label of nodeSelector or match none of the required terms."""
+        """Reject nodes that lack a label of nodeSelector or match none of the required terms.
+
+        kube-scheduler gives up on a pod whose preferred terms cannot be read, so they reject all.
+        """
+        if _conflicting(pod):
+            return Verdict(snapshot.none(), _CONFLICT, resolvable=False)
+        if unreadable := _preferred_of(pod)[1]:
+            return Verdict(snapshot.none(), unreadable, resolvable=False)
         required = _required(pod)
         if not pod.spec.node_selector and required is None and self.added_required is None:
             return None
-        if _conflicting(pod):
-            return Verdict(snapshot.none(), _CONFLICT, resolvable=False)
         room = snapshot.every()
         for key, value in pod.spec.node_selector.items():
             room &= snapshot.label(key).is_in((value,))
@@ -119,10 +122,10 @@ class NodeAffinity:
         affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
         if (affinity is None or not affinity.preferred) and not self.added_preferred:
             return None
-        try:
-            wanted = self.added_preferred + _preferred_of(pod)
-        except BadRequest as error:
-            raise PluginError(f"the pod's preferred node affinity: {error}") from error
+        own, unreadable = _preferred_of(pod)
+        if unreadable:
+            raise PluginError(f"the pod's preferred node affinity: {unreadable}")
+        wanted = self.added_preferred + own
         total = np.zeros(snapshot.size, dtype=np.int64)
         for weight, term in wanted:
             total += weight * term.matches(snapshot)
@@ -146,7 +149,7 @@ def _required(pod: PodClass) -> tuple[NodeTerm, ...] | None:
     terms: list[NodeTerm] = []
     for term in affinity.required.node_selector_terms:
         try:
-            terms.extend(_strict((term,)))
+            terms.extend(compiled([("", term)]))
         except BadRequest:
             continue  # as kube-scheduler: what cannot be read matches nothing
     return tuple(terms)
@@ -163,23 +166,25 @@ def _conflicting(pod: PodClass) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _preferred_of(pod: PodClass) -> Preferred:
+def _preferred_of(pod: PodClass) -> tuple[Preferred, str]:
+    """Return the pod's preferred terms, and why they cannot be read, "" if they can."""
     affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
-    return _preferred(affinity) if affinity is not None else ()
+    try:
+        return _preferred(affinity) if affinity is not None else (), ""
+    except BadRequest as error:
+        return (), error.message
 
 
-def _preferred(affinity: Affinity) -> Preferred:
-    """Return the preferred terms; one of weight 0 is not even read."""
-    return tuple(
-        (term.weight, each)
-        for term in affinity.preferred
-        if term.weight
-        for each in _strict((term.preference,))
-    )
+def _preferred(affinity: Affinity, where: str = "") -> Preferred:
+    """Return the preferred terms; one of weight 0 is not even read.
 
-
-def _strict(terms: Iterable[NodeSelectorTerm]) -> Iterable[NodeTerm]:
-    """Compile terms, empty ones left out; BadRequest where one cannot be read."""
-    for term in terms:
-        if term.match_expressions or term.match_fields:
-            yield compiled(term)
+    Raises:
+        BadRequest: terms cannot be read; says all that is wrong with them.
+    """
+    given = [
+        (term.weight, f"{where}[{n}].", term.preference)
+        for n, term in enumerate(affinity.preferred)
+        if term.weight and (term.preference.match_expressions or term.preference.match_fields)
+    ]
+    terms = compiled((spot, term) for _, spot, term in given)
+    return tuple((weight, term) for (weight, _, _), term in zip(given, terms, strict=True))

@@ -23,6 +23,7 @@ from scheduler.hookspecs import (
 from scheduler.objects.json import JsonObject
 from scheduler.objects.names import label_key_complaints
 from scheduler.objects.resources import PODS, is_extended
+from scheduler.objects.selectors import aggregate, quoted
 
 from .scored_resources import (
     DEFAULT_RESOURCES,
@@ -100,13 +101,19 @@ class NodeResourcesFit:
         try:
             strategy = Strategy(str(given.get("type") or ""))
         except ValueError:
+            known = ", ".join(map(quoted, Strategy))
             raise ConfigurationError(
-                f"{where}.type is {given.get('type')!r}; it must be one of {', '.join(Strategy)}"
+                f"{where}.type: Unsupported value: {quoted(str(given.get('type') or ''))}: "
+                f"supported values: {known}"
             ) from None
         shape: tuple[int, ...] = ()
         ratio = given.get("requestedToCapacityRatio")
-        if ratio is not None or strategy is Strategy.REQUESTED_TO_CAPACITY_RATIO:
-            where_ratio = f"{where}.requestedToCapacityRatio"
+        where_ratio = f"{where}.requestedToCapacityRatio"
+        if ratio is None and strategy is Strategy.REQUESTED_TO_CAPACITY_RATIO:
+            raise ConfigurationError(
+                f"{where_ratio}: Required value: must be specified when type is {strategy}"
+            )
+        if ratio is not None:
             shape = _shape(read_fields(ratio, where_ratio, ("shape",)), where_ratio)
         return cls(strategy, read_resources(given, where), shape, ignored, groups)
 
@@ -201,17 +208,18 @@ class NodeResourcesFit:
 
 def _names(args: JsonObject, key: str) -> frozenset[str]:
     names: set[str] = set()
+    wrong: list[str] = []
     for number, name in enumerate(read_list(args, key, _ARGS)):
         spot = f"{_ARGS}.{key}[{number}]"
         if not isinstance(name, str):
             raise ConfigurationError(f"{spot} must be text")
+        complaints = label_key_complaints(name)
         if key == "ignoredResourceGroups" and "/" in name:
-            raise ConfigurationError(
-                f"{spot}: Invalid value: \"{name}\": resource group name can't contain '/'"
-            )
-        if complaints := label_key_complaints(name):
-            raise ConfigurationError(f'{spot}: Invalid value: "{name}": {"; ".join(complaints)}')
+            complaints.insert(0, "resource group name can't contain '/'")
+        wrong += [f"{spot}: Invalid value: {quoted(name)}: {complaint}" for complaint in complaints]
         names.add(name)
+    if wrong:
+        raise ConfigurationError(aggregate(wrong))
     return frozenset(names)
 
 
@@ -238,7 +246,9 @@ def _shape(args: JsonObject, where: str) -> tuple[int, ...]:
             )
         points.append((utilisation, score * (100 // _MOST_POINTS)))
     if not points:
-        raise ConfigurationError(f"{where}.shape: at least one point must be specified")
+        raise ConfigurationError(
+            f"{where}.shape: Required value: at least one point must be specified"
+        )
     return tuple(_on_line(points, utilisation) for utilisation in range(_FULL + 1))
 
 

@@ -4,12 +4,21 @@ Kubernetes component-helpers, scheduling/corev1/nodeaffinity. A term is read as 
 requirement that is not allowed makes all of it unreadable.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from scheduler.errors import BadRequest
 from scheduler.hookspecs import Mask, Snapshot
-from scheduler.objects.pod import NodeSelectorRequirement, NodeSelectorTerm
-from scheduler.objects.selectors import Requirement, integer, requirement
+from scheduler.objects.pod import NodeSelectorTerm
+from scheduler.objects.selectors import (
+    Requirement,
+    aggregate,
+    integer,
+    quoted,
+    quoted_list,
+    requirement,
+    requirement_complaints,
+)
 
 _NAME = "metadata.name"
 _OPERATORS = {
@@ -59,15 +68,30 @@ class NodeTerm:
         return matched
 
 
-def compiled(term: NodeSelectorTerm) -> NodeTerm:
-    """Return a term in the form that is matched.
+def compiled(terms: Iterable[tuple[str, NodeSelectorTerm]]) -> tuple[NodeTerm, ...]:
+    """Return terms in the form that is matched; empty ones match nothing and are left out.
+
+    Args:
+        terms: each with what to put before the names of its fields.
 
     Raises:
-        BadRequest: an operator, key or value is not allowed; says which.
+        BadRequest: operators, keys or values that are not allowed; says all of them.
     """
-    return NodeTerm(
-        tuple([_label_test(n, each) for n, each in enumerate(term.match_expressions)]),
-        tuple([_field_test(n, each) for n, each in enumerate(term.match_fields)]),
+    given = [(w, term) for w, term in terms if term.match_expressions or term.match_fields]
+    if complaints := [each for where, term in given for each in _complaints(where, term)]:
+        raise BadRequest(aggregate(complaints))
+    return tuple(
+        NodeTerm(
+            tuple(
+                requirement(each.key, _OPERATORS[each.operator], each.values)
+                for each in term.match_expressions
+            ),
+            tuple(
+                FieldTest(each.key, each.values[0], each.operator == "NotIn")
+                for each in term.match_fields
+            ),
+        )
+        for _, term in given
     )
 
 
@@ -80,32 +104,26 @@ def names_nobody(term: NodeSelectorTerm) -> bool:
     return names is not None and not names
 
 
-def _label_test(number: int, wanted: NodeSelectorRequirement) -> Requirement:
-    operator = _OPERATORS.get(wanted.operator)
-    if operator is None:
-        known = ", ".join(f'"{name}"' for name in sorted(_OPERATORS))
-        raise BadRequest(
-            f"matchExpressions[{number}].operator: "
-            f'Unsupported value: "{wanted.operator}": supported values: {known}'
-        )
-    try:
-        return requirement(wanted.key, operator, wanted.values)
-    except BadRequest as error:
-        raise BadRequest(f"matchExpressions[{number}].{error.message}") from None
+def _complaints(where: str, term: NodeSelectorTerm) -> Iterator[str]:
+    for n, wanted in enumerate(term.match_expressions):
+        spot = f"{where}matchExpressions[{n}]."
+        operator = _OPERATORS.get(wanted.operator)
+        if operator is None:
+            yield _unsupported(spot, wanted.operator, _OPERATORS)
+        else:
+            yield from requirement_complaints(wanted.key, operator, wanted.values, spot)
+    for n, wanted in enumerate(term.match_fields):
+        spot = f"{where}matchFields[{n}]."
+        if wanted.operator not in _FIELD_OPERATORS:
+            yield _unsupported(spot, wanted.operator, _FIELD_OPERATORS)
+        elif len(wanted.values) != 1:
+            values = quoted_list(wanted.values)
+            yield f"{spot}values: Invalid value: {values}: must have one element"
 
 
-def _field_test(number: int, wanted: NodeSelectorRequirement) -> FieldTest:
-    if wanted.operator not in _FIELD_OPERATORS:
-        raise BadRequest(
-            f"matchFields[{number}].operator: "
-            f'Unsupported value: "{wanted.operator}": supported values: "In", "NotIn"'
-        )
-    if len(wanted.values) != 1:
-        raise BadRequest(
-            f"matchFields[{number}].values: Invalid value: {list(wanted.values)}: "
-            "must have one element"
-        )
-    return FieldTest(wanted.key, wanted.values[0], wanted.operator == "NotIn")
+def _unsupported(spot: str, operator: str, known: Iterable[str]) -> str:
+    names = ", ".join(map(quoted, known))
+    return f"{spot}operator: Unsupported value: {quoted(operator)}: supported values: {names}"
 
 
 def _where(wanted: Requirement, snapshot: Snapshot) -> Mask:

@@ -1,19 +1,19 @@
 """PodTopologySpread: pods of a selector are spread over topology domains."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
-import msgspec
 import numpy as np
 
-from scheduler.errors import ConfigurationError
 from scheduler.hookspecs import (
     Change,
     Counts,
     CoupledScores,
     Mask,
     Normalise,
+    Obstacle,
     PodClass,
     Rejection,
     Rows,
@@ -21,21 +21,20 @@ from scheduler.hookspecs import (
     Snapshot,
     Verdict,
 )
-from scheduler.objects.json import Json, JsonObject
-from scheduler.objects.names import label_key_complaints
+from scheduler.objects.json import JsonObject
 from scheduler.objects.pod import TopologySpreadConstraint
 from scheduler.snapshot import ABSENT
 
+from .topology_arguments import HARD, SOFT, read_defaults
 from .topology_domains import Census, Constraint, by_default, declared, gather, places
+from .topology_obstacles import obstacles
 from .topology_scores import HOSTNAME, SoftDomains, SpreadScores
 
-_HARD = "DoNotSchedule"
-_SOFT = "ScheduleAnyway"
 _SKEWED = "node(s) didn't match pod topology spread constraints"
 _UNLABELLED = f"{_SKEWED} (missing required label)"
 _SYSTEM = (
-    TopologySpreadConstraint(3, HOSTNAME, _SOFT),
-    TopologySpreadConstraint(5, "topology.kubernetes.io/zone", _SOFT),
+    TopologySpreadConstraint(3, HOSTNAME, SOFT),
+    TopologySpreadConstraint(5, "topology.kubernetes.io/zone", SOFT),
 )
 
 
@@ -78,30 +77,12 @@ class PodTopologySpread:
         Raises:
             ConfigurationError: an argument is not allowed (ValidatePodTopologySpreadArgs).
         """
-        unknown = args.keys() - {"defaultConstraints", "defaultingType", "apiVersion", "kind"}
-        if unknown:
-            raise ConfigurationError(f"{cls.name} has no argument {min(unknown)!r}")
-        given = args.get("defaultConstraints") or []
-        if not isinstance(given, list):
-            raise ConfigurationError(f"{cls.name}.defaultConstraints must be a list")
-        kind = args.get("defaultingType") or "System"
-        if kind == "System":
-            if given:
-                raise ConfigurationError(
-                    f"{cls.name}.defaultingType: Invalid value: "
-                    f'"System": when .defaultConstraints are not empty'
-                )
-            return cls()
-        if kind != "List":
-            raise ConfigurationError(
-                f"{cls.name}.defaultingType: Unsupported value: "
-                f'"{kind}": supported values: "List", "System"'
-            )
-        return cls(_default_constraints(given, f"{cls.name}.defaultConstraints"), system=False)
+        defaults = read_defaults(args, cls.name)
+        return cls() if defaults is None else cls(defaults, system=False)
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         """Close domains that would be too far ahead of the emptiest, and nodes in no domain."""
-        constraints = self._constraints(pod, snapshot, _HARD)
+        constraints = self._constraints(pod, snapshot, HARD)
         if not constraints:
             return None
         census = Census(pod, constraints, snapshot)
@@ -112,7 +93,8 @@ class PodTopologySpread:
             coupling = _SpreadRoom(domains)
 
         def because() -> Sequence[Rejection]:
-            return _rejections(domains, rooms)
+            tell = partial(obstacles, pod, constraints, snapshot)
+            return _rejections(domains, rooms, tell)
 
         room = rooms[0].copy()
         for each in rooms[1:]:
@@ -123,7 +105,7 @@ class PodTopologySpread:
         self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts
     ) -> Scores | CoupledScores | None:
         """Score domains with fewer matching pods higher; nodes lacking a label get 0."""
-        constraints = self._constraints(pod, snapshot, _SOFT)
+        constraints = self._constraints(pod, snapshot, SOFT)
         if not constraints:
             return None
         require_all = not self.system or bool(pod.spec.topology_spread_constraints)
@@ -220,7 +202,11 @@ class _SpreadRoom:
         return np.logical_and.reduce([each.room for each in self._domains])
 
 
-def _rejections(domains: Sequence[_HardDomains], rooms: Sequence[Mask]) -> Sequence[Rejection]:
+def _rejections(
+    domains: Sequence[_HardDomains],
+    rooms: Sequence[Mask],
+    tell: Callable[[int], Sequence[Obstacle]],
+) -> Sequence[Rejection]:
     """Give each node the reason of the first constraint it fails."""
     left = np.ones(rooms[0].size, dtype=np.bool_)
     unlabelled = np.zeros(rooms[0].size, dtype=np.bool_)
@@ -230,50 +216,6 @@ def _rejections(domains: Sequence[_HardDomains], rooms: Sequence[Mask]) -> Seque
         unlabelled |= left & missing
         skewed |= left & ~room & ~missing
         left &= room
-    missing = Rejection(_UNLABELLED, unlabelled, False, Change.NODE_ADDED | Change.NODE_LABELS)
-    return missing, Rejection(_SKEWED, skewed)
-
-
-def _default_constraints(given: list[Json], where: str) -> tuple[TopologySpreadConstraint, ...]:
-    found: list[TopologySpreadConstraint] = []
-    seen: set[tuple[str, str]] = set()
-    for number, entry in enumerate(given):
-        spot = f"{where}[{number}]"
-        try:
-            each = msgspec.convert(entry, TopologySpreadConstraint)
-        except msgspec.ValidationError as error:
-            raise ConfigurationError(f"{spot}: {error}") from error
-        if not isinstance(entry, dict) or "whenUnsatisfiable" not in entry:
-            raise ConfigurationError(f"{spot}.whenUnsatisfiable: Required value")
-        _check(each, spot)
-        key = (each.topology_key, each.when_unsatisfiable)
-        if key in seen:
-            raise ConfigurationError(
-                f'{spot}.{{topologyKey, whenUnsatisfiable}}: Duplicate value: "{key}"'
-            )
-        seen.add(key)
-        found.append(each)
-    return tuple(found)
-
-
-def _check(each: TopologySpreadConstraint, spot: str) -> None:
-    if each.max_skew <= 0:
-        raise ConfigurationError(
-            f"{spot}.maxSkew: Invalid value: {each.max_skew}: not in valid range (0, inf)"
-        )
-    if not each.topology_key:
-        raise ConfigurationError(f"{spot}.topologyKey: Required value: can not be empty")
-    if complaints := label_key_complaints(each.topology_key):
-        raise ConfigurationError(
-            f'{spot}.topologyKey: Invalid value: "{each.topology_key}": {"; ".join(complaints)}'
-        )
-    if each.when_unsatisfiable not in (_HARD, _SOFT):
-        raise ConfigurationError(
-            f'{spot}.whenUnsatisfiable: Unsupported value: "{each.when_unsatisfiable}": '
-            f'supported values: "{_HARD}", "{_SOFT}"'
-        )
-    if each.label_selector is not None:
-        raise ConfigurationError(
-            f"{spot}.labelSelector: Forbidden: constraint must not define a selector, "
-            "as they deduced for each pod"
-        )
+    change = Change.NODE_ADDED | Change.NODE_LABELS
+    missing = Rejection(_UNLABELLED, unlabelled, False, change, tell)
+    return missing, Rejection(_SKEWED, skewed, obstacles=tell)

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from scheduler.hookspecs import Counts, Mask, PodClass, Snapshot
 from scheduler.objects.json import Json
 from scheduler.objects.pod import LabelSelector, TopologySpreadConstraint
-from scheduler.objects.selectors import NOTHING, Selector, from_label_selector, from_map
+from scheduler.objects.pod_class import REPLICATION_CONTROLLERS, SERVICES
+from scheduler.objects.selectors import (
+    NOTHING,
+    Requirement,
+    Selector,
+    from_label_selector,
+    from_map,
+)
 from scheduler.objects.tolerations import tolerated
 from scheduler.snapshot import ABSENT, Codes
 
@@ -50,8 +57,8 @@ class Constraint:
 
     @property
     def grows(self) -> bool:
-        """Whether a copy of the class is counted; an empty selector counts no pod at all."""
-        return self.includes_self and not self.selector.everything
+        """Whether a copy of the class is counted."""
+        return self.includes_self
 
 
 @lru_cache(maxsize=8192)
@@ -74,22 +81,36 @@ def by_default(
     """Return a profile's default constraints with the selectors of the pod's workloads.
 
     Returns:
-        () where no service or controller selects the pod (upstream's DefaultSelector is empty).
+        () where no service selects the pod and no controller owns it (upstream's DefaultSelector
+        is empty).
     """
     chosen = list(defaults)
     if not chosen:
         return ()
-    selectors = snapshot.workloads.get(pod.namespace, ())
-    terms = {
-        term: None
-        for selector in selectors
-        if selector.matches(pod.labels)
-        for term in selector.requirements
-    }
-    if not terms:
+    selector = default_selector(pod, snapshot)
+    if not selector.requirements:
         return ()
-    selector = Selector(tuple(terms))
     return tuple(_constraint(pod, each, selector) for each in chosen)
+
+
+def default_selector(pod: PodClass, snapshot: Snapshot) -> Selector:
+    """Return what the services that select a pod and the controller that owns it want together.
+
+    Labels of a ReplicationController come before those of services; whether a controller selects
+    the pod that it owns is not asked (kube-scheduler's DefaultSelector).
+    """
+    workloads = snapshot.workloads.get(pod.namespace, {})
+    labels: dict[str, Requirement] = {}
+    for (resource, _), selector in workloads.items():
+        if resource == SERVICES and selector.matches(pod.labels):
+            labels.update((term.key, term) for term in selector.requirements)
+    more: Iterable[Requirement] = ()
+    owner = workloads.get(pod.owner, NOTHING) if pod.owner else NOTHING
+    if pod.owner and pod.owner[0] == REPLICATION_CONTROLLERS:
+        labels.update((term.key, term) for term in owner.requirements)
+    else:
+        more = owner.requirements
+    return Selector((*(labels[key] for key in sorted(labels)), *more))
 
 
 def _constraint(pod: PodClass, each: TopologySpreadConstraint, selector: Selector) -> Constraint:
@@ -125,12 +146,9 @@ def _parsed(selector: LabelSelector | None) -> Selector:
 
 
 def matching(selector: Selector, namespace: str, snapshot: Snapshot) -> Counts:
-    """Return how many pods of a namespace match, (N,); those being deleted do not count.
-
-    An empty selector counts nothing, as upstream has it.
-    """
+    """Return how many pods of a namespace match, (N,); those being deleted do not count."""
     counts = np.zeros(snapshot.size, dtype=np.int64)
-    if selector.nothing or selector.everything:
+    if selector.nothing:
         return counts
     # Most classes miss a selector's first exact term: ask that before all the rest.
     first = next((each for each in selector.requirements if each.operator == "="), None)

@@ -82,6 +82,7 @@ CASES = [
     (over("cpu", GPU), asks("5", gpu="1"), [], {}, 75),  # nobody offers gpu
     (over("cpu", "ephemeral-storage"), asks("5"), [], {"ephemeral-storage": "9"}, 62),
     (over("cpu", "pods"), asks("5"), [], {}, 75),
+    (over("memory", "pods"), asks("5"), [bound("5")], {}, 0),  # a pod is no request of its own
 ]
 
 

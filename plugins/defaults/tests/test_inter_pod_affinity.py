@@ -275,6 +275,7 @@ def test_two_keys_may_be_satisfied_by_two_pods_that_each_match_all_terms():
     assert reasons(wanted, nodes, pods) == [AFFINITY, AFFINITY, OK]
 
 
+NOT_TEAM = {"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["one"]}]}
 SELECTED = {
     # name: the term's namespaces; the namespace of the pod that runs; matched or not, when the term
     # belongs to the pod to be placed, and when the two change places.
@@ -286,6 +287,15 @@ SELECTED = {
     "by label, another's": ({"namespaceSelector": TEAM}, "two", False, False),
     "by label, not the own": ({"namespaceSelector": TEAM}, "default", False, False),
     "by label or name": ({"namespaceSelector": TEAM, "namespaces": ["two"]}, "two", True, True),
+    "not by label": ({"namespaceSelector": NOT_TEAM}, "two", True, True),
+    "not by label, the one left out": ({"namespaceSelector": NOT_TEAM}, "one", False, False),
+    "not by label, the own": ({"namespaceSelector": NOT_TEAM}, "default", True, True),
+    "not by label, but by name": (
+        {"namespaceSelector": NOT_TEAM, "namespaces": ["one"]},
+        "one",
+        True,
+        True,
+    ),
     "an empty selector: all": ({"namespaceSelector": {}}, "two", True, True),
     "an empty selector: unknown ones, too": ({"namespaceSelector": {}}, "lost", True, True),
     "null selector, empty list: the own": (

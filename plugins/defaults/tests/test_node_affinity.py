@@ -200,15 +200,37 @@ def test_added_preferences_add_to_the_pods():
         ({"addedAffinity": {PREFERRED: [{"weight": 1}]}}, "addedAffinity"),
         (
             {"addedAffinity": {REQUIRED: {"nodeSelectorTerms": [labels(test("a", "Near"))]}}},
-            f'{REQUIRED}.*Unsupported value: "Near"',
+            rf"{REQUIRED}.nodeSelectorTerms\[0\].matchExpressions\[0\].operator: "
+            'Unsupported value: "Near": supported values: '
+            '"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"$',
+        ),
+        (
+            {
+                "addedAffinity": {
+                    REQUIRED: {
+                        "nodeSelectorTerms": [
+                            {},
+                            labels(test("a", "Exists", "x"), test("b", "Gt", "x")),
+                            fields(named("a", operator="Exists")),
+                        ]
+                    }
+                }
+            },
+            r"\[NodeAffinity.*Terms\[1\].matchExpressions\[0\].values: Invalid value: "
+            r'\[\]string{"x"}: values set must be empty.*, '
+            r"NodeAffinity.*Terms\[1\].matchExpressions\[1\].values\[0\]: Invalid value: "
+            r'"x": for .* must be an integer, '
+            r"NodeAffinity.*Terms\[2\].matchFields\[0\].operator: Unsupported value: "
+            r'"Exists": supported values: "In", "NotIn"\]$',
         ),
         (
             {"addedAffinity": {REQUIRED: {"nodeSelectorTerms": [fields(named("a", "b"))]}}},
-            "must have one element",
+            r'matchFields\[0\].values: Invalid value: \[\]string{"a", "b"}: must have one element$',
         ),
         (
             {"addedAffinity": {PREFERRED: [{"weight": 1, "preference": labels(test("a", "In"))}]}},
-            f"{PREFERRED}.*can't be empty",
+            rf"{PREFERRED}\[0\].matchExpressions\[0\].values: Invalid value: \[\]string\(nil\): "
+            "for 'in', 'notin' operators, values set can't be empty$",
         ),
     ],
 )
@@ -249,11 +271,28 @@ def test_only_feasible_nodes_are_normalised_over():
     assert rated(PLAIN, wanted, *fleet()) == {"west": 100}
 
 
-def test_a_preference_that_cannot_be_read_is_an_error():
+def test_a_pod_whose_preferences_cannot_be_read_goes_nowhere():
+    terms = (1, EAST), (2, labels(test("a b", "Exists"))), (3, labels(test("zone", "Near")))
+    wanted = preferred(*terms, nodeSelector={"zone": "east"})
+    found = refused(PLAIN, wanted, *fleet())
+    assert found.keys() == NODES.keys()
+    (reason,), resolvable = found["east"]
+    assert not resolvable
+    assert reason.startswith('[[1].matchExpressions[0].key: Invalid value: "a b": name part must')
+    assert ', [2].matchExpressions[0].operator: Unsupported value: "Near": supported' in reason
     state = cluster(*fleet()).freeze(1)
-    wanted = preferred((1, labels(test("zone", "Near"))))
     with pytest.raises(PluginError, match="Unsupported value"):
         PLAIN.score(wanted, state, state.all_rows, everywhere(state.size))
+
+
+def test_terms_that_conflict_are_told_before_preferences_that_cannot_be_read():
+    bad = labels(test("zone", "Near"))
+    affinity = {
+        REQUIRED: {"nodeSelectorTerms": [fields(named("east"), named("west"))]},
+        PREFERRED: [{"weight": 1, "preference": bad}],
+    }
+    wanted = a_class(affinity={"nodeAffinity": affinity})
+    assert set(map(str, refused(PLAIN, wanted, *fleet()).values())) == {str(([CONFLICT], False))}
 
 
 VALUES = st.sampled_from(["", "a", "1", "7", "-3", "x y"])

@@ -175,16 +175,32 @@ STRATEGY = "scoringStrategy"
         ({"ignoredResources": "x"}, "ignoredResources must be a list"),
         ({"ignoredResources": ["a b"]}, r"ignoredResources\[0\]: Invalid value"),
         ({"ignoredResources": ["a/b/c"]}, r"ignoredResources\[0\]"),
-        ({"ignoredResourceGroups": ["ok.com", "a/b"]}, r"Groups\[1\].*can't contain '/'"),
-        ({STRATEGY: {"type": "Best"}}, "type is 'Best'"),
-        ({STRATEGY: {}}, "it must be one of LeastAllocated"),
+        ({"ignoredResourceGroups": ["ok.com", "a/b"]}, r"Groups\[1\].*can't contain '/'$"),
+        (
+            {"ignoredResourceGroups": ["ok.com", "a/"]},
+            r"^\[.*Groups\[1\]: Invalid value: \"a/\": resource group name can't contain '/', "
+            r".*Groups\[1\]: Invalid value: \"a/\": name part must be non-empty, ",
+        ),
+        (
+            {STRATEGY: {"type": "Best"}},
+            'type: Unsupported value: "Best": supported values: "LeastAllocated", "MostAllocated", '
+            '"RequestedToCapacityRatio"',
+        ),
+        ({STRATEGY: {}}, 'type: Unsupported value: "": supported'),
         ({STRATEGY: {"type": "LeastAllocated", "resources": [{"weight": -1}]}}, r"\(0, 100\]"),
         (
             {STRATEGY: {"type": "MostAllocated", "resources": [{"name": "cpu", "weight": 101}]}},
             r"resources\[0\].weight: Invalid value: 101",
         ),
         ({STRATEGY: {"type": "MostAllocated", "resources": ["cpu"]}}, "must be an object"),
-        ({STRATEGY: {"type": "RequestedToCapacityRatio"}}, "at least one point"),
+        (
+            {STRATEGY: {"type": "RequestedToCapacityRatio"}},
+            "requestedToCapacityRatio: Required value: must be specified when type is Requested",
+        ),
+        (
+            {STRATEGY: {"type": "RequestedToCapacityRatio", "requestedToCapacityRatio": {}}},
+            "shape: Required value: at least one point must be specified",
+        ),
         (
             {
                 STRATEGY: {

@@ -46,7 +46,7 @@ from tests.spread_cases import (
             wants(spread(select=None)), on("a", 9), "abxy", id="an absent selector matches nothing"
         ),
         pytest.param(
-            wants(spread(select={})), on("a", 9), "abxy", id="an empty selector counts no pod"
+            wants(spread(select={})), on("a", 1, "bar"), "xy", id="an empty selector counts all"
         ),
         pytest.param(wants(spread()), on("a", 5, "bar"), "abxy", id="other labels do not count"),
         pytest.param(
@@ -118,7 +118,7 @@ from tests.spread_cases import (
             wants(spread(select={}, matchLabelKeys=["foo"])),
             on("a"),
             "xy",
-            id="matchLabelKeys make an empty selector count",
+            id="matchLabelKeys are all of an empty selector",
         ),
         pytest.param(wants(soft()), on("a", 5), "abxy", id="ScheduleAnyway rejects nothing"),
         pytest.param(
@@ -297,7 +297,15 @@ def constraint(**fields):
         ([constraint(whenUnsatisfiable="Never")], "whenUnsatisfiable: Unsupported value"),
         ([{"maxSkew": 1, "topologyKey": "k"}], "whenUnsatisfiable: Required value"),
         ([constraint(labelSelector={})], "labelSelector: Forbidden"),
-        ([constraint(), constraint(maxSkew=2)], r"\[1\].*Duplicate value"),
+        (
+            [constraint(), constraint(maxSkew=2)],
+            r'\[1\]: Duplicate value: "\{k, ScheduleAnyway\}"',
+        ),
+        (
+            [constraint(maxSkew=0, topologyKey="", labelSelector={})],
+            r"^\[.*maxSkew: .*, .*topologyKey: .*, .*labelSelector: .*\]$",
+        ),
+        ({"defaultConstraints": [constraint(maxSkew=0)]}, r"^\[.*defaultingType: .*maxSkew: "),
         (["zone"], "Expected `object`"),
     ],
 )

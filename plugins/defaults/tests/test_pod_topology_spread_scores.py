@@ -98,7 +98,9 @@ from tests.spread_cases import (
             id="zone and host name with different selectors",
         ),
         pytest.param(wants(soft(select=None)), on("a", 3), None, [100] * 4, id="absent selector"),
-        pytest.param(wants(soft(select={})), on("a", 3), None, [100] * 4, id="empty selector"),
+        pytest.param(
+            wants(soft(select={})), on("a", 1, "bar"), None, [0, 0, 100, 100], id="empty selector"
+        ),
         pytest.param(
             wants(soft(), labels=("bar",)), on("a"), None, [0, 0, 100, 100], id="no self match"
         ),

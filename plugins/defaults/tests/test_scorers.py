@@ -52,7 +52,7 @@ def test_a_resource_that_a_node_lacks_is_left_out_of_the_average():
 
 
 def test_an_unknown_strategy_is_refused():
-    with pytest.raises(ConfigurationError, match="LeastAllocated, MostAllocated"):
+    with pytest.raises(ConfigurationError, match='"LeastAllocated", "MostAllocated"'):
         NodeResourcesFit.from_args({"scoringStrategy": {"type": "Tightest"}})
 
 

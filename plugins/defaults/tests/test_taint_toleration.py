@@ -57,9 +57,29 @@ CASES = [
     ([tolerates(operator="Equal")], [taint("b", "")], True),
     ([tolerates("dedicated")], [USER1], False),
     ([tolerates("dedicated")], [taint("dedicated", "")], True),
-    # comparisons are off, as upstream's gate is by default; so is what nobody knows
-    ([tolerates("level", "Gt", "5")], [taint("level", "7")], False),
-    ([tolerates("level", "Lt", "9")], [taint("level", "7")], False),
+    # Gt and Lt ask whether the taint's number is greater, or less, than the toleration's
+    ([tolerates("level", "Gt", "5")], [taint("level", "7")], True),
+    ([tolerates("level", "Gt", "7")], [taint("level", "7")], False),
+    ([tolerates("level", "Gt", "9")], [taint("level", "7")], False),
+    ([tolerates("level", "Lt", "9")], [taint("level", "7")], True),
+    ([tolerates("level", "Lt", "7")], [taint("level", "7")], False),
+    ([tolerates("level", "Gt", "-8")], [taint("level", "-7")], True),
+    ([tolerates("level", "Lt", "10")], [taint("level", "9")], True),
+    ([tolerates("level", "Lt", "9", "NoExecute")], [taint("level", "7")], False),
+    ([tolerates("other", "Lt", "9")], [taint("level", "7")], False),
+    ([tolerates("level", "Gt", "5")], [taint("level", "7"), taint("level", "3")], False),
+    ([tolerates("level", "Gt", str(2**63 - 2))], [taint("level", str(2**63 - 1))], True),
+    # numbers are written plainly and fit 64 bits
+    ([tolerates("level", "Gt", "5")], [taint("level", "high")], False),
+    ([tolerates("level", "Gt", "5")], [taint("level", "")], False),
+    ([tolerates("level", "Gt", "5")], [taint("level", "+7")], False),
+    ([tolerates("level", "Gt", "5")], [taint("level", "07")], False),
+    ([tolerates("level", "Gt", "05")], [taint("level", "7")], False),
+    ([tolerates("level", "Gt", "-0")], [taint("level", "7")], False),
+    ([tolerates("level", "Gt", "5")], [taint("level", "7.5")], False),
+    ([tolerates("level", "Gt", "5")], [taint("level", str(2**63))], False),
+    ([tolerates("level", "Gt")], [taint("level", "7")], False),
+    # what nobody knows tolerates nothing
     ([tolerates("dedicated", "exists")], [USER1], False),
     # every hard taint must be tolerated, by any of the tolerations
     ([tolerates("dedicated", value="user1")], [USER1, taint("b", "")], False),
@@ -113,6 +133,15 @@ def soft(*keys):
             [[taint("h", "1")], soft("a")],
             [100, 0],
         ),
+        (
+            [tolerates("risk", "Lt", "50")],
+            [
+                [taint("risk", "60", "PreferNoSchedule")],
+                [taint("risk", "40", "PreferNoSchedule")],
+                [taint("risk", "none", "PreferNoSchedule"), *soft("a")],
+            ],
+            [50, 100, 0],
+        ),
     ],
 )
 def test_soft_taints_cost_score(tolerations, nodes, scores):
@@ -138,6 +167,7 @@ def test_only_feasible_nodes_are_normalised_over():
         ([tolerates(CORDON, "Exists", effect="NoExecute")], True, False),
         ([tolerates(operator="Exists")], True, True),
         ([tolerates("other", "Exists")], True, False),
+        ([tolerates(CORDON, "Lt", "1")], True, False),
     ],
 )
 def test_cordoned_nodes(tolerations, cordoned, admitted):
@@ -147,27 +177,31 @@ def test_cordoned_nodes(tolerations, cordoned, admitted):
 
 
 KEYS = st.sampled_from(["", "a", "b"])
+VALUES = st.sampled_from(["", "a", "1", "2", "-1", "02"])
 EFFECTS = st.sampled_from(["", *HARD, "PreferNoSchedule"])
 TOLERATIONS = st.lists(
-    st.builds(tolerates, KEYS, st.sampled_from(["", "Equal", "Exists", "Gt"]), KEYS, EFFECTS),
+    st.builds(
+        tolerates, KEYS, st.sampled_from(["", "Equal", "Exists", "Gt", "Lt"]), VALUES, EFFECTS
+    ),
     max_size=3,
 )
 TAINTS = st.lists(
-    st.builds(taint, st.sampled_from("ab"), KEYS, st.sampled_from([*HARD, "PreferNoSchedule"])),
+    st.builds(taint, st.sampled_from("ab"), VALUES, st.sampled_from([*HARD, "PreferNoSchedule"])),
     max_size=3,
 )
 
 
 def bears(toleration, key, effect, value):
+    bound = toleration.get("value", "")
+    numbers = {"1", "2", "-1"} >= {bound, value}
     return (
         toleration.get("effect", effect) == effect
         and toleration.get("key", key) == key
         and (
             toleration.get("operator") == "Exists"
-            or (
-                toleration.get("operator", "Equal") == "Equal"
-                and toleration.get("value", "") == value
-            )
+            or (toleration.get("operator", "Equal") == "Equal" and bound == value)
+            or (toleration.get("operator") == "Gt" and numbers and int(value) > int(bound))
+            or (toleration.get("operator") == "Lt" and numbers and int(value) < int(bound))
         )
     )
 

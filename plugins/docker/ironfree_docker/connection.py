@@ -14,6 +14,8 @@ import aiohttp
 from scheduler.drivers import HostAddress, TlsMaterial
 from scheduler.errors import DriverError, HostUnreachable
 
+from .duplex import CHUNK, PlainWire, TlsWire, Wire
+
 _TCP = re.compile(r"(?:tcp|https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[^/:@?#]+)(?::(?P<port>\d+))?/?")
 
 
@@ -25,12 +27,14 @@ class Route:
         base: URL that requests start with.
         socket: path of a unix socket, or "" for TCP.
         host: IP or name reached over TCP, or "".
+        port: its TCP port, or 0.
         tls: context for TCP with TLS, or None.
     """
 
     base: str
     socket: str = ""
     host: str = ""
+    port: int = 0
     tls: ssl.SSLContext | None = None
 
     def connector(self, limit: int) -> aiohttp.BaseConnector:
@@ -38,6 +42,22 @@ class Route:
         if self.socket:
             return aiohttp.UnixConnector(self.socket, limit=limit)
         return aiohttp.TCPConnector(limit=limit, ssl=self.tls if self.tls is not None else True)
+
+    async def dial(self) -> Wire:
+        """A connection of one's own, outside the pools; OSError when there is none to be had."""
+        if self.socket:
+            reader, writer = await asyncio.open_unix_connection(self.socket, limit=CHUNK)
+        else:
+            reader, writer = await asyncio.open_connection(self.host, self.port, limit=CHUNK)
+        if self.tls is None:
+            return PlainWire(reader, writer)
+        wire = TlsWire(reader, writer, self.tls, self.host)
+        try:
+            await wire.shake_hands()
+        except BaseException:
+            wire.abort()
+            raise
+        return wire
 
 
 def route(address: HostAddress) -> Route:
@@ -59,7 +79,8 @@ def route(address: HostAddress) -> Route:
     scheme = "https" if address.tls else "http"
     port = match["port"] or ("2376" if address.tls else "2375")
     context = _context(address.name, address.tls) if address.tls else None
-    return Route(f"{scheme}://{match['host']}:{port}", host=match["host"].strip("[]"), tls=context)
+    base, name = f"{scheme}://{match['host']}:{port}", match["host"].strip("[]")
+    return Route(base, host=name, port=int(port), tls=context)
 
 
 def _context(name: str, tls: TlsMaterial) -> ssl.SSLContext:

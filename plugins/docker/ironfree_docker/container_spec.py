@@ -71,7 +71,9 @@ def container_body(
         "CapDrop": list(spec.capabilities_dropped),
         "SecurityOpt": _security_options(spec),
     }
-    if spec.pid is not PidMode.CONTAINER:
+    if spec.process_namespace_of:
+        host["PidMode"] = f"container:{spec.process_namespace_of}"
+    elif spec.pid is not PidMode.CONTAINER:
         host["PidMode"] = "host" if spec.pid is PidMode.HOST else joined
     if spec.proc_unmasked:
         host["MaskedPaths"], host["ReadonlyPaths"] = [], []
@@ -86,6 +88,7 @@ def container_body(
         "Env": [f"{name}={value}" for name, value in spec.env],
         "Tty": spec.tty,
         "OpenStdin": spec.stdin,
+        "StdinOnce": spec.stdin and spec.stdin_once,
         "WorkingDir": spec.working_dir,
         "User": spec.user,
         "HostConfig": host,

@@ -14,6 +14,7 @@ from scheduler.objects.json import JsonObject
 from . import wire
 from .engine import CREATE, LIST, START, Engine
 from .frames import demultiplex
+from .labels import POD_UID, belongs
 
 _REMOVAL = 60.0
 _STOP_MARGIN = 15.0
@@ -49,11 +50,24 @@ class Containers:
     async def inspect(self, name: str) -> wire.Container | None:
         """Everything about one container, or None if there is none of that name."""
         try:
-            return await self._engine.read(f"{_path(name)}/json", wire.Container)
+            return await self._engine.read(f"{container_path(name)}/json", wire.Container)
         except EngineRejected as error:
             if error.code == 404:
                 return None
             raise
+
+    async def of(self, cluster: str, name: str) -> wire.Container:
+        """Inspect a pod's container of installation `cluster`; EngineRejected 404 for another.
+
+        The id may come from a pod's status, which others may write.
+        """
+        found = await self._engine.read(f"{container_path(name)}/json", wire.Container)
+        if POD_UID not in found.labels or not belongs(found.labels, cluster):
+            raise EngineRejected(
+                f"host {self._engine.name}: container {name[:64]} is no pod's of this installation",
+                404,
+            )
+        return found
 
     async def create(self, name: str, body: JsonObject) -> str:
         """Create and return the id. 404: no such image; 409: the name is taken."""
@@ -64,13 +78,13 @@ class Containers:
 
     async def start(self, name: str) -> None:
         """Start; started already is fine."""
-        await self._engine.change("POST", f"{_path(name)}/start", within=START)
+        await self._engine.change("POST", f"{container_path(name)}/start", within=START)
 
     async def stop(self, name: str, grace_seconds: int) -> None:
         """Send the stop signal, KILL after the grace; returns when it has ended. Gone is fine."""
         await _unless_gone(
             self._engine.wait(
-                f"{_path(name)}/stop",
+                f"{container_path(name)}/stop",
                 query={"t": str(grace_seconds)},
                 within=grace_seconds + _STOP_MARGIN,
             )
@@ -80,14 +94,15 @@ class Containers:
         """Send a signal; gone or not running is fine."""
         query = {"signal": signal}
         await _unless_gone(
-            self._engine.change("POST", f"{_path(name)}/kill", query=query, within=LIST), 409
+            self._engine.change("POST", f"{container_path(name)}/kill", query=query, within=LIST),
+            409,
         )
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """Remove with its anonymous volumes; returns when it is gone."""
         query = {"v": "1", "force": "1" if force else "0"}
         try:
-            await self._engine.change("DELETE", _path(name), query=query, within=_REMOVAL)
+            await self._engine.change("DELETE", container_path(name), query=query, within=_REMOVAL)
         except EngineRejected as error:
             if error.code == 409 and "in progress" in str(error):
                 await _unless_gone(self._wait(name, "removed", _REMOVAL))
@@ -98,9 +113,8 @@ class Containers:
         """The exit status, once it is not running."""
         return await self._wait(name, "not-running", within)
 
-    async def logs(self, name: str, query: LogQuery) -> AsyncGenerator[bytes]:
+    async def logs(self, found: wire.Container, query: LogQuery) -> AsyncGenerator[bytes]:
         """Stream what it wrote, stdout and stderr merged. EngineRejected 404 if it is gone."""
-        found = await self._engine.read(f"{_path(name)}/json", wire.Container)
         arguments = {
             "stdout": "1",
             "stderr": "1",
@@ -112,17 +126,17 @@ class Containers:
             arguments["since"] = _nanoseconds(query.since)
         opened = self._engine.stream(
             "GET",
-            f"{_path(name)}/logs",
+            f"{container_path(found.id)}/logs",
             query=arguments,
             silence=None if query.follow else _SILENCE,
         )
-        async with opened as chunks:
+        async with self._engine.place(), opened as chunks:
             if found.config.tty:
                 async for chunk in chunks:
                     yield chunk
                 return
             async with aclosing(demultiplex(chunks, self._engine.name)) as plain:
-                async for chunk in plain:
+                async for _stream, chunk in plain:
                     yield chunk
 
     async def events(self, label: str) -> AsyncGenerator[wire.Event | None]:
@@ -137,7 +151,9 @@ class Containers:
 
     async def _wait(self, name: str, condition: str, within: float) -> int:
         query = {"condition": condition}
-        content = await self._engine.wait(f"{_path(name)}/wait", query=query, within=within)
+        content = await self._engine.wait(
+            f"{container_path(name)}/wait", query=query, within=within
+        )
         return self._engine.decode(content, wire.Exit, "POST …/wait").status_code
 
 
@@ -149,7 +165,8 @@ async def _unless_gone(call: Awaitable[object], *fine: int) -> None:
             raise
 
 
-def _path(name: str) -> str:
+def container_path(name: str) -> str:
+    """Where the endpoints of a container are; DriverError for what is no name."""
     if not name or name.startswith(".") or "/" in name:
         raise DriverError(f"{name!r} is no name of a container")
     return f"/containers/{quote(name)}"

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
@@ -17,6 +18,7 @@ from scheduler.objects.json import JsonObject
 
 from . import wire
 from .connection import Route, failures_named, route
+from .hijack import Hijacked, hijack
 
 Answer = TypeVar("Answer")
 
@@ -28,6 +30,9 @@ CONNECT, PING, INSPECT, LIST, CREATE, START = 2.0, 3.0, 5.0, 10.0, 30.0, 60.0
 
 READS, MUTATIONS, WAITS = 16, 4, 64
 """Calls under way at once per host. Waits (graceful stops) only hold a connection open."""
+
+STREAMS = 256
+"""Streams of clients open at once per host: followed logs, exec, attach, forwarded connections."""
 
 MAX_ANSWER = 32 << 20
 MAX_LINE = 1 << 20
@@ -49,6 +54,7 @@ class Engine:
         self._reads = asyncio.Semaphore(READS)
         self._mutations = asyncio.Semaphore(MUTATIONS)
         self._waits = asyncio.Semaphore(WAITS)
+        self._places = asyncio.Semaphore(STREAMS)
 
     @classmethod
     async def open(cls, address: HostAddress) -> "Engine":
@@ -135,11 +141,23 @@ class Engine:
         ):
             return response.headers
 
-    async def wait(self, path: str, *, query: Mapping[str, str], within: float) -> bytes:
-        """A POST that by design takes long (stop, wait); does not hold a mutation's place."""
+    async def wait(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: JsonObject | None = None,
+        within: float,
+    ) -> bytes:
+        """A POST that by design takes long (stop, wait) or that a person waits for (exec, resize).
+
+        It does not hold a mutation's place, nor wait for one.
+        """
         async with (
             self._waits,
-            self._exchange(self._streams, "POST", path, query=query, total=within) as response,
+            self._exchange(
+                self._streams, "POST", path, query=query, body=body, total=within
+            ) as response,
         ):
             return await self._body(response)
 
@@ -195,6 +213,29 @@ class Engine:
                 raise EngineRejected(
                     f"host {self.name}: {error.message}: {action}", error.status
                 ) from error
+
+    @asynccontextmanager
+    async def place(self) -> AsyncGenerator[None]:
+        """Take one of the places for clients' streams; EngineRejected 429 when none is left."""
+        if self._places.locked():
+            raise EngineRejected(
+                f"host {self.name} has {STREAMS} streams open, which is all it may: end some", 429
+            )
+        async with self._places:
+            yield
+
+    @asynccontextmanager
+    async def hijack(
+        self, path: str, *, query: Mapping[str, str] | None = None, body: JsonObject | None = None
+    ) -> AsyncGenerator[Hijacked]:
+        """POST, and take over the connection as a raw stream; broken off in the end."""
+        target = f"{self._prefix}{path}" + (f"?{urlencode(query)}" if query else "")
+        async with failures_named(self.name, f"POST {path}"), asyncio.timeout(LIST):
+            stream = await hijack(self.route, self.name, target, body, CONNECT)
+        try:
+            yield stream
+        finally:
+            stream.abort()
 
     async def lines(
         self, chunks: AsyncIterator[bytes], kind: type[Answer]

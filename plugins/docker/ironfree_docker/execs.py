@@ -67,7 +67,7 @@ class Execs:
         start: JsonObject = {"Detach": False, "Tty": False}
         opened = self._engine.stream("POST", f"/exec/{made}/start", data=start)
         async with opened as chunks, aclosing(demultiplex(chunks, self._engine.name)) as parts:
-            async for part in parts:
+            async for _, part in parts:
                 output += part[: _MOST_OUTPUT - len(output)]
         return output
 

@@ -1,8 +1,8 @@
 """A Docker host as scheduler.drivers.Host: sandboxes are infra containers, apps live in them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TypeVar
 
 from scheduler.drivers import (
@@ -23,6 +23,7 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
@@ -48,6 +49,9 @@ from .labels import (
 )
 from .mounts import resolve
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
+from .ports import Ports
+from .processes import Processes
+from .usage import Usage
 from .volume_files import VolumeFiles
 from .volumes import Volumes
 
@@ -69,6 +73,9 @@ class DockerHost:
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
+        self._processes = Processes(engine, address.cluster)
+        self._ports = Ports(engine, address.cluster)
+        self._usage = Usage(engine, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
         self._pulls = asyncio.Semaphore(_PULLS)
@@ -197,7 +204,8 @@ class DockerHost:
             timestamps=options.timestamps,
         )
         left = options.limit_bytes
-        async with aclosing(self._containers.logs(container_id, query)) as chunks:
+        found = await self._containers.of(self._address.cluster, container_id)
+        async with aclosing(self._containers.logs(found, query)) as chunks:
             async for chunk in chunks:
                 part = chunk if left is None else chunk[:left]
                 if left is not None:
@@ -229,6 +237,24 @@ class DockerHost:
         if found is None:
             raise ImageUnavailable(f"host {self._engine.name} has no image {image} any more")
         return found.config.user if found.config else ""
+
+    def exec(
+        self, container_id: str, command: tuple[str, ...], ends: Ends
+    ) -> AbstractAsyncContextManager[ProcessStream]:
+        """Run a command in a running container."""
+        return self._processes.exec(container_id, command, ends)
+
+    def attach(self, container_id: str, ends: Ends) -> AbstractAsyncContextManager[ProcessStream]:
+        """Join a container's own process."""
+        return self._processes.attach(container_id, ends)
+
+    def connect(self, pod_uid: str, port: int) -> AbstractAsyncContextManager[PortStream]:
+        """Connect to a port of the pod's loopback."""
+        return self._ports.connect(pod_uid, port)
+
+    async def usage(self) -> Mapping[str, ContainerUsage]:
+        """Look once at every running container of this installation."""
+        return await self._usage.all()
 
     async def close(self) -> None:
         """Release the connections."""

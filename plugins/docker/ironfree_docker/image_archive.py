@@ -47,7 +47,7 @@ def image_archive(name: str, files: Mapping[str, RootFile], settings: ImageSetti
 
     Source: the "Combined Image JSON + Filesystem Changeset" format, image specification v1.2.
     """
-    layer = _tar({path: files[path] for path in sorted(files)})
+    layer = tar_archive({path: files[path] for path in sorted(files)})
     configuration = {
         "architecture": settings.architecture,
         "os": "linux",
@@ -62,7 +62,7 @@ def image_archive(name: str, files: Mapping[str, RootFile], settings: ImageSetti
     config = json.dumps(configuration, sort_keys=True).encode()
     config_path = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = [{"Config": config_path, "RepoTags": [name], "Layers": ["layer.tar"]}]
-    return _tar(
+    return tar_archive(
         {
             config_path: RootFile(config),
             "layer.tar": RootFile(layer),
@@ -71,7 +71,8 @@ def image_archive(name: str, files: Mapping[str, RootFile], settings: ImageSetti
     )
 
 
-def _tar(files: Mapping[str, RootFile]) -> bytes:
+def tar_archive(files: Mapping[str, RootFile]) -> bytes:
+    """Return the files, by path without a leading slash, as a tar archive."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for path, file in files.items():

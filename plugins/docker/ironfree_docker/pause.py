@@ -12,14 +12,13 @@ import struct
 
 from . import tools
 from .image_archive import ImageSettings, RootFile, image_archive
+from .static_elf import static_elf
 
 IMAGE = "ironfree/pause:2"
 
 VOLUME_DIRECTORIES = 64
 """`/volumes/0` … exist with mode 0777: a volume first mounted there takes that mode over."""
 
-_BASE = 0x400000
-_HEADERS = 64 + 56  # ELF header, one program header
 _SIGNALS = struct.pack("<Q", 1 << 1 | 1 << 2 | 1 << 14 | 1 << 16)  # INT QUIT TERM CHLD
 
 # fmt: off
@@ -86,26 +85,16 @@ _ARM64 = struct.pack("<28I",
 )
 # fmt: on
 
-_PROGRAMS = {"amd64": (62, _AMD64), "arm64": (183, _ARM64)}  # ELF's e_machine, instructions
+_PROGRAMS = {"amd64": _AMD64, "arm64": _ARM64}
 
 
 def program(architecture: str) -> bytes | None:
     """The pause program as a static ELF file, or None if there is none for GOARCH `architecture`.
 
-    Source: System V ABI, object files; numbers of the calls from Linux's system call tables.
+    Source: numbers of the calls from Linux's system call tables.
     """
-    if architecture not in _PROGRAMS:
-        return None
-    machine, instructions = _PROGRAMS[architecture]
-    content = instructions + _SIGNALS
-    size = _HEADERS + len(content)
-    identity = b"\x7fELF" + bytes([2, 1, 1]) + bytes(9)  # 64 bits, little-endian, version 1
-    entry = _BASE + _HEADERS
-    header = struct.pack(
-        "<HHIQQQIHHHHHH", 2, machine, 1, entry, 64, 0, 0, 64, 56, 1, 0, 0, 0
-    )  # ET_EXEC; one program header right behind this one; no sections
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x10000)  # PT_LOAD, R+X
-    return identity + header + segment + content
+    instructions = _PROGRAMS.get(architecture)
+    return None if instructions is None else static_elf(architecture, instructions + _SIGNALS)
 
 
 def archive(architecture: str) -> bytes | None:

@@ -57,6 +57,8 @@ class Config(msgspec.Struct, rename="pascal"):
     image: str = ""
     labels: dict[str, str] | None = None
     tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
 
 
 class Endpoint(msgspec.Struct, rename="pascal"):
@@ -115,17 +117,44 @@ class Created(msgspec.Struct, rename="pascal"):
     id: str
 
 
-class Exec(msgspec.Struct, rename="pascal"):
-    """`GET /exec/{id}/json`."""
-
-    running: bool = False
-    exit_code: int | None = None
-
-
 class Exit(msgspec.Struct, rename="pascal"):
     """`POST /containers/{id}/wait`."""
 
     status_code: int
+
+
+class Exec(msgspec.Struct, rename="pascal"):
+    """`GET /exec/{id}/json`."""
+
+    running: bool
+    exit_code: int | None = None
+
+
+class CpuUsage(msgspec.Struct):
+    """`cpu_usage`; nanoseconds."""
+
+    total_usage: int = 0
+
+
+class CpuStats(msgspec.Struct):
+    """`cpu_stats`."""
+
+    cpu_usage: CpuUsage = msgspec.field(default_factory=CpuUsage)
+
+
+class MemoryStats(msgspec.Struct):
+    """`memory_stats`; bytes."""
+
+    usage: int | None = None
+    stats: dict[str, int] = msgspec.field(default_factory=dict[str, int])
+
+
+class Stats(msgspec.Struct):
+    """`GET /containers/{id}/stats`."""
+
+    read: datetime
+    cpu_stats: CpuStats = msgspec.field(default_factory=CpuStats)
+    memory_stats: MemoryStats = msgspec.field(default_factory=MemoryStats)
 
 
 class Volume(msgspec.Struct, rename="pascal"):

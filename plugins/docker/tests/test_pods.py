@@ -22,6 +22,7 @@ from scheduler.drivers import (
     SandboxSpec,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.streams import Ends, StreamingHost
 
 POD = PodIdentity("u-1", "default", "web", 1)
 SPEC = SandboxSpec(POD, "web", ports=(PortMapping(80, 8080),), volumes=(EmptyDir("data"),))
@@ -304,3 +305,39 @@ async def test_events_begin_with_open_and_end_with_the_engine(engine: FakeEngine
     await engine.stop()
     with pytest.raises(HostUnreachable):
         await anext(events)
+
+
+async def test_streams_of_another_installations_container_are_refused(owner: Host, neighbour: Host):
+    sandbox = await owner.ensure_sandbox(SPEC)
+    app = await owner.ensure_container(sandbox, APP)
+    assert isinstance(neighbour, StreamingHost)
+    with pytest.raises(EngineRejected, match="no pod's of this installation"):
+        async with neighbour.exec(app.id, ("true",), Ends()):
+            pass
+    with pytest.raises(EngineRejected, match="no pod's of this installation"):
+        async with neighbour.attach(app.id, Ends()):
+            pass
+    with pytest.raises(EngineRejected, match="no pod's of this installation"):
+        _ = [c async for c in neighbour.logs(app.id, LogOptions())]
+    with pytest.raises(EngineRejected, match="no sandbox running"):
+        async with neighbour.connect("u-1", 80):
+            pass
+
+
+async def test_a_host_has_no_more_streams_open_than_it_may(
+    monkeypatch: pytest.MonkeyPatch, address: HostAddress, engine: FakeEngine
+):
+    monkeypatch.setattr("ironfree_docker.engine.STREAMS", 2)
+    host = await DockerDriver().connect(address)
+    _, app = await walk(host)
+    found = engine.find(app)
+    assert found is not None
+    found.log = frame(1, b"a") + frame(1, b"b")
+    followed = [host.logs(app, LogOptions(follow=True)) for _ in range(3)]
+    assert [await anext(logs) for logs in followed[:2]] == [b"a", b"a"]
+    with pytest.raises(EngineRejected, match="2 streams open") as refused:
+        await anext(followed[2])
+    assert refused.value.code == 429
+    await followed[0].aclose()  # type: ignore[attr-defined]
+    assert await anext(host.logs(app, LogOptions())) == b"a"
+    await host.close()

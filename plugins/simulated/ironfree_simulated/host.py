@@ -1,7 +1,8 @@
 """An open connection to a simulated host."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from scheduler.drivers import (
     ContainerSpec,
@@ -18,8 +19,10 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 
 from .machine import Machine, Process
+from .streams import Attached, Command, Echo
 
 
 class SimulatedHost:
@@ -162,14 +165,48 @@ class SimulatedHost:
                 left = None if left is None else left - len(chunk)
                 if left is not None and left <= 0:
                     return
-            if not options.follow or process.status.state is not EngineState.RUNNING:
+            if not options.follow or not await process.wait():
                 return
-            process.changed = process.changed or asyncio.Event()
-            process.changed.clear()
-            await process.changed.wait()
+
+    @asynccontextmanager
+    async def exec(
+        self, container_id: str, command: tuple[str, ...], ends: Ends
+    ) -> AsyncGenerator[ProcessStream]:
+        """Run one of the commands that are known; others say their name."""
+        await self._call()
+        self._running(container_id)
+        yield Command(command, ends)
+
+    @asynccontextmanager
+    async def attach(self, container_id: str, ends: Ends) -> AsyncGenerator[ProcessStream]:
+        """Join a container's output; what it is told it says."""
+        await self._call()
+        yield Attached(self._running(container_id), ends)
+
+    @asynccontextmanager
+    async def connect(self, pod_uid: str, port: int) -> AsyncGenerator[PortStream]:
+        """Connect to an echo, which listens on every port."""
+        await self._call()
+        place = self._machine.pods.get(pod_uid)
+        if place is None or place.sandbox is None or not place.sandbox.running:
+            raise EngineRejected(f"pod {pod_uid} has no running sandbox", 409)
+        yield Echo()
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    async def usage(self) -> Mapping[str, ContainerUsage]:
+        """Half of the requested processor, and a fixed amount of memory."""
+        await self._call()
+        return self._machine.usage(self._cluster)
+
+    def _running(self, container_id: str) -> Process:
+        process = self._process(container_id)
+        if process is None:
+            raise EngineRejected(f"no such container: {container_id}", 404)
+        if process.status.state is not EngineState.RUNNING:
+            raise EngineRejected(f"container {container_id} is not running", 409)
+        return process
 
     def _process(self, container_id: str) -> Process | None:
         try:

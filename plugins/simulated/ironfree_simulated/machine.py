@@ -20,9 +20,11 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import EngineRejected, HostUnreachable
+from scheduler.streams import ContainerUsage
 
 from .shape import Shape
 
+_MEMORY = 16 << 20  # bytes that every container uses
 _BACKLOG = 1024  # events a subscriber may be behind; more are dropped, they are only hints
 
 
@@ -60,6 +62,22 @@ class Process:
     output: list[tuple[datetime, bytes]] = field(default_factory=list[tuple[datetime, bytes]])
     changed: asyncio.Event | None = None
     timer: asyncio.TimerHandle | None = None
+
+    async def wait(self) -> bool:
+        """Return whether it still runs, once it has ended or said something more."""
+        if self.status.state is not EngineState.RUNNING:
+            return False
+        said = len(self.output)
+        self.changed = self.changed or asyncio.Event()
+        self.changed.clear()
+        await self.changed.wait()
+        return self.status.state is EngineState.RUNNING or len(self.output) > said
+
+    def say(self, line: bytes) -> None:
+        """Write to its output."""
+        self.output.append((datetime.now(UTC), line))
+        if self.changed is not None:
+            self.changed.set()
 
 
 @dataclass(slots=True)
@@ -174,6 +192,22 @@ class Machine:
             for place in self.pods.values()
             if cluster is None or place.cluster in {"", cluster}
         )
+
+    def usage(self, cluster: str) -> dict[str, ContainerUsage]:
+        """Return what an installation's running containers have used."""
+        now = self.now()
+        return {
+            process.status.id: ContainerUsage(
+                now,
+                round((now - started).total_seconds() * process.spec.cpu_request * 500_000),
+                _MEMORY,
+            )
+            for place in self.pods.values()
+            if place.cluster in {"", cluster}
+            for process in place.processes.values()
+            if process.status.state is EngineState.RUNNING
+            and (started := process.status.started_at) is not None
+        }
 
     def subscribe(self, cluster: str = "") -> asyncio.Queue[HostEvent | None]:
         """Return a queue of an installation's events; None says the connection broke."""

@@ -16,6 +16,8 @@ from scheduler.drivers import (
     SandboxSpec,
 )
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.streams import Ends
+from tests.streaming_contract import check_echo, check_streams, check_usage
 
 POD = SandboxSpec(PodIdentity("u1", "default", "web"), "web", ports=(PortMapping(80, 8080),))
 
@@ -186,3 +188,16 @@ async def test_a_pod_of_no_installation_is_everybodys(driver):
 
 def test_the_plugin_offers_its_driver():
     assert [driver.name for driver in ironfree_drivers()] == ["simulated"]
+
+
+async def test_it_streams_and_measures_as_every_driver(driver):
+    host = await connect(driver)
+    sandbox = await host.ensure_sandbox(POD)
+    started = await host.ensure_container(sandbox, container())
+    await check_streams(host, started.id)
+    await check_echo(host, "u1", 80)
+    await check_usage(host, started.id)
+    driver.machine("h1").exit_container(started.id, 0)
+    with pytest.raises(EngineRejected, match="not running"):
+        async with host.exec(started.id, ("true",), Ends()):
+            pass

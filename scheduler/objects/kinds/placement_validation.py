@@ -15,6 +15,7 @@ from ..names import (
     subdomain_complaints,
 )
 from ..selectors import node_requirements
+from ..tolerations import comparable
 from .causes import (
     duplicate,
     forbidden,
@@ -200,7 +201,13 @@ def _toleration(toleration: JsonObject, path: str) -> Iterator[Cause]:
             "operator must be Exists when `key` is empty, which means "
             '"match all values and all keys"',
         )
-    yield from one_of(f"{path}.operator", operator, ("Equal", "Exists"))
+    yield from one_of(f"{path}.operator", operator, ("Equal", "Exists", "Lt", "Gt"))
+    if operator in {"Lt", "Gt"} and comparable(text(toleration, "value")) is None:
+        yield invalid(
+            f"{path}.value",
+            text(toleration, "value"),
+            "must be a valid decimal integer in canonical form",
+        )
     if operator == "Exists" and text(toleration, "value"):
         yield invalid(
             f"{path}.operator",

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ...errors import Cause
 from ..json import JsonObject
-from ..kind import Cell, Column, Kind, Printer, text_at
+from ..kind import Cell, Column, Kind, Portion, Printer, text_at
 from ..meta import now_seconds
 from .causes import forbidden, invalid
 from .fields import child, children, number, text
@@ -14,7 +14,7 @@ from .label_keys import merge_label_keys
 from .placement_validation import narrowing_causes
 from .pod_defaults import default_pod, qos_class
 from .pod_support import warnings
-from .pod_validation import pod_spec_causes
+from .pod_validation import not_ephemeral_causes, pod_spec_causes
 from .printing import AGE, NAME, NONE, age, duration, name, or_none, parse_time
 
 _LATEST = 2**63
@@ -23,6 +23,22 @@ _MUTABLE = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "toleratio
 
 def _validate(obj: JsonObject) -> Iterable[Cause]:
     return pod_spec_causes(child(obj, "spec"), "spec")
+
+
+def _validate_creation(obj: JsonObject) -> Iterable[Cause]:
+    return not_ephemeral_causes(child(obj, "spec"), "spec")
+
+
+def _validate_ephemeral(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
+    """Ephemeral containers may only be added (Kubernetes ValidatePodEphemeralContainersUpdate)."""
+    after = children(child(new, "spec"), "ephemeralContainers")
+    for container in children(child(old, "spec"), "ephemeralContainers"):
+        if container not in after:
+            yield forbidden(
+                "spec.ephemeralContainers",
+                f'existing ephemeral containers "{text(container, "name")}" may not be removed or '
+                "changed",
+            )
 
 
 def _warnings(obj: JsonObject) -> Iterable[str]:
@@ -235,6 +251,7 @@ KIND = Kind(
     complete=merge_label_keys,
     initial_status=_initial_status,
     validate=_validate,
+    validate_creation=_validate_creation,
     validate_update=_validate_update,
     warnings=_warnings,
     fields={
@@ -250,5 +267,6 @@ KIND = Kind(
         )
     },
     interned=True,
-    subresources=("binding", "eviction", "log"),
+    portions={"ephemeralcontainers": Portion("ephemeralContainers", _validate_ephemeral)},
+    subresources=("attach", "binding", "eviction", "exec", "log", "portforward"),
 )

@@ -39,7 +39,7 @@ def default_pod_spec(spec: JsonObject) -> None:
         spec["serviceAccount"] = spec["serviceAccountName"]
     for volume in children(spec, "volumes"):
         _default_volume(volume)
-    for container in _containers(spec):
+    for container in (*_containers(spec), *children(spec, "ephemeralContainers")):
         _default_container(container)
     for resources in (ensure(c, "resources") for c in _containers(spec)):
         _canonical_amounts(resources)

@@ -76,7 +76,7 @@ POD_SPEC: Table = {
     "preemptionPolicy": _YES,
     "overhead": _YES,
     "schedulingGates": _YES,
-    "schedulingGroup": _reject("gangs of pods are not scheduled together yet"),
+    "schedulingGroup": _YES,
     "topologySpreadConstraints": _YES,
     "resources": _YES,
     "schedulerName": _YES,
@@ -91,7 +91,9 @@ POD_SPEC: Table = {
     "shareProcessNamespace": _YES,
     "runtimeClassName": _reject("runtime classes are not supported"),
     "resourceClaims": _reject("dynamic resource allocation is not supported"),
-    "ephemeralContainers": _reject("may not be set when the pod is created"),
+    "ephemeralContainers": FieldSupport(
+        Support.ENFORCED, "not when the pod is created: through pods/NAME/ephemeralcontainers"
+    ),
     "hostnameOverride": _reject("set hostname instead"),
     "hostUsers": _warn("user namespaces are not made", True),
     "imagePullSecrets": _warn("images are pulled with the host's own credentials"),
@@ -141,7 +143,7 @@ CONTAINER: Table = {
     "terminationMessagePath": _kept("no message is read from the container"),
     "terminationMessagePolicy": _kept("no message is read from the container"),
     "resizePolicy": _kept("resources are not changed in place"),
-    "stdinOnce": _warn("standard input stays open"),
+    "stdinOnce": _YES,
     "livenessProbe": _YES,
     "readinessProbe": _YES,
     "startupProbe": _YES,
@@ -167,6 +169,21 @@ PROBE: Table = {
 LIFECYCLE: Table = {"postStart": _YES, "preStop": _YES, "stopSignal": _YES}
 
 HANDLER: Table = {"exec": _YES, "httpGet": _YES, "tcpSocket": _YES, "sleep": _YES}
+
+_NOT_EPHEMERAL = _reject("may not be set for ephemeral containers")
+
+EPHEMERAL_CONTAINER: Table = CONTAINER | {
+    "targetContainerName": _YES,
+    "ports": _NOT_EPHEMERAL,
+    "livenessProbe": _NOT_EPHEMERAL,
+    "readinessProbe": _NOT_EPHEMERAL,
+    "startupProbe": _NOT_EPHEMERAL,
+    "lifecycle": _NOT_EPHEMERAL,
+    "resources": _NOT_EPHEMERAL,
+    "resizePolicy": _NOT_EPHEMERAL,
+    "restartPolicy": _NOT_EPHEMERAL,
+    "restartPolicyRules": _NOT_EPHEMERAL,
+}
 
 SECURITY: Table = {
     "privileged": _YES,
@@ -315,6 +332,7 @@ TABLES: Mapping[str, Table] = {
     "core.v1.Probe": PROBE,
     "core.v1.Lifecycle": LIFECYCLE,
     "core.v1.LifecycleHandler": HANDLER,
+    "core.v1.EphemeralContainer": EPHEMERAL_CONTAINER,
     "core.v1.SecurityContext": SECURITY,
     "core.v1.Capabilities": CAPABILITIES,
     "core.v1.ResourceRequirements": RESOURCES,
@@ -364,9 +382,15 @@ def examine(spec: JsonObject, path: str) -> Iterator[Finding]:
                 if entry.support is not Support.ENFORCED:
                     yield f"{here}.{name}", entry
             yield from _sources(each, here)
-    for key in ("initContainers", "containers"):
+    for key, table in (
+        ("initContainers", CONTAINER),
+        ("containers", CONTAINER),
+        ("ephemeralContainers", EPHEMERAL_CONTAINER),
+    ):
         for index, container in enumerate(children(spec, key)):
-            yield from _container(container, f"{path}.{key}[{index}]")
+            where = f"{path}.{key}[{index}]"
+            yield from _look(table, container, where)
+            yield from _container(container, where)
 
 
 def _sources(holder: JsonObject, path: str) -> Iterator[Finding]:
@@ -383,7 +407,6 @@ def _sources(holder: JsonObject, path: str) -> Iterator[Finding]:
 
 
 def _container(container: JsonObject, path: str) -> Iterator[Finding]:
-    yield from _look(CONTAINER, container, path)
     security = child(container, "securityContext")
     yield from _look(SECURITY, security, f"{path}.securityContext")
     capabilities = child(security, "capabilities")

@@ -12,7 +12,7 @@ from ..names import (
     subdomain_complaints,
 )
 from ..quantity import parse
-from .causes import duplicate, invalid, one_of, required
+from .causes import duplicate, forbidden, invalid, one_of, required
 from .fields import child, children, indexed, number, text, texts
 from .handler_validation import handler_causes, init_container_causes, restart_causes
 from .placement_validation import placement_causes
@@ -61,11 +61,25 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         names.add(name)
     for where, container in inits:
         yield from init_container_causes(container, where)
+    for where, container in indexed(spec, "ephemeralContainers", path):
+        yield from _container(container, where, volumes)
+        name, target = text(container, "name"), text(container, "targetContainerName")
+        if name and name in names:
+            yield duplicate(f"{where}.name", name)
+        if target and target not in names:
+            yield invalid(f"{where}.targetContainerName", target, "must be a container of the pod")
+        names.add(name)
     yield from _host_ports(spec, path)
     yield from pod_security_causes(spec, path)
     yield from _names(spec, path)
     yield from _settings(spec, path)
     yield from placement_causes(spec, path)
+
+
+def not_ephemeral_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause when there are ephemeral containers, which only a running pod may get."""
+    if children(spec, "ephemeralContainers"):
+        yield forbidden(f"{path}.ephemeralContainers", "cannot be set on create")
 
 
 def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:

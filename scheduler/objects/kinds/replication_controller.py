@@ -10,7 +10,7 @@ from .causes import invalid, label_map_causes, required
 from .fields import child, ensure, number, setdefault, text, text_map
 from .pod_defaults import default_pod_spec
 from .pod_support import warnings
-from .pod_validation import pod_spec_causes
+from .pod_validation import not_ephemeral_causes, pod_spec_causes
 from .printing import AGE, NAME, age, container_images, container_names, name, selector
 
 
@@ -64,6 +64,7 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
             "FieldValueNotSupported",
         )
     yield from pod_spec_causes(pod_spec, "spec.template.spec")
+    yield from not_ephemeral_causes(pod_spec, "spec.template.spec")
 
 
 def _warnings(obj: JsonObject) -> Iterable[str]:

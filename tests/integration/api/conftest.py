@@ -85,19 +85,21 @@ class Running:
         await self.store.write(namespace(name))
         return name
 
+    def kubectl_command(self, *arguments):
+        return [KUBECTL, "--server", self.url, "--cache-dir", str(self.cache), *arguments]
+
+    @property
+    def kubectl_environment(self):
+        return {**os.environ, "KUBECONFIG": os.devnull, "HOME": str(self.cache)}
+
     async def kubectl(self, *arguments, stdin=None, check=True):
         """Run the real kubectl; return its output, or the whole outcome with check=False."""
         process = await asyncio.create_subprocess_exec(
-            KUBECTL,
-            "--server",
-            self.url,
-            "--cache-dir",
-            str(self.cache),
-            *arguments,
+            *self.kubectl_command(*arguments),
             stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "KUBECONFIG": os.devnull, "HOME": str(self.cache)},
+            env=self.kubectl_environment,
         )
         out, err = await process.communicate(stdin.encode() if stdin is not None else None)
         done = SimpleNamespace(code=process.returncode, out=out.decode(), err=err.decode())

@@ -71,6 +71,31 @@ async def test_pods_that_would_have_to_leave_are_as_few_as_can_be(api, ns, hosts
         await api.call("DELETE", f"{pods}/{name}", {"gracePeriodSeconds": 0})
 
 
+async def test_a_skew_is_told_in_numbers(api, ns, hosts):
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "ex",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "spread"}},
+    }
+    pods = f"/api/v1/namespaces/{ns}/pods"
+    for name in ("there", "waits"):
+        pod = a_pod(name, "100m")
+        pod["metadata"]["labels"] = {"app": "spread"}
+        pod["spec"] |= {"nodeSelector": {}, "topologySpreadConstraints": [spread]}
+        assert (await api.call("POST", pods, pod)).code == 201
+    target = {"target": {"kind": "Node", "name": "ex-small"}}
+    assert (await api.call("POST", f"{pods}/there/binding", target)).code == 201
+    why = (await explain(api, ns, pod="waits", node="ex-small")).body["status"]["whyNot"]
+    (detail,) = why["details"]
+    assert detail.pop("message").startswith("ex=ex-small has 1 matching pod and this one")
+    told = {"plugin": "PodTopologySpread", "topologyKey": "ex", "domain": "ex-small", "pods": 1}
+    assert detail == told | {"least": 0, "domains": 2, "minDomains": 1, "skew": 2, "maxSkew": 1}
+    assert why["changes"][0] == {"change": "raise the pod's maxSkew from 1 to 2 by ex"}
+    for name in ("there", "waits"):
+        await api.call("DELETE", f"{pods}/{name}", {"gracePeriodSeconds": 0})
+
+
 async def test_taints_and_cordons_are_told_with_their_remedy(api, ns, hosts):
     await api.call("POST", f"/api/v1/namespaces/{ns}/pods", a_pod("p"))
     why = (await explain(api, ns, pod="p", node="ex-shut")).body["status"]["whyNot"]
@@ -106,3 +131,29 @@ async def test_what_nobody_knows_is_not_found(api, ns):
     await api.call("POST", f"/api/v1/namespaces/{ns}/pods", a_pod("p"))
     answer = await explain(api, ns, pod="p", node="no-such")
     assert answer.code == 404
+
+
+async def test_a_gang_says_what_it_waits_for(api, ns, hosts):
+    groups = f"/apis/ironfree.dev/v1/namespaces/{ns}/podgroups"
+    pods = f"/api/v1/namespaces/{ns}/pods"
+    member = {"schedulingGroup": {"podGroupName": "g"}, "nodeSelector": {"ex": "ex-small"}}
+    await api.call("POST", pods, a_pod("p", "800m", **member))
+    gang = (await explain(api, ns, pod="p")).body["status"]["gang"]
+    numbers = {"podGroup": "g", "minMember": None, "scheduled": 0, "waiting": 1}
+    assert gang == {**numbers, "message": 'PodGroup "g" not found'}
+    assert (await api.call("POST", groups, {**GROUP, "spec": {"minMember": 2}})).code == 201
+    gang = (await explain(api, ns, pod="p")).body["status"]["gang"]
+    assert gang["message"].startswith("waiting for 1 more pod of PodGroup")
+    await api.call("POST", pods, a_pod("q", "800m", **member))
+    gang = (await explain(api, ns, pod="p", node="ex-small")).body["status"]["gang"]
+    assert (gang["minMember"], gang["waiting"]) == (2, 2)
+    assert gang["message"].startswith(
+        'PodGroup "g" needs nodes for 2 of its 2 waiting pods together, 1 would fit; q: 0/'
+    )
+    target = {"target": {"kind": "Node", "name": "ex-small"}}
+    assert (await api.call("POST", f"{pods}/p/binding", target)).code == 201
+    gang = (await explain(api, ns, pod="p")).body["status"]["gang"]
+    assert (gang["scheduled"], gang["waiting"]) == (1, 1)
+
+
+GROUP = {"apiVersion": "ironfree.dev/v1", "kind": "PodGroup", "metadata": {"name": "g"}}

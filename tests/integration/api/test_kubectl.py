@@ -158,3 +158,31 @@ async def test_a_list_is_applied_item_by_item(api, ns, pod):
     done = await api.kubectl("-n", ns, "apply", "-f", "-", stdin=text, check=False)
     assert done.code == 1
     assert 'unknown field "spec.contaners"' in done.err
+
+
+async def test_pod_groups(api, ns, pod):
+    group = {
+        "apiVersion": "ironfree.dev/v1",
+        "kind": "PodGroup",
+        "metadata": {"name": "g"},
+        "spec": {"minMember": 3, "scheduleTimeoutSeconds": 60},
+    }
+    assert await apply(api, ns, group) == "podgroup.ironfree.dev/g created\n"
+    table = await api.kubectl("-n", ns, "get", "podgroups")
+    header, row = table.splitlines()
+    columns = ["NAME", "PHASE", "MIN", "MEMBERS", "SCHEDULED", "RUNNING", "AGE"]
+    assert header.split() == columns
+    assert row.split()[:-1] == ["g", "Pending", "3", "0", "0", "0"]
+    group["spec"]["minMember"] = 5
+    assert "configured" in await apply(api, ns, group)
+    assert "minMember" in await api.kubectl("explain", "podgroup.spec")
+    assert "5" in await api.kubectl("-n", ns, "describe", "pg", "g")
+    group["spec"]["minMember"] = 5000
+    text = yaml.safe_dump(group)
+    refused = await api.kubectl("-n", ns, "apply", "-f", "-", stdin=text, check=False)
+    assert "must be less than or equal to 4096" in refused.err
+    member = pod(name="m")
+    member["spec"]["schedulingGroup"] = {"podGroupName": "g"}
+    done = await api.kubectl("-n", ns, "apply", "-f", "-", stdin=yaml.safe_dump(member))
+    assert done == "pod/m created\n"
+    assert "deleted" in await api.kubectl("-n", ns, "delete", "podgroup", "g")

@@ -8,5 +8,7 @@ def test_every_kind_that_can_have_objects_is_looked_at_but_events():
         EVENTS,
         "customresourcedefinitions.apiextensions.k8s.io",
         "explanations.ironfree.dev",
+        "nodes.metrics.k8s.io",
+        "pods.metrics.k8s.io",
         "simulations.ironfree.dev",
     }

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from msgspec.structs import replace as with_fields
 
@@ -27,6 +28,7 @@ from scheduler.nodes.instructions import (
 )
 from scheduler.nodes.lifecycle import DesiredPod, reconcile, spec_hash
 from scheduler.nodes.memory import ContainerMemory, PodMemory, failed, succeeded
+from scheduler.nodes.status_writer import merged
 from scheduler.objects.handlers import (
     ExecAction,
     Lifecycle,
@@ -42,6 +44,7 @@ from scheduler.objects.pod import (
     ContainerState,
     ContainerStateRunning,
     ContainerStateTerminated,
+    EphemeralContainer,
     Pod,
     PodContainerStatus,
     PodSpec,
@@ -207,6 +210,45 @@ def test_a_created_container_is_started_not_made_again():
     memory = PodMemory().with_container("web", replace(PodMemory().of("web"), pulled=0))
     again = ask(pod(), ALIVE, made(state=EngineState.CREATED), memory=memory)
     assert again.instructions == (EnsureContainer("web", 0),)
+
+
+LOOKER = EphemeralContainer("looker", "tools:1", target_container_name="web")
+
+
+def looked_at(policy="Always", status=None):
+    wanted = pod(policy, status=status)
+    return with_fields(wanted, spec=with_fields(wanted.spec, ephemeral_containers=(LOOKER,)))
+
+
+def test_an_ephemeral_container_is_started_in_a_running_pod_once():
+    decision = ask(looked_at(), ALIVE, made())
+    assert decision.instructions == (PullImage("looker", 0),)
+    pulled = decision.memory.with_container(
+        "looker", replace(decision.memory.of("looker"), pulled=0)
+    )
+    decision = ask(looked_at(), ALIVE, made(), memory=pulled)
+    assert decision.instructions == (EnsureContainer("looker", 0),)
+    running = ask(looked_at(), ALIVE, made(), made(LOOKER))
+    assert running.instructions == ()
+    (status,) = running.status.ephemeral_container_statuses
+    assert (status.name, status.ready, status.state.running is None) == ("looker", False, False)
+    assert running.status.phase == "Running"
+    written = msgspec.json.decode(merged(b"", running.status), type=PodStatus)
+    assert written == running.status, "nothing is left out, or it would be written for ever"
+    ended = ask(looked_at(), ALIVE, made(), made(LOOKER, state=EngineState.EXITED, exit_code=1))
+    assert ended.instructions == ()
+    (status,) = ended.status.ephemeral_container_statuses
+    assert status.state.terminated.exit_code == 1
+    assert ended.status.phase == "Running", "how it ends says nothing of the pod"
+    shown_before = ask(looked_at(status=ended.status), ALIVE, made())
+    assert shown_before.instructions == (), "one that was removed from the host does not come back"
+
+
+def test_an_ephemeral_container_does_not_keep_a_pod_alive():
+    over = made(state=EngineState.EXITED)
+    decision = ask(looked_at("Never"), ALIVE, over, made(LOOKER))
+    (stop,) = decision.instructions
+    assert (type(stop), stop.container) == (StopContainer, "looker")
 
 
 # --- hooks, probes, deadlines ---------------------------------------------------------------

@@ -2,12 +2,12 @@
 
 import pytest
 
-from scheduler.objects.kinds import pod_group
+from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.meta import now_seconds
 from scheduler.objects.pod import PodSpec, SchedulingGroup
 from scheduler.objects.pod_group import COSCHEDULING_LABEL, LABEL, group_name
 
-KIND = pod_group.KIND
+KIND = REGISTRY.by_resource("podgroups.ironfree.dev")
 
 
 def group(**spec):

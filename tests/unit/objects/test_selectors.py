@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.errors import BadRequest
+from scheduler.objects.field_selectors import parse_field_selector
 from scheduler.objects.selectors import (
     EVERYTHING,
     NOTHING,
@@ -10,8 +11,9 @@ from scheduler.objects.selectors import (
     from_map,
     integer,
     node_requirements,
-    parse_field_selector,
     parse_label_selector,
+    requirement,
+    requirement_complaints,
 )
 
 
@@ -32,6 +34,20 @@ from scheduler.objects.selectors import (
         ("!a,b=c", {"b": "c"}, True),
         ("a=", {"a": ""}, True),
         ("a in (,x)", {"a": ""}, True),
+        ("a in ()", {"a": ""}, True),
+        ("a in (,)", {"a": ""}, True),
+        ("a in (x,)", {"a": ""}, True),
+        ("a in (x,,y)", {"a": ""}, True),
+        ("a in (x,,y)", {"a": "y"}, True),
+        ("a in (x,y,x)", {"a": "x"}, True),
+        ("a notin (x,)", {"a": ""}, False),
+        ("in in (notin)", {"in": "notin"}, True),
+        ("notin=in", {"notin": "in"}, True),
+        ("\ta\r\n=\tb ", {"a": "b"}, True),
+        ("n>5", {"n": "-6"}, False),
+        ("n<5", {"n": "-6"}, True),
+        ("n>5", {"n": "1_0"}, False),
+        ("a!=", {"a": ""}, False),
         ("in in (in)", {"in": "in"}, True),
         ("n>5", {"n": "6"}, True),
         ("n<5", {"n": "six"}, False),
@@ -47,6 +63,27 @@ def test_text_selectors_match_as_upstream(text, labels, matches):
     ("text", "says"),
     [
         ("a=b,", "found '', expected: identifier after ','"),
+        ("a,,b", "found ',', expected: identifier after ','"),
+        (",a", "found ',', expected: !, identifier, or 'end of string'"),
+        ("a in (b,,)", "requirement: found '\\)', expected: ',', or identifier"),
+        ("a in (,,)", "requirement: found '\\)', expected: ',', or identifier"),
+        ("a in (b c)", "requirement: found 'c', expected: ',' or '\\)'"),
+        ("a in (", "requirement: found '', expected: ',', '\\)' or identifier"),
+        ("a in (=)", "requirement: found '=', expected: ',', '\\)' or identifier"),
+        ("a in (b,=)", "requirement: found '=', expected: ',', or identifier"),
+        ("a in", "requirement: found '' expected: '\\('"),
+        ("a notin b", "requirement: found 'b' expected: '\\('"),
+        ("a=!b", "requirement: found '!', expected: identifier"),
+        ("!!a", "requirement: found '!', expected: identifier"),
+        ("!a=b", "found '=', expected: ',' or 'end of string'"),
+        ("a b in (c)", "requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a!b", "requirement: found '!', expected: in, notin"),
+        ("a in (b)c", "found 'c', expected: ',' or 'end of string'"),
+        ("a/b/c", '^unable to parse requirement: <nil>: Invalid value: "a/b/c": a valid label'),
+        ("a>1.5", r'^unable to parse requirement: values\[0\]: Invalid value: "1.5": for'),
+        ("a>", r'values\[0\]: Invalid value: "": for .Gt., .Lt. operators, the value must'),
+        ("a=b\x0bc", r'values\[0\]\[a\]: Invalid value: "b.*c": a valid label must'),
+        ("a>x_", r"requirement: \[values\[0\]: .* integer, values\[0\]\[a\]: .*\]$"),
         ("a=b=c", "found '=', expected: ',' or 'end of string'"),
         ("=b", "found '=', expected: !, identifier, or 'end of string'"),
         ("a in x", "unable to parse requirement: found 'x' expected: '\\('"),
@@ -122,10 +159,53 @@ def test_field_selectors_unescape_and_repeat():
     assert not terms[0].matches("x")
 
 
-@pytest.mark.parametrize("text", ["a", "a=b=c", r"a=\x", "a=b\\"])
-def test_bad_field_selectors_are_refused(text):
-    with pytest.raises(BadRequest, match="invalid"):
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a", "invalid selector: 'a'; can't understand 'a'"),
+        ("b=c,a", "invalid selector: 'b=c,a'; can't understand 'a'"),
+        ("x in (a)", r"invalid selector: 'x in \(a\)'; can't understand 'x in \(a\)'"),
+        ("a=b=c", "invalid field selector: unescaped character in value: 61$"),
+        (r"a=\x", r"invalid field selector: invalid escape sequence: \\x$"),
+        ("a=b\\", r"invalid field selector: invalid escape sequence: \\$"),
+    ],
+)
+def test_bad_field_selectors_are_refused(text, says):
+    with pytest.raises(BadRequest, match=says):
         parse_field_selector(text)
+
+
+@pytest.mark.parametrize(
+    ("key", "operator", "values", "fields"),
+    [
+        ("a", "in", [], ["values"]),
+        ("a", "notin", [], ["values"]),
+        ("a", "=", [], ["values"]),
+        ("a", "!=", ["b", "c"], ["values"]),
+        ("a", "exists", ["b"], ["values"]),
+        ("a", "!", ["b"], ["values"]),
+        ("a", "gt", [], ["values"]),
+        ("a", "lt", ["1", "2"], ["values"]),
+        ("a", "lt", ["1", "x"], ["values", "values[1]"]),
+        ("a", "gt", ["1.0"], ["values[0]"]),
+        ("a b", "exists", [], ["key"]),
+        ("a" * 64, "in", ["b c", "d", "-"], ["key", "values[0][aaaa", "values[2]"]),
+        ("a", "in", ["b", "b", ""], []),
+        ("a", "gt", ["-1"], ["values[0][a]"]),
+        ("a", "gt", ["007"], []),
+    ],
+)
+def test_all_that_is_wrong_with_a_requirement_is_told(key, operator, values, fields):
+    found = requirement_complaints(key, operator, values, "here.")
+    assert len(found) == len(fields)
+    for complaint, name in zip(found, fields, strict=True):
+        assert complaint.startswith(f"here.{name}")
+        assert ": Invalid value: " in complaint
+    if fields:
+        with pytest.raises(BadRequest):
+            requirement(key, operator, values)
+    else:
+        assert requirement(key, operator, values).values == tuple(sorted(set(values)))
 
 
 @given(st.lists(st.text(alphabet="ab,=\\", max_size=5), min_size=1, max_size=3))

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from scheduler.objects.pod_class import pod_class
 from scheduler.objects.stored import ObjectKey
 from scheduler.placement.checker import check
 from scheduler.placement.framework import Decision
-from scheduler.placement.plan import Allotment, PendingPod, Plan
+from scheduler.placement.plan import Allotment, Gang, PendingPod, Plan
 from tests.placement_cases import a_class, cluster, node, pod
 
 
@@ -61,6 +62,15 @@ def test_a_host_port_twice(names):
     assert violations(a_class(port=80), [node("n")], ["n"], ["n"])
 
 
+def above(bound, operator="Gt"):
+    return {"key": "level", "operator": operator, "value": str(bound)}
+
+
+def cores_above(bound):
+    term = {"matchExpressions": [{"key": "cores", "operator": "Gt", "values": [bound]}]}
+    return {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+
+
 @pytest.mark.parametrize(
     ("fields", "made"),
     [
@@ -69,7 +79,65 @@ def test_a_host_port_twice(names):
         ({}, {"unschedulable": True}),
         ({"nodeSelector": {"zone": "east"}}, {"labels": {"zone": "west"}}),
         ({"nodeName": "other"}, {}),
+        ({"tolerations": [above(7)]}, {"taints": [("level", "NoSchedule", "7")]}),
+        ({"tolerations": [above(7)]}, {"taints": [("level", "NoSchedule", "high")]}),
+        ({"tolerations": [above(7, "Lt")]}, {"taints": [("level", "NoExecute", "8")]}),
+        ({"affinity": {"nodeAffinity": cores_above("8")}}, {"labels": {"cores": "8"}}),
+        ({"affinity": {"nodeAffinity": cores_above("8")}}, {"labels": {"cores": "1_6"}}),
     ],
 )
 def test_a_node_the_pod_does_not_admit(fields, made):
     assert len(violations(a_class(**fields), [node("n", **made)], ["n"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "made"),
+    [
+        ({"tolerations": [above(7)]}, {"taints": [("level", "NoSchedule", "8")]}),
+        ({"tolerations": [above(7, "Lt")]}, {"taints": [("level", "NoExecute", "6")]}),
+        ({"affinity": {"nodeAffinity": cores_above("8")}}, {"labels": {"cores": "16"}}),
+    ],
+)
+def test_a_node_the_pod_admits_by_number(fields, made):
+    assert violations(a_class(**fields), [node("n", **made)], ["n"]) == []
+
+
+GANG = Gang(ObjectKey("podgroups.ironfree.dev", "default", "g"), 0, "default-scheduler")
+MEMBER = {"schedulingGroup": {"podGroupName": "g"}}
+
+
+def torn(*allotments, running=(), leaving=(), least=3):
+    """Check a plan of (class, nodes, gang); returns the messages by allotment."""
+    state = cluster(node("n"), pods=running)
+    for each in (*running, *leaving):
+        state.set_pod(each.meta.uid, pod_class(each), each.node, leaving=each in leaving)
+    made = []
+    for number, (wanted, nodes, gang) in enumerate(allotments):
+        keys = [ObjectKey("pods", "default", f"{number}-{i}") for i in range(len(nodes))]
+        waiting = tuple(PendingPod(key, key.name) for key in keys)
+        decision = Decision(wanted, len(nodes), np.zeros(0, dtype=np.int64))
+        made.append(Allotment(wanted, waiting, tuple(nodes), (), decision, gang))
+    groups = {("default", "g"): least} if least else {}
+    found = check(Plan(1, tuple(made)), state.freeze(1), state, groups)
+    return {v.allotment: v.message for v in found}
+
+
+def test_a_gang_counts_with_those_that_run_wherever_and_are_not_leaving():
+    small, large = a_class(cpu="100m", **MEMBER), a_class(cpu="200m", **MEMBER)
+    short = "PodGroup default/g would have 2 of 3 pods placed"
+    assert torn((small, ["n", "n"], GANG), (large, ["n"], GANG)) == {}
+    assert torn((small, ["n"], GANG), (large, ["n"], GANG)) == {0: short, 1: short}
+    running = [pod(node="n", cpu="1", **MEMBER), pod(node="lost", cpu="1", **MEMBER)]
+    assert torn((small, ["n"], None), running=running) == {}
+    assert torn((small, ["n"], None), running=running[:1]) == {0: short}
+    assert torn((small, ["n"], None), running=running[:1], leaving=running[1:]) == {0: short}
+    others = [pod(node="n", namespace="other", cpu="1", **MEMBER)]
+    assert torn((small, ["n", "n"], None), running=others) == {0: short}
+    assert torn((small, ["n"], None), least=0) == {0: "PodGroup default/g does not exist"}
+
+
+def test_what_is_wrong_with_a_part_of_a_gang_is_wrong_with_all_of_it():
+    small, large = a_class(cpu="100m", **MEMBER), a_class(cpu="40", **MEMBER)
+    found = torn((small, ["n"] * 3, GANG), (large, ["n"], GANG), (a_class(cpu="1"), ["n"], None))
+    assert found[0] == "others of PodGroup default/g cannot be bound"
+    assert found[1].startswith("node 'n' would be overcommitted")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from scheduler.errors import BadRequest
 from scheduler.placement.scenario import read_scenario
 from scheduler.placement.simulation import Simulation, read_question
 from scheduler.plugin_manager import PluginManager
@@ -90,3 +91,129 @@ def test_host_ports_clash_without_container_ports(plugins):
     }
     result = Simulation(plugins, by_name(), read_question(spec), read_scenario(spec)).run()
     assert result["unplaced"] == 1
+
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+
+
+@pytest.mark.parametrize(
+    ("term", "feasible"),
+    [
+        ({}, False),
+        ({"matchExpressions": [{"key": "a"}]}, False),
+        ({"matchExpressions": [{"operator": "Exists"}]}, False),
+        ({"matchExpressions": [{}]}, False),
+        ({"matchFields": [{}]}, False),
+        ({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "DoesNotExist", "values": None}]}, True),
+    ],
+)
+def test_terms_that_leave_something_out_match_nothing(plugins, term, feasible):
+    affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [term]}}}
+    pod = {"metadata": {"name": "p"}, "spec": {"affinity": affinity}}
+    node = {"metadata": {"name": "n", "labels": None}}
+    (told,) = tried(plugins, [node], pod, "NodeAffinity")["nodes"]
+    assert told["feasible"] is feasible
+    if not feasible:
+        assert told["reasons"] == ["node(s) didn't match Pod's node affinity/selector"]
+        assert told["resolvable"] is False
+
+
+def test_a_taint_without_key_is_tolerated_by_whoever_tolerates_all(plugins):
+    node = {"metadata": {"name": "n"}, "spec": {"taints": [{"effect": "NoSchedule"}]}}
+    assert tried(plugins, [node], {}, "TaintToleration")["nodeName"] is None
+    pod = {"spec": {"tolerations": [{"operator": "Exists"}]}}
+    assert tried(plugins, [node], pod, "TaintToleration")["nodeName"] == "n"
+
+
+@pytest.mark.parametrize("field", ["capacity", "allocatable"])
+def test_a_nodes_offer_that_cannot_be_read_is_refused(plugins, field):
+    node = {"metadata": {"name": "n"}, "status": {field: {"cpu": "1x"}}}
+    with pytest.raises(BadRequest, match=r"spec.nodes\[0\].status: quantities must match"):
+        tried(plugins, [node], {}, "NodeResourcesFit")
+
+
+def test_a_node_offers_its_capacity_where_it_says_nothing_of_allocatable(plugins):
+    asks = {"spec": {"containers": [{"resources": {"requests": {"cpu": "2"}}}]}}
+    status = {"capacity": {"cpu": "2", "pods": "1"}}
+    node = {"metadata": {"name": "n"}, "status": status}
+    assert tried(plugins, [node], asks, "NodeResourcesFit")["nodeName"] == "n"
+    node["status"] = {**status, "allocatable": {"cpu": "1", "pods": "1"}}
+    (told,) = tried(plugins, [node], asks, "NodeResourcesFit")["nodes"]
+    assert (told["reasons"], told["resolvable"]) == (["Insufficient cpu"], False)
+
+
+def test_a_pod_whose_preferences_cannot_be_read_is_not_placed(plugins):
+    bad = {"weight": 1, "preference": {"matchExpressions": [{"key": "a b", "operator": "Exists"}]}}
+    pod = {"spec": {"affinity": {"nodeAffinity": {PREFERRED: [bad]}}}}
+    result = tried(plugins, [{"metadata": {"name": "n"}}], pod, "NodeAffinity")
+    assert result["nodeName"] is None
+    (reason,) = result["nodes"][0]["reasons"]
+    assert reason.startswith('[0].matchExpressions[0].key: Invalid value: "a b": name part must')
+
+
+HOST = "kubernetes.io/hostname"
+
+
+@pytest.mark.parametrize(
+    ("workloads", "kind", "spread"),
+    [
+        ({"services": [{"spec": {"selector": {"app": "web"}}}]}, "", True),
+        (
+            {
+                "services": [
+                    {"spec": {"selector": {"app": "web"}}},
+                    {"spec": {"selector": {"app": "db"}}},
+                ]
+            },
+            "",
+            True,
+        ),
+        ({"services": [{"spec": {}}]}, "", False),
+        ({"replicationControllers": [{"spec": {"selector": {"app": "web"}}}]}, "", False),
+        (
+            {"replicationControllers": [{"spec": {"selector": {"app": "web"}}}]},
+            "ReplicationController",
+            True,
+        ),
+        (
+            {"replicaSets": [{"spec": {"selector": {"matchLabels": {"app": "web"}}}}]},
+            "ReplicaSet",
+            True,
+        ),
+        (
+            {"statefulSets": [{"spec": {"selector": {"matchLabels": {"app": "web"}}}}]},
+            "StatefulSet",
+            True,
+        ),
+        (
+            {"statefulSets": [{"spec": {"selector": {"matchLabels": {"app": "web"}}}}]},
+            "ReplicaSet",
+            False,
+        ),
+    ],
+)
+def test_services_and_owners_make_default_constraints(plugins, workloads, kind, spread):
+    for field, objects in workloads.items():
+        for each in objects:
+            each["metadata"] = {} if field == "services" else {"name": "web"}
+    meta = {"labels": {"app": "web"}}
+    version = "v1" if kind == "ReplicationController" else "apps/v1"
+    if kind:
+        owner = {"apiVersion": version, "kind": kind, "name": "web", "controller": True}
+        meta["ownerReferences"] = [owner]
+    nodes = [{"metadata": {"name": name, "labels": {HOST: name}}} for name in ("a", "b")]
+    there = {"metadata": {"labels": {"app": "web"}}, "spec": {"nodeName": "a"}}
+    spec = {
+        "nodes": nodes,
+        "pods": [there, there | {}, there | {}, there | {}, {"metadata": meta}],
+        "profile": {"plugins": [{"name": "PodTopologySpread"}]},
+        "explain": "full",
+        **workloads,
+    }
+    simulation = Simulation(plugins, by_name(), read_question(spec), read_scenario(spec))
+    scores = [
+        node["scores"]["PodTopologySpread"] for node in simulation.run()["results"][0]["nodes"]
+    ]
+    # ln 4: 4 pods and maxSkew 3 are 8, none is 2
+    assert scores == ([25, 100] if spread else [0, 0])

@@ -319,3 +319,23 @@ def test_gates_may_only_go():
 
     assert update("ab", "a") == update("a", "") == update("a", "a") == []
     assert update("a", "ab") == update("", "a") == ["spec.schedulingGates"]
+
+
+@pytest.mark.parametrize(
+    ("toleration", "found"),
+    [
+        ({"key": "level", "operator": "Gt", "value": "5"}, []),
+        ({"key": "level", "operator": "Lt", "value": "-5", "effect": "NoExecute"}, []),
+        ({"key": "level", "operator": "Gt", "value": "05"}, [("value", "must be a valid decimal")]),
+        ({"key": "level", "operator": "Lt", "value": "+5"}, [("value", "must be a valid decimal")]),
+        ({"key": "level", "operator": "Lt"}, [("value", "must be a valid decimal integer")]),
+        ({"key": "level", "operator": "Gt", "value": str(2**63)}, [("value", "must be a valid")]),
+        ({"operator": "Gt", "value": "5"}, [("operator", "operator must be Exists when `key`")]),
+        ({"key": "a", "operator": "Ge"}, [("operator", 'values: "Equal", "Exists", "Lt", "Gt"')]),
+    ],
+)
+def test_tolerations_that_compare(toleration, found):
+    told = causes(tolerations=[toleration])
+    assert [field for field, _ in told] == [f"tolerations[0].{field}" for field, _ in found]
+    for (_, message), (_, says) in zip(told, found, strict=True):
+        assert says in message

@@ -1,0 +1,141 @@
+"""`make bench-packing`: how near to the proven bound the packing engine comes, and how fast.
+
+    make bench-packing [ARGS="--case openb --idle"]
+
+Every plan is checked by the engine's independent verifier. With --idle the deadline counts the
+process's own CPU seconds, as on a machine that does nothing else; without, wall seconds.
+"""
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench.openb.trace import TraceNode, read_nodes, read_pods
+from scheduler.placement.solver.engine import Options, solve
+from scheduler.placement.solver.objectives import HostCost, Objective, Placed
+from scheduler.placement.solver.problem import MANY, Problem
+from scheduler.placement.solver.solution import Solution
+from scheduler.placement.solver.verifier import verify
+
+HOSTS = 4000  # machines of one model, more than any plan needs
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem, the seconds it may take, and what is asked of the plan."""
+
+    name: str
+    make: Callable[[], Problem]
+    seconds: float
+    goal: int = 0
+    wanted: str = ""
+
+
+def openb(
+    variant: str,
+    objectives: Callable[[Problem], tuple[Objective, ...]],
+    host: TraceNode | None = None,
+) -> Problem:
+    """Return the trace's pods on the trace's nodes, or on many nodes like one of them."""
+    nodes = read_nodes() if host is None else [host] * HOSTS
+    pods = Counter(
+        (pod.cpu, pod.memory, pod.gpus, pod.gpu_milli if pod.gpus else 0, pod.models)
+        for pod in read_pods(variant)
+    )
+    classes = sorted(pods)
+    if host is not None:
+        classes = [c for c in classes if c[2] <= host.gpus]
+    models = sorted({node.model for node in nodes})
+    slots = max(node.gpus for node in nodes)
+    feasible = [
+        [(not named or model in named) and (not gpus or model != "") for model in models]
+        for _, _, gpus, _, named in classes
+    ]
+    base = Problem(
+        free=np.array([[n.cpu for n in nodes], [n.memory for n in nodes]]),
+        demand=np.array([[c[0] for c in classes], [c[1] for c in classes]]),
+        count=np.array([pods[c] for c in classes]),
+        group=np.array([models.index(n.model) for n in nodes]),
+        feasible=np.array(feasible),
+        limit=np.full(len(classes), MANY),
+        devices=np.array([[1000] * n.gpus + [0] * (slots - n.gpus) for n in nodes]).T,
+        device_share=np.array([c[3] for c in classes]),
+        device_units=np.array([c[2] for c in classes]),
+        objectives=(Placed(np.ones(len(classes))),),
+    )
+    return Problem(
+        **{f: getattr(base, f) for f in base.__slots__} | {"objectives": objectives(base)}
+    )
+
+
+def gpu_milli(base: Problem) -> tuple[Objective, ...]:
+    return (Placed((base.device_share * base.device_units).astype(np.float64)),)
+
+
+def pods(base: Problem) -> tuple[Objective, ...]:
+    return (Placed(np.ones(base.count.size)),)
+
+
+def hosts(base: Problem) -> tuple[Objective, ...]:
+    return (*pods(base), HostCost(np.ones(base.group.size)))
+
+
+def cases() -> Iterator[Case]:
+    """Return what is measured."""
+    for variant, seconds in (("default", 3.0), ("gpuspec33", 6.0)):
+        for objective in (gpu_milli, pods):
+            name = f"openb {variant}, {objective.__name__}"
+            make = lambda v=variant, o=objective: openb(v, o)  # noqa: E731 - bound now
+            yield Case(name, make, seconds, wanted="≥ 99.9 %")
+
+
+def row(case: Case, idle: bool) -> tuple[str, ...]:
+    """Solve a case and return its row of the table."""
+    given = case.make()
+    options = Options(seconds=case.seconds, clock=time.process_time if idle else time.monotonic)
+    wall, cpu = time.perf_counter(), time.process_time()
+    plan: Solution = solve(given, options)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    goal = plan.goals[case.goal]
+    wrong = verify(given, plan)
+    return (
+        case.name,
+        f"{given.group.size:,} × {given.count.sum():,}",
+        f"{given.count.size:,}",
+        f"{goal.value:,.0f}",
+        f"{goal.bound:,.0f}",
+        f"{100 * (1 - goal.gap):.3f} %",
+        plan.status.value,
+        case.wanted,
+        f"{case.seconds:.0f}",
+        f"{wall:.1f}",
+        f"{cpu:.1f}",
+        "right" if not wrong else wrong[0],
+    )
+
+
+def main(only: str, idle: bool) -> None:
+    """Run and print."""
+    table = Table(title="Packing against the proven bound")
+    for name in ("case", "nodes × pods", "classes", "value", "bound", "of bound"):
+        table.add_column(name)
+    for name in ("status", "wanted", "limit s", "wall s", "CPU s", "verified"):
+        table.add_column(name)
+    for case in cases():
+        if only in case.name:
+            table.add_row(*row(case, idle))
+    Console(width=170).print(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case", default="", help="only cases whose name has this in it")
+    parser.add_argument("--idle", action="store_true", help="deadlines in CPU seconds")
+    arguments = parser.parse_args()
+    main(arguments.case, arguments.idle)

@@ -1,0 +1,24 @@
+"""PodMetrics (metrics.k8s.io/v1beta1): what a pod's containers use; measured, not stored."""
+
+from datetime import datetime
+
+from ..json import JsonObject
+from ..kind import Cell, Kind, Printer
+from .printing import NAME, name
+
+
+def _cells(obj: JsonObject, _now: datetime) -> tuple[Cell, ...]:
+    return (name(obj),)
+
+
+KIND = Kind(
+    kind="PodMetrics",
+    plural="pods",
+    message="metrics.v1beta1.PodMetrics",
+    group="metrics.k8s.io",
+    version="v1beta1",
+    printer=Printer((NAME,), _cells),
+    has_status=False,
+    computed=True,
+    verbs=("get", "list"),
+)

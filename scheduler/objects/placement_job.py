@@ -1,0 +1,166 @@
+"""Batch placement jobs: the typed view of Placements."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from .meta import ObjectMeta
+from .pod import LabelSelector, View
+from .stored import StoredObject
+
+RESOURCE = "placements.ironfree.dev"
+PRICE = "ironfree.dev/price"
+"""Label of a Node: what it costs to use it at all, a decimal number; 1 where it is absent."""
+VALUE = "ironfree.dev/value"
+"""Annotation of a pod template, label of a pod: what placing it is worth; 1 where it is absent."""
+
+DEFAULT_DEADLINE = 30
+MOST_SECONDS = 3600
+MOST_PODS = 200_000
+MOST_UNPLACED = 100  # classes that status tells of
+
+
+class Phase(StrEnum):
+    """How far a Placement is.
+
+    The last five are final. INFEASIBLE: it is proved that nothing of what was asked can be placed.
+    """
+
+    PENDING = "Pending"
+    SOLVING = "Solving"
+    COMMITTING = "Committing"
+    PLANNED = "Planned"
+    COMMITTED = "Committed"
+    INFEASIBLE = "Infeasible"
+    CANCELLED = "Cancelled"
+    FAILED = "Failed"
+
+
+FINAL = frozenset({Phase.PLANNED, Phase.COMMITTED, Phase.INFEASIBLE, Phase.CANCELLED, Phase.FAILED})
+
+
+class Template(View, frozen=True):
+    """Copies of a pod that need not exist; `template` stays JSON (core/v1 PodTemplateSpec)."""
+
+    name: str = ""
+    count: int = 1
+    template: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Pods(View, frozen=True):
+    """Which pods: pending ones of the namespace by selector and group, and copies of templates."""
+
+    selector: LabelSelector | None = None
+    groups: tuple[str, ...] = ()
+    templates: tuple[Template, ...] = ()
+
+
+class Hosts(View, frozen=True):
+    """Which hosts: the cluster's Nodes by selector, or `nodes`, which are given as JSON."""
+
+    selector: LabelSelector | None = None
+    nodes: tuple[msgspec.Raw, ...] = ()
+
+
+class Goal(View, frozen=True):
+    """One term of the objective, most important first; one field is set.
+
+    Args:
+        place: "count", "priority", "value" or a resource: the most of it.
+        hosts: "fewest", or "cost" for the least by their price.
+    """
+
+    place: str = ""
+    hosts: str = ""
+
+
+class PlacementSpec(View, frozen=True):
+    """ironfree.dev/v1 PlacementSpec."""
+
+    mode: str = "plan"
+    pods: Pods = Pods()
+    hosts: Hosts = Hosts()
+    objective: tuple[Goal, ...] = ()
+    deadline_seconds: int = DEFAULT_DEADLINE
+    profile: str = ""
+    cancelled: bool = False
+
+
+class Reached(msgspec.Struct, frozen=True, rename="camel"):
+    """What is reached of one goal, as decimal text; gap is a share of the bound."""
+
+    name: str
+    value: str
+    bound: str
+    gap: str
+
+
+class SolverReport(msgspec.Struct, frozen=True, rename="camel"):
+    """How far the solver is."""
+
+    status: str = ""
+    phase: str = ""
+    goals: tuple[Reached, ...] = ()
+    seconds: str = ""
+    reason: str = ""
+
+
+class Unplaced(msgspec.Struct, frozen=True, rename="camel"):
+    """Pods of one class without a node, one of them by name."""
+
+    pod: str
+    count: int
+    reason: str
+
+
+class PlacementStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """ironfree.dev/v1 PlacementStatus; counts are always written.
+
+    Args:
+        attempts: how often it was solved, because the cluster changed before the commit.
+    """
+
+    phase: str = Phase.PENDING
+    message: str = ""
+    observed_generation: int = 0
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    pods: int = 0
+    placed: int = 0
+    hosts_used: int = 0
+    solver: SolverReport | None = None
+    unplaced: tuple[Unplaced, ...] = ()
+    attempts: int = 0
+
+
+class PlacementJob(msgspec.Struct, frozen=True):
+    """A Placement as its runner sees it."""
+
+    meta: ObjectMeta
+    spec: PlacementSpec
+    status: PlacementStatus
+    stored: StoredObject
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is done about it."""
+        return self.status.phase in FINAL
+
+
+class _Body(msgspec.Struct):
+    spec: PlacementSpec = PlacementSpec()
+
+
+_body = msgspec.json.Decoder(_Body)
+_status = msgspec.json.Decoder(PlacementStatus)
+
+
+def placement_job(stored: StoredObject) -> PlacementJob:
+    """Return the typed view of a stored Placement."""
+    return PlacementJob(
+        meta=stored.meta,
+        spec=_body.decode(stored.body.json).spec,
+        status=_status.decode(stored.status) if stored.status else PlacementStatus(),
+        stored=stored,
+    )

@@ -1,0 +1,291 @@
+"""Placements: solved one after another, told of while they are, committed if they say so.
+
+Runs while this process leads; a Placement that another leader had begun is begun anew. Nothing is
+written but its status and assignments until a commit, which is one transaction that binds every
+pod or none. Where the cluster changed meanwhile, it is solved again on what it is now.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
+
+from ...errors import (
+    BadRequest,
+    Conflict,
+    Fenced,
+    IronfreeError,
+    NotFound,
+    PluginError,
+    SolverFailed,
+    StatusError,
+    Unavailable,
+)
+from ...informer import Informer
+from ...objects.meta import now_seconds
+from ...objects.placement_job import (
+    RESOURCE,
+    Phase,
+    PlacementJob,
+    PlacementStatus,
+    Reached,
+    SolverReport,
+    placement_job,
+)
+from ...objects.stored import ObjectKey
+from ...plugin_manager import Rules
+from ...store.operations import MOST_BOUND, Bind, BindAll, Replace
+from ...store.store import Store
+from ..live import Absence
+from ..plan import Plan
+from ..records import decision_records
+from ..scenario import Scenario
+from ..simulator import live_cluster
+from ..solver.solution import Progress, Solution, Status
+from .engine import SolverProcess
+from .outcome import Outcome, decimal_text, settle
+from .preparation import Prepared, prepare
+
+logger = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 5
+_TELL = 0.5  # seconds between two words about progress
+_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One try at a Placement."""
+
+    prepared: Prepared
+    outcome: Outcome
+
+
+class Placements:
+    """Works on Placements as the leader of one epoch.
+
+    Args:
+        rules: what runs, by schedulerName.
+    """
+
+    def __init__(self, store: Store, rules: Mapping[str, Rules], epoch: int) -> None:
+        self._store = store
+        self._rules = rules
+        self._epoch = epoch
+        self._jobs = Informer(store, RESOURCE, placement_job)
+        self._waiting: deque[ObjectKey] = deque()
+        self._news = asyncio.Event()
+        self._current: tuple[ObjectKey, asyncio.Task[None]] | None = None
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            ExceptionGroup: of Fenced, when another leader has taken over; of a bug.
+        """
+        engine = SolverProcess()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._jobs.run(), name="informer of placements")
+                group.create_task(self._follow(), name="placements follow")
+                while True:
+                    while self._waiting:
+                        await self._take(self._waiting.popleft(), engine)
+                    self._news.clear()
+                    await self._news.wait()
+        finally:
+            await engine.close()
+
+    async def _follow(self) -> None:
+        async for deltas in self._jobs.subscribe():
+            for delta in deltas:
+                job = delta.new
+                gone = job is None or job.spec.cancelled or job.meta.deletion_timestamp is not None
+                if gone and self._current is not None and self._current[0] == delta.key:
+                    self._current[1].cancel()
+                if job is not None and not job.ended and delta.key not in self._waiting:
+                    self._waiting.append(delta.key)
+                    self._news.set()
+
+    async def _take(self, key: ObjectKey, engine: SolverProcess) -> None:
+        """Work on one Placement; what becomes of it is in its status."""
+        job = self._jobs.items.get(key)
+        if job is None or job.ended or job.meta.deletion_timestamp is not None:
+            return
+        if job.spec.cancelled:
+            await self._end(job, Phase.CANCELLED, "cancelled")
+            return
+        task = asyncio.create_task(self._work(job, engine), name=f"placement {key.name}")
+        self._current = (key, task)
+        try:
+            await task
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is not None and me.cancelling():
+                raise
+            await self._end(job, Phase.CANCELLED, "cancelled")
+        except (BadRequest, PluginError, SolverFailed) as error:
+            await self._end(job, Phase.FAILED, str(error))
+        finally:
+            task.cancel()
+            self._current = None
+
+    async def _work(self, job: PlacementJob, engine: SolverProcess) -> None:
+        rules = self._rules.get(job.spec.profile)
+        if rules is None:
+            raise BadRequest(
+                f"spec.profile is {job.spec.profile!r}; there are {', '.join(sorted(self._rules))}"
+            )
+        status = PlacementStatus(Phase.SOLVING, start_time=now_seconds())
+        why = ""
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            status = replace(status, attempts=attempt, message=why)
+            await self._tell(job, status)
+            tried = await self._try(job, rules, engine, status)
+            status = _told(status, tried)
+            if tried.outcome.solver.status == Status.INFEASIBLE or not tried.outcome.placed:
+                await self._end(job, Phase.INFEASIBLE, tried.outcome.solver.reason, status)
+                return
+            if job.spec.mode != "commit":
+                await self._keep(job, tried.outcome)
+                await self._end(job, Phase.PLANNED, "", status)
+                return
+            await self._tell(job, replace(status, phase=Phase.COMMITTING))
+            refused = await self._commit(tried.outcome.plan)
+            if refused is None:
+                await self._keep(job, tried.outcome)
+                await self._end(job, Phase.COMMITTED, "", status)
+                return
+            why = f"solved again, because the cluster had changed: {refused}"
+        await self._end(
+            job, Phase.FAILED, f"given up after {MOST_ATTEMPTS} attempts; {why}", status
+        )
+
+    async def _try(
+        self, job: PlacementJob, rules: Rules, engine: SolverProcess, status: PlacementStatus
+    ) -> _Attempt:
+        cluster = await live_cluster(self._store, Absence())
+        prepared = await asyncio.to_thread(prepare, job, cluster, rules)
+        latest: list[Progress] = []
+        telling = asyncio.create_task(self._tell_progress(job, prepared, status, latest))
+        try:
+            problem, seconds = prepared.model.problem, float(job.spec.deadline_seconds)
+            solution = await engine.solve(problem, seconds, latest.append)
+        finally:
+            telling.cancel()
+        outcome = await asyncio.to_thread(self._settle, prepared, solution, cluster)
+        return _Attempt(prepared, outcome)
+
+    def _settle(self, prepared: Prepared, solution: Solution | None, cluster: Scenario) -> Outcome:
+        outcome = settle(prepared, solution, cluster.state)
+        for message in outcome.violations:
+            logger.error("a plan of the solver was refused by the checker: %s", message)
+        return outcome
+
+    async def _tell_progress(
+        self,
+        job: PlacementJob,
+        prepared: Prepared,
+        status: PlacementStatus,
+        heard: list[Progress],
+    ) -> None:
+        while True:
+            await asyncio.sleep(_TELL)
+            if not heard:
+                continue
+            last = heard[-1]
+            heard.clear()
+            value, bound = decimal_text(last.value), decimal_text(last.bound)
+            seconds = f"{last.seconds:.1f}"
+            report = SolverReport("", last.phase, (_reached(value, bound),), seconds)
+            await self._tell(job, replace(status, pods=prepared.pods, solver=report))
+
+    async def _commit(self, plan: Plan) -> StatusError | None:
+        """Bind every pod of a plan or none; returns why none."""
+        binds: list[Bind] = []
+        records = [
+            r for a in plan.allotments for r in decision_records(a, now_seconds(), self._epoch)
+        ]
+        numbers = {(r.digest, r.outcome): r.id for r in records}
+        for allotment in plan.allotments:
+            requests = allotment.pod.requests.amounts
+            ports = tuple((p.host_ip, p.protocol, p.port) for p in allotment.pod.host_ports)
+            decision = numbers.get((allotment.pod.key[0], "placed"), 0)
+            binds += [
+                Bind(pod.key, pod.uid, node, plan.revision, requests, ports, decision)
+                for pod, node in zip(allotment.pods, allotment.nodes, strict=True)
+            ]
+        if len(binds) > MOST_BOUND:
+            raise BadRequest(
+                f"{len(binds)} pods would be bound together, and at most {MOST_BOUND} can be; "
+                "choose fewer by spec.pods.selector"
+            )
+        outcome = await self._bind(BindAll(tuple(binds), self._epoch))
+        if outcome is None:
+            await self._store.record_decisions(records)
+        return outcome
+
+    async def _bind(self, write: BindAll) -> StatusError | None:
+        while True:
+            try:
+                (outcome,) = await self._store.bind_all([write])
+            except Unavailable as error:
+                logger.warning("binding %d pods: %s; trying again", len(write.binds), error)
+                await asyncio.sleep(_PAUSE)
+                continue
+            if isinstance(outcome, Fenced):
+                raise outcome
+            return outcome if isinstance(outcome, StatusError) else None
+
+    async def _keep(self, job: PlacementJob, outcome: Outcome) -> None:
+        await self._store.record_assignments(job.meta.uid, list(outcome.assignments()))
+
+    async def _end(
+        self, job: PlacementJob, phase: Phase, message: str, status: PlacementStatus | None = None
+    ) -> None:
+        begun = status or job.status
+        await self._tell(
+            job, replace(begun, phase=phase, message=message, completion_time=now_seconds())
+        )
+
+    async def _tell(self, job: PlacementJob, status: PlacementStatus) -> None:
+        """Write a status; one that was deleted meanwhile needs none."""
+        status = replace(status, observed_generation=job.meta.generation)
+        encoded = msgspec.json.encode(status)
+        key = ObjectKey(RESOURCE, job.meta.namespace, job.meta.name)
+        for _ in range(MOST_ATTEMPTS):
+            stored = await self._store.get(key)
+            if stored is None or stored.meta.uid != job.meta.uid:
+                return
+            write = Replace(
+                RESOURCE, stored.meta, stored.body, encoded, stored.revision, self._epoch
+            )
+            try:
+                await self._store.write(write)
+            except Conflict:
+                continue
+            except NotFound:
+                return
+            return
+        raise IronfreeError(f"the status of placement {key.namespace}/{key.name} keeps changing")
+
+
+def _told(status: PlacementStatus, tried: _Attempt) -> PlacementStatus:
+    outcome = tried.outcome
+    return replace(
+        status,
+        pods=tried.prepared.pods,
+        placed=outcome.placed,
+        hosts_used=outcome.hosts_used,
+        solver=outcome.solver,
+        unplaced=outcome.unplaced,
+        message="; ".join(outcome.violations),
+    )
+
+
+def _reached(value: str, bound: str) -> Reached:
+    return Reached("placed value", value, bound, "")

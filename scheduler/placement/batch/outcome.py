@@ -1,0 +1,175 @@
+"""What a Placement came to: the plan as it may be applied, and what is proved of it.
+
+Pure. The solver's words are about its numbers; here they are held against what the rules let be.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...objects.placement_job import MOST_UNPLACED, Reached, SolverReport, Unplaced
+from ...snapshot import Rows
+from ...store.assignments import Assignment
+from ..checker import Counted, check
+from ..framework import Decision
+from ..plan import Allotment, PendingPod, Plan
+from ..solver.objectives import HostCost, Objective, Placed
+from ..solver.solution import Goal, Solution, Status
+from .following import Followed, follow
+from .preparation import Prepared
+
+_NOISE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A plan that passed the checker.
+
+    Args:
+        solver: what is proved of it.
+        hosts_used: nodes that it puts pods on.
+        unplaced: classes with pods left, at most MOST_UNPLACED.
+        violations: what the checker found, by which allotments were left out: a bug if any.
+    """
+
+    plan: Plan
+    solver: SolverReport
+    placed: int
+    hosts_used: int
+    unplaced: tuple[Unplaced, ...]
+    violations: tuple[str, ...]
+
+    def assignments(self) -> Iterator[Assignment]:
+        """Yield which pod goes where, class by class."""
+        for allotment in self.plan.allotments:
+            for pod, node in zip(allotment.pods, allotment.nodes, strict=True):
+                yield Assignment(f"{pod.key.namespace}/{pod.key.name}", node)
+
+
+def settle(prepared: Prepared, solution: Solution | None, bound: Counted) -> Outcome:
+    """Return what a solution comes to under the rules.
+
+    Args:
+        solution: None when the solver gave none; everything is then placed greedily.
+        bound: knows which pods are bound already.
+
+    Raises:
+        PluginError: a filter failed.
+    """
+    followed = follow(prepared.model, solution, prepared.framework, prepared.snapshot)
+    if prepared.model.problem.require_all and not _all_placed(prepared, followed):
+        nobody = np.zeros(0, dtype=np.int64)
+        followed = Followed(tuple([nobody] * len(followed.rows)), followed.decisions)
+    plan = Plan(prepared.snapshot.revision, tuple(_allotments(prepared, followed)))
+    violations = check(plan, prepared.snapshot, bound)
+    broken = {each.allotment for each in violations}
+    kept = tuple(a for n, a in enumerate(plan.allotments) if n not in broken)
+    rows = [
+        np.zeros(0, dtype=np.int64) if n in broken else rows for n, rows in enumerate(followed.rows)
+    ]
+    return Outcome(
+        Plan(plan.revision, kept),
+        _report(prepared, solution, rows),
+        sum(each.size for each in rows),
+        int(np.unique(np.concatenate(rows)).size) if rows else 0,
+        tuple(_unplaced(plan.allotments, broken))[:MOST_UNPLACED],
+        tuple(dict.fromkeys(each.message for each in violations)),
+    )
+
+
+def _all_placed(prepared: Prepared, followed: Followed) -> bool:
+    pairs = zip(prepared.members, followed.rows, strict=True)
+    return all(len(members) == rows.size for members, rows in pairs)
+
+
+def _allotments(prepared: Prepared, followed: Followed) -> Iterable[Allotment]:
+    for demand, members, rows, last in zip(
+        prepared.model.demands, prepared.members, followed.rows, followed.decisions, strict=True
+    ):
+        placed = rows.size
+        yield Allotment(
+            demand.pod,
+            members[:placed],
+            prepared.snapshot.names(rows),
+            members[placed:],
+            Decision(
+                demand.pod,
+                len(members),
+                rows,
+                diagnosis=last.diagnosis if last is not None else None,
+                nodes=prepared.snapshot.size,
+            ),
+        )
+
+
+def _unplaced(allotments: Sequence[Allotment], broken: set[int]) -> Iterator[Unplaced]:
+    for number, allotment in enumerate(allotments):
+        left: Sequence[PendingPod] = allotment.left
+        if number in broken:
+            left = (*allotment.pods, *left)
+        if left:
+            diagnosis = allotment.decision.diagnosis
+            gang = f"PodGroup {allotment.pod.group} does not come together"
+            reason = diagnosis.message if diagnosis else gang if allotment.pod.group else ""
+            yield Unplaced(f"{left[0].key.namespace}/{left[0].key.name}", len(left), reason)
+
+
+def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows]) -> SolverReport:
+    """Hold what was proved against what is reached."""
+    objectives = prepared.model.problem.objectives
+    values = [_value(objective, prepared, rows) for objective in objectives]
+    if solution is None:
+        names = [type(objective).__name__ for objective in objectives]
+        pairs = zip(names, values, strict=True)
+        told = tuple([Reached(name, decimal_text(value), "", "") for name, value in pairs])
+        reason = "the solver did not answer in time; placed greedily"
+        return SolverReport(str(Status.UNKNOWN), "", told, "", reason)
+    goals = list(_goals(solution.goals, values))
+    status = solution.status
+    if status is not Status.INFEASIBLE:
+        proved = all(goal is not None and goal.proved for goal in goals)
+        status = Status.OPTIMAL if proved else Status.FEASIBLE
+    seconds = f"{sum(solution.seconds.values()):.2f}"
+    told = tuple(
+        as_text(goal) if goal else Reached(asked.name, decimal_text(value), "", "")
+        for goal, asked, value in zip(goals, solution.goals, values, strict=True)
+    )
+    return SolverReport(str(status), "", told, seconds, solution.reason)
+
+
+def _goals(solved: Sequence[Goal], values: Sequence[float]) -> Iterator[Goal | None]:
+    """Yield what is proved of each goal; None once an earlier one is not what the proof assumed."""
+    assumed = True
+    for goal, value in zip(solved, values, strict=True):
+        if not assumed:
+            yield None
+            continue
+        bound = max(goal.bound, value) if goal.maximised else min(goal.bound, value)
+        yield Goal(goal.name, value, bound, goal.maximised)
+        assumed = value >= goal.value if goal.maximised else value <= goal.value
+
+
+def _value(objective: Objective, prepared: Prepared, rows: Sequence[Rows]) -> float:
+    """Return what a plan reaches of an objective that Placements have."""
+    if isinstance(objective, Placed):
+        return float(objective.value @ np.array([each.size for each in rows], dtype=np.float64))
+    assert isinstance(objective, HostCost)
+    used = np.isin(prepared.model.rows, np.concatenate(rows))
+    return float(objective.cost[used].sum())
+
+
+def as_text(goal: Goal) -> Reached:
+    """Return a goal as text; what is not known yet is left empty."""
+    gap = ""
+    if math.isfinite(goal.bound):
+        gap = f"{100 * goal.gap:.3f}%" if goal.gap > _NOISE else "0%"
+    return Reached(goal.name, decimal_text(goal.value), decimal_text(goal.bound), gap)
+
+
+def decimal_text(number: float) -> str:
+    """Return a number as people write it, "" for an infinite one."""
+    if not math.isfinite(number):
+        return ""
+    return f"{number:.0f}" if abs(number - round(number)) < _NOISE else f"{number:.6g}"

@@ -1,0 +1,243 @@
+"""What a Placement asks, read against a cluster: which pods, which hosts, under which rules.
+
+Pure; takes as long as asking the rules about every class does, so it belongs in a thread.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+import numpy as np
+
+from ...errors import BadRequest
+from ...objects.json import Json, JsonObject
+from ...objects.placement_job import MOST_PODS, PRICE, VALUE, Goal, PlacementJob
+from ...objects.pod import LabelSelector
+from ...objects.pod_class import PodClass, pod_class
+from ...objects.selectors import EVERYTHING, Selector, from_label_selector
+from ...objects.stored import ObjectKey
+from ...plugin_manager import Rules
+from ...snapshot import Rows, Snapshot
+from ..framework import Framework
+from ..plan import PendingPod
+from ..scenario import Scenario, ScenarioPod, pod_of, read_scenario
+from ..solver.arrays import Reals
+from ..solver.objectives import HostCost, Objective, Placed
+from .following import framework_for
+from .modelling import Demand, Model, Wish, model
+
+_EXACT = float(2**50)  # worths are sums of floats; beyond, lower priorities would be lost
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A Placement, ready to be solved.
+
+    Args:
+        snapshot: the cluster before it.
+        members: by demand, its pods; the uids of those of templates are only told apart by.
+        framework: the profile's rules on the hosts.
+    """
+
+    snapshot: Snapshot
+    model: Model
+    members: tuple[Sequence[PendingPod], ...]
+    framework: Framework
+
+    @property
+    def pods(self) -> int:
+        """How many pods are asked for."""
+        return sum(map(len, self.members))
+
+
+def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
+    """Return a Placement's problem.
+
+    Args:
+        cluster: the live one; its pending pods can be chosen, and PodGroups hold.
+        rules: of the profile.
+
+    Raises:
+        BadRequest: the spec cannot be met by anything; says which field and why.
+        PluginError: a filter failed.
+    """
+    hosts_of = _hosts_of(job, cluster)
+    snapshot = hosts_of.state.freeze(cluster.revision)
+    hosts = _hosts(job, snapshot)
+    members = _members(job, cluster)
+    least = _least(job.meta.namespace, cluster)
+    demands = [
+        Demand(pod, len(pods), worth, least.get(pod.group, 0) if pod.group else 0)
+        for (pod, pods), worth in zip(
+            members.items(), _worths(_first_place(job.spec.objective), members), strict=True
+        )
+    ]
+    wish = _wish(job.spec.objective, members, snapshot, hosts)
+    made = model(demands, snapshot, hosts, rules.filters, wish)
+    framework = framework_for(rules.filters, rules.scorers, snapshot, hosts)
+    return Prepared(snapshot, made, tuple(members.values()), framework)
+
+
+def _least(namespace: str, cluster: Scenario) -> dict[str, int]:
+    """Return how many further members each PodGroup of the namespace needs, by name."""
+    groups = cluster.groups or {}
+    bound = Counter(
+        pod.wanted.group for pod in cluster.bound.values() if pod.key.namespace == namespace
+    )
+    return {
+        key.name: max(0, group.spec.min_member - bound[key.name])
+        for key, group in groups.items()
+        if key.namespace == namespace
+    }
+
+
+def _hosts_of(job: PlacementJob, cluster: Scenario) -> Scenario:
+    if not job.spec.hosts.nodes:
+        return cluster
+    given: list[Json] = [msgspec.json.decode(node) for node in job.spec.hosts.nodes]
+    return read_scenario({"nodes": given})
+
+
+def _hosts(job: PlacementJob, snapshot: Snapshot) -> Rows:
+    selector = _selector(job.spec.hosts.selector)
+    rows = [
+        row
+        for row, node in enumerate(snapshot.nodes)
+        if selector is None or selector.matches(node.labels)
+    ]
+    if not rows:
+        raise BadRequest(
+            "spec.hosts: no node of the cluster is chosen; there is nothing to place on"
+        )
+    return np.array(rows, dtype=np.int64)
+
+
+def _members(job: PlacementJob, cluster: Scenario) -> dict[PodClass, Sequence[PendingPod]]:
+    found: dict[PodClass, list[PendingPod]] = {}
+    for pod in _pending(job, cluster):
+        found.setdefault(pod.wanted, []).append(PendingPod(pod.key, pod.pod.meta.uid))
+    for number, template in enumerate(job.spec.pods.templates):
+        where = f"spec.pods.templates[{number}]"
+        body = cast(JsonObject, msgspec.json.decode(template.template))
+        metadata = body.get("metadata")
+        named = {**(metadata if isinstance(metadata, dict) else {}), "name": template.name}
+        named["namespace"] = job.meta.namespace
+        try:
+            wanted = pod_class(pod_of({"metadata": named, "spec": body.get("spec")}, where, number))
+        except BadRequest as error:
+            raise BadRequest(f"{where}: {error}") from error
+        copies = found.setdefault(wanted, [])
+        names = (f"{template.name}-{copy}" for copy in range(template.count))
+        namespace = job.meta.namespace
+        copies += [
+            PendingPod(ObjectKey("pods", namespace, name), f"{number}/{name}") for name in names
+        ]
+    total = sum(map(len, found.values()))
+    if not total:
+        raise BadRequest("spec.pods: no pending pod is chosen; there is nothing to place")
+    if total > MOST_PODS:
+        raise BadRequest(f"spec.pods: {total} pods are chosen; at most {MOST_PODS} can be")
+    return cast(dict[PodClass, Sequence[PendingPod]], found)
+
+
+def _pending(job: PlacementJob, cluster: Scenario) -> Iterable[ScenarioPod]:
+    selector, groups = _selector(job.spec.pods.selector), frozenset(job.spec.pods.groups)
+    if selector is None and not groups:
+        return
+    for pod in cluster.pending:
+        if pod.key.namespace != job.meta.namespace or pod.pod.spec.scheduling_gates:
+            continue
+        if pod.wanted.group in groups or (
+            selector is not None and selector.matches(pod.wanted.labels)
+        ):
+            yield pod
+
+
+def _selector(given: LabelSelector | None) -> Selector | None:
+    if given is None:
+        return None
+    if not given.match_labels and not given.match_expressions:
+        return EVERYTHING
+    return from_label_selector(cast(Json, msgspec.to_builtins(given)))
+
+
+def _first_place(goals: Sequence[Goal]) -> str:
+    return next((goal.place for goal in goals if goal.place), "count")
+
+
+def _wish(
+    goals: Sequence[Goal],
+    members: Mapping[PodClass, Sequence[PendingPod]],
+    snapshot: Snapshot,
+    hosts: Rows,
+) -> Wish:
+    objectives: list[Objective] = []
+    for goal in goals:
+        if goal.place:
+            objectives.append(Placed(np.array(_worths(goal.place, members))))
+        else:
+            objectives.append(HostCost(_prices(goal.hosts, snapshot, hosts)))
+    return Wish(tuple(objectives), require_all=bool(goals[0].hosts))
+
+
+def _worths(place: str, members: Mapping[PodClass, Sequence[PendingPod]]) -> list[float]:
+    if place == "priority":
+        ranks = _ranks(members)
+        return [ranks[pod.priority] for pod in members]
+    return [_worth(place, pod) for pod in members]
+
+
+def _worth(place: str, pod: PodClass) -> float:
+    if place == "count":
+        return 1.0
+    if place == "value":
+        return decimal(pod.labels.get(VALUE, "1"), f"label {VALUE} of pods")
+    return float(pod.requests.amounts.get(place, 0))
+
+
+def _ranks(members: Mapping[PodClass, Sequence[PendingPod]]) -> dict[int, float]:
+    """Return what a pod of each priority is worth: more than all pods of lower ones together."""
+    counts: dict[int, int] = {}
+    for pod, pods in members.items():
+        counts[pod.priority] = counts.get(pod.priority, 0) + len(pods)
+    worths: dict[int, float] = {}
+    total = 0.0
+    for priority in sorted(counts):
+        worths[priority] = total + 1.0
+        total += counts[priority] * worths[priority]
+    if total > _EXACT:
+        raise BadRequest(
+            f"spec.objective: {len(counts)} priorities of {sum(counts.values())} pods are too many "
+            "to be told apart exactly; place them in several Placements, the highest first"
+        )
+    return worths
+
+
+def _prices(which: str, snapshot: Snapshot, hosts: Rows) -> Reals:
+    """Return what using each host costs; those that have pods cost nothing more."""
+    rows: list[int] = hosts.tolist()
+    labels = [snapshot.nodes[row].labels.get(PRICE, "1") for row in rows]
+    if which == "fewest":
+        prices = np.ones(hosts.size)
+    else:
+        prices = np.array([decimal(label, f"label {PRICE} of nodes") for label in labels])
+    used = snapshot.requested[:, hosts].any(axis=0)
+    return np.where(used, 0.0, prices)
+
+
+def decimal(text: str, what: str) -> float:
+    """Return a number ≥ 0 that somebody wrote down.
+
+    Raises:
+        BadRequest: it is none; says whose.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < _EXACT:
+        raise BadRequest(f"{what}: {text[:63]!r} is no number from 0 to {_EXACT:.0f}")
+    return number

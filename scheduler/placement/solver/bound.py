@@ -1,0 +1,112 @@
+"""What no plan can beat, goal by goal, from the aggregated relaxation and cuts for devices."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .arrays import Counts, Reals
+from .deadline import Deadline
+from .devices import device_rows, violated
+from .linear import Answer, solve
+from .objectives import HostCost, Objective, Placed, Preferred
+from .problem import Problem
+from .relaxation import Relaxation, relaxation
+from .shapes import Shapes
+
+_ROUNDS = 8  # of cuts
+_SECONDS = 20.0
+_NOISE = 1e-9
+
+
+@dataclass(slots=True)
+class Bounds:
+    """The relaxation of a problem, kept with the cuts found so far.
+
+    Args:
+        prices: (C,) of a copy, what it takes of scarce capacity, from the last objective bounded.
+    """
+
+    given: Problem
+    shape: Shapes
+    built: Relaxation
+    prices: Reals = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.prices = np.zeros(self.shape.count.size)
+
+    def of(self, objective: Objective, deadline: Deadline) -> tuple[float, Answer | None]:
+        """Return what an objective cannot exceed (as something to maximise), and the solution."""
+        terms = linear_terms(self.built, self.given, objective)
+        if terms is None:
+            return math.inf, None
+        best, answer = self._cut(terms, deadline)
+        self.prices = self.built.burden(self.built.rows.programme(terms), answer.duals)
+        return rounded(objective, best), answer
+
+    def keep(self, objective: Objective, value: float) -> None:
+        """Demand that an objective is no worse than a value from now on."""
+        terms = linear_terms(self.built, self.given, objective)
+        if terms is not None:
+            some = np.flatnonzero(terms)
+            self.built.rows.add(some, -terms[some], _NOISE * (1 + abs(value)) - value)
+
+    def _cut(self, terms: Reals, deadline: Deadline) -> tuple[float, Answer]:
+        answer = solve(self.built.rows.programme(terms), deadline.limit(_SECONDS))
+        best = answer.bound
+        known = device_rows(self.shape)
+        for _ in range(_ROUNDS if known.taken.size else 0):
+            if answer.x is None or deadline.over:
+                break
+            cut = violated(self.shape, self.built.amounts(answer.x), deadline)
+            if cut is None:
+                break
+            self.built.cut(cut)
+            better = solve(self.built.rows.programme(terms), deadline.limit(_SECONDS))
+            best = min(best, better.bound)
+            if better.x is None:
+                break
+            gained, answer = answer.bound - better.bound, better
+            if gained < 1e-5 * abs(best):
+                break
+        return best, answer
+
+
+def bounds(given: Problem, shape: Shapes) -> Bounds:
+    """Return the relaxation of a problem with its rules."""
+    return Bounds(given, shape, relaxation(shape, device_rows(shape)))
+
+
+def linear_terms(built: Relaxation, given: Problem, objective: Objective) -> Reals | None:
+    """Return what each variable adds to an objective that is maximised; None if not linear."""
+    terms = np.zeros(len(built.rows.upper))
+    pairs = slice(0, built.types.size)
+    if isinstance(objective, Placed):
+        terms[pairs] = objective.value[built.classes]
+    elif isinstance(objective, Preferred):
+        group = built.shape.group[built.types]
+        terms[pairs] = objective.weight[built.classes, group]
+    elif isinstance(objective, HostCost):
+        first = np.array([rows[0] for rows in built.shape.nodes], dtype=np.int64)
+        terms[built.opened] = -objective.cost[first]
+    else:
+        return None
+    return terms
+
+
+def rounded(objective: Objective, bound: float) -> float:
+    """Lower a bound to the next value that whole copies or nodes can have."""
+    sizes: Reals | Counts
+    if isinstance(objective, Placed):
+        sizes = objective.value
+    elif isinstance(objective, HostCost):
+        sizes = objective.cost
+    elif isinstance(objective, Preferred):
+        sizes = np.abs(objective.weight).reshape(-1)
+    else:
+        return bound
+    whole = np.rint(sizes).astype(np.int64)
+    if not math.isfinite(bound) or not np.array_equal(whole, sizes):
+        return bound
+    step = int(np.gcd.reduce(whole)) or 1
+    return math.floor(bound / step + 1e-6) * float(step)

@@ -1,0 +1,162 @@
+"""The best plan so far, goal by goal, and what is proved about it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .arrays import Reals
+from .deadline import Deadline
+from .objectives import (
+    Balanced,
+    HostCost,
+    Kept,
+    Objective,
+    Placed,
+    Preferred,
+    Unfragmented,
+)
+from .occupancy import Occupancy
+from .problem import Problem
+from .solution import Goal, Progress
+
+_NOISE = 1e-9
+
+
+@dataclass(slots=True)
+class Incumbent:
+    """Keeps the best of the plans offered.
+
+    Values and bounds are of what is maximised: costs count negative.
+
+    Args:
+        bounds: of each objective, given the value of those before.
+        report: hears of every better plan.
+    """
+
+    given: Problem
+    deadline: Deadline
+    report: Callable[[Progress], None]
+    bounds: list[float] = field(init=False)
+    best: Occupancy | None = None
+    values: tuple[float, ...] = ()
+    phase: str = ""
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    _begun: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.bounds = [math.inf] * len(self.given.objectives)
+
+    def enter(self, phase: str) -> None:
+        """Say what is being done from now on; an empty name ends the last phase."""
+        now = self.deadline.elapsed
+        if self.phase:
+            self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + now - self._begun
+        self.phase, self._begun = phase, now
+        if phase:
+            self.tell()
+
+    def offer(self, state: Occupancy) -> bool:
+        """Keep a plan if it is better; the caller leaves it alone from then on."""
+        values = achieved(self.given, state)
+        if self.best is not None and not _better(values, self.values):
+            return False
+        first = not self.values or values[0] > self.values[0]
+        self.best, self.values = state, values
+        if first:
+            self.tell()
+        return True
+
+    def prove(self, goal: int, bound: float) -> None:
+        """Note a bound."""
+        if bound < self.bounds[goal]:
+            self.bounds[goal] = bound
+            self.tell()
+
+    def tell(self) -> None:
+        """Report the first goal."""
+        sign = 1.0 if maximised(self.given.objectives[0]) else -1.0
+        value = sign * self.values[0] if self.values else -sign * math.inf
+        bound = sign * self.bounds[0]
+        self.report(Progress(self.phase, value, bound, self.deadline.elapsed))
+
+    def within(self, gap: float) -> bool:
+        """Tell whether every goal is within a relative gap of its bound."""
+        return all(self.within_goal(goal, gap) for goal in range(len(self.bounds)))
+
+    def within_goal(self, goal: int, gap: float) -> bool:
+        """Tell whether one goal is."""
+        if not self.values:
+            return False
+        distance = self.bounds[goal] - self.values[goal]
+        return distance <= max(gap, _NOISE) * abs(self.bounds[goal])
+
+    def goals(self) -> tuple[Goal, ...]:
+        """Return the objectives with values and bounds in their own directions."""
+        found: list[Goal] = []
+        for objective, value, bound in zip(
+            self.given.objectives, self.values, self.bounds, strict=True
+        ):
+            up = maximised(objective)
+            sign = 1.0 if up else -1.0
+            proved = max(bound, value) if abs(bound - value) <= _NOISE * abs(value) else bound
+            found.append(Goal(type(objective).__name__, sign * value, sign * proved, up))
+        return tuple(found)
+
+
+def maximised(objective: Objective) -> bool:
+    """Tell the direction of an objective."""
+    return not isinstance(objective, HostCost | Balanced | Unfragmented)
+
+
+def achieved(given: Problem, state: Occupancy) -> tuple[float, ...]:
+    """Return what a plan reaches in each objective; costs are negative."""
+    return tuple(_value(given, objective, state) for objective in given.objectives)
+
+
+def _value(given: Problem, objective: Objective, state: Occupancy) -> float:
+    if isinstance(objective, Placed):
+        return float(objective.value @ (given.count - state.left))
+    if isinstance(objective, HostCost):
+        return -float(objective.cost @ state.used)
+    if isinstance(objective, Preferred):
+        per_group = np.zeros(objective.weight.shape)
+        np.add.at(per_group.T, given.group, state.content.T)
+        return float((objective.weight * per_group).sum())
+    if isinstance(objective, Kept):
+        nodes, classes, copies = given.current
+        stay = np.minimum(state.content[classes, nodes], copies)
+        return float(objective.weight[classes] @ stay)
+    if isinstance(objective, Balanced):
+        return -_imbalance(given, objective, state)
+    return -_waste(given, objective, state)
+
+
+def _imbalance(given: Problem, objective: Balanced, state: Occupancy) -> float:
+    taken = (given.demand @ state.content).astype(np.float64)
+    used = objective.allocatable - given.free + taken
+    share = used / np.maximum(objective.allocatable, 1)
+    return float((share * share).sum())
+
+
+def _waste(given: Problem, objective: Unfragmented, state: Occupancy) -> float:
+    free = given.free - given.demand @ state.content
+    devices = state.devices.astype(np.float64)
+    total, wasted = devices.sum(axis=1), 0.0
+    for c in np.flatnonzero(objective.popularity):
+        fits = np.all(free >= given.demand[:, c, None], axis=0)
+        fits &= given.feasible[c][given.group]
+        share, units = int(given.device_share[c]), int(given.device_units[c])
+        usable = np.where(devices >= max(share, 1), devices, 0.0)
+        enough = (usable > 0).sum(axis=1) >= units
+        good: Reals = np.where(fits & enough & (units > 0), usable.sum(axis=1), 0.0)
+        wasted += float(objective.popularity[c]) * float((total - good).sum())
+    return wasted
+
+
+def _better(values: tuple[float, ...], than: tuple[float, ...]) -> bool:
+    for mine, other in zip(values, than, strict=True):
+        if abs(mine - other) > _NOISE * max(1.0, abs(other)):
+            return mine > other
+    return False

@@ -1,0 +1,84 @@
+"""The restricted master: how many nodes of each type get which known content, as an LP.
+
+max Σ value·y + Σ bonus·x - Σ cost·x with y ≤ Σ copies·x (contents may hold more than is wanted),
+Σ x ≤ nodes of the type, y ≤ copies wanted.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arrays import Counts, Reals
+from .columns import Pool
+from .linear import Basis, Programme, solve
+from .shapes import Shapes
+
+_AT_LOWER = 2  # MathOpt's BASIS_STATUS_AT_LOWER_BOUND
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxed:
+    """A solution of the master.
+
+    Args:
+        x: (J,) nodes per column.
+        prices: (C,) what one more copy in a content is worth.
+        rents: (T,) what one more node is worth.
+        value: of the LP.
+    """
+
+    x: Reals
+    prices: Reals
+    rents: Reals
+    value: float
+
+
+class Master:
+    """Solves the restricted master again and again, each time from where the last one ended."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self._basis: Basis | None = None
+
+    def relax(self, number: Counts, left: Counts, seconds: float) -> Relaxed | None:
+        """Solve for `number` (T,) nodes and `left` (C,) copies; None if there was no time."""
+        shape = self.pool.shape
+        programme = self._programme(shape, number, left)
+        answer = solve(programme, seconds)
+        if answer.x is None:
+            return None
+        self._basis = answer.basis
+        x = np.clip(answer.x[left.size :], 0.0, programme.upper[left.size :])
+        rents, prices = answer.duals[: number.size], answer.duals[number.size :]
+        return Relaxed(x, prices, rents, float(programme.objective @ answer.x))
+
+    def _programme(self, shape: Shapes, number: Counts, left: Counts) -> Programme:
+        types = self.pool.types
+        columns, classes, copies = self.pool.entries()
+        kinds, height = number.size, left.size
+        gain = -shape.cost[types]
+        if shape.bonus is not None:
+            extra = shape.bonus[types[columns], classes] * copies
+            gain = gain + np.bincount(columns, extra, types.size)
+        alive = (number > 0)[types]
+        some = alive[columns] & (left > 0)[classes]
+        return Programme(
+            objective=np.concatenate([shape.value, gain]),
+            upper=np.concatenate([left, number[types]]).astype(np.float64),
+            most=np.concatenate([number.astype(np.float64), np.zeros(height)]),
+            rows=np.concatenate([types[alive], kinds + classes[some], kinds + np.arange(height)]),
+            columns=np.concatenate(
+                [height + np.flatnonzero(alive), height + columns[some], np.arange(height)]
+            ),
+            coefficients=np.concatenate(
+                [np.ones(int(alive.sum())), -copies[some].astype(np.float64), np.ones(height)]
+            ),
+            basis=self._extended(height + types.size),
+        )
+
+    def _extended(self, size: int) -> Basis | None:
+        if self._basis is None:
+            return None
+        known = self._basis.variables
+        fresh = np.full(size - known.size, _AT_LOWER, dtype=np.int64)
+        return Basis(np.concatenate([known, fresh]), self._basis.constraints)

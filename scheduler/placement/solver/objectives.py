@@ -1,0 +1,78 @@
+"""What a plan should be good at; a problem lists them, most important first."""
+
+from dataclasses import dataclass
+
+from .arrays import Counts, Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Place what is worth most: maximise Σ value[c] · copies of c.
+
+    Args:
+        value: (C,) float64 ≥ 0: ones for the number of pods, priorities, or what a copy takes of a
+            resource.
+    """
+
+    value: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class HostCost:
+    """Use the cheapest hosts: minimise Σ cost[n] over the nodes that are given copies.
+
+    Args:
+        cost: (N,) float64 ≥ 0: ones for the number of hosts, or prices; 0 for hosts in use anyway.
+    """
+
+    cost: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Preferred:
+    """Honour preferences and plugins' terms: maximise Σ weight[c, k] · copies of c in group k.
+
+    Args:
+        weight: (C, K) float64, of either sign.
+    """
+
+    weight: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Move little: maximise Σ weight[c] · copies that stay where `Problem.current` has them.
+
+    Args:
+        weight: (C,) float64 ≥ 0.
+    """
+
+    weight: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """Load hosts evenly: minimise Σ over nodes and resources of (used / allocatable)².
+
+    Args:
+        allocatable: (R, N) int64 ≥ free; what is not free is used already.
+    """
+
+    allocatable: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Unfragmented:
+    """Leave free devices usable: minimise thousandths that typical pods could not use.
+
+    Σ over nodes and classes of popularity[c] · thousandths free on devices that a copy of c could
+    not use there. Source: Weng et al., "Beware of Fragmentation", USENIX ATC 2023.
+
+    Args:
+        popularity: (C,) float64 ≥ 0 with sum 1: the mix of pods to come.
+    """
+
+    popularity: Reals
+
+
+Objective = Placed | HostCost | Preferred | Kept | Balanced | Unfragmented

@@ -1,0 +1,175 @@
+"""A problem as the engine works on it: equal nodes counted, not listed.
+
+What a rule says about one node becomes part of the shapes here: an exclusive set is one more
+resource, a spread over nodes a limit, and who keeps apart from whom a matrix.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arrays import Counts, Mask, Reals
+from .objectives import Balanced, HostCost
+from .problem import Problem
+from .rules import Apart, Cap, Exclusive, Gang, Spread
+from .weighing import Weights, weigh
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """T types of nodes and C classes, one row each.
+
+    Args:
+        capacity: (T, R) int64, exclusive sets included.
+        devices: (T, G) int64 free thousandths, ascending.
+        number: (T,) int64, nodes of the type.
+        cost: (T,) float64, what using a node takes off the weighed value.
+        group: (T,) int64.
+        nodes: by type, the rows of its nodes.
+        demand: (C, R) int64.
+        share, units, count, limit: (C,) int64.
+        value: (C,) float64 ≥ 0, the weighed value of a copy.
+        bonus: (T, C) float64 on top of it by type, None if there is none.
+        apart: (C, C) bool, symmetric: classes that do not share a node; None if all may.
+        fit: (T, C) int64, most copies of a class alone on a node of the type.
+    """
+
+    capacity: Counts
+    devices: Counts
+    number: Counts
+    cost: Reals
+    group: Counts
+    nodes: tuple[Counts, ...]
+    demand: Counts
+    share: Counts
+    units: Counts
+    count: Counts
+    limit: Counts
+    value: Reals
+    bonus: Reals | None
+    apart: Mask | None
+    fit: Counts
+
+    @property
+    def type_of(self) -> Counts:
+        """(N,) the type of each node."""
+        types = np.zeros(int(self.number.sum()), dtype=np.int64)
+        for t, rows in enumerate(self.nodes):
+            types[rows] = t
+        return types
+
+
+def shapes(given: Problem) -> Shapes:
+    """Count equal nodes together and say how many copies of each class a type holds alone."""
+    free, demand = _with_exclusives(given)
+    devices = np.sort(given.devices, axis=0)
+    weights = weigh(given)
+    group = _groups(given, weights)
+    money = [_code(o.cost) for o in given.objectives if isinstance(o, HostCost)]
+    totals = [o.allocatable for o in given.objectives if isinstance(o, Balanced)]
+    rows = np.concatenate([group[None], free, devices, *(m[None] for m in money), *totals]).T
+    kinds, code = np.unique(rows, axis=0, return_inverse=True)
+    code = code.reshape(-1)
+    order = np.argsort(code, kind="stable")
+    number = np.bincount(code, minlength=len(kinds)).astype(np.int64)
+    nodes = tuple(np.split(order, np.cumsum(number)[:-1])) if number.size else ()
+    first = np.array([rows[0] for rows in nodes], dtype=np.int64)
+    return _fitted(
+        given.feasible[:, given.group[first]].T,
+        Shapes(
+            capacity=free[:, first].T,
+            devices=devices[:, first].T,
+            number=number,
+            cost=weights.cost[first],
+            group=given.group[first],
+            nodes=nodes,
+            demand=demand.T,
+            share=given.device_share,
+            units=given.device_units,
+            count=given.count,
+            limit=_limits(given),
+            value=weights.value,
+            bonus=_bonus(weights, given.group[first]),
+            apart=_apart(given),
+            fit=np.zeros((len(kinds), given.count.size), dtype=np.int64),
+        ),
+    )
+
+
+def room(shape: Shapes, free: Counts, devices: Counts, only: Counts | None = None) -> Counts:
+    """Return how many copies of each class alone fit: (M, C) for (M, R) free and (M, G) devices."""
+    chosen = np.arange(shape.count.size) if only is None else only
+    fits = np.repeat(np.minimum(shape.limit, shape.count)[chosen][None], len(free), axis=0)
+    for r in range(free.shape[1]):
+        asked = shape.demand[chosen, r]
+        some = asked > 0
+        fits[:, some] = np.minimum(fits[:, some], free[:, r, None] // asked[some])
+    for position in np.flatnonzero(shape.units[chosen]):
+        c = chosen[position]
+        alone = devices // shape.share[c] if shape.units[c] == 1 else devices >= shape.share[c]
+        most = alone.sum(axis=1) // shape.units[c]
+        fits[:, position] = np.minimum(fits[:, position], most)
+    return np.maximum(fits, 0)
+
+
+def _fitted(feasible: Mask, shape: Shapes) -> Shapes:
+    fit = room(shape, shape.capacity, shape.devices)
+    shape.fit[:] = np.where(feasible, fit, 0)
+    return shape
+
+
+def _code(values: Reals) -> Counts:
+    return np.unique(values, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _groups(given: Problem, weights: Weights) -> Counts:
+    """Return (N,) codes of groups, those that differ in nothing merged."""
+    rows: list[Reals] = [given.feasible.astype(np.float64), weights.prefer]
+    for rule in given.rules:
+        if isinstance(rule, Cap):
+            rows.append(rule.weight)
+        elif not isinstance(rule, Gang) and rule.domain is not None:
+            rows.append(rule.domain[None].astype(np.float64))
+    codes = np.unique(np.concatenate(rows), axis=1, return_inverse=True)[1].reshape(-1)
+    return codes[given.group].astype(np.int64)
+
+
+def _with_exclusives(given: Problem) -> tuple[Counts, Counts]:
+    """An exclusive set is one more resource of which every node has `most`."""
+    free, demand = [given.free], [given.demand]
+    for rule in given.rules:
+        if isinstance(rule, Exclusive) and rule.domain is None:
+            row = np.zeros((1, given.count.size), dtype=np.int64)
+            row[0, list(rule.classes)] = 1
+            demand.append(row)
+            free.append(np.full((1, given.group.size), rule.most, dtype=np.int64))
+    return np.concatenate(free), np.concatenate(demand)
+
+
+def _limits(given: Problem) -> Counts:
+    """Return the most copies per node; a spread over nodes allows its skew above the minimum.
+
+    The minimum over nodes can be no more than all copies shared out evenly.
+    """
+    limit = given.limit.copy()
+    for rule in given.rules:
+        if isinstance(rule, Spread) and rule.domain is None:
+            members = list(rule.classes)
+            total = int(given.count[members].sum() + rule.existing.sum())
+            most = total // max(rule.existing.size, 1) + rule.skew
+            limit[members] = np.minimum(limit[members], most)
+    return limit
+
+
+def _apart(given: Problem) -> Mask | None:
+    pairs = [rule for rule in given.rules if isinstance(rule, Apart) and rule.domain is None]
+    if not pairs:
+        return None
+    matrix = np.zeros((given.count.size, given.count.size), dtype=np.bool_)
+    for rule in pairs:
+        matrix[np.ix_(rule.left, rule.right)] = True
+    return matrix | matrix.T
+
+
+def _bonus(weights: Weights, group: Counts) -> Reals | None:
+    return weights.prefer[:, group].T if weights.prefer.any() else None

@@ -1,0 +1,192 @@
+"""Placements by the whole service: planned, committed, cancelled, begun anew, by the command."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.timeout(120)
+
+PODS = "/api/v1/namespaces/default/pods"
+PLACEMENTS = "/apis/ironfree.dev/v1/namespaces/default/placements"
+
+
+def pods_spec(cpu, **more):
+    requests = {"cpu": cpu, "memory": "16Mi"}
+    return {
+        "schedulerName": "batch",
+        "containers": [{"name": "c", "image": "i", "resources": {"requests": requests}}],
+        **more,
+    }
+
+
+async def hold(service, name, cpu, **labels):
+    """Create a pod that no profile places, so that it waits for a Placement."""
+    made = await service.call(
+        "POST", PODS, {"metadata": {"name": name, "labels": labels}, "spec": pods_spec(cpu)}
+    )
+    assert made.code == 201, made.body
+
+
+@pytest.fixture
+async def service(postgres, processes):
+    return await processes(postgres.url)
+
+
+async def hosts(service, count):
+    """Add hosts and wait until their Nodes are ready."""
+    await service.add_hosts(count)
+
+    async def look():
+        nodes = (await service.get("/api/v1/nodes"))["items"]
+        conditions = [c for n in nodes for c in n["status"].get("conditions", ())]
+        ready = [c for c in conditions if c["type"] == "Ready" and c["status"] == "True"]
+        return len(ready) == count
+
+    await service.eventually(look, f"{count} nodes ready")
+
+
+async def place(service, name, **spec):
+    made = await service.call(
+        "POST", PLACEMENTS, {"metadata": {"name": name}, "spec": {"deadlineSeconds": 10, **spec}}
+    )
+    assert made.code == 201, made.body
+
+
+async def ended(service, name):
+    async def look():
+        obj = await service.get(f"{PLACEMENTS}/{name}")
+        final = {"Planned", "Committed", "Infeasible", "Cancelled", "Failed"}
+        return obj["status"] if obj["status"]["phase"] in final else None
+
+    return await service.eventually(look, f"placement {name} ended", seconds=60)
+
+
+async def assignments(service, name):
+    page = await service.get(f"{PLACEMENTS}/{name}/assignments")
+    return {each["pod"]: each["node"] for each in page["items"]}
+
+
+async def nodes(service):
+    pods = (await service.get(PODS))["items"]
+    return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in pods}
+
+
+async def test_a_plan_packs_what_greedy_does_not_and_touches_nothing(service):
+    await hosts(service, 2)
+    for number, cpu in enumerate(("3", "3", "2", "5", "3")):
+        await hold(service, f"p{number}", cpu)
+    await place(service, "plan", pods={"selector": {}})
+    status = await ended(service, "plan")
+    assert status["phase"] == "Planned", status
+    assert status["placed"] == status["pods"] == 5, status
+    assert status["solver"]["status"] == "optimal", status
+    found = await assignments(service, "plan")
+    assert len(found) == 5
+    assert set((await nodes(service)).values()) == {""}
+
+
+async def test_a_commit_binds_every_pod_where_the_plan_has_it(service):
+    await hosts(service, 2)
+    for number in range(6):
+        await hold(service, f"p{number}", "2", app="a")
+    await hold(service, "other", "1")
+    await place(service, "go", mode="commit", pods={"selector": {"matchLabels": {"app": "a"}}})
+    status = await ended(service, "go")
+    assert status["phase"] == "Committed", status
+    planned = {
+        pod.partition("/")[2]: node for pod, node in (await assignments(service, "go")).items()
+    }
+    found = await nodes(service)
+    assert found.pop("other") == ""
+    assert found == planned
+    gone = await service.call("DELETE", f"{PLACEMENTS}/go")
+    assert gone.code == 200
+
+
+async def test_what_cannot_all_be_placed_says_so_with_a_bound(service):
+    await hosts(service, 1)
+    template = {"spec": pods_spec("3")}
+    templates = [{"name": "t", "count": 5, "template": template}]
+    await place(service, "much", pods={"templates": templates})
+    status = await ended(service, "much")
+    assert (status["placed"], status["pods"]) == (2, 5)
+    assert status["solver"]["goals"][0] == {
+        "name": "Placed",
+        "value": "2",
+        "bound": "2",
+        "gap": "0%",
+    }
+    assert status["unplaced"][0]["count"] == 3
+    assert "Insufficient cpu" in status["unplaced"][0]["reason"]
+    await place(service, "all", pods={"templates": templates}, objective=[{"hosts": "fewest"}])
+    status = await ended(service, "all")
+    assert status["phase"] == "Infeasible", status
+    assert status["placed"] == 0
+
+
+async def test_a_placement_is_cancelled_and_another_goes_on(service):
+    template = {"spec": pods_spec("3")}
+    nodes = [
+        {
+            "metadata": {"name": f"n{n}"},
+            "status": {"allocatable": {"cpu": "8", "memory": "32Gi", "pods": "110"}},
+        }
+        for n in range(40)
+    ]
+    asked = {"pods": {"templates": [{"name": "t", "count": 900, "template": template}]}}
+    await place(service, "first", **asked, hosts={"nodes": nodes})
+    first = await service.get(f"{PLACEMENTS}/first")
+    first["spec"]["cancelled"] = True
+    del first["metadata"]["resourceVersion"]
+    assert (await service.call("PUT", f"{PLACEMENTS}/first", first)).code == 200
+    assert (await ended(service, "first"))["phase"] == "Cancelled"
+    await place(service, "second", **asked, hosts={"nodes": nodes})
+    assert (await ended(service, "second"))["placed"] == 80
+
+
+async def test_a_placement_outlives_the_process_that_began_it(service):
+    await hosts(service, 1)
+    for number in range(3):
+        await hold(service, f"p{number}", "2")
+    await place(service, "go", mode="commit", pods={"selector": {}})
+    await service.end(signal.SIGKILL)
+    await service.start()
+    status = await ended(service, "go")
+    assert status["phase"] == "Committed", status
+    assert "" not in set((await nodes(service)).values())
+
+
+async def test_a_spec_that_cannot_be_is_refused(service):
+    made = await service.call(
+        "POST", PLACEMENTS, {"metadata": {"name": "x"}, "spec": {"mode": "maybe", "pods": {}}}
+    )
+    assert made.code == 422
+    fields = {cause["field"] for cause in made.body["details"]["causes"]}
+    assert fields == {"spec.mode", "spec.pods"}
+
+
+async def test_the_command_packs_shapes_of_a_table_and_draws_them(service, tmp_path):
+    table = tmp_path / "shapes.csv"
+    table.write_text(
+        "kind,name,count,cpu,memory\nhost,big,3,8,32Gi\npod,web,5,3,1Gi\npod,db,2,2,4Gi\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "scheduler", "place", "--server", service.url, "--json"),
+        *("-f", str(table), "--deadline", "10", "--picture", str(tmp_path / "packed.svg")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    said, complaints = await process.communicate()
+    assert process.returncode == 0, complaints.decode()
+    answer = json.loads(said)
+    assert len(answer["assignments"]) == 7
+    assert {each["node"] for each in answer["assignments"]} <= {"big-0", "big-1", "big-2"}
+    drawn = (tmp_path / "packed.svg").read_text()
+    assert drawn.startswith("<svg")
+    assert "default/web-0" in drawn
+    assert (await service.get(PLACEMENTS))["items"] == []
