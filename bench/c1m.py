@@ -37,6 +37,9 @@ SELECT (SELECT count(*) FROM objects WHERE resource = 'pods')
 RUNNING = """
 SELECT (SELECT count(*) FROM objects WHERE resource = 'pods' AND status ->> 'phase' = 'Running')
      + (SELECT coalesce(sum(cardinality(ordinals)), 0) FROM cohort_reports WHERE phase = 'Running')
+     - (SELECT count(*) FROM cohorts c JOIN cohort_reports r ON r.cohort = c.uid
+        CROSS JOIN unnest(r.ordinals) AS ordinal
+        WHERE c.gone IS NOT NULL AND get_bit(c.gone, ordinal) = 1 AND r.phase = 'Running')
 """
 READY = """
 SELECT count(*) FROM nodes WHERE ready

@@ -106,7 +106,7 @@ def row(case: Case, idle: bool) -> tuple[str, ...]:
     wrong = verify(given, plan)
     return (
         case.name,
-        f"{given.group.size:,} × {given.count.sum():,}",
+        f"{given.group.size:,} x {given.count.sum():,}",
         f"{given.count.size:,}",
         f"{goal.value:,.0f}",
         f"{goal.bound:,.0f}",
@@ -123,7 +123,7 @@ def row(case: Case, idle: bool) -> tuple[str, ...]:
 def main(only: str, idle: bool) -> None:
     """Run and print."""
     table = Table(title="Packing against the proven bound")
-    for name in ("case", "nodes × pods", "classes", "value", "bound", "of bound"):
+    for name in ("case", "nodes x pods", "classes", "value", "bound", "of bound"):
         table.add_column(name)
     for name in ("status", "wanted", "limit s", "wall s", "CPU s", "verified"):
         table.add_column(name)

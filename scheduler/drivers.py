@@ -15,6 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
@@ -79,8 +81,7 @@ class PullPolicy(StrEnum):
     NEVER = "Never"
 
 
-@dataclass(frozen=True, slots=True)
-class PodIdentity:
+class PodIdentity(msgspec.Struct, frozen=True, gc=False):
     """Which pod a sandbox and its containers belong to; kept in labels on the engine.
 
     Args:
@@ -139,8 +140,7 @@ class FilesVolume:
     memory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxSpec:
+class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     """The part of a pod that its containers share.
 
     Args:
@@ -252,8 +252,7 @@ class EngineState(StrEnum):
     EXITED = "exited"
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerStatus:
+class ContainerStatus(msgspec.Struct, frozen=True, gc=False):
     """One container as the engine has it.
 
     Args:
@@ -276,8 +275,7 @@ class ContainerStatus:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxStatus:
+class SandboxStatus(msgspec.Struct, frozen=True, gc=False):
     """A pod's sandbox as the engine has it."""
 
     identity: PodIdentity
@@ -288,8 +286,7 @@ class SandboxStatus:
     created_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PodObservation:
+class PodObservation(msgspec.Struct, frozen=True, gc=False):
     """Everything a host has of one pod; `sandbox` is None when only containers are left."""
 
     identity: PodIdentity
@@ -297,8 +294,7 @@ class PodObservation:
     containers: tuple[ContainerStatus, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HostEvent:
+class HostEvent(msgspec.Struct, frozen=True, gc=False):
     """A hint that something of a pod changed on the host; the list is the truth."""
 
     pod_uid: str
@@ -395,7 +391,7 @@ class CrowdHost(Protocol):
 
         Returns:
             In order, what the host has of each pod then; None where something went wrong, and
-            what there is must be looked at.
+            what there is must be looked at. One event may stand for all of them.
         """
         ...
 
@@ -499,7 +495,7 @@ class Driver(Protocol):
 
 
 class HostDirectory(Protocol):
-    """Finds the open connection of a node; how the API reaches logs without knowing agents."""
+    """Finds the open connection of a node; how the API reaches pods without knowing agents."""
 
     def host(self, node_name: str) -> Host | None:
         """Return the open connection, or None when there is none now."""

@@ -23,12 +23,15 @@ from .drivers import Driver
 from .errors import ConfigurationError, PluginError
 from .hookspecs import (
     PROJECT,
+    Alike,
     Args,
     Change,
     Counts,
     CoupledScores,
     Coupling,
     Filter,
+    FoldableCoupling,
+    FoldableScores,
     Mask,
     Normalise,
     PodClass,
@@ -39,10 +42,12 @@ from .hookspecs import (
     Verdict,
 )
 from .measures import Histogram, exponential
+from .preemption_args import PreemptionArgs
 from .profile import BUILT_IN, Profile
 
 T = TypeVar("T")
 
+_FEW = 32  # scores that are looked at faster one by one
 _CALL_BOUNDS = exponential(0.00001, 1.5, 20)  # as kube-scheduler's
 _ROOM_TYPES = (np.dtype(np.bool_).str, np.dtype(np.int64).str)
 _SCORE_TYPES = (np.dtype(np.int64).str, np.dtype(np.float64).str)
@@ -121,6 +126,23 @@ class GuardedCoupling:
         except Exception as error:
             raise self._failed() from error
 
+    def groups(self) -> Alike | None:
+        """Return what tells rows apart, None if the coupling does not say; raises PluginError."""
+        if not isinstance(self._coupling, FoldableCoupling):
+            return None
+        try:
+            return self._coupling.groups()
+        except Exception as error:
+            raise self._failed() from error
+
+    def fold(self, rows: Rows) -> "GuardedCoupling":
+        """Return the coupling for one row a group; raises PluginError."""
+        assert isinstance(self._coupling, FoldableCoupling)
+        try:
+            return GuardedCoupling(self._plugin, self._coupling.fold(rows), self._pod)
+        except Exception as error:
+            raise self._failed() from error
+
     def _failed(self) -> PluginError:
         return _failed("filter", self._plugin.name, self._plugin.origin, self._pod)
 
@@ -165,8 +187,10 @@ class GuardedScorer:
             )
         if scores.size == 0:
             return
-        low, high = float(scores.min()), float(scores.max())
         limit = 100.0 if self.normalise is Normalise.NONE else float(2**53)
+        if scores.size <= _FEW and all(0.0 <= score <= limit for score in scores.tolist()):
+            return
+        low, high = float(scores.min()), float(scores.max())
         if not (low >= 0.0 and high <= limit):
             raise PluginError(f"{where} scored {low} to {high}; scores are 0 to {limit:g}")
 
@@ -184,7 +208,27 @@ class GuardedScores:
         try:
             self._scores.put(row)
         except Exception as error:
-            raise _failed("scorer", self._scorer.name, self._scorer.origin, self._pod) from error
+            raise self._failed() from error
+
+    def groups(self) -> Alike | None:
+        """Return what tells rows apart, None if the scores do not say; raises PluginError."""
+        if not isinstance(self._scores, FoldableScores):
+            return None
+        try:
+            return self._scores.groups()
+        except Exception as error:
+            raise self._failed() from error
+
+    def fold(self, rows: Rows) -> "GuardedScores":
+        """Return the scores for one row a group; raises PluginError."""
+        assert isinstance(self._scores, FoldableScores)
+        try:
+            return GuardedScores(self._scorer, self._scores.fold(rows), self._pod)
+        except Exception as error:
+            raise self._failed() from error
+
+    def _failed(self) -> PluginError:
+        return _failed("scorer", self._scorer.name, self._scorer.origin, self._pod)
 
     def scores(self, rows: Rows) -> Scores:
         """Score the next copy; raises PluginError if it fails or answers out of shape or range."""
@@ -193,7 +237,7 @@ class GuardedScores:
             scores = self._scores.scores(rows)
         except Exception as error:
             self._scorer.timing.failed.since(started)
-            raise _failed("scorer", self._scorer.name, self._scorer.origin, self._pod) from error
+            raise self._failed() from error
         self._scorer.timing.answered.since(started)
         self._scorer.check(scores, rows)
         return scores
@@ -204,12 +248,12 @@ class Rules:
     """What runs for the pods of one profile, in order.
 
     Args:
-        preempts: whether pods of lower priority may be evicted for those without a node.
+        preemption: how pods of lower priority are evicted for those without a node; None: never.
     """
 
     filters: tuple[GuardedFilter, ...]
     scorers: tuple[GuardedScorer, ...]
-    preempts: bool = True
+    preemption: PreemptionArgs | None = None
 
     def timings(self) -> dict[tuple[str, str], Timing]:
         """Return the time spent in every rule so far, by (name, "Filter" or "Score")."""
@@ -296,7 +340,7 @@ class PluginManager:
         return Rules(
             tuple(GuardedFilter(f, origin) for origin, f in filters if profile.has_filter(f.name)),
             tuple(GuardedScorer(s, origin, weight) for s, origin, weight in weighted if weight),
-            profile.preempts,
+            profile.preempts(),
         )
 
     def _gather(

@@ -10,9 +10,11 @@ from types import MappingProxyType
 
 from .errors import BadRequest, ConfigurationError
 from .objects.json import Json, JsonObject, get_object
+from .preemption_args import PreemptionArgs
 
 DEFAULT_NAME = "default-scheduler"
 PREEMPTION = "DefaultPreemption"
+GATES = "SchedulingGates"
 
 # What upstream calls plugins and Ironfree does elsewhere, or has no use for: may be named.
 BUILT_IN = frozenset(
@@ -22,7 +24,7 @@ BUILT_IN = frozenset(
         "DynamicResources",
         "NodeVolumeLimits",
         "PrioritySort",
-        "SchedulingGates",
+        GATES,
         "VolumeBinding",
         "VolumeRestrictions",
         "VolumeZone",
@@ -88,10 +90,19 @@ class Profile:
                 return weight
         return own
 
-    @property
-    def preempts(self) -> bool:
-        """Whether pods of lower priority may be evicted for those without a node."""
-        return self._has(self.preemption, PREEMPTION)
+    def preempts(self) -> PreemptionArgs | None:
+        """Return how pods of lower priority are evicted for those without a node, None if not.
+
+        Raises:
+            ConfigurationError: the arguments of DefaultPreemption cannot be; says which and why.
+        """
+        if not self._has(self.preemption, PREEMPTION):
+            return None
+        return PreemptionArgs.of(self.args.get(PREEMPTION, {}))
+
+    def runs(self, name: str) -> bool:
+        """Tell whether a rule that neither filters nor scores runs."""
+        return self._has(PluginSet(), name)
 
     @property
     def named(self) -> frozenset[str]:

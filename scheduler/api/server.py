@@ -177,7 +177,7 @@ def build(
     """Return the application.
 
     Args:
-        hosts: finds the connection that a pod's logs are read through.
+        hosts: finds the connection that pods are spoken with through.
         answers: by resource, of the kinds that are computed.
         telemetry: where requests are counted, and what /metrics tells.
 

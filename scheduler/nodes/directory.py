@@ -207,7 +207,7 @@ class NodeAgents(HostDirectory):
         while True:
             await asyncio.sleep(_TICK)
             now = loop.time()
-            due = [a for a in self._agents.values() if a.alive and a.heartbeat.due <= now]
+            due = [a for a in self._agents.values() if a.heartbeat.due <= now and a.alive]
             if not due:
                 continue
             try:

@@ -1,12 +1,14 @@
 """Carries out one instruction on a host, and says what the host has afterwards."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from ..drivers import (
     ContainerStatus,
@@ -247,10 +249,8 @@ async def _start(
             subject,
             "its target container does not run",
         )
-    spec = replace(
-        container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env),
-        process_namespace_of=target,
-    )
+    alone = container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env)
+    spec = dataclasses.replace(alone, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):

@@ -9,9 +9,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from ..drivers import (
     ContainerSpec,
@@ -47,8 +50,7 @@ STARTED = PodMemory(sandbox_attempts=1, sandbox_made=True)
 """What is remembered of a pod that was started here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """A pod that runs as it should, and of which nothing need be done until it changes."""
 
     cohort: Cohort
@@ -74,12 +76,15 @@ class Company(Protocol):
         """The engine's word."""
         ...
 
-    def expects(self, cohort: Cohort, ordinal: int) -> bool:
-        """Tell whether a pod is still as the cohort has it, and nobody else sees to it."""
+    def claim(self, cohort: Cohort, ordinals: Iterable[int]) -> list[int]:
+        """Return the pods that are still as the cohort has them and that nobody else sees to.
+
+        They are left alone from now on until they settle or fall out.
+        """
         ...
 
     def settle(self, settled: Settled) -> None:
-        """Take over a pod that runs and has been reported."""
+        """Take over a claimed pod that runs and has been reported."""
         ...
 
     def disband(self) -> None:
@@ -111,8 +116,7 @@ class _Recipe:
         return made
 
 
-@dataclass(frozen=True, slots=True)
-class _Start:
+class _Start(msgspec.Struct, frozen=True, gc=False):
     """A pod that has started, what it fills the stencil with, and the second it started in."""
 
     company: Company
@@ -211,7 +215,7 @@ class Muster:
         ordinals: Sequence[int],
     ) -> list[_Start]:
         """Start pods on one host; who does not start falls out."""
-        ready = [each for each in ordinals if company.expects(cohort, each)]
+        ready = company.claim(cohort, ordinals)
         specs = recipe.specs(cohort, ready, self._epoch)
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -327,7 +331,7 @@ def _own(host_ip: str, observed: PodObservation) -> tuple[str, ...] | None:
     if sandbox is None or any(c.state is not EngineState.RUNNING for c in containers):
         return None
     own = (*(c.image_id for c in containers), host_ip, sandbox.ip, *(c.id for c in containers))
-    return own if all(map(plain, own)) else None
+    return own if plain("".join(own)) else None
 
 
 def _moment(observed: PodObservation) -> datetime | None:

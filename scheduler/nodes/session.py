@@ -69,6 +69,7 @@ class Session:
         self._assigned: dict[str, AssignedPod] = {}
         self._stale: set[str] = set()
         self._settled: dict[str, Settled] = {}
+        self._claimed: set[str] = set()
         self._wanted = asyncio.Event()
         self._done = 0
         self._looked = asyncio.Condition()
@@ -226,18 +227,25 @@ class Session:
         """The engine's word."""
         return self._runtime
 
-    def expects(self, cohort: Cohort, ordinal: int) -> bool:
-        """Tell whether a pod is still as its cohort has it, and has no worker."""
-        return cohort.pod_uid(ordinal) not in self._workers and self._office.pods.lodges(
-            cohort, ordinal
-        )
+    def claim(self, cohort: Cohort, ordinals: Iterable[int]) -> list[int]:
+        """Return those who are as their cohort has them and have no worker; looks spare them."""
+        claimed: list[int] = []
+        for ordinal in ordinals:
+            uid = cohort.pod_uid(ordinal)
+            if uid not in self._workers and self._office.pods.lodges(cohort, ordinal):
+                self._claimed.add(uid)
+                claimed.append(ordinal)
+        return claimed
 
     def settle(self, settled: Settled) -> None:
-        """Take over a pod that runs and has been reported."""
-        if self.expects(settled.cohort, settled.ordinal):
-            self._settled[settled.cohort.pod_uid(settled.ordinal)] = settled
+        """Take over a claimed pod that runs and has been reported."""
+        cohort, ordinal = settled.cohort, settled.ordinal
+        uid = cohort.pod_uid(ordinal)
+        if uid not in self._workers and self._office.pods.lodges(cohort, ordinal):
+            self._claimed.discard(uid)
+            self._settled[uid] = settled
         else:
-            self.fall_out(settled.cohort, (settled.ordinal,))
+            self.fall_out(cohort, (ordinal,))
 
     def disband(self) -> None:
         """Have every further pod started by a worker of its own: the host is too slow."""
@@ -246,6 +254,7 @@ class Session:
     def fall_out(self, cohort: Cohort, ordinals: Iterable[int]) -> None:
         """Have workers see to pods, from whatever state they are in: a look will tell."""
         for ordinal in ordinals:
+            self._claimed.discard(cohort.pod_uid(ordinal))
             self._take_over(cohort, ordinal)
             self.look_soon()
 
@@ -290,7 +299,7 @@ class Session:
             settled = self._settled.pop(uid)
             self._take_over(settled.cohort, settled.ordinal)
             self._worker(uid, STARTED)
-        for uid in {*found, *self._workers, *self._assigned} - quiet:
+        for uid in {*found, *self._workers, *self._assigned} - quiet - self._claimed:
             self._worker(uid).see(look, found.get(uid))
         async with self._looked:
             self._done = look

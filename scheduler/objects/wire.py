@@ -18,6 +18,7 @@ from .meta import ObjectMeta
 from .stored import Binding, Body, StoredObject, intern_body
 
 _ENVELOPE = frozenset({"apiVersion", "kind", "metadata", "status"})
+_SCHEDULED = b'"type":"PodScheduled","status":"True"'  # as agents write it; quotes: no text has it
 _encode = msgspec.json.encode
 _object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 
@@ -94,8 +95,12 @@ def _with_node_name(body: bytes, node: str) -> bytes:
     return b"".join((body[:start], b'"nodeName":', _encode(node), b",", body[start:]))
 
 
-@lru_cache(maxsize=1024)
 def _with_scheduled(status: bytes, bound_at: datetime) -> bytes:
+    return status if _SCHEDULED in status else _with_condition(status, bound_at)
+
+
+@lru_cache(maxsize=1024)
+def _with_condition(status: bytes, bound_at: datetime) -> bytes:
     value = _object.decode(status or b"{}")
     conditions = cast(list[JsonObject], value.get("conditions") or [])
     if any(c.get("type") == "PodScheduled" and c.get("status") == "True" for c in conditions):

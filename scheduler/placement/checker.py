@@ -21,7 +21,7 @@ from ..objects.pod_class import HostPort, PodClass
 from ..objects.selectors import integer
 from ..snapshot import NodeFacts, Snapshot, TaintKey
 from .plan import Allotment, LodgedPods, Plan
-from .topology_check import TopologyCheck, holds
+from .topology_check import CountedNodes, TopologyCheck, holds
 
 _CORDON = TaintKey("node.kubernetes.io/unschedulable", "", "NoSchedule")
 
@@ -52,7 +52,11 @@ GroupName = tuple[str, str]  # namespace, name
 
 
 def check(
-    plan: Plan, snapshot: Snapshot, bound: Counted, groups: Mapping[GroupName, int] | None = None
+    plan: Plan,
+    snapshot: Snapshot,
+    bound: Counted,
+    groups: Mapping[GroupName, int] | None = None,
+    counted: CountedNodes | None = None,
 ) -> list[Violation]:
     """Return what is wrong with a plan, nothing if it may be applied.
 
@@ -60,8 +64,9 @@ def check(
         snapshot: the cluster before the plan.
         bound: knows which pods are bound or assumed already.
         groups: minMember of every PodGroup that there is of those the plan has members of.
+        counted: what plans before have shown of the nodes.
     """
-    found = _Check(snapshot, bound).run(plan.allotments)
+    found = _Check(snapshot, bound, counted or CountedNodes()).run(plan.allotments)
     return found + _torn(plan.allotments, bound, groups or {}, {v.allotment for v in found})
 
 
@@ -69,6 +74,7 @@ def check(
 class _Check:
     snapshot: Snapshot
     bound: Counted
+    counted: CountedNodes
     lodged: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     seen: set[str] = field(default_factory=set[str])
     used: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
@@ -76,7 +82,7 @@ class _Check:
 
     def run(self, allotments: Sequence[Allotment]) -> list[Violation]:
         violations: list[Violation] = []
-        topology = TopologyCheck(self.snapshot, admits)
+        topology = TopologyCheck(self.snapshot, admits, self.counted)
         row_of = self.snapshot.row_of
         for number, allotment in enumerate(allotments):
             found = [*self._identity(allotment), *self._nodes(allotment)]

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ..hookspecs import Change, PodClass
 from ..informer import Informer, Subscription
@@ -22,7 +23,7 @@ from . import batches
 from .batches import Batches, Waiting
 from .binding import Binder, Bound, Refused
 from .checker import check, grouped
-from .displacement import Displacement, Order, Tenants
+from .displacement import Displaced, Displacement, Tenants
 from .draft import Draft
 from .express import ExpressLane
 from .framework import Framework
@@ -32,6 +33,7 @@ from .gangs import Gangs, Muster
 from .ingest import Ingest
 from .measures import ERROR, SCHEDULED, UNSCHEDULABLE, Attempt, Laps, PlacementMeasures
 from .nominations import Nominations
+from .orders import Order
 from .plan import Allotment, Gang, LodgedPods, PendingPod, Plan, without_left
 from .preemption import NEVER
 from .queue import SchedulingQueue
@@ -40,6 +42,7 @@ from .reporting import Reporter
 from .scribe import Scribe
 from .state import ClusterState
 from .surroundings import Surroundings
+from .topology_check import CountedNodes
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +108,7 @@ class Placement:
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(PLANS_IN_FLIGHT)
         self._said: dict[PodClass, str] = {}
+        self._counted = CountedNodes()
 
     async def run(self) -> None:
         """Place pods until cancelled.
@@ -207,6 +211,7 @@ class Placement:
         draft = Draft(snapshot)
         tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
+        displaced: dict[PodClass, Displaced] = {}
         orders: list[Order] = []
         decided = 0
         for pod, pending in self._batches.take(now):
@@ -224,17 +229,15 @@ class Placement:
             if isinstance(pending, LodgedPods):
                 self._batches.unload(pod, placed[0].left, pending.arrived)
                 allotments[-1] = without_left(placed[0])
-            elif placed[-1].left and self._rules[pod.scheduler_name].preempts:
-                framework = self._frameworks[pod.scheduler_name]
-                found = self._displacement.preempt(framework, placed[-1], draft.snapshot, tenants)
-                self.measures.preempted(order.preemption for order in found)
-                orders += found
+            elif placed[-1].left and self._rules[pod.scheduler_name].preemption is not None:
+                displaced[pod] = self._preempt(placed[-1], draft.snapshot, tenants)
+                orders += displaced[pod].orders
                 laps.lap("preempt")
         self.measures.batch.add(decided)
         plan = self._checked(Plan(revision, tuple(allotments)), snapshot, now)
         laps.lap("check")
         attempt = self._attempt(plan, laps.started)
-        self._take_over(plan, now)
+        self._take_over(plan, displaced, now)
         laps.lap("account")
         return plan, orders, snapshot, attempt
 
@@ -269,11 +272,20 @@ class Placement:
 
     def _may_preempt(self, muster: Muster) -> bool:
         return all(
-            self._rules[pod.scheduler_name].preempts and pod.spec.preemption_policy != NEVER
+            self._rules[pod.scheduler_name].preemption is not None
+            and pod.spec.preemption_policy != NEVER
             for pod in muster.pods
         )
 
-    def _take_over(self, plan: Plan, now: float) -> None:
+    def _preempt(self, allotment: Allotment, snapshot: Snapshot, tenants: Tenants) -> Displaced:
+        profile = allotment.pod.scheduler_name
+        framework, args = self._frameworks[profile], self._rules[profile].preemption
+        assert args is not None
+        found = self._displacement.preempt(framework, allotment, snapshot, tenants, args)
+        self.measures.preempted(order.preemption for order in found.orders)
+        return found
+
+    def _take_over(self, plan: Plan, displaced: Mapping[PodClass, Displaced], now: float) -> None:
         """Count what is about to be bound as assumed, and park what has no node."""
         for allotment in plan.allotments:
             if isinstance(allotment.pods, LodgedPods):
@@ -284,14 +296,16 @@ class Placement:
             self._state.assume(allotment.pod, [(pod.uid, node) for pod, node in pairs])
             self._displacement.placed(allotment.pods)
             if allotment.left and allotment.decision.diagnosis is not None:
-                diagnosis = allotment.decision.diagnosis
+                found = displaced.get(allotment.pod, Displaced())
+                diagnosis = replace(allotment.decision.diagnosis, preemption=found.message)
                 if allotment.gang is not None:
                     self.gangs.park(allotment.gang, diagnosis, now)
                 else:
                     self.queue.park(allotment.pod, allotment.left, diagnosis, now)
                 under_way = self._displacement.is_under_way
                 untold = [pod for pod in allotment.left if not under_way(pod.uid)]
-                self.reporter.unschedulable(untold, diagnosis.message)
+                for pods, why in found.diagnoses(untold, diagnosis):
+                    self.reporter.unschedulable(pods, why.message)
 
     def _attempt(self, plan: Plan, started: float) -> Attempt:
         """Count what has no node, and keep what binding will be counted by."""
@@ -312,10 +326,12 @@ class Placement:
 
     async def _displace(self, orders: Sequence[Order]) -> None:
         made = [order for order in orders if order.preemption is not None]
-        for waits in {order.gang or order.wanted for order in made}:
-            if waits is not None:
-                self.queue.forgive(waits)
+        wanting = {waits for order in made if (waits := order.gang or order.wanted) is not None}
+        for waits in wanting:
+            self.queue.forgive(waits)
         await self._displacement.carry_out(orders)
+        for waits in wanting:  # some may have been tried when only others' victims had gone
+            self.queue.forgive(waits)
         self._wake.set()
 
     def _checked(self, plan: Plan, snapshot: Snapshot, now: float) -> Plan:
@@ -323,7 +339,7 @@ class Placement:
         groups = self._surroundings.groups
         known = [group for name in grouped(plan) if (group := groups.get(*name)) is not None]
         least = {(g.meta.namespace, g.meta.name): g.spec.min_member for g in known}
-        violations = check(plan, snapshot, self._state, least)
+        violations = check(plan, snapshot, self._state, least, self._counted)
         if not violations:
             return plan
         broken = {v.allotment: v.message for v in reversed(violations)}

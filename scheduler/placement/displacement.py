@@ -5,70 +5,34 @@ after a crash in between nobody has left for a pod that nobody remembers. Until 
 known to the informer, the pod preempts nobody else.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import msgspec
 import numpy as np
 
-from ..errors import Conflict, Fenced, PluginError, StatusError, Unavailable
+from ..errors import PluginError
 from ..hookspecs import Filter, PodClass, Snapshot
 from ..informer import Informer
-from ..objects.deletion import DeletionRequest, delete
-from ..objects.disruption import BY_PREEMPTION, DisruptionBudget, targeted
-from ..objects.json import JsonObject
-from ..objects.meta import now_seconds
+from ..objects.disruption import DisruptionBudget
 from ..objects.pod import Pod
-from ..objects.pod_class import pod_class
-from ..objects.stored import ObjectKey, StoredObject
-from ..store.operations import Remove, Replace, Write
+from ..preemption_args import PreemptionArgs
 from ..store.store import Store
 from .draft import Draft
-from .framework import Decision, Framework
+from .framework import Decision, Diagnosis, Framework
 from .gang_preemption import Search, clear
 from .gangs import Muster
 from .nominations import NominatedFilter, Nominations, ReservedFilter
-from .plan import Allotment, Gang, PendingPod
-from .preemption import (
-    NEVER,
-    Budget,
-    Preemption,
-    RunningPod,
-    Tenancy,
-    helpable,
-    is_being_cleared,
-    preempt,
-)
+from .orders import Order, OrderWriter
+from .plan import Allotment, PendingPod
+from .preemption import BY_POLICY, NEVER, VICTIMS_LEAVE, Preemption, Scope, ineligible, preempt
 from .reporting import Reporter
 from .state import ClusterState
+from .tenancy import Budget, RunningPod, Tenancy, is_being_cleared
 
 logger = logging.getLogger(__name__)
 
 NODE = "node"  # the index of the pods' informer that this needs
-_TRIES = 5
-_READERS = 8
-_PAUSE = 1.0
-_object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
-
-Edit = Callable[[StoredObject], Write | None]
-
-
-class Order(msgspec.Struct, frozen=True):
-    """A pod that gets a nominated node, or loses the one it had.
-
-    Args:
-        message: why it has no node yet.
-        preemption: None takes its nomination back.
-        gang: whose member it is, if room is made for all of them.
-    """
-
-    pod: PendingPod
-    wanted: PodClass | None = None
-    message: str = ""
-    preemption: Preemption | None = None
-    gang: Gang | None = None
 
 
 class Tenants(Mapping[str, Sequence[RunningPod]]):
@@ -82,11 +46,12 @@ class Tenants(Mapping[str, Sequence[RunningPod]]):
     def __getitem__(self, node: str) -> Sequence[RunningPod]:
         known = self._known.get(node)
         if known is None:
-            found = self._pods.by_index(NODE, node)
-            counted = [p for p in found if not p.terminal and p.meta.uid in self._state]
-            residents = sorted(
-                [RunningPod.of(pod, pod_class(pod)) for pod in counted], key=lambda each: each.key
-            )
+            residents: list[RunningPod] = []
+            for pod in self._pods.by_index(NODE, node):
+                counted = None if pod.terminal else self._state.counted(pod.meta.uid)
+                if counted is not None:
+                    residents.append(RunningPod.of(pod, counted[0]))
+            residents.sort(key=lambda each: each.key)
             known = self._known[node] = tuple(residents)
         return known
 
@@ -95,6 +60,30 @@ class Tenants(Mapping[str, Sequence[RunningPod]]):
 
     def __len__(self) -> int:
         return len(self._known)
+
+
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """What was decided for pods of one class that have no node.
+
+    Args:
+        orders: for those that others make room for, and those whose nomination is taken back.
+        message: why nobody makes room for the others; "" when nobody was asked.
+        waiting: uids of those whose victims are still going.
+    """
+
+    orders: Sequence[Order] = ()
+    message: str = ""
+    waiting: frozenset[str] = frozenset()
+
+    def diagnoses(
+        self, pods: Sequence[PendingPod], diagnosis: Diagnosis
+    ) -> Iterable[tuple[Sequence[PendingPod], Diagnosis]]:
+        """Return why pods have no node, those apart whose victims are still going."""
+        yield [pod for pod in pods if pod.uid not in self.waiting], diagnosis
+        if self.waiting:
+            waiting = [pod for pod in pods if pod.uid in self.waiting]
+            yield waiting, replace(diagnosis, preemption=VICTIMS_LEAVE)
 
 
 class Displacement:
@@ -113,12 +102,11 @@ class Displacement:
         reporter: Reporter,
         nominations: Nominations,
     ) -> None:
-        self._store = store
-        self._epoch = epoch
-        self._pods = pods
+        self._orders = OrderWriter(store, epoch, pods)
         self._budgets = budgets
         self._reporter = reporter
         self._under_way: set[str] = set()  # uids of pods whose orders are being written
+        self._start = 0  # the row where the next search for victims starts
         self.nominations = nominations
 
     def is_under_way(self, uid: str) -> bool:
@@ -210,16 +198,19 @@ class Displacement:
         allotment: Allotment,
         snapshot: Snapshot,
         tenants: Tenants,
-    ) -> list[Order]:
+        args: PreemptionArgs,
+    ) -> Displaced:
         """Decide who makes room for the pods of an allotment that have no node."""
         pod, diagnosis = allotment.pod, allotment.decision.diagnosis
-        if diagnosis is None or diagnosis.failure or pod.spec.preemption_policy == NEVER:
-            return []
+        if diagnosis is None or diagnosis.failure or not snapshot.size:
+            return Displaced()
+        if pod.spec.preemption_policy == NEVER:
+            return Displaced(message=BY_POLICY)
         try:
-            return self._orders(framework.filters, allotment, snapshot, tenants)
+            return self._decide(framework.filters, allotment, snapshot, tenants, args)
         except PluginError as error:
             logger.error("nobody makes room for %r: %s", pod, error)
-            return []
+            return Displaced()
 
     def placed(self, pods: Iterable[PendingPod]) -> None:
         """Forget the nominations of pods that have been given a node."""
@@ -234,18 +225,14 @@ class Displacement:
             Fenced: another leader has taken over.
         """
         try:
-            await self._write({order.pod.key: _nomination(order) for order in orders})
+            await self._orders.write(orders)
             for order in orders:
                 if order.preemption is not None:
                     self._reporter.unschedulable((order.pod,), order.message)
-            gone: dict[ObjectKey, Edit] = {}
-            for order in orders:
-                for victim in order.preemption.victims if order.preemption else ():
-                    if not victim.leaving and victim.key not in gone:
-                        gone[victim.key] = _departure(victim, order)
-                        self._reporter.preempted(victim.key, victim.uid, _why(order))
-            await self._write(gone)
-            await self._pods.reached(await self._revision())
+                    why = f"Preempted by pod {order.pod.uid} on node {order.preemption.node}"
+                    for victim in order.preemption.victims:
+                        if not victim.leaving:
+                            self._reporter.preempted(victim.key, victim.uid, why)
         finally:
             self._under_way.difference_update(order.pod.uid for order in orders)
 
@@ -286,95 +273,57 @@ class Displacement:
             decision,
         )
 
-    def _orders(
+    def _decide(
         self,
         filters: Sequence[Filter],
         allotment: Allotment,
         snapshot: Snapshot,
         tenants: Tenants,
-    ) -> list[Order]:
+        args: PreemptionArgs,
+    ) -> Displaced:
         pod = allotment.pod
-        open_nodes = helpable(pod, filters, snapshot)
-        able: list[PendingPod] = []
-        for each in allotment.left:
-            node = self.nominations.node_of(each.uid)
-            row = snapshot.row_of.get(node)
-            waits = row is not None and open_nodes[row] and is_being_cleared(pod, tenants[node])
-            if not waits and each.uid not in self._under_way:
-                able.append(each)
+        left = [each for each in allotment.left if each.uid not in self._under_way]
+        waiting = self._waiting(pod, left, filters, snapshot, tenants)
+        able = [each for each in left if each.uid not in waiting]
         if not able:
-            return []
+            return Displaced(waiting=waiting)
         had = {each.uid for each in able if self.nominations.remove(each.uid)}
         tenancy = Tenancy(tenants, self._known_budgets(), self.nominations.by_node())
-        outcomes = preempt(pod, filters, snapshot, tenancy, len(able))
-        message = allotment.decision.diagnosis.message if allotment.decision.diagnosis else ""
+        scope = Scope(args, self._start)
+        found = preempt(pod, filters, snapshot, tenancy, len(able), scope)
+        self._start = found.start
+        why = allotment.decision.diagnosis.message if allotment.decision.diagnosis else ""
         orders: list[Order] = []
-        for each, outcome in zip(able, outcomes, strict=False):
+        for each, outcome in zip(able, found.chosen, strict=False):
             for lower in self.nominations.lower(outcome.node, pod.priority):
                 self.nominations.remove(lower.uid)
                 orders.append(Order(lower))
             self.nominations.add(each, pod, outcome.node)
-            orders.append(Order(each, pod, message, outcome))
-        orders += [Order(each) for each in able[len(outcomes) :] if each.uid in had]
+            orders.append(Order(each, pod, why, outcome))
+        orders += [Order(each) for each in able[len(found.chosen) :] if each.uid in had]
         self._under_way.update(order.pod.uid for order in orders)
-        return orders
+        return Displaced(orders, found.message, waiting)
+
+    def _waiting(
+        self,
+        pod: PodClass,
+        pending: Sequence[PendingPod],
+        filters: Sequence[Filter],
+        snapshot: Snapshot,
+        tenants: Tenants,
+    ) -> frozenset[str]:
+        """Return the uids of those that take no further victims, for theirs are still going."""
+        nominated = {each.uid: self.nominations.node_of(each.uid) for each in pending}
+        tenancy = Tenancy(tenants)
+        wait = {
+            node
+            for node in {*nominated.values()} - {""}
+            if ineligible(pod, node, filters, snapshot, tenancy)
+        }
+        return frozenset(uid for uid, node in nominated.items() if node in wait)
 
     def _known_budgets(self) -> list[Budget]:
         return [Budget.of(each) for each in self._budgets.items.values()]
-
-    async def _write(self, edits: Mapping[ObjectKey, Edit]) -> None:
-        """Edit pods as they were last seen, and again as they are stored where a race was lost."""
-        left = dict(edits)
-        for number in range(_TRIES):
-            try:
-                left = await self._attempt(left, fresh=number > 0)
-            except Unavailable as error:
-                logger.warning("preemption waits: %s; trying again in %g s", error, _PAUSE)
-                await asyncio.sleep(_PAUSE)
-            if not left:
-                return
-        logger.warning("%d writes of a preemption lost too many races", len(left))
-
-    async def _attempt(
-        self, edits: Mapping[ObjectKey, Edit], *, fresh: bool
-    ) -> dict[ObjectKey, Edit]:
-        """Try every edit once; return those that lost a race."""
-        writes: list[tuple[ObjectKey, Write]] = []
-        for key, found in (await self._present(list(edits), fresh=fresh)).items():
-            write = edits[key](found)
-            if write is not None:
-                writes.append((key, msgspec.structs.replace(write, epoch=self._epoch)))
-        again: dict[ObjectKey, Edit] = {}
-        outcomes = await self._store.write_many([write for _, write in writes]) if writes else ()
-        for (key, _), outcome in zip(writes, outcomes, strict=True):
-            if isinstance(outcome, Fenced):
-                raise outcome
-            if isinstance(outcome, Conflict):
-                again[key] = edits[key]
-            elif isinstance(outcome, StatusError):
-                logger.debug("a write of a preemption was refused: %s", outcome)
-        return again
-
-    async def _present(
-        self, keys: Sequence[ObjectKey], *, fresh: bool
-    ) -> dict[ObjectKey, StoredObject]:
-        """Return pods as the informer has them, or as they are stored if that is what is needed."""
-        known = self._pods.items
-        found = {} if fresh else {k: p.stored for k in keys if (p := known.get(k)) and p.stored}
-        missing = [key for key in keys if key not in found]
-        for start in range(0, len(missing), _READERS):
-            part = missing[start : start + _READERS]
-            stored = await asyncio.gather(*(self._store.get(key) for key in part))
-            found.update({k: each for k, each in zip(part, stored, strict=True) if each})
-        return found
-
-    async def _revision(self) -> int:
-        while True:
-            try:
-                return await self._store.revision()
-            except Unavailable as error:
-                logger.warning("%s; asking again in %g s", error, _PAUSE)
-                await asyncio.sleep(_PAUSE)
 
 
 def _beside(
@@ -393,45 +342,3 @@ def _allotment(
     names = snapshot.names(decision.rows)
     placed = len(names)
     return Allotment(pod, pending[:placed], names, pending[placed:], decision)
-
-
-def _nomination(order: Order) -> Edit:
-    """Return the edit that writes or clears a waiting pod's nominated node."""
-    node = order.preemption.node if order.preemption is not None else ""
-
-    def edit(stored: StoredObject) -> Write | None:
-        if stored.meta.uid != order.pod.uid or stored.binding is not None:
-            return None
-        status = _object.decode(stored.status or b"{}")
-        if (status.get("nominatedNodeName") or "") == node:
-            return None
-        status["nominatedNodeName"] = node
-        if not node:
-            del status["nominatedNodeName"]
-        encoded = msgspec.json.encode(status)
-        return Replace(stored.resource, stored.meta, stored.body, encoded, stored.revision)
-
-    return edit
-
-
-def _departure(victim: RunningPod, order: Order) -> Edit:
-    """Return the edit that deletes a victim as the API would, and says why."""
-    scheduler = order.wanted.spec.scheduler_name if order.wanted is not None else ""
-    message = f"{scheduler}: preempting to accommodate a higher priority pod"
-
-    def edit(stored: StoredObject) -> Write | None:
-        if stored.meta.uid != victim.uid or stored.meta.deletion_timestamp is not None:
-            return None
-        now = now_seconds()
-        meta = delete(stored, DeletionRequest(), now)
-        if meta is None:
-            return Remove(stored.key, stored.meta.uid, stored.revision)
-        status = targeted(stored.status, BY_PREEMPTION, message, now)
-        return Replace(stored.resource, meta, stored.body, status, stored.revision)
-
-    return edit
-
-
-def _why(order: Order) -> str:
-    assert order.preemption is not None
-    return f"Preempted by pod {order.pod.uid} on node {order.preemption.node}"

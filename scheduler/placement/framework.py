@@ -6,7 +6,7 @@ guess), a scorer that fails is left out (a worse place is better than none); bot
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..hookspecs import (
     Counts,
     Coupling,
     Filter,
+    Mask,
     PodClass,
     Rejection,
     Rows,
@@ -27,7 +28,7 @@ from ..hookspecs import (
 from .draft import Draft
 from .greedy import place
 from .scoring import Scoring
-from .stepping import Stepping, openings, settled
+from .stepping import openings, settled, step
 
 _ALTERNATIVES = 4
 
@@ -52,6 +53,7 @@ class Diagnosis:
         wakes_on: what may change the outcome.
         failure: a plugin's failure, "" if none.
         told: what is said instead of the refusals, "" if they say it all.
+        preemption: why nobody makes room for it, "" if nobody was asked to.
     """
 
     nodes: int
@@ -59,6 +61,7 @@ class Diagnosis:
     wakes_on: Change
     failure: str = ""
     told: str = ""
+    preemption: str = ""
 
     @property
     def message(self) -> str:
@@ -67,12 +70,22 @@ class Diagnosis:
             return self.failure or self.told
         if not self.nodes:
             return "no nodes available to schedule pods"
-        counts: Counter[str] = Counter()
-        for refusal in self.refusals:
-            counts[refusal.reason] += refusal.nodes
-        reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
-        head = f"0/{self.nodes} nodes are available"
-        return f"{head}: {reasons}." if reasons else f"{head}."
+        told = unavailable(self.nodes, ((each.reason, each.nodes) for each in self.refusals))
+        return f"{told} preemption: {self.preemption}" if self.preemption else told
+
+
+def unavailable(nodes: int, reasons: Iterable[tuple[str, int]]) -> str:
+    """Return that none of the nodes takes a pod, in kube-scheduler's words (FitError).
+
+    Args:
+        reasons: each with how many nodes it holds for; one may come more than once.
+    """
+    counts: Counter[str] = Counter()
+    for reason, holds_for in reasons:
+        counts[reason] += holds_for
+    told = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
+    head = f"0/{nodes} nodes are available"
+    return f"{head}: {told}." if told else f"{head}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +234,7 @@ class Framework:
             scoring.start()
             first = first or scoring
             if count > 1 and (scoring.coupled or not settled(couplings)):
-                chosen = Stepping(scoring, room, couplings).run(count)
+                chosen = step(scoring, room, couplings, count)
             else:
                 chosen = place(free, 1 if scoring.stepwise else count, scoring.total, rows)
                 chosen = chosen[: scoring.valid(chosen, free)]
@@ -237,26 +250,37 @@ class Framework:
 
     def _diagnose(self, pod: PodClass, snapshot: Snapshot) -> Diagnosis:
         """Ask the filters why no node has room for another copy."""
-        open_nodes = snapshot.every()
         refusals: list[Refusal] = []
         wakes_on = Change.NODE_ADDED
-        for plugin in self.filters:
-            verdict = plugin.filter(pod, snapshot)
-            if verdict is None:
-                continue
-            closed = open_nodes & (verdict.room == 0)
-            if not closed.any():
-                continue
-            for rejection in rejections(plugin.name, verdict):
-                nodes = int(np.count_nonzero(rejection.nodes & closed))
-                if nodes:
-                    helps = rejection.wakes_on
-                    wakes_on |= plugin.wakes_on if helps is None else helps
-                    refusals.append(
-                        Refusal(plugin.name, rejection.reason, nodes, rejection.resolvable)
-                    )
-            open_nodes &= ~closed
+        for plugin, rejection, nodes in first_objections(
+            pod, self.filters, snapshot, snapshot.every()
+        ):
+            helps = rejection.wakes_on
+            wakes_on |= plugin.wakes_on if helps is None else helps
+            refusals.append(Refusal(plugin.name, rejection.reason, nodes, rejection.resolvable))
         return Diagnosis(snapshot.size, tuple(refusals), wakes_on)
+
+
+def first_objections(
+    pod: PodClass, filters: Iterable[Filter], snapshot: Snapshot, nodes: Mask
+) -> Iterator[tuple[Filter, Rejection, int]]:
+    """Yield the filters' reasons, each with how many nodes its filter was the first to reject.
+
+    Args:
+        nodes: those asked about; what is left of them when all has been yielded, takes the pod.
+    """
+    for plugin in filters:
+        verdict = plugin.filter(pod, snapshot)
+        if verdict is None:
+            continue
+        closed = nodes & (verdict.room == 0)
+        if not closed.any():
+            continue
+        for rejection in rejections(plugin.name, verdict):
+            count = int(np.count_nonzero(rejection.nodes & closed))
+            if count:
+                yield plugin, rejection, count
+        nodes &= ~closed
 
 
 def _one_by_one(left: Counts, couplings: Sequence[Coupling]) -> Rows:

@@ -5,7 +5,7 @@ after the other, as each would alone. Whether that works is then seen by placing
 the cluster without the victims; nobody is evicted for a gang that would not run.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,8 @@ from .framework import Framework
 from .gang_search import Place, largest_first, place_together
 from .gangs import Muster
 from .plan import Allotment, PendingPod
-from .preemption import RunningPod, Tenancy, preempt
+from .preemption import preempt
+from .tenancy import RunningPod, Tenancy
 from .what_if import WhatIf
 
 
@@ -86,7 +87,7 @@ def _victims(
         if wanted <= 0:
             continue
         filters = search.frameworks[pod.scheduler_name].filters
-        for each in preempt(pod, filters, draft.snapshot, tenancy, wanted):
+        for each in preempt(pod, filters, draft.snapshot, tenancy, wanted).chosen:
             there = victims.setdefault(each.node, {})
             there.update((victim.uid, victim) for victim in each.victims)
             draft.add(pod, np.array([snapshot.row_of[each.node]], dtype=np.int64))
@@ -112,14 +113,14 @@ def _without(
     return place_together(muster, draft, search.place, search.frameworks, search.clock)
 
 
-class _Below(Mapping[str, Sequence[RunningPod]]):
+class _Below(Mapping[str, Collection[RunningPod]]):
     """The pods of lower priority on each node, looked up when asked for."""
 
-    def __init__(self, running: Mapping[str, Sequence[RunningPod]], priority: int) -> None:
+    def __init__(self, running: Mapping[str, Collection[RunningPod]], priority: int) -> None:
         self._running = running
         self._priority = priority
 
-    def __getitem__(self, node: str) -> Sequence[RunningPod]:
+    def __getitem__(self, node: str) -> Collection[RunningPod]:
         return [each for each in self._running[node] if each.pod.priority < self._priority]
 
     def __iter__(self) -> Iterator[str]:

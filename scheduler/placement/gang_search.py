@@ -148,10 +148,12 @@ def _diagnosis(
     muster: Muster, attempt: _Attempt, snapshot: Snapshot, frameworks: Mapping[str, Framework]
 ) -> Diagnosis:
     """Return why too few fit, and what can help any of them."""
-    wakes_on, failure = _RESOURCES, ""
+    alone = not attempt.placed and len(attempt.last) == len(muster.pods)
+    wakes_on, failure = Change(0) if alone else _RESOURCES, ""  # members take each other's room
     refusals: dict[tuple[str, str], Refusal] = {}
     for pod, allotment in attempt.last.items():
-        wakes_on |= _elsewhere(allotment, frameworks[pod.scheduler_name])
+        if not alone:
+            wakes_on |= _elsewhere(allotment, frameworks[pod.scheduler_name])
         found = allotment.decision.diagnosis
         if found is None or pod not in attempt.left:
             continue

@@ -9,7 +9,7 @@ looking at all of them: only the k best heads can take part, and a node's depth 
 while everything looked at so far is taken.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,15 +36,58 @@ def place(room: Counts, count: int, score: ScoreOf, rows: Rows | None = None) ->
     """
     if rows is None:
         rows = np.flatnonzero(room)
+    return place_apart(room, [(rows, count)], score)[0]
+
+
+def place_apart(room: Counts, groups: Sequence[tuple[Rows, int]], score: ScoreOf) -> list[Rows]:
+    """Return what `place` would of each of several groups of rows, asking about all at once.
+
+    Args:
+        room: as of `place`.
+        groups: ascending rows with room, and the copies wanted there; no row twice.
+        score: as of `place`.
+    """
+    found: list[Rows] = [_NOBODY] * len(groups)
+    searches = [_search(room, rows, count) for rows, count in groups]
+    answers: list[Scores | None] = [None] * len(groups)
+    going = list(range(len(groups)))
+    while going:
+        asked: list[tuple[int, Rows, Counts]] = []
+        for number in going:
+            try:
+                asked.append((number, *searches[number].send(answers[number])))
+            except StopIteration as end:
+                found[number] = end.value
+        going = [number for number, _, _ in asked]
+        if len(asked) == 1:
+            number, rows, copies = asked[0]
+            answers[number] = score(rows, copies)
+        elif asked:
+            rows, copies = (np.concatenate(each) for each in list(zip(*asked, strict=True))[1:])
+            ends = np.cumsum([each.size for _, each, _ in asked])
+            parts = np.split(score(rows, copies), ends[:-1])
+            for number, part in zip(going, parts, strict=True):
+                answers[number] = part
+    return found
+
+
+_Question = tuple[Rows, Counts]
+_Search = Generator[_Question, Scores | None, Rows]
+_Block = Generator[_Question, Scores | None, tuple[Rows, Counts, Scores]]
+
+
+def _search(room: Counts, rows: Rows, count: int) -> _Search:
+    """Ask for scores of (rows, copies) by yielding them; the outcome is `place`'s."""
     if not rows.size or count <= 0:
         return _NOBODY
-    values = score(rows, np.zeros(rows.size, dtype=np.int64))
+    values = yield rows, np.zeros(rows.size, dtype=np.int64)
+    assert values is not None
     if count == 1:
         return rows[[int(np.argmax(values))]]
     if rows.size > count:
         best = _largest(values, count)
         rows, values = rows[best], values[best]
-    return _Deepening(np.minimum(room, count), count, score).run(rows, values)
+    return (yield from _Deepening(room, count).run(rows, values))
 
 
 def _largest(values: Scores, count: int) -> NDArray[np.int64]:
@@ -59,25 +102,24 @@ def _largest(values: Scores, count: int) -> NDArray[np.int64]:
 class _Deepening:
     """The pairs (row, copy) taken so far, and the search for better ones."""
 
-    def __init__(self, room: Counts, count: int, score: ScoreOf) -> None:
+    def __init__(self, room: Counts, count: int) -> None:
         self._room = room
         self._count = count
-        self._score = score
 
-    def run(self, rows: Rows, values: Scores) -> Rows:
+    def run(self, rows: Rows, values: Scores) -> _Search:
         """Return the sequence, starting from the heads of candidate rows."""
         depth = 1
         copies = np.zeros(rows.size, dtype=np.int64)
-        stride = int(self._room[rows].max()) + 1
+        stride = min(int(self._room[rows].max()), self._count) + 1
         while True:
             if values.size > self._count:
                 taken = self._best(rows * stride + copies, values)
                 rows, copies, values = rows[taken], copies[taken], values[taken]
-            full = np.flatnonzero((copies == depth - 1) & (self._room[rows] > depth))
+            full = np.flatnonzero((copies == depth - 1) & (self._most(rows) > depth))
             if not full.size:
                 order = np.lexsort((copies, rows, -values))
                 return rows[order]
-            block = self._block(rows[full], values[full], depth)
+            block = yield from self._block(rows[full], values[full], depth)
             rows = np.concatenate([rows, block[0]])
             copies = np.concatenate([copies, block[1]])
             values = np.concatenate([values, block[2]])
@@ -95,13 +137,17 @@ class _Deepening:
         taken[ties] = True
         return taken
 
-    def _block(self, rows: Rows, last: Scores, depth: int) -> tuple[Rows, Counts, Scores]:
+    def _most(self, rows: Rows) -> Counts:
+        return np.minimum(self._room[rows], self._count)
+
+    def _block(self, rows: Rows, last: Scores, depth: int) -> _Block:
         """Look at copies depth … 2·depth-1 of rows; `last` is P at depth-1."""
         copies = np.broadcast_to(np.arange(depth, 2 * depth, dtype=np.int64), (rows.size, depth))
-        there = copies < self._room[rows][:, None]
+        there = copies < self._most(rows)[:, None]
         lengths = there.sum(axis=1)
         flat_rows, flat_copies = np.repeat(rows, lengths), copies[there]
-        scores = self._score(flat_rows, flat_copies)
+        scores = yield flat_rows, flat_copies
+        assert scores is not None
         grid = np.full(there.shape, np.inf)
         grid[there] = scores
         grid[:, 0] = np.minimum(grid[:, 0], last)

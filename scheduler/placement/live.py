@@ -19,9 +19,9 @@ from ..objects.pod_class import pod_class
 from ..objects.pod_group import RESOURCE as GROUPS
 from ..objects.pod_group import pod_group
 from ..objects.stored import ObjectKey, StoredObject
-from .preemption import Budget
 from .scenario import Scenario, ScenarioPod
 from .surroundings import selector_of
+from .tenancy import Budget
 
 NODES, PODS, NAMESPACES = "nodes", "pods", "namespaces"
 SELECTING = ("services", "replicationcontrollers")
@@ -91,7 +91,8 @@ class LiveCluster:
             case "namespaces":
                 state.set_namespace(meta.name, meta.labels)
             case "poddisruptionbudgets.policy":
-                self.scenario.budgets.append(Budget.of(disruption_budget(stored)))
+                budget = Budget.of(disruption_budget(stored))
+                self.scenario.budgets[meta.namespace, meta.name] = budget
             case "podgroups.ironfree.dev":
                 self._groups[stored.key] = pod_group(stored)
             case "priorityclasses.scheduling.k8s.io":

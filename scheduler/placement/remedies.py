@@ -12,8 +12,8 @@ from ..objects.pod import PodSpec, Toleration, TopologySpreadConstraint
 from ..objects.pod_class import pod_class
 from ..objects.resources import CPU
 from .inspection import inspect
-from .preemption import RunningPod
 from .scenario import Scenario, ScenarioPod
+from .tenancy import RunningPod
 
 _CORDON = "node.kubernetes.io/unschedulable"
 _MOST_LEAVERS = 128

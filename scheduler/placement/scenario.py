@@ -4,7 +4,8 @@ Pure. Kubernetes objects as JSON come in, cluster state and pending pods come ou
 defaulted as the API would and read leniently: what placement does not look at is not looked at.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -28,10 +29,10 @@ from ..objects.pod_class import (
 )
 from ..objects.pod_group import RESOURCE, PodGroup, PodGroupSpec, PodGroupStatus
 from ..objects.resources import allocatable
-from ..objects.selectors import Selector, from_label_selector, from_map
+from ..objects.selectors import NOTHING, Selector, from_label_selector, from_map
 from ..objects.stored import Body, ObjectKey, StoredObject
-from .preemption import Budget, RunningPod
 from .state import ClusterState
+from .tenancy import Budget, RunningPod, nanoseconds
 
 MOST_OBJECTS = 300_000
 _WORKLOADS = {
@@ -43,6 +44,11 @@ _WORKLOADS = {
 _PREEMPTS = "PreemptLowerPriority"
 _NAMED: JsonObject = {"name": "container"}
 _EXPRESSION: JsonObject = {"key": "", "operator": ""}
+_ABSENT_IN_STATUS: dict[str, JsonObject] = {
+    "conditions": {"type": "", "status": ""},
+    "containerStatuses": {"name": ""},
+    "initContainerStatuses": {"name": ""},
+}
 _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
     "metadata": {"ownerReferences": {"apiVersion": "", "kind": "", "name": "", "uid": ""}},
     "spec": {
@@ -63,24 +69,36 @@ _ABSENT_IN_PODS: dict[str, dict[str, JsonObject]] = {
         "matchExpressions": _EXPRESSION,
         "matchFields": _EXPRESSION,
     },
+    "status": _ABSENT_IN_STATUS,
 }
 _ABSENT_IN_NODES: dict[str, JsonObject] = {"taints": {"key": "", "effect": ""}}
+_FRACTION = re.compile(r"\.([0-9]{1,9})")
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioPod:
-    """A pod of a scenario and its class."""
+    """A pod of a scenario and its class.
+
+    Args:
+        started: status.startTime in nanoseconds since 1970, None for as exactly as the pod says.
+    """
 
     key: ObjectKey
     pod: Pod
     wanted: PodClass
+    started: int | None = None
 
     @property
     def name(self) -> str:
         """namespace/name."""
         return _full_name(self.key)
+
+    @property
+    def uid(self) -> str:
+        """The pod's uid."""
+        return self.pod.meta.uid
 
 
 @dataclass(slots=True)
@@ -90,9 +108,11 @@ class Scenario:
     Args:
         running: node → uid → pod.
         bound: uid → pod, those in running.
-        nominees: those of the pending pods that wait for room on a certain node.
+        nominees: uid → pod, those that wait for room on a certain node.
+        waiting: uid → pod, those that waited at first, in order.
         priorities: PriorityClasses by name.
         live: it began as the live cluster.
+        budgets: PodDisruptionBudgets by namespace and name.
         groups: the PodGroups, by key; None where nothing is said of any, so that pods which name
             one are tried alone.
         revision: of the store up to which the live cluster is known at least.
@@ -103,56 +123,80 @@ class Scenario:
         default_factory=dict[str, dict[str, RunningPod]]
     )
     bound: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
-    nominees: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
-    pending: list[ScenarioPod] = field(default_factory=list[ScenarioPod])
+    nominees: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
+    waiting: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
     live: bool = False
     revision: int = 0
-    budgets: list[Budget] = field(default_factory=list[Budget])
+    budgets: dict[tuple[str, str], Budget] = field(default_factory=dict[tuple[str, str], Budget])
     groups: dict[ObjectKey, PodGroup] | None = None
+    _uids: dict[str, str] = field(default_factory=dict[str, str])  # by namespace/name
+
+    @property
+    def pending(self) -> list[ScenarioPod]:
+        """The pods that waited at first, in order."""
+        return list(self.waiting.values())
 
     def run(self, pod: ScenarioPod, node: str) -> None:
-        """Count a pod as running on a node."""
+        """Count a pod as running on a node; on one that is not known it counts for nothing."""
         leaving = pod.pod.meta.deletion_timestamp is not None
-        self.state.set_pod(pod.pod.meta.uid, pod.wanted, node, leaving=leaving)
-        self.running.setdefault(node, {})[pod.pod.meta.uid] = RunningPod.of(pod.pod, pod.wanted)
-        self.bound[pod.pod.meta.uid] = pod
-        self.nominees = [waits for waits in self.nominees if waits is not pod]
+        self.state.set_pod(pod.uid, pod.wanted, node, leaving=leaving)
+        running = RunningPod.of(pod.pod, pod.wanted)
+        if pod.started is not None:
+            running = msgspec.structs.replace(running, started=pod.started)
+        self.running.setdefault(node, {})[pod.uid] = running
+        self.bound[pod.uid] = pod
+        self._uids[pod.name] = pod.uid
+        self.nominees.pop(pod.uid, None)
 
     def wait(self, pod: ScenarioPod) -> None:
         """Let a pod wait, behind those that do."""
-        self.pending.append(pod)
+        self.waiting[pod.uid] = pod
+        self._uids[pod.name] = pod.uid
         if pod.pod.status.nominated_node_name:
-            self.nominees.append(pod)
+            self.nominees[pod.uid] = pod
 
     def forget(self, name: str) -> None:
         """Take out the pod of that namespace/name, wherever it is."""
-        for node, pods in self.running.items():
-            uid = next((uid for uid, pod in pods.items() if _full_name(pod.key) == name), None)
-            if uid is not None:
-                self.stop(uid, node)
-                return
-        self.pending = [pod for pod in self.pending if pod.name != name]
-        self.nominees = [pod for pod in self.nominees if pod.name != name]
+        uid = self._uids.pop(name, "")
+        bound = self.bound.get(uid)
+        if bound is not None:
+            self.stop(uid, bound.pod.node)
+        self.waiting.pop(uid, None)
+        self.nominees.pop(uid, None)
 
     def nominated(self, waits: ScenarioPod) -> dict[str, list[PodClass]]:
         """Return who else of at least its priority waits for room on a node."""
         found: dict[str, list[PodClass]] = {}
-        for pod in self.nominees:
+        for pod in self.nominees.values():
             node = pod.pod.status.nominated_node_name
             if pod is not waits and pod.wanted.priority >= waits.wanted.priority:
                 found.setdefault(node, []).append(pod.wanted)
         return found
 
-    def tenants(self) -> dict[str, list[RunningPod]]:
-        """Return what runs, by node."""
-        return {node: list(pods.values()) for node, pods in self.running.items()}
+    def tenants(self) -> Mapping[str, Collection[RunningPod]]:
+        """Return what runs, by node, as it is at any time."""
+        return _Tenants(self.running)
 
     def stop(self, uid: str, node: str) -> None:
         """Stop counting a running pod."""
         self.state.remove_pod(uid)
         self.running.get(node, {}).pop(uid, None)
         self.bound.pop(uid, None)
+
+
+class _Tenants(Mapping[str, Collection[RunningPod]]):
+    def __init__(self, running: Mapping[str, Mapping[str, RunningPod]]) -> None:
+        self._running = running
+
+    def __getitem__(self, node: str) -> Collection[RunningPod]:
+        return self._running[node].values()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._running)
+
+    def __len__(self) -> int:
+        return len(self._running)
 
 
 def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenario:
@@ -167,8 +211,8 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
         BadRequest: an object cannot be read; names the field.
     """
     scenario = scenario or Scenario()
-    for obj, where in _objects(spec, "nodes"):
-        scenario.state.set_node(node_of(obj, where))
+    for number, (obj, where) in enumerate(_objects(spec, "nodes")):
+        scenario.state.set_node(node_of(obj, where, number))
     for obj, where in _objects(spec, "namespaces"):
         meta = _meta(obj, where)
         scenario.state.set_namespace(meta.name, meta.labels)
@@ -178,7 +222,9 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
             name = meta.name or f"{meta.generate_name}{number}"
             scenario.state.set_workload(meta.namespace, resource, name, selector)
     for obj, where in _objects(spec, "podDisruptionBudgets"):
-        scenario.budgets.append(budget_of(obj, where))
+        budget = budget_of(obj, where)
+        name = _meta(obj, where).name or where
+        scenario.budgets[budget.namespace, name] = budget
     if spec.get("podGroups") is not None:
         scenario.groups = scenario.groups or {}
         for obj, where in _objects(spec, "podGroups"):
@@ -190,16 +236,23 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
     return scenario
 
 
-def node_of(obj: JsonObject, where: str) -> Node:
-    """Return the typed view of a Node document; raises BadRequest."""
+def node_of(obj: JsonObject, where: str, number: int) -> Node:
+    """Return the typed view of a Node document; raises BadRequest.
+
+    Args:
+        number: names it if nothing else does.
+    """
     _complete(obj.get("spec"), _ABSENT_IN_NODES)
+    _complete(obj.get("status"), _ABSENT_IN_STATUS)
     status = _convert(get_object(obj, "status", where), NodeStatus, f"{where}.status")
     try:
         allocatable(status.allocatable or status.capacity)
     except BadRequest as error:
         raise BadRequest(f"{where}.status: {error.message}") from error
     spec = _convert(get_object(obj, "spec", where), NodeSpec, f"{where}.spec")
-    return Node(_meta(obj, where), spec, status, 0)
+    meta = _meta(obj, where)
+    name = meta.name or f"{meta.generate_name}{number}"
+    return Node(msgspec.structs.replace(meta, name=name), spec, status, 0)
 
 
 def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
@@ -239,23 +292,28 @@ def group_of(obj: JsonObject, where: str) -> PodGroup:
 
 
 def budget_of(obj: JsonObject, where: str) -> Budget:
-    """Return what a PodDisruptionBudget document says; raises BadRequest."""
+    """Return what a PodDisruptionBudget document says; raises BadRequest.
+
+    One whose selector cannot be read covers nobody, as in kube-scheduler.
+    """
     meta = _meta(obj, where, "default")
     spec, status = get_object(obj, "spec", where), get_object(obj, "status", where)
     allowed = status.get("disruptionsAllowed") or 0
     if not isinstance(allowed, int):
         raise BadRequest(f"{where}.status.disruptionsAllowed must be a whole number")
-    return Budget(
-        meta.namespace,
-        from_label_selector(spec.get("selector")),
-        allowed,
-        frozenset(get_object(status, "disruptedPods", f"{where}.status")),
-    )
+    try:
+        selector = from_label_selector(spec.get("selector"))
+    except BadRequest:
+        selector = NOTHING
+    disrupted = frozenset(get_object(status, "disruptedPods", f"{where}.status"))
+    return Budget(meta.namespace, selector, allowed, disrupted)
 
 
 def _add_pod(scenario: Scenario, obj: JsonObject, where: str, number: int) -> None:
     pod = pod_of(obj, where, number)
-    pod = msgspec.structs.replace(pod, spec=_with_priority(pod.spec, scenario.priorities, where))
+    if get_object(obj, "spec", where).get("priority") is None:
+        spec = _with_priority(pod.spec, scenario.priorities, where)
+        pod = msgspec.structs.replace(pod, spec=spec)
     try:
         wanted = pod_class(pod)
     except BadRequest as error:
@@ -263,7 +321,7 @@ def _add_pod(scenario: Scenario, obj: JsonObject, where: str, number: int) -> No
     if pod.terminal:
         return
     key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
-    member = ScenarioPod(key, pod, wanted)
+    member = ScenarioPod(key, pod, wanted, _started(obj, pod))
     if scenario.live:
         scenario.forget(member.name)
     if pod.node:
@@ -272,10 +330,18 @@ def _add_pod(scenario: Scenario, obj: JsonObject, where: str, number: int) -> No
         scenario.wait(member)
 
 
+def _started(obj: JsonObject, pod: Pod) -> int | None:
+    """Return status.startTime in nanoseconds, which the typed view cuts to microseconds."""
+    time, status = pod.status.start_time, obj.get("status")
+    text = status.get("startTime") if isinstance(status, dict) else None
+    fraction = _FRACTION.search(text) if isinstance(text, str) else None
+    if time is None or fraction is None:
+        return None
+    return nanoseconds(time.replace(microsecond=0)) + int(fraction[1].ljust(9, "0"))
+
+
 def _with_priority(spec: PodSpec, classes: dict[str, PriorityView], where: str) -> PodSpec:
-    """Fill in the priority of a class, unless the spec gives a number itself."""
-    if spec.priority:
-        return spec
+    """Fill in the priority of a class for a spec that gives no number itself."""
     name = spec.priority_class_name
     if not name:
         defaults = [view for view in classes.values() if view.global_default]

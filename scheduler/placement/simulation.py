@@ -4,8 +4,8 @@ The same rules, the same greedy and the same preemption decide; every node's ver
 be told. Pods are tried in the order given.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,14 +13,16 @@ from ..errors import BadRequest, ConfigurationError, PluginError
 from ..objects.json import Json, JsonObject
 from ..objects.pod_class import PodClass
 from ..plugin_manager import PluginManager, Rules
-from ..profile import Profile, only
+from ..profile import GATES, Profile, only
 from ..snapshot import Snapshot
 from .draft import Draft
-from .framework import Framework
+from .framework import Diagnosis, Framework
 from .gang_standing import Standing, standing_of, try_together
-from .inspection import inspect, verdict_document
-from .preemption import Tenancy, ineligible, preempt
+from .inspection import NodeVerdict, inspect, verdict_document
+from .nominations import ReservedFilter
+from .preemption import Scope, ineligible, preempt
 from .scenario import Scenario, ScenarioPod
+from .tenancy import Tenancy
 
 _EXPLAIN = ("none", "summary", "full")
 MOST_VERDICTS = 2_000_000  # nodes told of, all results together
@@ -85,6 +87,7 @@ class Simulation:
         self._scenario = scenario
         self._rules: dict[str, tuple[Rules, Framework]] = {}
         self._told = 0
+        self._start = 0  # the row where the next search for victims starts
         self._members: dict[str, JsonObject] = {}  # uid → what was found of it with its gang
 
     def run(self) -> JsonObject:
@@ -98,18 +101,21 @@ class Simulation:
         return {"placed": placed, "unplaced": len(results) - placed, "results": results}
 
     def _try(self, pod: ScenarioPod) -> JsonObject:
-        standing = standing_of(self._scenario, pod.wanted)
-        uid, gates = pod.pod.meta.uid, pod.pod.spec.scheduling_gates
-        if uid not in self._members and standing is not None and standing.apart and not gates:
+        standing = None
+        if pod.uid not in self._members and not _untried(pod, self._framework(pod)[0]):
+            standing = standing_of(self._scenario, pod.wanted)
+        if standing is not None and standing.apart:
             self._try_gang(standing)
-        return self._members.pop(uid, None) or self._try_alone(pod)
+        return self._members.pop(pod.uid, None) or self._try_alone(pod)
 
     def _try_alone(self, pod: ScenarioPod) -> JsonObject:
-        rules, framework = self._framework(pod)
-        result: JsonObject = {"pod": pod.name, "nodeName": None}
-        if pod.pod.spec.scheduling_gates:
-            gates = ", ".join(gate.name for gate in pod.pod.spec.scheduling_gates)
-            result["message"] = f"not tried: it waits for scheduling gates ({gates})"
+        profile, rules, framework = self._framework(pod)
+        result = _no_answer(pod)
+        untried = _untried(pod, profile)
+        if untried:
+            result["message"] = untried
+            if self._question.explain == "full":
+                result["nodes"] = self._shut_nodes(untried)
             return result
         bare = self._scenario.state.freeze(0)
         nominated = self._scenario.nominated(pod)
@@ -117,20 +123,20 @@ class Simulation:
         for node, classes in nominated.items():
             for wanted in classes if node in bare.row_of else ():
                 draft.add(wanted, np.array([bare.row_of[node]], dtype=np.int64))
+        if nominated:
+            also = ReservedFilter(framework.filters, bare)
+            framework = Framework((*framework.filters, also), framework.scorers)
         if self._question.explain == "full":
             result["nodes"] = self._told_nodes(pod.wanted, framework, draft.snapshot)
+        kept = self._nominated_node(pod, framework, draft.snapshot)
         decision = framework.decide(pod.wanted, 1, draft)
         if decision.rows.size:
-            node = self._chosen(pod, framework, bare, int(decision.rows[0]))
+            node = kept or bare.nodes[int(decision.rows[0])].name
             result["nodeName"] = node
             if self._question.place_all:
                 self._scenario.run(pod, node)
         elif decision.diagnosis is not None:
-            result["message"] = decision.diagnosis.message
-            if rules.preempts:
-                tenants, budgets = self._scenario.tenants(), self._scenario.budgets
-                tenancy = Tenancy(tenants, budgets, nominated)
-                self._preempt(pod, framework, bare, tenancy, result)
+            result |= self._unplaced(pod, rules, bare, decision.diagnosis, nominated)
         if self._question.explain == "summary" and decision.alternatives:
             result["alternatives"] = [
                 {"name": a.node, "total": a.total, "scores": {**a.scores}}
@@ -138,13 +144,19 @@ class Simulation:
             ]
         return result
 
+    def _shut_nodes(self, why: str) -> list[Json]:
+        """Return that no node was looked at, and why."""
+        nodes = self._scenario.state.freeze(0).nodes
+        self._count_told(len(nodes))
+        shut = [NodeVerdict(n.name, False, GATES, (why,), resolvable=False) for n in nodes]
+        return [verdict_document(verdict) for verdict in shut]
+
     def _try_gang(self, standing: Standing) -> None:
         """Find out about all members of a gang at once."""
         for member in standing.waiting:
-            result: JsonObject = {"pod": member.name, "nodeName": None, "message": standing.why}
-            self._members[member.pod.meta.uid] = result
+            self._members[member.uid] = _no_answer(member) | {"message": standing.why}
         frameworks = {
-            pod.wanted.scheduler_name: self._framework(pod)[1] for pod in standing.waiting
+            pod.wanted.scheduler_name: self._framework(pod)[2] for pod in standing.waiting
         }
         if self._question.explain == "full":
             snapshot = self._scenario.state.freeze(0)
@@ -171,51 +183,68 @@ class Simulation:
                 del self._members[uid]
 
     def _told_nodes(self, wanted: PodClass, framework: Framework, snapshot: Snapshot) -> list[Json]:
-        self._told += snapshot.size
-        if self._told > MOST_VERDICTS:
-            raise BadRequest(
-                f"explain: full would tell of more than {MOST_VERDICTS} nodes; "
-                "ask about fewer pods or nodes at once"
-            )
+        self._count_told(snapshot.size)
         try:
             seen = inspect(wanted, snapshot, framework.filters, framework.scorers)
         except PluginError:
             return []  # the decision's message says so
         return [verdict_document(verdict) for verdict in seen.verdicts()]
 
-    def _chosen(self, pod: ScenarioPod, framework: Framework, snapshot: Snapshot, best: int) -> str:
-        """Return the node a pod goes to: the one it was nominated to, if that will have it."""
-        nominated = snapshot.row_of.get(pod.pod.status.nominated_node_name)
-        if nominated is not None and nominated != best:
-            seen = inspect(pod.wanted, snapshot, framework.filters, ())
-            if nominated in seen.rows:
-                return snapshot.nodes[nominated].name
-        return snapshot.nodes[best].name
+    def _count_told(self, nodes: int) -> None:
+        self._told += nodes
+        if self._told > MOST_VERDICTS:
+            raise BadRequest(
+                f"explain: full would tell of more than {MOST_VERDICTS} nodes; "
+                "ask about fewer pods or nodes at once"
+            )
 
-    def _preempt(
+    def _nominated_node(self, pod: ScenarioPod, framework: Framework, snapshot: Snapshot) -> str:
+        """Return the node a pod was nominated to, if that will have it; else ""."""
+        nominated = pod.pod.status.nominated_node_name
+        row = snapshot.row_of.get(nominated) if nominated else None
+        if row is None:
+            return ""
+        try:
+            seen = inspect(pod.wanted, snapshot, framework.filters, ())
+        except PluginError:
+            return ""  # the decision's message says so
+        return nominated if row in seen.rows else ""
+
+    def _unplaced(
         self,
         pod: ScenarioPod,
-        framework: Framework,
+        rules: Rules,
         snapshot: Snapshot,
-        tenancy: Tenancy,
-        result: JsonObject,
-    ) -> None:
-        """Say whom the pod would displace, and take them out if the scenario goes on."""
-        filters = framework.filters
-        nominated = pod.pod.status.nominated_node_name
-        refused = ineligible(pod.wanted, nominated, filters, snapshot, tenancy)
-        if refused:
-            result["preemption"] = refused
-            return
-        for chosen in preempt(pod.wanted, filters, snapshot, tenancy):
+        diagnosis: Diagnosis,
+        nominated: Mapping[str, Sequence[PodClass]],
+    ) -> JsonObject:
+        """Say why a pod has no node, whom it would displace, and take them out if need be."""
+        if rules.preemption is None or diagnosis.failure or not snapshot.size:
+            return {"message": diagnosis.message}
+        budgets = tuple(self._scenario.budgets.values())
+        tenancy = Tenancy(self._scenario.tenants(), budgets, nominated)
+        own = pod.pod.status.nominated_node_name
+        try:
+            refused = ineligible(pod.wanted, own, rules.filters, snapshot, tenancy)
+            if refused:
+                message = replace(diagnosis, preemption=refused).message
+                return {"message": message, "nominatedNodeName": own or None}
+            scope = Scope(rules.preemption, self._start)
+            found = preempt(pod.wanted, rules.filters, snapshot, tenancy, 1, scope)
+        except PluginError as error:
+            return {"message": replace(diagnosis, preemption=str(error)).message}
+        self._start = found.start
+        result: JsonObject = {"message": replace(diagnosis, preemption=found.message).message}
+        for chosen in found.chosen:
             result["nominatedNodeName"] = chosen.node
             result["victims"] = [f"{v.key.namespace}/{v.key.name}" for v in chosen.victims]
             if self._question.place_all:
                 for victim in chosen.victims:
                     self._scenario.stop(victim.uid, chosen.node)
                 self._scenario.run(pod, chosen.node)
+        return result
 
-    def _framework(self, pod: ScenarioPod) -> tuple[Rules, Framework]:
+    def _framework(self, pod: ScenarioPod) -> tuple[Profile, Rules, Framework]:
         name = pod.pod.spec.scheduler_name
         profile = self._question.profile or self._profiles.get(name)
         if profile is None:
@@ -230,4 +259,16 @@ class Simulation:
             except ConfigurationError as error:
                 raise BadRequest(f"spec.profile: {error}") from error
             found = self._rules[profile.name] = rules, Framework(rules.filters, rules.scorers)
-        return found
+        return profile, *found
+
+
+def _no_answer(pod: ScenarioPod) -> JsonObject:
+    return {"pod": pod.name, "nodeName": None, "nominatedNodeName": None, "victims": []}
+
+
+def _untried(pod: ScenarioPod, profile: Profile) -> str:
+    """Return why a pod is not looked at, in kube-scheduler's words; "" if it is."""
+    if pod.pod.meta.deletion_timestamp is not None:
+        return f"skip schedule deleting pod: {pod.name}"
+    gates = " ".join(gate.name for gate in pod.pod.spec.scheduling_gates)
+    return f"waiting for scheduling gates: [{gates}]" if gates and profile.runs(GATES) else ""

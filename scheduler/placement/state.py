@@ -57,7 +57,11 @@ class ClusterState:
 
     def __contains__(self, uid: str) -> bool:
         """Tell whether a pod is counted on a known node."""
-        return uid in self._pods or self._lodged(uid) is not None
+        return self.counted(uid) is not None
+
+    def counted(self, uid: str) -> tuple[PodClass, str] | None:
+        """Return the class and the node of a pod that is counted on a known node, else None."""
+        return self._pods.get(uid) or self._lodged(uid)
 
     def set_node(self, node: Node) -> None:
         """Add a node or take over its new state."""
@@ -103,7 +107,7 @@ class ClusterState:
         Args:
             leaving: it is being deleted; it counts until it is gone.
         """
-        known = self._pods.get(uid) or self._lodged(uid)
+        known = self.counted(uid)
         if known is not None and known[1] == node and known[0] == pod:
             return leaving and self._leaves(uid, *known)
         row = self._facts.row_of.get(node)

@@ -2,7 +2,8 @@
 
 Pure. Spread and affinity make every copy change what the next one may do, so there is no placing
 them at once; but all that changes is kept as columns, and a step costs a few NumPy operations
-instead of a whole decision. The outcome equals deciding one copy at a time.
+instead of a whole decision, or of groups of nodes where those are alike (`folding`). The outcome
+equals deciding one copy at a time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +17,12 @@ from ..hookspecs import (
     Coupling,
     Mask,
     Normalise,
-    PodClass,
     Rows,
-    Scorer,
     Scores,
-    Snapshot,
 )
-from .scoring import Scoring, normalised
+from .folding import fold
+from .own_scores import OwnScores
+from .scoring import Scoring
 
 _DEPTH = 8  # copies a row is asked for at once
 _MISSED = 16  # rows after which all are asked
@@ -41,31 +41,60 @@ def settled(couplings: Sequence[Coupling]) -> bool:
     return all(coupling.settled for coupling in couplings)
 
 
-class Stepping:
-    """One class on its way onto the nodes.
+def step(scoring: Scoring, room: Counts, couplings: Sequence[Coupling], count: int) -> Rows:
+    """Place up to `count` copies; fewer when the rest can be placed at once, or has no room.
 
     Args:
         scoring: started; its coupled scores are used up here.
         room: (N,) int64, copies each node can take by the filters that are not coupled.
         couplings: of the filters that are.
     """
+    own = OwnScores(scoring, room, scoring.done)
+    folding = fold(own, room, couplings, scoring.coupled, count)
+    if folding is None:
+        return Stepping(own, room, couplings, scoring.coupled).run(count)
+    chosen = folding.run(count)
+    if chosen.size == count:
+        return chosen
+    for row in chosen.tolist():
+        for each in (*couplings, *(scores for scores, _ in scoring.coupled)):
+            each.put(row)
+    if not scoring.coupled and settled(couplings):
+        return chosen
+    put = np.bincount(chosen, minlength=room.size)
+    own = OwnScores(scoring, room - put, put if scoring.done is None else put + scoring.done)
+    rest = Stepping(own, room - put, couplings, scoring.coupled).run(count - chosen.size)
+    return np.concatenate([chosen, rest])
 
-    def __init__(self, scoring: Scoring, room: Counts, couplings: Sequence[Coupling]) -> None:
-        self._pod: PodClass = scoring.pod
-        self._snapshot: Snapshot = scoring.snapshot
+
+class Stepping:
+    """One class on its way onto the nodes.
+
+    Args:
+        own: its scores that are not coupled.
+        room: (N,) int64, copies each node can take by the filters that are not coupled.
+        couplings: of the filters that are; used up here, like `coupled`.
+        coupled: scores that are, with their weights.
+    """
+
+    def __init__(
+        self,
+        own: OwnScores,
+        room: Counts,
+        couplings: Sequence[Coupling],
+        coupled: Sequence[tuple[CoupledScores, int]],
+    ) -> None:
+        self._own = own
         self._room = room.copy()
         self._couplings = couplings
-        self._coupled: Sequence[tuple[CoupledScores, int]] = scoring.coupled
-        self._copies = np.zeros(room.size, dtype=np.int64)
-        if scoring.done is not None:
-            self._copies += scoring.done
-        self._plain = np.zeros(room.size, dtype=np.float64)
-        self._moving: list[tuple[Scorer, Scores]] = []
-        self._ranked: list[tuple[Scorer, Scores]] = []
+        self._coupled = coupled
+        self._plain = own.static.copy()
+        for scorer, column in own.moving:
+            if scorer.normalise is Normalise.NONE:
+                self._plain += column * scorer.weight
         self._open: Rows = np.zeros(0, dtype=np.int64)
         self._fixed: NDArray[np.float64] | None = None
-        self._ask([s for s in scoring.scorers if s.name not in scoring.silent])
-        self._ahead = _Ahead(self._score_moving, self._room, self._copies)
+        self._ahead = _Ahead(own.move, self._room, own.copies)
 
     def run(self, count: int) -> Rows:
         """Place up to `count` copies; stop early when the rest can be placed at once."""
@@ -81,35 +110,9 @@ class Stepping:
                 break
         return np.array(chosen, dtype=np.int64)
 
-    def _ask(self, scorers: Sequence[Scorer]) -> None:
-        """Score every node that may come to be open."""
-        rows = np.flatnonzero(self._room)
-        for scorer in scorers:
-            raw = scorer.score(self._pod, self._snapshot, rows, self._copies[rows])
-            if raw is None or not isinstance(raw, np.ndarray):
-                continue
-            column = np.zeros(self._room.size, dtype=raw.dtype)
-            column[rows] = raw
-            if scorer.depends_on_copies:
-                self._moving.append((scorer, column))
-            if scorer.normalise is Normalise.NONE:
-                self._plain += column * scorer.weight
-            else:
-                self._ranked.append((scorer, column))
-
-    def _score_moving(self, rows: Rows, copies: Counts) -> list[Scores]:
-        found: list[Scores] = []
-        for scorer, _ in self._moving:
-            raw = scorer.score(self._pod, self._snapshot, rows, copies)
-            assert isinstance(raw, np.ndarray)
-            found.append(raw)
-        return found
-
     def _totals(self, rows: Rows) -> NDArray[np.float64]:
         if self._fixed is None or not np.array_equal(rows, self._open):
-            self._fixed = np.zeros(rows.size, dtype=np.float64)
-            for scorer, column in self._ranked:
-                self._fixed += normalised(column[rows], scorer.normalise) * scorer.weight
+            self._fixed = self._own.rank(rows)
             self._open = rows
         totals = self._fixed + self._plain[rows]
         for scores, weight in self._coupled:
@@ -122,13 +125,13 @@ class Stepping:
             coupling.put(row)
         for scores, _ in self._coupled:
             scores.put(row)
-        if self._moving and self._room[row]:
+        if self._own.moving and self._room[row]:
             self._move(row)
 
     def _move(self, row: int) -> None:
         """Take over the scores of the copy after this one on the row."""
-        self._copies[row] += 1
-        for (scorer, column), raw in zip(self._moving, self._ahead.next(row), strict=True):
+        self._own.copies[row] += 1
+        for (scorer, column), raw in zip(self._own.moving, self._ahead.next(row), strict=True):
             if scorer.normalise is Normalise.NONE:
                 self._plain[row] += float(raw - column[row]) * scorer.weight
             else:

@@ -5,7 +5,7 @@ Kubernetes documentation, no plugin, no column. Costs nothing for pods without s
 cluster without them. Constraints that a profile gives by default are not known here.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -26,6 +26,61 @@ Admits = Callable[[TopologySpreadConstraint, PodClass, NodeFacts], bool]
 Rows = Mapping[int, int]
 _NO_LABELS: Mapping[str, str] = {}
 _EVERYTHING = LabelSelector()
+_MOST_KEPT = 64
+
+
+class CountedNodes:
+    """Which nodes spread constraints count, remembered for as long as the nodes stay as they are.
+
+    Looking at every node for every plan cost ten times as much as all the rest of a check.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: Sequence[NodeFacts] = ()
+        self._rows: dict[bytes, frozenset[int]] = {}
+        self._domains: dict[tuple[bytes, str], frozenset[str]] = {}
+
+    def of(
+        self,
+        constraint: TopologySpreadConstraint,
+        keys: Sequence[str],
+        pod: PodClass,
+        nodes: Sequence[NodeFacts],
+        admits: Admits,
+    ) -> tuple[frozenset[int], frozenset[str]]:
+        """Return the rows that a constraint of a class counts, and the domains they are in.
+
+        Args:
+            keys: of all constraints of the class with the same action.
+        """
+        if nodes is not self._nodes or len(self._rows) >= _MOST_KEPT:
+            self._nodes = nodes
+            self._rows.clear()
+            self._domains.clear()
+        likes = _depends_on(constraint, keys, pod)
+        rows = self._rows.get(likes)
+        if rows is None:
+            rows = self._rows[likes] = frozenset(
+                row
+                for row, node in enumerate(nodes)
+                if all(key in node.labels for key in keys) and admits(constraint, pod, node)
+            )
+        key = constraint.topology_key
+        domains = self._domains.get((likes, key))
+        if domains is None:
+            domains = frozenset(nodes[row].labels[key] for row in rows)
+            self._domains[likes, key] = domains
+        return rows, domains
+
+
+def _depends_on(constraint: TopologySpreadConstraint, keys: Sequence[str], pod: PodClass) -> bytes:
+    """Return the same for constraints of whatever class that count the same nodes."""
+    spec = pod.spec
+    affinity = spec.affinity.node_affinity if spec.affinity is not None else None
+    honoured = constraint.node_affinity_policy == "Honor"
+    selects = (spec.node_selector, affinity and affinity.required) if honoured else None
+    tolerates = spec.tolerations if constraint.node_taints_policy == "Honor" else None
+    return msgspec.msgpack.encode((sorted(keys), selects, tolerates), order="deterministic")
 
 
 @dataclass(slots=True)
@@ -35,15 +90,14 @@ class TopologyCheck:
     Args:
         snapshot: the cluster before the plan.
         admits: tells whether a spread constraint of a class counts a node (inclusion policies).
+        counted: what is known of that from plans before.
     """
 
     snapshot: Snapshot
     admits: Admits
+    counted: CountedNodes
     added: dict[PodClass, dict[int, int]] = field(default_factory=dict[PodClass, dict[int, int]])
     _repelling: dict[bytes, set[PodClass]] | None = None
-    _counted: dict[tuple[bytes, int], list[int]] = field(
-        default_factory=dict[tuple[bytes, int], list[int]]
-    )
 
     def place(self, pod: PodClass, rows: Iterable[int]) -> Iterable[str]:
         """Add copies of a class one by one, and yield what each breaks."""
@@ -73,8 +127,8 @@ class TopologyCheck:
             if each.when_unsatisfiable == "DoNotSchedule"
         ]
         keys = [each.topology_key for each in hard]
-        for index, constraint in enumerate(hard):
-            yield self._spread(pod, constraint, keys, index)
+        for constraint in hard:
+            yield self._spread(pod, constraint, keys)
 
     def _together(self, pod: PodClass, terms: tuple[PodAffinityTerm, ...]) -> "_Together":
         rule = _Together(
@@ -117,34 +171,19 @@ class TopologyCheck:
                     yield rule
 
     def _spread(
-        self, pod: PodClass, constraint: TopologySpreadConstraint, keys: list[str], index: int
+        self, pod: PodClass, constraint: TopologySpreadConstraint, keys: list[str]
     ) -> "_Spread":
-        counted = self._counted_rows(pod, constraint, keys, index)
-        key = constraint.topology_key
-        nodes = self.snapshot.nodes
-        counts = dict.fromkeys((nodes[row].labels[key] for row in counted), 0)
-        within = set(counted)
+        nodes, key = self.snapshot.nodes, constraint.topology_key
+        within, domains = self.counted.of(constraint, keys, pod, nodes, self.admits)
+        counts = dict.fromkeys(domains, 0)
         matches = selection(constraint.label_selector, constraint.match_label_keys, (), pod)
-        rule = _Spread(constraint, counts, within, int(matches(pod.labels)))
         gone = self.snapshot.leaving.items()  # pods being deleted do not count
         for sign, pods in ((1, self._everybody()), (-1, gone)):
             for other, rows in pods:
                 if other.namespace == pod.namespace and matches(other.labels):
                     for row in within.intersection(rows):
                         counts[nodes[row].labels[key]] += sign * rows[row]
-        return rule
-
-    def _counted_rows(
-        self, pod: PodClass, constraint: TopologySpreadConstraint, keys: list[str], index: int
-    ) -> list[int]:
-        known = self._counted.get((pod.key[0], index))
-        if known is None:
-            known = self._counted[pod.key[0], index] = [
-                row
-                for row, node in enumerate(self.snapshot.nodes)
-                if all(key in node.labels for key in keys) and self.admits(constraint, pod, node)
-            ]
-        return known
+        return _Spread(constraint, counts, within, int(matches(pod.labels)))
 
     def _everybody(self) -> Iterable[tuple[PodClass, Rows]]:
         yield from self.snapshot.placed.items()
@@ -211,17 +250,27 @@ class _Spread:
 
     constraint: TopologySpreadConstraint
     counts: dict[str, int]
-    counted: set[int]
+    counted: frozenset[int]
     own: int
+    least: int = 0
+    emptiest: int = 0
+
+    def __post_init__(self) -> None:
+        self._find_least()
+
+    def _find_least(self) -> None:
+        """Find how many pods the emptiest domains have, and how many such domains there are."""
+        counts = self.counts.values()
+        if len(counts) >= (self.constraint.min_domains or 1):
+            self.least = min(counts, default=0)
+            self.emptiest = sum(count == self.least for count in counts)
 
     def complaint(self, node: NodeFacts) -> str:
         key = self.constraint.topology_key
         domain = node.labels.get(key)
         if domain is None:
             return f"node {node.name!r} lacks the label {key} of a spread constraint"
-        few = len(self.counts) < (self.constraint.min_domains or 1)
-        least = 0 if few else min(self.counts.values(), default=0)
-        skew = self.counts.get(domain, 0) + self.own - least
+        skew = self.counts.get(domain, 0) + self.own - self.least
         if skew > self.constraint.max_skew:
             limit = self.constraint.max_skew
             return f"{key}={domain} of node {node.name!r} would have a skew of {skew} over {limit}"
@@ -229,7 +278,11 @@ class _Spread:
 
     def put(self, node: NodeFacts, row: int) -> None:
         if self.own and row in self.counted:
-            self.counts[node.labels[self.constraint.topology_key]] += 1
+            domain = node.labels[self.constraint.topology_key]
+            self.counts[domain] += 1
+            self.emptiest -= self.counts[domain] == self.least + 1
+            if not self.emptiest:
+                self._find_least()
 
 
 _Rule = _Apart | _Together | _Spread

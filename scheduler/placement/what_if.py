@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..objects.pod_class import PodClass
-from ..snapshot import Rows, Snapshot
+from ..snapshot import Counts, Rows, Snapshot
 from .columns import CountTable
 from .state import request_vector
 
@@ -45,10 +45,10 @@ class _Lazy(Mapping[K, V], Generic[K, V]):
 
 
 class WhatIf:
-    """Pods that may be sent away from a snapshot and taken back.
+    """Pods that may be sent away from a snapshot and taken back, and guests that may come.
 
     Args:
-        base: counts every one of them; at first all are there.
+        base: counts every one of them; at first all are there, and no guests.
         rows: (T,) where each of the pods is.
         pods: their T classes.
         leaving: (T,) bool, those being deleted.
@@ -73,6 +73,22 @@ class WhatIf:
         self._attracts = np.array([pod.attracts for pod in classes], dtype=np.bool_)
         self._out = np.zeros(len(pods), dtype=np.bool_)
         self._requested = base.requested.copy()
+        self._guests: dict[PodClass, Counts] = {}
+        self._guest_vectors: dict[PodClass, Counts] = {}
+        self._guest_requests = np.zeros_like(self._requested)
+
+    def invite(self, pod: PodClass, rows: Rows | int, count: Counts | int = 1) -> None:
+        """Add guests of a class on each of the rows, which differ; a negative count: fewer."""
+        guests = self._guests.get(pod)
+        if guests is None:
+            guests = self._guests[pod] = np.zeros(self._base.size, dtype=np.int64)
+            self._guest_vectors[pod] = request_vector(pod, self._base.resource_row)
+        vector = self._guest_vectors[pod]
+        guests[rows] += count
+        if isinstance(rows, int):
+            self._guest_requests[:, rows] += vector * count
+        else:
+            self._guest_requests[:, rows] += vector[:, None] * count
 
     def send_away(self, pods: Rows) -> None:
         """Remove the pods of these numbers, which are there."""
@@ -88,25 +104,30 @@ class WhatIf:
         for resource in range(amounts.shape[0]):
             np.add.at(self._requested[resource], self._rows[pods], amounts[resource])
 
-    def away(self, pods: Rows) -> NDArray[np.bool_]:
-        """Return which of these are away."""
-        return self._out[pods]
+    @property
+    def away(self) -> NDArray[np.bool_]:
+        """Which of the pods are away now, (T,) bool, a copy."""
+        return self._out.copy()
 
-    def snapshot(self, guests: Mapping[int, Sequence[PodClass]] | None = None) -> Snapshot:
+    @property
+    def has_guests(self) -> bool:
+        """Whether there is any guest."""
+        return any(counts.any() for counts in self._guests.values())
+
+    def snapshot(self, guests: Rows | None = None) -> Snapshot:
         """Return the cluster without those away, valid until somebody next leaves or returns.
 
         Args:
-            guests: row → classes of further pods that count there.
+            guests: rows whose guests count.
         """
         base = self._base
         requested = self._requested.view()
-        if guests:
+        coming: list[_Change] = []
+        if guests is not None:
             requested = requested.copy()
-            for row, pods in guests.items():
-                for pod in pods:
-                    requested[:, row] += request_vector(pod, base.resource_row)
+            requested[:, guests] += self._guest_requests[:, guests]
+            coming = list(self._coming(guests))
         requested.flags.writeable = False
-        coming = [(row, pod, 1) for row, pods in (guests or {}).items() for pod in pods]
         gone = np.flatnonzero(self._out)
         codes = self._codes[gone]
         ported = [
@@ -123,6 +144,12 @@ class WhatIf:
             leaving=_Lazy(lambda: _counted(base.leaving, left)) if left else base.leaving,
             attracting=_counted(base.attracting, drawing) if drawing else base.attracting,
         )
+
+    def _coming(self, guests: Rows) -> Iterator[_Change]:
+        for pod, counts in self._guests.items():
+            rows = guests[counts[guests] > 0]
+            for row, count in zip(rows.tolist(), counts[rows].tolist(), strict=True):
+                yield row, pod, count
 
     def _going(self, pods: Rows) -> list[_Change]:
         rows: list[int] = self._rows[pods].tolist()

@@ -32,8 +32,7 @@ async def follow(url: str, reader: Reader, hub: Hub) -> None:
 
 async def _listen(url: str, hub: Hub) -> Connection:
     def heard(_connection: Connection, _pid: int, _channel: str, payload: str) -> None:
-        # Commits of this process are usually in the hub before their notification arrives.
-        if not payload.isdecimal() or int(payload) > hub.revision:
+        if not payload.isdecimal() or hub.lacks(int(payload)):
             hub.behind.set()
 
     async def prepare(connection: Connection) -> None:

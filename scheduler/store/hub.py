@@ -47,6 +47,7 @@ class Hub:
     def __init__(self, revision: int, *, changes: int = 131072, size: int = 128 << 20) -> None:
         self.revision = revision
         self.closed = False
+        self.coming = 0  # what the writer is committing and will publish; 0 for nothing
         self.behind = asyncio.Event()
         self._commits: list[Commit] = []
         self._first = 0  # index of the oldest commit still held in _commits
@@ -85,6 +86,10 @@ class Hub:
         if 0 < self._awaited <= revision:
             self._awaited = 0
             self._wake_all()
+
+    def lacks(self, revision: int) -> bool:
+        """Tell whether somebody else's commit of a revision must be read from SQL."""
+        return revision > self.revision and revision != self.coming
 
     def hurry(self, revision: int) -> None:
         """Wake quiet watchers too once the hub has the revision: somebody waits for them."""

@@ -238,12 +238,15 @@ class Writer:
             raise
         if verdict.changes:
             self._transaction += 1
+            self._hub.coming = verdict.revision  # the notification may be here before the answer
             try:
                 await statements.commit(connection, verdict.revision, self._id, self._transaction)
             except DATA_ERRORS:
+                self._hub.coming = 0
                 await self._roll_back(connection)
                 raise
             except CONNECTION_ERRORS as error:
+                self._hub.coming = 0
                 raise _Unknown(verdict, after) from error
             self.measures.committed(started, len(ops))
         self._done(slices, verdict, after)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from ironfree_docker import DockerDriver
+from msgspec.structs import replace as with_fields
 
 from scheduler.drivers import (
     ContainerSpec,
@@ -90,20 +91,29 @@ async def local(host: laboratory.Host) -> AsyncIterator[Host]:
     await engine.close()
 
 
-@pytest.mark.parametrize("way", ["engine", "local"])
-async def test_streams_and_usage_as_of_every_driver(way: str, request: pytest.FixtureRequest):
-    """Over TLS and over a unix socket."""
-    host = request.getfixturevalue(way)
-    sandbox = await host.ensure_sandbox(SandboxSpec(POD, "web"))
+@pytest.fixture(params=["tls", "unix"])
+async def either(
+    lab: laboratory.Lab, host: laboratory.Host, request: pytest.FixtureRequest
+) -> AsyncIterator[Host]:
+    """The host by TCP with TLS and by its unix socket."""
+    by_socket = HostAddress(host.name, f"unix://{host.unix_socket}")
+    way = by_socket if request.param == "unix" else address(lab, host)
+    engine = await DockerDriver().connect(way)
+    yield engine
+    await engine.close()
+
+
+async def test_streams_and_usage_as_of_every_driver(either: Host):
+    sandbox = await either.ensure_sandbox(SandboxSpec(POD, "web"))
     script = "nc -ll -p 7000 -e cat & sleep 9999"
-    app = await host.ensure_container(sandbox, shell("app", script))
-    await check_streams(host, app.id)
+    app = await either.ensure_container(sandbox, shell("app", script))
+    await check_streams(either, app.id)
     async with asyncio.timeout(10):
-        while not await listens(host, app.id, 7000):  # noqa: ASYNC110
+        while not await listens(either, app.id, 7000):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    await check_echo(host, UID, 7000)
-    await check_usage(host, app.id)
-    async with host.connect(UID, 7001) as connection:
+    await check_echo(either, UID, 7000)
+    await check_usage(either, app.id)
+    async with either.connect(UID, 7001) as connection:
         assert await connection.read() == b""
         assert await connection.failure() == "connect: connection refused"
 
@@ -185,8 +195,8 @@ async def test_another_spec_or_a_newer_leader_is_not_adopted(engine: Host):
     with pytest.raises(EngineRejected, match="spec-hash"):
         await engine.ensure_container(sandbox, shell("app", "sleep 100", spec_hash="other"))
     with pytest.raises(EngineRejected, match="newer leader"):
-        await engine.ensure_sandbox(SandboxSpec(replace(POD, epoch=2), "web-0"))
-    adopted = await engine.ensure_sandbox(SandboxSpec(replace(POD, epoch=4), "web-0"))
+        await engine.ensure_sandbox(SandboxSpec(with_fields(POD, epoch=2), "web-0"))
+    adopted = await engine.ensure_sandbox(SandboxSpec(with_fields(POD, epoch=4), "web-0"))
     assert adopted.id == sandbox.id
 
 
@@ -282,7 +292,7 @@ async def test_stop_gives_grace_and_then_kills(engine: Host):
 async def test_remove_pod_leaves_nothing_of_it_and_all_of_others(
     engine: Host, host: laboratory.Host
 ):
-    other = replace(POD, uid="other", name="web-1")
+    other = with_fields(POD, uid="other", name="web-1")
     for pod in POD, other:
         sandbox = await engine.ensure_sandbox(
             SandboxSpec(pod, pod.name, volumes=(EmptyDir("data"),))
@@ -306,7 +316,7 @@ async def test_a_dead_sandbox_is_replaced_by_its_next_attempt(engine: Host, host
     (pod,) = await engine.observe()
     assert pod.sandbox is not None
     assert not pod.sandbox.running
-    sandbox = await engine.ensure_sandbox(replace(spec, attempt=1))
+    sandbox = await engine.ensure_sandbox(with_fields(spec, attempt=1))
     (pod,) = await engine.observe()
     assert pod.sandbox is not None
     assert (pod.sandbox.attempt, pod.sandbox.running) == (1, True)

@@ -87,7 +87,10 @@ async def test_who_does_not_fit_is_told_and_placed_when_a_node_comes(service):
         pods = await service.seen(halted)
         waiting = [p for p in pods.values() if not p.node]
         condition = waiting[0].status.condition("PodScheduled")
-        words = "0/1 nodes are available: 1 Insufficient cpu."
+        words = (
+            "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: "
+            "1 No preemption victims found for incoming pod."
+        )
         assert (condition.reason, condition.message) == ("Unschedulable", words)
         assert service.placement.queue.counts()["parked"] == 2
         # More of the class find it parked and wait beside the others.

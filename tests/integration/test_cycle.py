@@ -117,7 +117,10 @@ async def test_a_binding_is_told_as_event_and_record(service):
 async def test_an_unschedulable_pod_says_why_and_wakes_for_a_new_node(service):
     cordoned = node("cordoned", body=b'{"spec":{"unschedulable":true}}')
     await service.write(node("small", cpu="1"), cordoned, pod("p", cpu="2"))
-    message = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable."
+    message = (
+        "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) were unschedulable. preemption: "
+        "0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+    )
     pods = await service.seen(
         lambda pods: pods and pods["p"].status.condition("PodScheduled") is not None
     )

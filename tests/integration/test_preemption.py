@@ -105,8 +105,14 @@ async def test_a_pod_waits_for_its_victims_and_takes_no_others(service):
         await start(service, pod("a", cpu="2"), pod("b", 1, cpu="2"), nodes=2)
         await service.write(pod("high", 10, cpu="2"))
         await service.seen(lambda p: leaving(p, "a"))
-        await service.write(node("full", cpu="1"))  # wakes it
         await service.told("FailedScheduling", 1)
+        await service.write(node("full", cpu="1"))  # wakes it
+        told = await service.told("FailedScheduling", 2)
+        assert sorted(event["message"] for event in told) == [
+            "0/2 nodes are available: 2 Insufficient cpu.",
+            "0/3 nodes are available: 3 Insufficient cpu. "
+            "preemption: not eligible due to a terminating pod on the nominated node.",
+        ]
         again = await service.store.get(ObjectKey("pods", "default", "b"))
         assert again.meta.deletion_timestamp is None
         await end(service, "a")

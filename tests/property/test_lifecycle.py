@@ -1,6 +1,6 @@
 """The lifecycle machine against a model engine: it converges, and never starts anything twice."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
@@ -108,7 +108,7 @@ class Engine:
                 assert self.containers[gone].state is not EngineState.RUNNING
                 del self.containers[gone]
             case StopSandbox():
-                self.sandbox = replace(self.sandbox, running=False)
+                self.sandbox = with_fields(self.sandbox, running=False)
             case RemoveSandbox():
                 assert not self.sandbox.running
                 self.sandbox = None
@@ -128,7 +128,7 @@ class Engine:
             self.check_initialized()
         if present is not None and present.state is EngineState.CREATED:
             assert present.spec_hash == wanted, "another image or sandbox is another attempt"
-            self.containers[name, attempt] = replace(
+            self.containers[name, attempt] = with_fields(
                 present, state=EngineState.RUNNING, started_at=self.now
             )
             return
@@ -193,7 +193,7 @@ class Engine:
     def end(self, container_id, exit_code):
         for key, c in self.containers.items():
             if c.id == container_id and c.state is EngineState.RUNNING:
-                self.containers[key] = replace(
+                self.containers[key] = with_fields(
                     c, state=EngineState.EXITED, exit_code=exit_code, finished_at=self.now
                 )
 
@@ -387,7 +387,7 @@ def test_a_finished_pod_is_never_started_again(data):
 def test_a_dead_sandbox_is_followed_by_another_with_every_container(pod):
     engine = Engine(pod)
     memory = drive(engine).memory
-    engine.sandbox = replace(engine.sandbox, running=False)
+    engine.sandbox = with_fields(engine.sandbox, running=False)
     drive(engine, memory)
     assert engine.sandbox.running
     assert engine.sandbox.attempt == 1
@@ -444,7 +444,7 @@ def suffer(engine, mishap, draw):
     if mishap is Mishap.CRASH and running:
         engine.end(draw(st.sampled_from(running)).id, draw(st.sampled_from([0, 1, 137])))
     if mishap in {Mishap.SANDBOX, Mishap.POWER} and engine.sandbox is not None:
-        engine.sandbox = replace(engine.sandbox, running=False)
+        engine.sandbox = with_fields(engine.sandbox, running=False)
     if mishap is Mishap.POWER:
         for container in running:
             engine.end(container.id, 137)

@@ -3,6 +3,7 @@
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
+from scheduler.hookspecs import Change
 from scheduler.objects.pod_group import RESOURCE
 from scheduler.objects.stored import ObjectKey
 from scheduler.placement.checker import check
@@ -11,7 +12,7 @@ from scheduler.placement.gang_preemption import Search, clear
 from scheduler.placement.gang_search import place_together
 from scheduler.placement.gangs import Muster
 from scheduler.placement.plan import Allotment, Gang, PendingPod, Plan
-from scheduler.placement.preemption import RunningPod, Tenancy
+from scheduler.placement.tenancy import RunningPod, Tenancy
 from tests.placement_cases import a_class, cluster, default_framework, node, pod
 
 FRAMEWORKS = {"default-scheduler": default_framework()}
@@ -212,3 +213,14 @@ def test_as_few_leave_as_are_in_the_way():
     assert sum(map(len, clearing.victims.values())) == 2
     tight = muster_of("g", [(a_class(cpu="2", schedulingGroup={"podGroupName": "g"}), 4)], 4)
     assert clear(tight, state.freeze(1), search, Tenancy(running)) is None
+
+
+def test_a_gang_of_pods_too_large_for_every_node_is_not_woken_by_pods_that_end():
+    state = cluster(node("n", cpu="4"), pods=[pod(node="n", cpu="1")])
+    large = a_class(cpu="5", schedulingGroup={"podGroupName": "g"})
+    small = a_class(cpu="1", schedulingGroup={"podGroupName": "g"})
+    for classes, woken in (([(large, 2)], False), ([(large, 1), (small, 1)], True)):
+        found = together(muster_of("g", classes, 2), Draft(state.freeze(1)))
+        wakes_on = found[0].decision.diagnosis.wakes_on
+        assert bool(wakes_on & Change.POD_REMOVED) is woken
+        assert wakes_on & Change.NODE_ADDED

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from scheduler.hookspecs import Counts, Mask, Rows, Scores, Snapshot
+from scheduler.hookspecs import Alike, Counts, Mask, Rows, Scores, Snapshot
 from scheduler.snapshot import ABSENT, Codes
 
 MAX_SCORE = 100
@@ -128,6 +128,17 @@ class DomainCoupling:
         """Return where the next copy may run."""
         return self._room
 
+    def groups(self) -> Alike:
+        """Return what tells nodes apart."""
+        return self._room, *self._gathers, *self._repels
+
+    def fold(self, rows: Rows) -> "DomainCoupling":
+        """Return the same with one node a group."""
+        gathers, repels = (
+            [codes[rows] for codes in all_] for all_ in (self._gathers, self._repels)
+        )
+        return DomainCoupling(self._room[rows], gathers, repels)
+
 
 class DomainScores:
     """Scores by domain, scaled from the least to the greatest (CoupledScores).
@@ -146,6 +157,14 @@ class DomainScores:
         for codes, weight in self._pulls:
             if codes[row] != ABSENT:
                 np.add(self._raw, weight, out=self._raw, where=codes == codes[row])
+
+    def groups(self) -> Alike:
+        """Return what tells nodes apart: their sums so far, and what copies add to."""
+        return self._raw, *(codes for codes, _ in self._pulls)
+
+    def fold(self, rows: Rows) -> "DomainScores":
+        """Return the same with one node a group."""
+        return DomainScores(self._raw[rows], [(codes[rows], w) for codes, w in self._pulls])
 
     def scores(self, rows: Rows) -> Scores:
         """Scale the sums over rows to 0-100, truncated; all 0 where they are equal."""

@@ -1,6 +1,7 @@
 """PodTopologySpread: pods of a selector are spread over topology domains."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -8,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from scheduler.hookspecs import (
+    Alike,
     Change,
     Counts,
     CoupledScores,
@@ -160,6 +162,19 @@ class _HardDomains:
         if count == self._limit + 1:
             self._close(domain, row)
 
+    def groups(self) -> Alike:
+        """Return what tells nodes apart: the domain, and whether their pods count."""
+        return self.places, self._part
+
+    def fold(self, rows: Rows) -> "_HardDomains":
+        """Return these domains with one node a group."""
+        folded = copy(self)
+        folded.places, folded._part = self.places[rows], self._part[rows]
+        folded._counts = self._counts.copy()
+        folded._sizes = None
+        folded._open()
+        return folded
+
     def _open(self) -> None:
         """Find the emptiest domain and all that are not too far ahead of it."""
         if self._floor:
@@ -200,6 +215,14 @@ class _SpreadRoom:
         if len(self._domains) == 1:
             return self._domains[0].room
         return np.logical_and.reduce([each.room for each in self._domains])
+
+    def groups(self) -> Alike:
+        """Return what tells nodes apart."""
+        return [column for each in self._domains for column in each.groups()]
+
+    def fold(self, rows: Rows) -> "_SpreadRoom":
+        """Return the same with one node a group."""
+        return _SpreadRoom([each.fold(rows) for each in self._domains])
 
 
 def _rejections(

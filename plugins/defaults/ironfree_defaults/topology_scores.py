@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.hookspecs import Mask, Rows, Scores, Snapshot
+from scheduler.hookspecs import Alike, Mask, Rows, Scores, Snapshot
 from scheduler.snapshot import ABSENT
 
 from .topology_domains import Census, Constraint, Places, gather, places
@@ -50,6 +51,20 @@ class SoftDomains:
             return None
         self.counts[domain] += 1
         return domain
+
+    def groups(self) -> Alike:
+        """Return what tells nodes apart: of hostname, every node is one of its own."""
+        if self.own_nodes:
+            return (np.arange(self.places.size),)
+        return self.places, self._part
+
+    def fold(self, rows: Rows) -> "SoftDomains":
+        """Return these domains with one node a group."""
+        folded = copy(self)
+        folded.places, folded._homes = self.places[rows], self._homes[rows]
+        folded._part = self._part[rows]
+        folded.counts = self.counts.copy()
+        return folded
 
     def number(self, rows: Rows, scored: int) -> int:
         """Return how many domains the rows are in; `scored` is how many rows there are."""
@@ -99,15 +114,28 @@ class SpreadScores:
             if domain is not None:
                 self._changed.append((number, domain))
 
+    def groups(self) -> Alike:
+        """Return what tells nodes apart."""
+        columns = [column for each in self._domains for column in each.groups()]
+        return columns if self._labelled is None else [*columns, self._labelled]
+
+    def fold(self, rows: Rows) -> "SpreadScores":
+        """Return the same with one node a group."""
+        labelled = None if self._labelled is None else self._labelled[rows]
+        return SpreadScores([each.fold(rows) for each in self._domains], labelled)
+
     def scores(self, rows: Rows) -> Scores:
         """Score the next copy: 100 · (max + min - raw) // max over the rows that are scored."""
-        if self._rows is None or not np.array_equal(rows, self._rows):
+        if rows is not self._rows and not self._asked_before(rows):
             self._begin(rows)
         else:
             for number, domain in self._changed:
                 self._update(number, domain)
         self._changed.clear()
         return self._normalised()
+
+    def _asked_before(self, rows: Rows) -> bool:
+        return self._rows is not None and np.array_equal(rows, self._rows)
 
     def _begin(self, rows: Rows) -> None:
         self._rows = rows

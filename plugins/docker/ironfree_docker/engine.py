@@ -141,23 +141,11 @@ class Engine:
         ):
             return response.headers
 
-    async def wait(
-        self,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        body: JsonObject | None = None,
-        within: float,
-    ) -> bytes:
-        """A POST that by design takes long (stop, wait) or that a person waits for (exec, resize).
-
-        It does not hold a mutation's place, nor wait for one.
-        """
+    async def wait(self, path: str, *, query: Mapping[str, str], within: float) -> bytes:
+        """A POST that by design takes long (stop, wait); does not hold a mutation's place."""
         async with (
             self._waits,
-            self._exchange(
-                self._streams, "POST", path, query=query, body=body, total=within
-            ) as response,
+            self._exchange(self._streams, "POST", path, query=query, total=within) as response,
         ):
             return await self._body(response)
 
@@ -223,6 +211,15 @@ class Engine:
             )
         async with self._places:
             yield
+
+    async def aside(
+        self, path: str, *, query: Mapping[str, str] | None = None, body: JsonObject | None = None
+    ) -> bytes:
+        """A short POST of a stream that has its place; never queued behind the pods' calls."""
+        async with self._exchange(
+            self._streams, "POST", path, query=query, body=body, total=LIST
+        ) as response:
+            return await self._body(response)
 
     @asynccontextmanager
     async def hijack(

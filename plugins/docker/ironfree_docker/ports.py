@@ -1,5 +1,6 @@
 """Connections to the ports of pods, published or not, through a relay in the pod's network."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -64,12 +65,14 @@ class Ports:
         self._containers = Containers(engine)
         self._processes = Processes(engine, cluster)
         self._placed: set[str] = set()  # infra containers that have the relay
+        self._placing = asyncio.Lock()
 
     @asynccontextmanager
     async def connect(self, pod_uid: str, port: int) -> AsyncGenerator[RelayedPort]:
         """Connect to a port of the pod's loopback; EngineRejected when the pod does not run."""
         sandbox = await self._sandbox(pod_uid)
-        await self._place_relay(sandbox)
+        async with self._placing:  # replacing it takes it away from others for a moment
+            await self._place_relay(sandbox)
         command, ends = (relay.PATH, str(port)), Ends(stdin=True)
         async with self._processes.exec(sandbox, command, ends, user="0") as process:
             yield RelayedPort(process)

@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
-from scheduler.errors import DriverError, EngineRejected
+from scheduler.errors import EngineRejected
 from scheduler.objects.json import JsonObject
 from scheduler.streams import STDOUT, Ends
 
 from . import wire
 from .containers import Containers, container_path
-from .engine import LIST, Engine
+from .engine import Engine
 from .frames import demultiplex
 from .hijack import Hijacked
 
@@ -72,7 +72,7 @@ class EngineProcess:
         query = {"w": str(columns), "h": str(rows)}
         for _ in range(_RESIZE_TRIES):
             try:
-                await self._engine.wait(f"{self._thing}/resize", query=query, within=LIST)
+                await self._engine.aside(f"{self._thing}/resize", query=query)
             except EngineRejected:
                 if self.over:
                     return
@@ -129,9 +129,7 @@ class Processes:
             "User": user,
         }
         async with self._engine.place():
-            content = await self._engine.wait(
-                f"{container_path(container)}/exec", body=body, within=LIST
-            )
+            content = await self._engine.aside(f"{container_path(container)}/exec", body=body)
             made = self._engine.decode(content, wire.Created, "POST …/exec").id
             thing = f"/exec/{quote(made)}"
             start: JsonObject = {"Detach": False, "Tty": ends.tty}
@@ -177,5 +175,5 @@ async def hang_up(stream: Hijacked) -> None:
             for key in _HANG_UP:
                 await stream.write(key)
                 await asyncio.sleep(_BETWEEN_TRIES)  # what is typed at once is lost to the first
-    except (TimeoutError, DriverError):
+    except TimeoutError:
         return

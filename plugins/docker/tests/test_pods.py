@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from ironfree_docker import DockerDriver
 from ironfree_docker import containers as endpoints
+from msgspec.structs import replace as with_fields
 
 from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine, frame
 from scheduler.drivers import (
@@ -102,7 +103,7 @@ async def owner(address: HostAddress) -> AsyncIterator[Host]:
 async def test_another_installations_pods_are_neither_seen_nor_touched(
     engine: FakeEngine, owner: Host, neighbour: Host
 ):
-    hers = replace(SPEC, identity=replace(POD, uid="u-2"), ports=())
+    hers = with_fields(SPEC, identity=with_fields(POD, uid="u-2"), ports=())
     events = neighbour.events()
     assert (await anext(events)).action == "open"
     sandbox = await owner.ensure_sandbox(SPEC)
@@ -174,7 +175,7 @@ async def test_a_container_made_for_a_sandbox_that_is_gone_is_made_anew(
     with pytest.raises(EngineRejected, match="out of memory"):
         await host.ensure_container(sandbox, APP)
     engine.reject.clear()
-    sandbox = await host.ensure_sandbox(replace(SPEC, attempt=1))
+    sandbox = await host.ensure_sandbox(with_fields(SPEC, attempt=1))
     status = await host.ensure_container(sandbox, replace(APP, spec_hash="h1.1"))
     made = engine.find(status.id)
     assert made is not None
@@ -185,14 +186,14 @@ async def test_a_container_made_for_a_sandbox_that_is_gone_is_made_anew(
 async def test_a_new_sandbox_attempt_ends_the_one_before(engine: FakeEngine, host: Host):
     first = await host.ensure_sandbox(SPEC)
     app = await host.ensure_container(first, APP)
-    second = await host.ensure_sandbox(replace(SPEC, attempt=1))
+    second = await host.ensure_sandbox(with_fields(SPEC, attempt=1))
     (pod,) = await host.observe()
     assert pod.sandbox is not None
     assert pod.sandbox.id == second.id
     assert engine.find(first.id) is None
     assert [(c.id, c.state) for c in pod.containers] == [(app.id, EngineState.EXITED)]
     await host.ensure_container(second, replace(APP, attempt=1))
-    await host.ensure_sandbox(replace(SPEC, attempt=1))
+    await host.ensure_sandbox(with_fields(SPEC, attempt=1))
     (pod,) = await host.observe()
     assert pod.containers[-1].state is EngineState.RUNNING
 

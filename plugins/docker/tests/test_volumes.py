@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as with_fields
 
 from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.drivers import (
@@ -138,7 +139,9 @@ async def test_security_reaches_the_engine(engine: FakeEngine, host: Host):
         proc_unmasked=True,
         pid=PidMode.POD,
     )
-    spec = replace(SPEC, domain="shop.default.svc.cluster.local", sysctls=(("net.core.x", "1"),))
+    spec = with_fields(
+        SPEC, domain="shop.default.svc.cluster.local", sysctls=(("net.core.x", "1"),)
+    )
     body, sandbox = await created(engine, host, app, spec)
     config = body["HostConfig"]
     assert body["User"] == "1000:2000"

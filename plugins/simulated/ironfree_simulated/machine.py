@@ -6,8 +6,10 @@ The faults of docker-notes are methods: `power_off` and `power_on`, `partition` 
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
 
 from scheduler.drivers import (
     ContainerSpec,
@@ -225,17 +227,23 @@ class Machine:
             if place.cluster in {"", cluster}:
                 _put(queue, HostEvent(place.identity.uid, action))
 
-    def ensure_sandbox(
-        self, spec: SandboxSpec, cluster: str = "", now: datetime | None = None
-    ) -> SandboxStatus:
+    def ensure_sandbox(self, spec: SandboxSpec, cluster: str = "") -> SandboxStatus:
         """Make the sandbox, or adopt it; a taken host port is refused."""
+        place, made = self._sandbox(spec, cluster, self.now())
+        if made:
+            self.publish(place, "start")
+        assert place.sandbox is not None
+        return place.sandbox
+
+    def _sandbox(self, spec: SandboxSpec, cluster: str, now: datetime) -> tuple[PodPlace, bool]:
+        """Return the pod's place, where its sandbox is now, and whether that was made."""
         uid = spec.identity.uid
         place = self.pods.setdefault(uid, PodPlace(spec.identity, cluster))
         if place.cluster not in {"", cluster}:
             raise EngineRejected(f"pod {uid} on the host is of another installation", 409)
         present = place.sandbox
         if present is not None and present.running and present.attempt == spec.attempt:
-            return present
+            return place, False
         ports = tuple((p.host_ip, p.protocol, p.host_port) for p in spec.ports)
         for other in self.pods.values() if ports else ():
             live = other is not place and other.sandbox is not None and other.sandbox.running
@@ -249,50 +257,55 @@ class Machine:
             attempt=spec.attempt,
             running=True,
             ip=self._new_ip(),
-            created_at=now or self.now(),
+            created_at=now,
         )
-        self.publish(place, "start")
-        return place.sandbox
+        return place, True
 
     def start_pods(
         self, sandboxes: Sequence[SandboxSpec], containers: Sequence[ContainerSpec], cluster: str
     ) -> list[PodObservation | None]:
-        """Start many pods; None for one that is refused."""
+        """Start many pods; None for one that is refused. The last one's event stands for all."""
         started: list[PodObservation | None] = []
         now = self.now()
+        place: PodPlace | None = None
         for spec in sandboxes:
             try:
-                sandbox = self.ensure_sandbox(spec, cluster, now)
-                uid = spec.identity.uid
-                made = [self.ensure_container(uid, each, now) for each in containers]
-                started.append(PodObservation(spec.identity, sandbox, tuple(made)))
+                place, _ = self._sandbox(spec, cluster, now)
+                made = [self._process(place, each, now)[0].status for each in containers]
+                started.append(PodObservation(spec.identity, place.sandbox, tuple(made)))
             except EngineRejected:
                 started.append(None)
+        if place is not None:
+            self.publish(place, "start")
         return started
 
-    def ensure_container(
-        self, uid: str, spec: ContainerSpec, now: datetime | None = None
-    ) -> ContainerStatus:
+    def ensure_container(self, uid: str, spec: ContainerSpec) -> ContainerStatus:
         """Start an attempt, once; an attempt that exists is returned as it is."""
         place = self.pods.get(uid)
         if place is None or place.sandbox is None or not place.sandbox.running:
             raise EngineRejected(f"pod {uid} has no running sandbox", 409)
+        process, started = self._process(place, spec, self.now())
+        if started:
+            self.publish(place, "start")
+        return process.status
+
+    def _process(self, place: PodPlace, spec: ContainerSpec, now: datetime) -> tuple[Process, bool]:
+        """Return an attempt of a container, and whether it has just started."""
         present = place.processes.get((spec.name, spec.attempt))
         if present is not None:
-            return present.status
+            return present, False
         behaviour = self._behaviours.get(spec.image, _PLAIN)
-        process = Process(self._status(spec, behaviour, now := now or self.now()), behaviour, spec)
+        process = Process(self._status(spec, behaviour, now), behaviour, spec)
         place.processes[spec.name, spec.attempt] = process
         if behaviour.start_error:
-            return process.status
-        self.starts.append((uid, spec.name, spec.attempt))
+            return process, False
+        self.starts.append((place.identity.uid, spec.name, spec.attempt))
         for line in behaviour.lines or (f"simulated {spec.image} started",):
             process.output.append((now, f"{line}\n".encode()))
         if behaviour.run_seconds is not None:
             loop = asyncio.get_running_loop()
             process.timer = loop.call_later(behaviour.run_seconds, self._expire, place, process)
-        self.publish(place, "start")
-        return process.status
+        return process, True
 
     def _status(self, spec: ContainerSpec, behaviour: Behaviour, now: datetime) -> ContainerStatus:
         failed = bool(behaviour.start_error)

@@ -49,7 +49,10 @@ async def test_pods_are_placed_in_order_and_everything_is_explained(api):
     assert big["feasible"]
     assert big["scores"]["TaintToleration"] == 100
     assert second["nodeName"] is None
-    assert second["message"] == "0/2 nodes are available: 2 Insufficient cpu."
+    assert second["message"] == (
+        "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: 1 No "
+        "preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling."
+    )
 
 
 async def test_only_the_listed_rules_run(api):
@@ -130,8 +133,8 @@ async def test_victims_are_named_and_those_after_them_find_them_gone(api):
     high, never, late = status["results"]
     assert (high["nodeName"], high["nominatedNodeName"]) == (None, "a")
     assert high["victims"] == ["default/lower"]
-    assert "victims" not in never
-    assert "preemptionPolicy=Never" in never["preemption"]
+    assert (never["nominatedNodeName"], never["victims"]) == (None, [])
+    assert never["message"].endswith(". preemption: not eligible due to preemptionPolicy=Never.")
     assert late["nodeName"] is None
     pods[0]["metadata"]["labels"] = pods[1]["metadata"]["labels"] = {"app": "x"}
     status = await simulate(api, nodes=[a_node("a")], pods=pods, podDisruptionBudgets=[budget])

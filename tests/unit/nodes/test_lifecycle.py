@@ -55,7 +55,7 @@ from scheduler.objects.pod import (
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WHO = PodIdentity("u1", "default", "web")
 ALIVE = SandboxStatus(WHO, "s0", 0, running=True, ip="10.0.0.2")
-DEAD = replace(ALIVE, running=False, ip="")
+DEAD = with_fields(ALIVE, running=False, ip="")
 APP = Container("web", "web:1")
 
 
@@ -135,7 +135,7 @@ def test_restarts_wait_longer_each_time_and_start_over_after_ten_minutes():
     memory, now, waits = PodMemory(), NOW, []
     for number in range(12):
         ran = made(number=number, state=EngineState.EXITED, exit_code=1)
-        ran = replace(ran, started_at=now, finished_at=now)
+        ran = with_fields(ran, started_at=now, finished_at=now)
         answer = ask(pod(), ALIVE, ran, memory=memory, now=now)
         memory = answer.memory
         waits.append((answer.wake_at or now) - now)
@@ -143,7 +143,7 @@ def test_restarts_wait_longer_each_time_and_start_over_after_ten_minutes():
     assert answer.status.container_statuses[0].state.waiting.message == (
         "back-off 300s restarting failed container=web pod=web_default(u1)"
     )
-    steady = replace(
+    steady = with_fields(
         made(number=12, state=EngineState.EXITED),
         started_at=now,
         finished_at=now + timedelta(minutes=10),
@@ -155,7 +155,7 @@ def test_restarts_wait_longer_each_time_and_start_over_after_ten_minutes():
 def test_sandboxes_that_keep_dying_wait_too():
     memory, waits = PodMemory(), []
     for number in range(4):
-        dead = replace(DEAD, id=f"s{number}", attempt=number, created_at=NOW)
+        dead = with_fields(DEAD, id=f"s{number}", attempt=number, created_at=NOW)
         memory = ask(pod(), dead, memory=memory).memory
         answer = ask(pod(), None, memory=memory)
         waits.append((answer.wake_at or NOW) - NOW)
@@ -178,7 +178,7 @@ def test_a_new_image_replaces_the_container_in_place():
     old = made(Container("web", "web:0"))
     answer = ask(pod(), ALIVE, old)
     assert [type(i) for i in answer.instructions] == [StopContainer]
-    ended = replace(old, state=EngineState.EXITED, exit_code=143)
+    ended = with_fields(old, state=EngineState.EXITED, exit_code=143)
     assert ask(pod(), ALIVE, ended).instructions == (PullImage("web", 1),)
 
 

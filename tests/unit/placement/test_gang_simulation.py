@@ -56,7 +56,10 @@ def test_who_is_too_many_is_tried_alone(plugins):
     pods = [member(f"p{i}", 1) for i in range(3)]
     results = simulated(plugins, nodes=[node("n", 2)], pods=pods, podGroups=[group(2)])
     assert where(results) == {"p0": "n", "p1": "n", "p2": None}
-    assert results["p2"]["message"] == "0/1 nodes are available: 1 Insufficient cpu."
+    assert results["p2"]["message"] == (
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: "
+        "0/1 nodes are available: 1 No preemption victims found for incoming pod."
+    )
 
 
 def test_what_is_missing(plugins):

@@ -124,6 +124,15 @@ def test_every_watcher_has_the_state_of_its_position(seed, bound, length):
             assert reader.state == state_at(history, length, reader.resources)
 
 
+def test_a_commit_under_way_here_is_not_read_from_sql():
+    hub = Hub(4)
+    hub.coming = 5
+    assert not hub.lacks(5)
+    assert hub.lacks(6)
+    hub.publish(4, 5, write_history(random.Random(1), 5)[4:])
+    assert not hub.lacks(5)
+
+
 def test_commits_out_of_order_are_left_to_sql():
     history = write_history(random.Random(1), 10)
     hub = Hub(0)

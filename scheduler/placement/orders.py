@@ -1,0 +1,171 @@
+"""Carries out preemptions: nominations are written, then victims are deleted.
+
+In that order and in one go, so that after a crash in between nobody has left for a pod that nobody
+remembers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from ..errors import Conflict, Fenced, StatusError, Unavailable
+from ..hookspecs import PodClass
+from ..informer import Informer
+from ..objects.deletion import DeletionRequest, delete
+from ..objects.disruption import BY_PREEMPTION, targeted
+from ..objects.json import JsonObject
+from ..objects.meta import now_seconds
+from ..objects.pod import Pod
+from ..objects.stored import ObjectKey, StoredObject
+from ..store.operations import Remove, Replace, Write
+from ..store.store import Store
+from .plan import Gang, PendingPod
+from .preemption import Preemption
+from .tenancy import RunningPod
+
+logger = logging.getLogger(__name__)
+
+_TRIES = 5
+_READERS = 8
+_PAUSE = 1.0
+_object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
+
+Edit = Callable[[StoredObject], Write | None]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A pod that gets a nominated node, or loses the one it had.
+
+    Args:
+        message: why it has no node yet.
+        preemption: None takes its nomination back.
+        gang: whose member it is, if room is made for all of them.
+    """
+
+    pod: PendingPod
+    wanted: PodClass | None = None
+    message: str = ""
+    preemption: Preemption | None = None
+    gang: Gang | None = None
+
+
+class OrderWriter:
+    """Writes orders to the store.
+
+    Args:
+        pods: what was last seen of them.
+    """
+
+    def __init__(self, store: Store, epoch: int, pods: Informer[Pod]) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._pods = pods
+
+    async def write(self, orders: Sequence[Order]) -> None:
+        """Write nominations and delete victims, and wait until the informer knows.
+
+        Whatever fails is decided on again later.
+
+        Raises:
+            Fenced: another leader has taken over.
+        """
+        edits = {order.pod.key: _nomination(order) for order in orders}
+        for order in orders:
+            for victim in order.preemption.victims if order.preemption else ():
+                if not victim.leaving and victim.key not in edits:
+                    edits[victim.key] = _departure(victim, order)
+        await self._write(edits)
+        await self._pods.reached(await self._revision())
+
+    async def _write(self, edits: Mapping[ObjectKey, Edit]) -> None:
+        """Edit pods as they were last seen, and again as they are stored where a race was lost."""
+        left = dict(edits)
+        for number in range(_TRIES):
+            try:
+                left = await self._attempt(left, fresh=number > 0)
+            except Unavailable as error:
+                logger.warning("preemption waits: %s; trying again in %g s", error, _PAUSE)
+                await asyncio.sleep(_PAUSE)
+            if not left:
+                return
+        logger.warning("%d writes of a preemption lost too many races", len(left))
+
+    async def _attempt(
+        self, edits: Mapping[ObjectKey, Edit], *, fresh: bool
+    ) -> dict[ObjectKey, Edit]:
+        """Try every edit once; return those that lost a race."""
+        writes: list[tuple[ObjectKey, Write]] = []
+        for key, found in (await self._present(list(edits), fresh=fresh)).items():
+            write = edits[key](found)
+            if write is not None:
+                writes.append((key, msgspec.structs.replace(write, epoch=self._epoch)))
+        again: dict[ObjectKey, Edit] = {}
+        outcomes = await self._store.write_many([write for _, write in writes]) if writes else ()
+        for (key, _), outcome in zip(writes, outcomes, strict=True):
+            if isinstance(outcome, Fenced):
+                raise outcome
+            if isinstance(outcome, Conflict):
+                again[key] = edits[key]
+            elif isinstance(outcome, StatusError):
+                logger.debug("a write of a preemption was refused: %s", outcome)
+        return again
+
+    async def _present(
+        self, keys: Sequence[ObjectKey], *, fresh: bool
+    ) -> dict[ObjectKey, StoredObject]:
+        """Return pods as the informer has them, or as they are stored if that is what is needed."""
+        known = self._pods.items
+        found = {} if fresh else {k: p.stored for k in keys if (p := known.get(k)) and p.stored}
+        missing = [key for key in keys if key not in found]
+        for start in range(0, len(missing), _READERS):
+            part = missing[start : start + _READERS]
+            stored = await asyncio.gather(*(self._store.get(key) for key in part))
+            found.update({k: each for k, each in zip(part, stored, strict=True) if each})
+        return found
+
+    async def _revision(self) -> int:
+        while True:
+            try:
+                return await self._store.revision()
+            except Unavailable as error:
+                logger.warning("%s; asking again in %g s", error, _PAUSE)
+                await asyncio.sleep(_PAUSE)
+
+
+def _nomination(order: Order) -> Edit:
+    """Return the edit that writes or clears a waiting pod's nominated node."""
+    node = order.preemption.node if order.preemption is not None else ""
+
+    def edit(stored: StoredObject) -> Write | None:
+        if stored.meta.uid != order.pod.uid or stored.binding is not None:
+            return None
+        status = _object.decode(stored.status or b"{}")
+        if (status.get("nominatedNodeName") or "") == node:
+            return None
+        status["nominatedNodeName"] = node
+        if not node:
+            del status["nominatedNodeName"]
+        encoded = msgspec.json.encode(status)
+        return Replace(stored.resource, stored.meta, stored.body, encoded, stored.revision)
+
+    return edit
+
+
+def _departure(victim: RunningPod, order: Order) -> Edit:
+    """Return the edit that deletes a victim as the API would, and says why."""
+    scheduler = order.wanted.spec.scheduler_name if order.wanted is not None else ""
+    message = f"{scheduler}: preempting to accommodate a higher priority pod"
+
+    def edit(stored: StoredObject) -> Write | None:
+        if stored.meta.uid != victim.uid or stored.meta.deletion_timestamp is not None:
+            return None
+        now = now_seconds()
+        meta = delete(stored, DeletionRequest(), now)
+        if meta is None:
+            return Remove(stored.key, stored.meta.uid, stored.revision)
+        status = targeted(stored.status, BY_PREEMPTION, message, now)
+        return Replace(stored.resource, meta, stored.body, status, stored.revision)
+
+    return edit
