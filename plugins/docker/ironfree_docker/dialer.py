@@ -12,23 +12,24 @@ import os
 import socket
 import struct
 import uuid
-from collections.abc import Awaitable, Callable
-
-import aiohttp
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
 
 from scheduler.drivers import Connection, DialFailure
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 from scheduler.objects.json import JsonObject
+from scheduler.streams import STDOUT
 
 from . import tools
 from .containers import Containers
 from .engine import Engine
+from .frames import demultiplex
+from .hijack import Hijacked
 from .labels import CLUSTER
 
 _OPEN, _DATA, _CLOSE = 1, 2, 3
 _HEADER = struct.Struct("<IHH")
 _MOST = 4096
-_ATTACH = 10.0
 
 
 class Dialed:
@@ -71,10 +72,17 @@ class Dialed:
 
 
 class _Link:
-    """The stream of one running dialer."""
+    """The stream of one running dialer.
 
-    def __init__(self, stream: aiohttp.ClientWebSocketResponse) -> None:
+    Args:
+        lease: ends the stream when it is closed.
+    """
+
+    def __init__(self, host: str, stream: Hijacked, lease: AsyncExitStack) -> None:
+        self._host = host
         self._stream = stream
+        self._lease = lease
+        self._writing = asyncio.Lock()
         self._last = 0
         self.connections: dict[int, Dialed] = {}
         self.reading = asyncio.create_task(self._read())
@@ -90,25 +98,31 @@ class _Link:
 
     async def send(self, number: int, kind: int, payload: bytes) -> bool:
         """Send a frame; returns whether there is still somebody to take it."""
-        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-            await self._stream.send_bytes(_HEADER.pack(number, kind, len(payload)) + payload)
+        async with self._writing:
+            await self._stream.write(_HEADER.pack(number, kind, len(payload)) + payload)
         return self.up
 
     async def close(self) -> None:
         self.reading.cancel()
         await asyncio.wait({self.reading})
-        await self._stream.close()
+        await self._lease.aclose()
 
     async def _read(self) -> None:
         rest = b""
         try:
-            async for message in self._stream:
-                if message.type is not aiohttp.WSMsgType.BINARY:
-                    break
-                rest = self._take(rest + message.data)
+            async with aclosing(demultiplex(self._chunks(), self._host)) as parts:
+                async for stream, data in parts:
+                    if stream == STDOUT:
+                        rest = self._take(rest + data)
+        except DriverError:
+            pass  # those who wait are told below
         finally:
             for each in self.connections.values():
                 each.arrive(_CLOSE, struct.pack("<i", -1))
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while data := await self._stream.read():
+            yield data
 
     def _take(self, data: bytes) -> bytes:
         while len(data) >= _HEADER.size:
@@ -190,22 +204,16 @@ class Dialer:
 
     async def _start(self) -> _Link:
         name = f"ironfree-dialer-{uuid.uuid4()}"
+        query = {"stream": "1", "stdin": "1", "stdout": "1"}
         try:
             made = await self._containers.create(name, _body(await self._image(), self._cluster))
-            stream = await self._engine.websocket(
-                f"/containers/{made}/attach/ws",
-                {"stream": "1", "stdin": "1", "stdout": "1"},
-                within=_ATTACH,
-            )
-            try:
+            async with AsyncExitStack() as stack:
+                attached = self._engine.hijack(f"/containers/{made}/attach", query=query)
+                stream = await stack.enter_async_context(attached)
                 await self._containers.start(made)
-            except BaseException:
-                await stream.close()
-                await self._containers.remove(made, force=True)
-                raise
+                return _Link(self._engine.name, stream, stack.pop_all())
         except EngineRejected as error:
             raise DriverError(f"pods cannot be reached for probes: {error}") from error
-        return _Link(stream)
 
 
 def _body(image: str, cluster: str) -> JsonObject:

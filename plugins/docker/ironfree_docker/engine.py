@@ -37,8 +37,6 @@ STREAMS = 256
 MAX_ANSWER = 32 << 20
 MAX_LINE = 1 << 20
 _CHUNK = 64 << 10
-_WEBSOCKET = aiohttp.ClientWSTimeout(None, 0.2)  # pyright: ignore[reportCallIssue] - attrs
-"""No engine says goodbye: that is not worth waiting for."""
 
 
 class Engine:
@@ -183,24 +181,6 @@ class Engine:
                 except BaseException:
                     _hang_up(response)
                     raise
-
-    async def websocket(
-        self, path: str, query: Mapping[str, str], *, within: float
-    ) -> aiohttp.ClientWebSocketResponse:
-        """Open a websocket; whoever asked for it closes it."""
-        action = f"GET {path}"
-        async with failures_named(self.name, action), asyncio.timeout(within):
-            try:
-                return await self._streams.ws_connect(
-                    self.route.base + self._prefix + path,
-                    params=dict(query),
-                    max_msg_size=0,
-                    timeout=_WEBSOCKET,
-                )
-            except aiohttp.WSServerHandshakeError as error:
-                raise EngineRejected(
-                    f"host {self.name}: {error.message}: {action}", error.status
-                ) from error
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:

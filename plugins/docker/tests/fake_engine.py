@@ -155,7 +155,7 @@ class FakeEngine:
             ("POST", "/containers/{name}/exec", self._create_exec, "exec"),
             ("POST", "/exec/{name}/start", self._start_exec, "exec-start"),
             ("GET", "/exec/{name}/json", self._inspect_exec, "exec-inspect"),
-            ("GET", "/containers/{name}/attach/ws", self._attach, "attach"),
+            ("POST", "/containers/{name}/attach", self._attach, "attach"),
             ("PUT", "/containers/{name}/archive", self._put_archive, "archive"),
             ("HEAD", "/containers/{name}/archive", self._stat_archive, "stat"),
             ("GET", "/volumes/{name}", self._inspect_volume, "inspect-volume"),
@@ -348,26 +348,29 @@ class FakeEngine:
         return web.json_response({"Running": found.running, "ExitCode": found.exit_code})
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
-        """Run the real dialer program's protocol: every address is a port of this machine."""
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
+        """Speak the dialer's protocol; whatever the address, the port is one of this machine."""
+        assert request.transport is not None
+        incoming = _Raw()
+        request.protocol.set_parser(incoming)
+        request.transport.write(
+            b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        )
         writers: dict[int, asyncio.StreamWriter] = {}
-        tasks: list[asyncio.Task[None]] = []
-        async for message in socket:
-            number, kind, length = struct.unpack_from("<IHH", message.data)
-            payload = message.data[8 : 8 + length]
-            if kind == 1:
-                (port,) = struct.unpack_from(">H", payload, 2)
-                tasks.append(asyncio.create_task(_dial(socket, writers, number, port)))
-            elif kind == 2 and number in writers:
-                writers[number].write(payload)
-            elif kind == 3 and number in writers:
-                writers.pop(number).close()
-        for task in tasks:
-            task.cancel()
-        for writer in writers.values():
-            writer.close()
-        return socket
+        async with asyncio.TaskGroup() as group:
+            try:
+                while True:
+                    number, kind, length = struct.unpack("<IHH", await incoming.exactly(8))
+                    payload = await incoming.exactly(length)
+                    if kind == 1:
+                        (port,) = struct.unpack_from(">H", payload, 2)
+                        group.create_task(_dial(request.transport, writers, number, port))
+                    elif kind == 2 and number in writers:
+                        writers[number].write(payload)
+                    elif kind == 3 and number in writers:
+                        writers.pop(number).close()
+            finally:
+                for writer in writers.values():
+                    writer.close()
 
     async def _put_archive(self, request: web.Request) -> web.Response:
         with tarfile.open(fileobj=io.BytesIO(await request.read())) as archive:
@@ -429,21 +432,48 @@ class FakeEngine:
         return web.Response(status=204)
 
 
+class _Raw:
+    """What comes on a connection that is no longer HTTP."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._more = asyncio.Event()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._data += data
+        self._more.set()
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """The handler is cancelled then."""
+
+    async def exactly(self, size: int) -> bytes:
+        while len(self._data) < size:
+            self._more.clear()
+            await self._more.wait()
+        found, self._data = self._data[:size], self._data[size:]
+        return found
+
+
 async def _dial(
-    socket: web.WebSocketResponse, writers: dict[int, asyncio.StreamWriter], number: int, port: int
+    transport: asyncio.Transport,
+    writers: dict[int, asyncio.StreamWriter],
+    number: int,
+    port: int,
 ) -> None:
-    async def tell(kind: int, payload: bytes) -> None:
-        await socket.send_bytes(struct.pack("<IHH", number, kind, len(payload)) + payload)
+    def tell(kind: int, payload: bytes) -> None:
+        content = struct.pack("<IHH", number, kind, len(payload)) + payload
+        transport.write(frame(1, content))
 
     try:
         reader, writers[number] = await asyncio.open_connection("127.0.0.1", port)
     except OSError as error:
-        await tell(3, struct.pack("<i", error.errno or errno.ECONNREFUSED))
+        tell(3, struct.pack("<i", error.errno or errno.ECONNREFUSED))
         return
-    await tell(1, b"")
+    tell(1, b"")
     while data := await reader.read(4096):
-        await tell(2, data)
-    await tell(3, bytes(4))
+        tell(2, data)
+    tell(3, bytes(4))
 
 
 def frame(stream: int, content: bytes) -> bytes:
