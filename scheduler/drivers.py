@@ -118,28 +118,78 @@ class EmptyDir:
     size_limit: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class VolumeFile:
+    """A file of a volume: a path below its root, what is in it, and its permission bits."""
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class FilesVolume:
+    """A volume whose files are given; containers can only read it.
+
+    Args:
+        memory: it is never written to a disk.
+    """
+
+    name: str
+    files: tuple[VolumeFile, ...] = ()
+    memory: bool = False
+
+
 class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
-    """The part of a pod that its containers share."""
+    """The part of a pod that its containers share.
+
+    Args:
+        domain: what /etc/hosts has behind the host name, "" for nothing.
+        volumes: a FilesVolume is made empty here, and filled by write_volumes.
+        fs_group: whom the volumes belong to, None for nobody in particular.
+    """
 
     identity: PodIdentity
     hostname: str
     attempt: int = 0
     ports: tuple[PortMapping, ...] = ()
-    volumes: tuple[EmptyDir, ...] = ()
+    volumes: tuple[EmptyDir | FilesVolume, ...] = ()
     host_network: bool = False
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
     host_aliases: tuple[tuple[str, str], ...] = ()  # (hostname, ip)
+    domain: str = ""
+    host_ipc: bool = False
+    sysctls: tuple[tuple[str, str], ...] = ()
+    fs_group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A sandbox volume seen in a container."""
+    """A sandbox volume, or a path of the host, seen in a container.
+
+    Args:
+        sub_path: what of the volume, "" for all of it.
+        host_path: of the host instead of a volume; create: make a directory if there is nothing.
+        propagation: "", "HostToContainer" or "Bidirectional"; of host paths only.
+    """
 
     volume: str
     path: str
     read_only: bool = False
+    sub_path: str = ""
+    host_path: str = ""
+    create: bool = False
+    propagation: str = ""
+
+
+class PidMode(StrEnum):
+    """Whose processes a container sees (CRI NamespaceMode)."""
+
+    CONTAINER = "container"
+    POD = "pod"
+    HOST = "host"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +203,12 @@ class ContainerSpec:
         memory_limit: bytes; 0 means none.
         attempt: 0, 1, 2 … one per restart; part of the container's name.
         spec_hash: of everything that cannot change in place; differs → not the same container.
+        user: "uid", "uid:gid", or "" for the image's own.
+        groups: further group ids.
+        capabilities_added, capabilities_dropped: without "CAP_"; "ALL" is all of them.
+        seccomp, apparmor: "" for the engine's own profile, "unconfined", or (AppArmor) a profile
+            loaded on the host.
+        proc_unmasked: nothing of /proc is hidden or read-only.
         process_namespace_of: id of a running container whose processes it is to see; "" for none.
         stdin_once: stdin ends with that of the first client that attached to it.
     """
@@ -176,6 +232,15 @@ class ContainerSpec:
     read_only_root: bool = False
     privileged: bool = False
     stop_signal: str = ""
+    pid: PidMode = PidMode.CONTAINER
+    host_ipc: bool = False
+    groups: tuple[int, ...] = ()
+    capabilities_added: tuple[str, ...] = ()
+    capabilities_dropped: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+    seccomp: str = ""
+    apparmor: str = ""
+    proc_unmasked: bool = False
     process_namespace_of: str = ""
 
 
@@ -328,6 +393,91 @@ class CrowdHost(Protocol):
             In order, what the host has of each pod then; None where something went wrong, and
             what there is must be looked at. One event may stand for all of them.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExecOutcome:
+    """A command that has ended inside a container; the output is its beginning."""
+
+    exit_code: int
+    output: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailure:
+    """Why there is no connection: the other side's doing, not the host's.
+
+    Args:
+        timed_out: nobody answered; a caller should ask whether the host itself still does.
+    """
+
+    reason: str
+    timed_out: bool = False
+
+
+class Connection(Protocol):
+    """A TCP connection made on a host."""
+
+    async def send(self, data: bytes) -> None:
+        """Send; a connection that has ended swallows it."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Return what came, b"" once it has ended."""
+        ...
+
+    async def close(self) -> None:
+        """Let it go; closed already is fine."""
+        ...
+
+
+@runtime_checkable
+class ExecHost(Protocol):
+    """What a Host offers to probes and hooks that are commands (CRI: ExecSync)."""
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], within: float
+    ) -> ExecOutcome | None:
+        """Run a command in a running container; None when it has not ended in `within` seconds.
+
+        It may go on then, for an engine cannot end it.
+        """
+        ...
+
+
+@runtime_checkable
+class DialHost(Protocol):
+    """What a Host offers to probes and hooks over its network, as kubelet is in it."""
+
+    async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
+        """Connect from the host's own network, as seen there: a pod's address, 127.0.0.1."""
+        ...
+
+
+@runtime_checkable
+class FilesHost(Protocol):
+    """What a Host offers to fill a pod's FilesVolumes."""
+
+    async def write_volumes(
+        self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]
+    ) -> None:
+        """Have these files, and no others, in volumes of a running sandbox.
+
+        Each volume changes at once: readers see all old files or all new ones.
+
+        Args:
+            spec: that the sandbox was made of.
+        """
+        ...
+
+
+@runtime_checkable
+class ImageHost(Protocol):
+    """What a Host offers to know of an image before it is run."""
+
+    async def image_user(self, image: str) -> str:
+        """Return the user an image on the host runs as, "" for root (OCI image, config.User)."""
         ...
 
 

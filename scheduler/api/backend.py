@@ -10,6 +10,7 @@ from ..store.store import Store
 from .addresses import ServiceAddresses
 from .configuration import ApiSettings
 from .pages import Pages
+from .pod_admission import PodAdmission
 from .priorities import Priorities
 from .repeats import RepeatedSpecs
 
@@ -23,6 +24,7 @@ class Backend:
 
     Args:
         priorities: the PriorityClasses, always current.
+        admission: judges pods by their namespace's Pod Security level.
         repeats: pod specs seen before, already defaulted and validated.
         pages: the rest of paged lists.
         addresses: hands out cluster IPs.
@@ -34,6 +36,7 @@ class Backend:
     hosts: HostDirectory
     settings: ApiSettings
     priorities: Priorities
+    admission: PodAdmission
     repeats: RepeatedSpecs
     pages: Pages
     addresses: ServiceAddresses

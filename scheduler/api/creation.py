@@ -114,7 +114,8 @@ class Creator:
             if quick is not None:
                 meta = metadata.settle_namespace(quick.meta, how.namespace, kind)
                 self._refuse(kind, meta, metadata.causes(meta, kind))
-                return replace_meta(quick, meta)
+                told = await self.backend.admission.judge_body(kind, meta, quick.body)
+                return replace_meta(quick, meta, (*quick.warnings, *told))
         obj, complaints = await bodies.decode_aside(how.content_type, data)
         draft = await self.draft_object(kind, how, obj, complaints)
         if raw_spec is not None and not complaints and _repeatable(draft):
@@ -175,6 +176,7 @@ class Creator:
             *kind.validate_status(obj),
         )
         self._refuse(kind, meta, causes)
+        told = await self.backend.admission.judge(kind, meta, obj)
         ensure(obj, "metadata").pop("managedFields", None)
         if applied:
             obj["metadata"] = {**child(obj, "metadata"), "managedFields": applied}
@@ -187,7 +189,7 @@ class Creator:
             replace(parts.meta, namespace=meta.namespace),
             parts.body,
             _encode(status) if status else b"",
-            tuple(warnings),
+            (*warnings, *told),
         )
 
     async def _admit(self, kind: Kind, meta: ObjectMeta, obj: JsonObject) -> None:
@@ -228,6 +230,8 @@ class Creator:
         stored = await self.backend.store.write(operation)
         if kind.plural == "priorityclasses":
             await self.backend.priorities.reached(stored.revision)
+        if kind.plural == "namespaces":
+            await self.backend.admission.reached(stored.revision)
         return stored
 
     async def _store_service(self, operation: Create, dry_run: bool) -> StoredObject:
@@ -277,9 +281,9 @@ def _repeatable(draft: Draft) -> bool:
     return not draft.warnings and not any(name in draft.body.json for name in _OWN)
 
 
-def replace_meta(draft: Draft, meta: ObjectMeta) -> Draft:
-    """Return the draft with other metadata."""
-    return Draft(meta, draft.body, draft.status, draft.warnings)
+def replace_meta(draft: Draft, meta: ObjectMeta, warnings: tuple[str, ...]) -> Draft:
+    """Return the draft with other metadata and warnings."""
+    return Draft(meta, draft.body, draft.status, warnings)
 
 
 def stamp(kind: Kind, draft: Draft) -> Create:

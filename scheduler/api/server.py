@@ -22,6 +22,7 @@ from .backend import Answer, Backend
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
 from .pages import Pages
+from .pod_admission import PodAdmission
 from .priorities import Priorities
 from .repeats import RepeatedSpecs
 from .request import Call, Query
@@ -190,6 +191,7 @@ def build(
         hosts=hosts,
         settings=settings,
         priorities=Priorities(store),
+        admission=PodAdmission(store),
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
         addresses=ServiceAddresses(store, settings.service_range),
@@ -199,17 +201,21 @@ def build(
     closing = asyncio.Event()
     app[_CLOSING] = closing
 
-    async def follow_priorities(_app: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(backend.priorities.run(), name="api priority classes")
+    async def follow(_app: web.Application) -> AsyncIterator[None]:
+        tasks = [
+            asyncio.create_task(backend.priorities.run(), name="api priority classes"),
+            asyncio.create_task(backend.admission.run(), name="api namespaces"),
+        ]
         yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def close_watches(_app: web.Application) -> None:
         closing.set()
 
-    app.cleanup_ctx.append(follow_priorities)
+    app.cleanup_ctx.append(follow)
     app.on_shutdown.append(close_watches)
     api = Api(backend, closing, telemetry or Telemetry())
     app.router.add_route("*", "/{path:.*}", api.handle)

@@ -86,11 +86,15 @@ class Updater:
         operation = self._operation(call, current, change)
         if operation is None:
             return current
+        if call.subresource == "ephemeralcontainers" and isinstance(operation, Replace):
+            await self.backend.admission.judge_body(call.kind, operation.meta, operation.body)
         if call.query.dry_run:
             return _rehearsed(current, operation)
         stored = await self.backend.store.write(operation)
         if call.kind.plural == "priorityclasses":
             await self.backend.priorities.reached(stored.revision)
+        if call.kind.plural == "namespaces":
+            await self.backend.admission.reached(stored.revision)
         return stored
 
     def _operation(

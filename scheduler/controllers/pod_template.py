@@ -17,6 +17,7 @@ from ..objects import cohort, names
 from ..objects.cohort import Cohort
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
+from ..objects.kinds.fields import child
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.priority import PriorityView, assign_priority
 from ..objects.meta import ObjectMeta, OwnerReference, new_uid
@@ -33,6 +34,11 @@ class PodMold:
     meta: ObjectMeta
     body: Body
     status: bytes
+
+    @property
+    def spec(self) -> JsonObject:
+        """The pods' spec."""
+        return child(cast(JsonObject, msgspec.json.decode(self.body.json)), "spec")
 
 
 def mold(

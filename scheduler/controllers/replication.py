@@ -17,6 +17,7 @@ from ..informer import Delta
 from ..objects.cohort import Cohort
 from ..objects.deletion import DeletionRequest
 from ..objects.kind import KindRegistry
+from ..objects.kinds.pod_security import PRIVILEGED, complaint, level_of
 from ..objects.kinds.priority import priority_view
 from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.pod import Pod
@@ -176,6 +177,7 @@ class ReplicationController:
         self, key: ObjectKey, controller: Replication, planned: ReplicationPlan
     ) -> int:
         shape = await self._mold(key, controller)
+        await self._admit(controller, shape)
         owner = owner_reference(controller)
         count, successions = planned.creates, planned.successions
         if count - len(successions) >= _ALIKE_FROM:
@@ -192,6 +194,19 @@ class ReplicationController:
         await self._informers.pods.reached(reached)
         raise_failures(results)
         return reached
+
+    async def _admit(self, controller: Replication, shape: PodMold) -> None:
+        """Hold the pods to their namespace's Pod Security level, as the API holds a client's.
+
+        Raises:
+            Forbidden: its "enforce" label forbids them.
+        """
+        namespace = controller.meta.namespace
+        found = await self._store.get(ObjectKey("namespaces", "", namespace))
+        level = level_of(found.meta.labels if found is not None else {}, "enforce")
+        refusal = "" if level == PRIVILEGED else complaint(shape.spec, level)
+        if refusal:
+            raise Forbidden(f"pods of {controller.meta.name} are forbidden: violates {refusal}")
 
     async def _create_alike(self, controller: Replication, series: PodSeries, count: int) -> int:
         """Create many pods at once; a cohort whose names are taken is tried under others."""

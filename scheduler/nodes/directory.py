@@ -20,6 +20,7 @@ from .muster import Company, Muster
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
+from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
 _CONNECTS = 64  # hosts being connected to at once
@@ -61,6 +62,7 @@ class NodeAgents(HostDirectory):
         self._statuses = StatusWriter(store, self._pods, epoch)
         self._muster = Muster(store, epoch)
         self._events = EventRecorder(store, epoch, self._settings)
+        self._sources = VolumeSources(store)
         self._office = Office(
             store,
             epoch,
@@ -69,6 +71,7 @@ class NodeAgents(HostDirectory):
             self._engines,
             self._statuses,
             self._events,
+            self._sources,
         )
         self._connects = asyncio.Semaphore(_CONNECTS)
         self._agents: dict[str, NodeAgent] = {}
@@ -96,6 +99,7 @@ class NodeAgents(HostDirectory):
             await self._hosts.synced()
             group.create_task(self._statuses.run(), name="pod statuses")
             group.create_task(self._events.run(), name="pod events")
+            group.create_task(self._sources.run(), name="sources of volumes")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
             group.create_task(self._route_pods(), name="pods to agents")

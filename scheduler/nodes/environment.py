@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from ..objects import quantity
-from ..objects.pod import Container, EnvFromSource, EnvVarSource, FieldRef, Pod, ResourceFieldRef
+from ..objects.pod import Container, EnvFromSource, EnvVarSource, Pod
+from ..objects.volumes import ResourceFieldRef
 
 Data = Mapping[str, str | None]  # None: the value is not text
 
@@ -59,8 +60,8 @@ class Reference:
     name: str
 
 
-class _Problem(Exception):
-    """Carries a ConfigProblem out of the resolution; never leaves this module."""
+class ReferenceProblem(Exception):
+    """Carries a ConfigProblem out of a resolution; its callers make it one."""
 
 
 def references(container: Container) -> frozenset[Reference]:
@@ -115,7 +116,7 @@ def resolve(
             if value is not None:
                 values.pop(variable.name, None)
                 values[variable.name] = value
-    except _Problem as problem:
+    except ReferenceProblem as problem:
         return ConfigProblem(str(problem))
     return tuple(values.items())
 
@@ -142,14 +143,14 @@ def _from_source(source: EnvFromSource, facts: PodFacts, sources: Sources) -> di
     if data is None:
         if ref.optional:
             return {}
-        raise _Problem(f'{kind} "{ref.name}" not found')
+        raise ReferenceProblem(f'{kind} "{ref.name}" not found')
     found: dict[str, str] = {}
     for key, value in data.items():
         name = source.prefix + key
         if not _NAME.match(name):
             continue
         if value is None:
-            raise _Problem(_not_text(key, kind, facts, ref.name))
+            raise ReferenceProblem(_not_text(key, kind, facts, ref.name))
         found[name] = value
     return found
 
@@ -158,9 +159,9 @@ def _from_reference(
     source: EnvVarSource, container: Container, facts: PodFacts, sources: Sources
 ) -> str | None:
     if source.field_ref is not None:
-        return _field(source.field_ref, facts)
+        return field_value(source.field_ref.field_path, facts)
     if source.resource_field_ref is not None:
-        return _resource(source.resource_field_ref, container, facts)
+        return resource_value(source.resource_field_ref, container.name, facts)
     for kind, title, ref, known in (
         ("configmap", "ConfigMap", source.config_map_key_ref, sources.config_maps),
         ("secret", "Secret", source.secret_key_ref, sources.secrets),
@@ -171,15 +172,15 @@ def _from_reference(
         if data is None:
             if ref.optional:
                 return None
-            raise _Problem(f'{kind} "{ref.name}" not found')
+            raise ReferenceProblem(f'{kind} "{ref.name}" not found')
         if ref.key not in data:
             if ref.optional:
                 return None
             namespace = facts.pod.meta.namespace
-            raise _Problem(f"couldn't find key {ref.key} in {title} {namespace}/{ref.name}")
+            raise ReferenceProblem(f"couldn't find key {ref.key} in {title} {namespace}/{ref.name}")
         value = data[ref.key]
         if value is None:
-            raise _Problem(_not_text(ref.key, kind, facts, ref.name))
+            raise ReferenceProblem(_not_text(ref.key, kind, facts, ref.name))
         return value
     return ""
 
@@ -204,27 +205,42 @@ _FIELDS: Mapping[str, Callable[[PodFacts], str]] = {
 }
 
 
-def _field(ref: FieldRef, facts: PodFacts) -> str:
-    reader = _FIELDS.get(ref.field_path)
+def field_value(path: str, facts: PodFacts) -> str:
+    """Return a field of the pod.
+
+    Raises:
+        ReferenceProblem: there is no such field.
+    """
+    reader = _FIELDS.get(path)
     if reader is not None:
         return reader(facts)
-    entry = _ENTRY.match(ref.field_path)
+    entry = _ENTRY.match(path)
     if entry is None:
-        raise _Problem(f"fieldPath {ref.field_path} is not supported for environment variables")
+        raise ReferenceProblem(f"fieldPath {path} is not supported")
     meta = facts.pod.meta
     return (meta.labels if entry[1] == "labels" else meta.annotations).get(entry[2], "")
 
 
-def _resource(ref: ResourceFieldRef, container: Container, facts: PodFacts) -> str:
-    name = ref.container_name or container.name
+def resource_value(ref: ResourceFieldRef, container: str, facts: PodFacts) -> str:
+    """Return a limit or request, in units of the divisor and rounded up.
+
+    Args:
+        container: whose, where the reference does not say.
+
+    Raises:
+        ReferenceProblem: there is no such container or resource.
+    """
+    name = ref.container_name or container
     spec = facts.pod.spec
     every = (*spec.containers, *spec.init_containers)
     target = next((c for c in every if c.name == name), None)
     if target is None:
-        raise _Problem(f"resourceFieldRef names container {name}, which the pod does not have")
+        raise ReferenceProblem(
+            f"resourceFieldRef names container {name}, which the pod does not have"
+        )
     kind, _, resource = ref.resource.partition(".")
     if kind not in {"limits", "requests"} or not resource:
-        raise _Problem(f"resource {ref.resource} is not supported for environment variables")
+        raise ReferenceProblem(f"resource {ref.resource} is not supported")
     amounts = target.resources.limits if kind == "limits" else target.resources.requests
     amount = amounts.get(resource)
     if amount is None and kind == "limits":

@@ -9,12 +9,24 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace as with_fields
 
-from ..drivers import ContainerStatus, EngineState, Host, PodIdentity, PodObservation, SandboxStatus
+from ..drivers import (
+    ContainerStatus,
+    EngineState,
+    FilesHost,
+    FilesVolume,
+    Host,
+    ImageHost,
+    PodIdentity,
+    PodObservation,
+    SandboxStatus,
+)
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
 from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey, StoredObject
 from .assigned_pod import AssignedPod, service_account
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
+from .health import post_start
+from .hooks import LEAST_GRACE, pod_address, prepare_stop, run_hook
 from .instructions import (
     EnsureContainer,
     EnsureSandbox,
@@ -24,12 +36,16 @@ from .instructions import (
     RemoveContainer,
     RemovePod,
     RemoveSandbox,
+    RunPostStart,
     StopContainer,
     StopSandbox,
+    WriteVolumes,
 )
 from .pod_status import failed_start
+from .security import effective, root_problem, runs_as_non_root
 from .settings import NodeSettings
 from .translation import container_spec, pull_policy, sandbox_spec
+from .volume_content import decoded, files_of, sources, written
 
 _SLOW_PULL = 1.0  # seconds after which a pull is worth an event of its own
 
@@ -69,6 +85,11 @@ class Subject:
         """The pod; instructions that need it are only given when there is one."""
         assert self.assigned is not None
         return self.assigned.pod
+
+    @property
+    def sandbox(self) -> SandboxStatus | None:
+        """The pod's sandbox, None when the host has none."""
+        return self.observed.sandbox if self.observed else None
 
     def container(self, name: str) -> Container:
         """Return a container of the pod's spec."""
@@ -138,8 +159,10 @@ def _limit(settings: NodeSettings, step: Instruction) -> float:
         case PullImage():
             return settings.pull_timeout
         case StopContainer(_, _, grace, _):
-            return grace + settings.remove_timeout
-        case EnsureSandbox() | EnsureContainer():
+            return grace + LEAST_GRACE + settings.remove_timeout
+        case RunPostStart():
+            return settings.hook_timeout + settings.remove_timeout
+        case EnsureSandbox() | EnsureContainer() | WriteVolumes():
             return settings.start_timeout
         case _:
             return settings.remove_timeout
@@ -151,15 +174,17 @@ async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | R
         case EnsureSandbox(attempt):
             spec = sandbox_spec(subject.pod, attempt, shop.epoch)
             return partial(_with_sandbox, spec.identity, await host.ensure_sandbox(spec))
+        case WriteVolumes():
+            return await _write_volumes(shop, subject)
         case PullImage(name, _):
             await _pull(shop, subject, subject.container(name))
             return _unchanged
         case EnsureContainer(name, attempt):
             return await _start(shop, subject, subject.container(name), attempt)
-        case StopContainer(name, container_id, grace, why):
-            if subject.assigned is not None:
-                shop.tell(subject.pod, ("Normal", "Killing", why), name)
-            await host.stop_container(container_id, grace)
+        case RunPostStart():
+            return await _post_start(shop, step, subject)
+        case StopContainer():
+            await _stop(shop, step, subject)
             return _unchanged  # how it ended is for the next look to tell
         case RemoveContainer(_, container_id):
             await host.remove_container(container_id)
@@ -204,13 +229,17 @@ async def _pull(shop: Workshop, subject: Subject, container: Container) -> None:
 async def _start(
     shop: Workshop, subject: Subject, container: Container, attempt: int
 ) -> Effect | Refusal:
-    sandbox = subject.observed.sandbox if subject.observed else None
+    sandbox = subject.sandbox
     if sandbox is None:
         raise HostUnreachable("the sandbox is gone; look again")
     env = await _environment(shop, subject, container, sandbox)
     if isinstance(env, ConfigProblem):
         shop.tell(subject.pod, ("Warning", "Failed", f"Error: {env.message}"), container.name)
         return Refusal("CreateContainerConfigError", env.message)
+    problem = await _root_problem(shop, subject, container)
+    if problem:
+        shop.tell(subject.pod, ("Warning", "Failed", f"Error: {problem}"), container.name)
+        return Refusal("CreateContainerConfigError", problem)
     target = subject.target_id(container)
     if target is None:
         return _refused(
@@ -219,7 +248,7 @@ async def _start(
             subject,
             "its target container does not run",
         )
-    alone = container_spec(container, attempt, sandbox.attempt, env)
+    alone = container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env)
     spec = replace(alone, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
@@ -231,23 +260,105 @@ async def _start(
     return partial(_with_container, sandbox.identity, status)
 
 
+async def _root_problem(shop: Workshop, subject: Subject, container: Container) -> str:
+    """Return why a container that must not run as root would, "" if it does not."""
+    spec = subject.pod.spec
+    if not runs_as_non_root(spec, container):
+        return ""
+    user = effective(spec, container).user
+    if not user:
+        if not isinstance(shop.host, ImageHost):
+            return "container has runAsNonRoot and this sort of host cannot tell the image's user"
+        user = await shop.host.image_user(container.image)
+    return root_problem(user)
+
+
+async def _post_start(shop: Workshop, step: RunPostStart, subject: Subject) -> Effect | Refusal:
+    container, pod = subject.container(step.container), subject.pod
+    hook = post_start(container)
+    if hook is None:
+        return _unchanged
+    where = (step.container_id, pod_address(pod, subject.sandbox))
+    why = await run_hook(shop.host, hook, container, where, shop.settings.hook_timeout)
+    if not why:
+        return _unchanged
+    shop.tell(
+        pod, ("Warning", "FailedPostStartHook", f"PostStartHook failed: {why}"), step.container
+    )
+    return Refusal(f"FailedPostStartHook: container {step.container}", why)
+
+
+async def _stop(shop: Workshop, step: StopContainer, subject: Subject) -> None:
+    grace = step.grace_seconds
+    if subject.assigned is not None:
+        pod, name = subject.pod, step.container
+        shop.tell(pod, ("Normal", "Killing", step.why), name)
+
+        def failed(why: str) -> None:
+            words = ("Warning", "FailedPreStopHook", f"PreStopHook failed: {why}")
+            shop.tell(pod, words, name)
+
+        where = (step.container_id, pod_address(pod, subject.sandbox))
+        container = subject.container(name)
+        grace = await prepare_stop(shop.host, container, where, grace, failed)
+    await shop.host.stop_container(step.container_id, grace)
+
+
 async def _environment(
     shop: Workshop, subject: Subject, container: Container, sandbox: SandboxStatus
 ) -> tuple[tuple[str, str], ...] | ConfigProblem:
+    sources = await _sources(shop, subject.pod.meta.namespace, container)
+    return resolve(container, _facts(shop, subject, sandbox), sources)
+
+
+def _facts(shop: Workshop, subject: Subject, sandbox: SandboxStatus) -> PodFacts:
     assert subject.assigned is not None
     pod = subject.pod
-    facts = PodFacts(
+    return PodFacts(
         pod=pod,
         pod_ip=shop.host_ip if pod.spec.host_network else sandbox.ip,
         host_ip=shop.host_ip,
         service_account=service_account(subject.assigned.stored),
         allocatable=shop.allocatable,
     )
-    return resolve(container, facts, await _sources(shop, pod.meta.namespace, container))
 
 
-class _Data(msgspec.Struct):
+async def _write_volumes(shop: Workshop, subject: Subject) -> Effect | Refusal:
+    sandbox, pod = subject.sandbox, subject.pod
+    if sandbox is None:
+        raise HostUnreachable("the sandbox is gone; look again")
+    contents = {key: await _content(shop, key) for key in sources(pod)}
+    facts = _facts(shop, subject, sandbox)
+    there = {key: data for key, data in contents.items() if data is not None}
+    volumes: list[FilesVolume] = []
+    for volume in written(pod):
+        made = files_of(volume, facts, there)
+        if isinstance(made, ConfigProblem):
+            text = f'MountVolume.SetUp failed for volume "{volume.name}" : {made.message}'
+            return _mount_failed(shop, pod, text)
+        volumes.append(made)
+    if not isinstance(shop.host, FilesHost):
+        return _mount_failed(shop, pod, "this sort of host offers no way to fill volumes")
+    await shop.host.write_volumes(sandbox, sandbox_spec(pod, sandbox.attempt, shop.epoch), volumes)
+    return _unchanged
+
+
+def _mount_failed(shop: Workshop, pod: Pod, text: str) -> Refusal:
+    shop.tell(pod, ("Warning", "FailedMount", text), "")
+    return Refusal("FailedMount", text)
+
+
+async def _content(shop: Workshop, key: ObjectKey) -> Mapping[str, bytes] | None:
+    stored = await shop.objects.get(key)
+    if stored is None:
+        return None
+    body = _data.decode(stored.body.json)
+    return decoded(key.resource, body.data or {}, body.binary_data or {})
+
+
+class _Data(msgspec.Struct, rename="camel"):
     data: dict[str, str] | None = None
+    binary_data: dict[str, str] | None = None
 
 
 _data = msgspec.json.Decoder(_Data)
@@ -293,6 +404,8 @@ def _refused(shop: Workshop, step: Instruction, subject: Subject, message: str) 
             text = f"Failed to create pod sandbox: {message}"
             shop.tell(subject.pod, ("Warning", "FailedCreatePodSandBox", text), "")
             return Refusal("FailedCreatePodSandBox", message)
+        case WriteVolumes():
+            return _mount_failed(shop, subject.pod, message)
         case EnsureContainer(name, _):
             shop.tell(subject.pod, ("Warning", "Failed", f"Error: {message}"), name)
             return Refusal("CreateContainerError", message)

@@ -11,6 +11,19 @@ class EnsureSandbox:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteVolumes:
+    """Have the files of the pod's volumes in the sandbox as they should be now.
+
+    Args:
+        attempt: of the sandbox.
+        version: of what the files depend on.
+    """
+
+    attempt: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class PullImage:
     """Have the image that this attempt of a container needs."""
 
@@ -27,11 +40,20 @@ class EnsureContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class RunPostStart:
+    """Run the postStart hook of an attempt that has just been started."""
+
+    container: str
+    container_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class StopContainer:
-    """Stop a running container.
+    """Run the preStop hook of a running container, then stop it.
 
     Args:
-        grace_seconds: between TERM and KILL.
+        grace_seconds: for the hook and, of what is left then, between TERM and KILL.
         why: a sentence for the pod's events.
     """
 
@@ -79,8 +101,10 @@ class FinishDeletion:
 
 Instruction = (
     EnsureSandbox
+    | WriteVolumes
     | PullImage
     | EnsureContainer
+    | RunPostStart
     | StopContainer
     | RemoveContainer
     | StopSandbox

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from ..drivers import ContainerStatus, EngineState, PodObservation
 from ..objects.pod import Container, ContainerStateTerminated, PodStatus
+from .health import Watch, post_start, watches
 from .instructions import (
     EnsureContainer,
     EnsureSandbox,
@@ -22,14 +23,17 @@ from .instructions import (
     RemoveContainer,
     RemovePod,
     RemoveSandbox,
+    RunPostStart,
     StopContainer,
     StopSandbox,
+    WriteVolumes,
 )
 from .memory import PodMemory, crashed
 from .pod_case import DesiredPod, PodCase, Verdicts, judged, sandbox_of, spec_hash
 from .pod_report import SHOWN, report_of
-from .pod_status import PodReport, build_status, ended, restartable
+from .pod_status import PodFailure, PodReport, build_status, ended, restartable
 from .verdict import Fate, Verdict
+from .volume_content import version, written
 
 __all__ = ["Decision", "DesiredPod", "Notice", "reconcile", "spec_hash"]
 
@@ -53,6 +57,7 @@ class Decision:
         status: to show; None leaves the status as it is.
         memory: to pass in next time.
         wake_at: when to ask again even if nothing happens.
+        watches: the probes that should be going on.
     """
 
     instructions: tuple[Instruction, ...]
@@ -60,6 +65,7 @@ class Decision:
     memory: PodMemory
     wake_at: datetime | None = None
     notices: tuple[Notice, ...] = ()
+    watches: tuple[Watch, ...] = ()
 
 
 def reconcile(
@@ -85,6 +91,9 @@ def reconcile(
         return _delete(case)
     if desired.pod.terminal:
         return _settle(case)
+    deadline = _deadline(case)
+    if deadline is not None and case.now >= deadline:
+        return _expire(case)
     return _run(case)
 
 
@@ -123,10 +132,12 @@ def _delete(case: PodCase) -> Decision:
 
 
 def _stop_order(case: PodCase) -> Sequence[ContainerStatus]:
-    """Return what to stop now: sidecars only when no other container runs any more."""
+    """Return what to stop now: sidecars after all others, the one that started last first."""
     sidecars = [c.name for c in case.pod.spec.init_containers if restartable(c)]
     others = [c for c in case.running() if c.name not in sidecars]
-    return others or case.running()
+    if others:
+        return others
+    return next((s for name in reversed(sidecars) if (s := case.running((name,)))), ())
 
 
 def _settle(case: PodCase) -> Decision:
@@ -137,6 +148,31 @@ def _settle(case: PodCase) -> Decision:
         return Decision(_stops(running, grace, "Stopping container"), None, case.memory)
     sandbox = case.live_sandbox_id
     return Decision((StopSandbox(sandbox),) if sandbox else (), None, case.memory)
+
+
+# --- a deadline -----------------------------------------------------------------------------
+
+
+def _deadline(case: PodCase) -> datetime | None:
+    """Return when the pod has been active for as long as it may."""
+    seconds, begun = case.pod.spec.active_deadline_seconds, case.pod.status.start_time
+    return None if seconds is None or begun is None else begun + timedelta(seconds=seconds)
+
+
+def _expire(case: PodCase) -> Decision:
+    """Stop everything; then the pod has failed (kubelet's activeDeadlineHandler)."""
+    running, sandbox = _stop_order(case), case.live_sandbox_id
+    steps: tuple[Instruction, ...] = ()
+    if running:
+        grace = case.pod.spec.termination_grace_period_seconds
+        steps = _stops(running, grace, "Stopping container")
+    elif sandbox is not None:
+        steps = (StopSandbox(sandbox),)
+    failure = PodFailure(
+        "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+    )
+    report = report_of(case, judged(case), over=not running, hold=bool(steps), failure=failure)
+    return _decide(case, report, steps)
 
 
 # --- running --------------------------------------------------------------------------------
@@ -154,9 +190,28 @@ def _run(case: PodCase) -> Decision:
         case = replace(case, memory=_with_sandbox_crash(case))
         steps, wake = _sandbox_steps(case, stops)
     else:
-        steps, wake = _container_steps(case, verdicts)
-        steps = (*stops, *steps, *_garbage(case))
-    return _decide(case, report_of(case, verdicts), steps, wake, _notices(case, verdicts))
+        writing, wake = _volume_steps(case, case.sandbox_attempt)
+        steps = (*stops, *writing, *_garbage(case))
+        if _has_volumes(case):
+            starts, later = _container_steps(case, verdicts)
+            steps, wake = (*steps, *starts), _earliest([m for m in (wake, later) if m is not None])
+    wake = _earliest([moment for moment in (wake, _deadline(case)) if moment is not None])
+    decision = _decide(case, report_of(case, verdicts), steps, wake, _notices(case, verdicts))
+    return replace(decision, watches=_watches(case, verdicts))
+
+
+def _watches(case: PodCase, verdicts: Verdicts) -> tuple[Watch, ...]:
+    """Return the probes of what runs and shall go on."""
+    return tuple(
+        watch
+        for container, verdict in verdicts.all
+        if verdict.fate is Fate.KEEP
+        for watch in watches(
+            container,
+            case.history(container.name)[0],
+            case.health(container, case.history(container.name)[0]),
+        )
+    )
 
 
 def _with_crashes(memory: PodMemory, verdicts: Verdicts) -> PodMemory:
@@ -229,14 +284,23 @@ def _finish(case: PodCase, verdicts: Verdicts) -> Decision:
 
 
 def _replacements(case: PodCase, verdicts: Verdicts) -> tuple[Instruction, ...]:
-    """Stop what runs but should not: an old image, a dead sandbox, an attempt left behind."""
-    wrong: list[ContainerStatus] = []
+    """Stop what runs but should not: an old image, a dead sandbox, an attempt left behind.
+
+    Also what a probe or a hook has doomed.
+    """
+    stops: list[Instruction] = []
+    usual = case.pod.spec.termination_grace_period_seconds
     for container, verdict in verdicts.all:
-        history = case.history(container.name)
-        older = history if verdict.fate is Fate.REPLACE else history[1:]
-        wrong += [c for c in older if c.state is EngineState.RUNNING]
-    grace = case.pod.spec.termination_grace_period_seconds
-    return _stops(wrong, grace, "Replacing container")
+        history, doom = case.history(container.name), verdict.doom
+        older = history if verdict.fate is Fate.REPLACE and doom is None else history[1:]
+        wrong = [c for c in older if c.state is EngineState.RUNNING]
+        stops += _stops(wrong, usual, "Replacing container")
+        if doom is not None:
+            again = case.restarts(container)
+            why = f"{doom.message}, will be restarted" if again else doom.message
+            grace = usual if doom.grace_seconds is None else doom.grace_seconds
+            stops.append(StopContainer(container.name, history[0].id, grace, why))
+    return tuple(stops)
 
 
 def _sandbox_steps(
@@ -255,6 +319,22 @@ def _sandbox_steps(
     return (EnsureSandbox(case.memory.sandbox_attempts),), None
 
 
+def _volume_steps(case: PodCase, attempt: int) -> tuple[tuple[Instruction, ...], datetime | None]:
+    """Write the files of volumes when they are new or stale."""
+    wanted, memory = version(case.pod, attempt), case.memory
+    if wanted == memory.volumes or not wanted:
+        return (), None
+    failure = memory.volumes_failure
+    if failure is not None and failure.attempt == attempt and failure.retry_at > case.now:
+        return (), failure.retry_at
+    return (WriteVolumes(attempt, wanted),), None
+
+
+def _has_volumes(case: PodCase) -> bool:
+    """Return whether containers find files in their volumes, though maybe stale ones."""
+    return not written(case.pod) or case.memory.volumes_attempt == case.sandbox_attempt
+
+
 def _container_steps(
     case: PodCase, verdicts: Verdicts
 ) -> tuple[tuple[Instruction, ...], datetime | None]:
@@ -268,13 +348,20 @@ def _container_steps(
         sidecar = restartable(container)
         if initialized and not sidecar:
             continue
-        _start(case, container, verdict, steps, wakes)
-        passed = verdict.fate is (Fate.KEEP if sidecar else Fate.DONE)
-        if not initialized and not passed:
+        held = _start(case, container, verdict, steps, wakes)
+        passed = _has_started(case, container, verdict) if sidecar else verdict.fate is Fate.DONE
+        if held or (not initialized and not passed):
             return tuple(steps), _earliest(wakes)
     for container, verdict in verdicts.apps:
-        _start(case, container, verdict, steps, wakes)
+        if _start(case, container, verdict, steps, wakes):
+            break
     return tuple(steps), _earliest(wakes)
+
+
+def _has_started(case: PodCase, container: Container, verdict: Verdict) -> bool:
+    if verdict.fate is not Fate.KEEP:
+        return False
+    return bool(case.health(container, case.history(container.name)[0]).started)
 
 
 def _initialized(case: PodCase, verdicts: Verdicts) -> bool:
@@ -292,18 +379,29 @@ def _start(
     verdict: Verdict,
     steps: list[Instruction],
     wakes: list[datetime],
-) -> None:
+) -> bool:
+    """Add the next step of one container; returns whether it keeps those after it waiting.
+
+    A postStart hook does: kubelet starts the next container when it is over.
+    """
+    hook = post_start(container) is not None
+    if verdict.fate is Fate.KEEP and hook:
+        status = case.history(container.name)[0]
+        if not case.health(container, status).hooked:
+            steps.append(RunPostStart(container.name, status.id, status.attempt))
+            return True
     if verdict.fate is Fate.WAIT and verdict.until is not None:
         wakes.append(verdict.until)
         failure = case.memory.of(container.name).failure
         if failure is not None and failure.at + SHOWN > case.now:
             wakes.append(failure.at + SHOWN)
     if verdict.fate is not Fate.START:
-        return
+        return False
     if case.memory.of(container.name).pulled == verdict.attempt:
         steps.append(EnsureContainer(container.name, verdict.attempt))
     else:
         steps.append(PullImage(container.name, verdict.attempt))
+    return hook
 
 
 def _garbage(case: PodCase) -> tuple[Instruction, ...]:

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from .instructions import EnsureContainer, EnsureSandbox, Instruction, PullImage, RemovePod
+from .health import UNKNOWN, Doom, Health
+from .instructions import (
+    EnsureContainer,
+    EnsureSandbox,
+    Instruction,
+    PullImage,
+    RemovePod,
+    RunPostStart,
+    WriteVolumes,
+)
 
 STEADY = timedelta(minutes=10)  # a container that ran this long starts over with no delay
 
@@ -73,6 +82,7 @@ class ContainerMemory:
     pulled: int = -1
     failure: Failure | None = None
     crash: Crash | None = None
+    health: Health = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,8 @@ class PodMemory:
     Args:
         sandbox_attempts: sandboxes seen or made so far; the next one's attempt.
         sandbox_crash: the death of the newest sandbox, which another will follow.
+        volumes: the version of the volumes' files that was written, "" when they are stale.
+        volumes_attempt: the sandbox they were written for, be they stale or not.
         sandbox_made: this process made the present sandbox, so nothing ran in it before.
     """
 
@@ -90,10 +102,17 @@ class PodMemory:
     sandbox_crash: Crash | None = None
     sandbox_attempts: int = 0
     sandbox_made: bool = False
+    volumes: str = ""
+    volumes_attempt: int = -1
+    volumes_failure: Failure | None = None
 
     def of(self, container: str) -> ContainerMemory:
         """Return what is remembered of a container."""
         return self.containers.get(container, _NOTHING)
+
+    def with_health(self, name: str, health: Health) -> "PodMemory":
+        """Return this memory with what is known of a running container replaced."""
+        return self.with_container(name, replace(self.of(name), health=health))
 
     def with_container(self, name: str, memory: ContainerMemory) -> "PodMemory":
         """Return this memory with one container's replaced."""
@@ -101,6 +120,11 @@ class PodMemory:
 
 
 _NOTHING = ContainerMemory()
+
+
+def as_left(memory: PodMemory) -> PodMemory:
+    """Return what holds when a session has ended: nobody heard what changed from then on."""
+    return replace(memory, volumes="")
 
 
 def succeeded(memory: PodMemory, done: Instruction) -> PodMemory:
@@ -119,6 +143,11 @@ def succeeded(memory: PodMemory, done: Instruction) -> PodMemory:
                 sandbox_attempts=max(memory.sandbox_attempts, attempt + 1),
                 sandbox_made=True,
             )
+        case WriteVolumes(attempt, version):
+            return replace(memory, volumes=version, volumes_attempt=attempt, volumes_failure=None)
+        case RunPostStart(container, _, attempt):
+            health = memory.of(container).health.of(attempt)
+            return memory.with_health(container, replace(health, hooked=True))
         case RemovePod():
             return PodMemory()
         case _:
@@ -140,6 +169,12 @@ def failed(
         case EnsureSandbox(attempt):
             failure = _again(memory.sandbox_failure, CREATE, reason, message, attempt, now)
             return replace(memory, sandbox_failure=failure)
+        case WriteVolumes(attempt, _):
+            failure = _again(memory.volumes_failure, CREATE, reason, message, attempt, now)
+            return replace(memory, volumes_failure=failure)
+        case RunPostStart(container, _, attempt):
+            health = memory.of(container).health.of(attempt)
+            return memory.with_health(container, replace(health, doom=Doom(reason)))
         case _:
             return memory
 

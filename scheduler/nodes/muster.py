@@ -34,8 +34,10 @@ from ..store.store import Store
 from .environment import ConfigProblem, PodFacts, Sources, resolve
 from .lifecycle import DesiredPod, reconcile
 from .memory import PodMemory
+from .security import runs_as_non_root
 from .status_writer import merged
 from .translation import container_spec, hostname, pull_policy, sandbox_spec
+from .volume_content import written
 
 _log = logging.getLogger(__name__)
 _HOST, _IP = "@host@", "@ip@"
@@ -272,6 +274,12 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
     """Return how pods like this one start, None if they do not all start alike."""
     spec, stored = sample.spec, sample.stored
     varies = any(c.env_from or any(v.value_from for v in c.env) for c in spec.containers)
+    watched = any(
+        c.lifecycle or c.liveness_probe or c.readiness_probe or c.startup_probe
+        for c in spec.containers
+    )
+    varies = varies or watched or any(runs_as_non_root(spec, c) for c in spec.containers)
+    varies = varies or spec.active_deadline_seconds is not None or bool(written(sample))
     if spec.init_containers or spec.host_network or varies or stored is None:
         return None
     facts = PodFacts(sample, "", "", "default", {})
@@ -280,7 +288,7 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
         env = resolve(container, facts, Sources({}, {}))
         if isinstance(env, ConfigProblem):
             return None
-        containers.append(container_spec(container, 0, 0, env))
+        containers.append(container_spec(spec, container, 0, 0, env))
     sandbox = sandbox_spec(sample, 0, epoch)
     if sandbox.ports or stored.binding is None:
         return None

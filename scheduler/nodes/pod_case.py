@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ..drivers import ContainerStatus, EngineState, PodObservation
 from ..objects.pod import Container, EphemeralContainer, Pod, PodContainerStatus
+from .health import Health, known_health
 from .memory import PodMemory
 from .pod_status import restartable
 from .verdict import Verdict, judge
@@ -109,16 +110,25 @@ class PodCase:
             now=self.now,
         )
 
+    def health(self, container: Container, status: ContainerStatus) -> Health:
+        """Return what is known of a running attempt, every question answered."""
+        remembered = self.memory.of(container.name).health
+        shown = self.shown(container.name)
+        return known_health(container, status, remembered, shown, self.desired.runtime)
+
+    def restarts(self, container: Container) -> bool:
+        """Return whether a container that is stopped for its health will be started again."""
+        policy = container.restart_policy or self.pod.spec.restart_policy
+        return policy != "Never" or bool(container.restart_policy_rules)
+
     def _policy(self, container: Container, *, init: bool) -> str:
-        pod = self.pod.spec.restart_policy
         if isinstance(container, EphemeralContainer):
             return "Never"
-        if not init:
-            return pod
-        if restartable(container):
-            return "Always"
+        policy = container.restart_policy or self.pod.spec.restart_policy
+        if not init or restartable(container):
+            return policy
         fresh = self.sandbox_attempt is None or self.memory.sandbox_made
-        return f"Init{'Never' if pod == 'Never' else 'OnFailure'}{'Fresh' if fresh else ''}"
+        return f"Init{'Never' if policy == 'Never' else 'OnFailure'}{'Fresh' if fresh else ''}"
 
 
 @dataclass(frozen=True, slots=True)

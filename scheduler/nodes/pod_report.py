@@ -2,22 +2,29 @@
 
 from datetime import timedelta
 
+from ..drivers import EngineState
 from ..objects.pod import Container, ContainerStateWaiting
 from .pod_case import PodCase, Verdicts
-from .pod_status import ContainerReport, PodReport, ended, failed_start
+from .pod_status import ContainerReport, PodFailure, PodReport, ended, failed_start
 from .verdict import Fate, Verdict
 
 SHOWN = timedelta(seconds=2)  # how long ErrImagePull is shown before ImagePullBackOff
 
 
 def report_of(
-    case: PodCase, verdicts: Verdicts, *, over: bool = False, hold: bool = False
+    case: PodCase,
+    verdicts: Verdicts,
+    *,
+    over: bool = False,
+    hold: bool = False,
+    failure: PodFailure | None = None,
 ) -> PodReport:
     """Return what the pod's status is built from.
 
     Args:
         over: nothing of the pod runs or will be started again.
         hold: do not show a final phase yet.
+        failure: the pod has failed as a whole, and why.
     """
     sandbox = case.observed.sandbox if case.observed else None
     ip = sandbox.ip if sandbox and sandbox.running else ""
@@ -33,20 +40,26 @@ def report_of(
         host_ip=case.desired.host_ip,
         bound_at=case.desired.bound_at,
         generation=case.pod.meta.generation,
+        again=any(v.fate in {Fate.START, Fate.WAIT} for _, v in verdicts.apps),
         ended=over,
         hold=hold,
+        gates=tuple(gate.condition_type for gate in case.pod.spec.readiness_gates),
+        failure=failure,
     )
 
 
 def _container_report(case: PodCase, container: Container, verdict: Verdict) -> ContainerReport:
     history = case.history(container.name)
+    latest = history[0] if history else None
+    runs = latest is not None and latest.state is EngineState.RUNNING
     return ContainerReport(
         container=container,
-        latest=history[0] if history else None,
+        latest=latest,
         previous=next((c for c in history[1:] if ended(c)), None),
         waiting=_waiting(case, container, verdict),
         lost=verdict.lost,
         before=case.shown(container.name),
+        health=case.health(container, latest) if runs and latest else None,
     )
 
 

@@ -1,7 +1,6 @@
 """The status a pod shows, from what is observed, as kubelet computes it.
 
-Phase follows kubelet's getPhase, conditions its status/generate.go; probes do not exist yet, so a
-running container is started and ready.
+Phase follows kubelet's getPhase, conditions its status/generate.go.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ from ..objects.pod import (
     PodIP,
     PodStatus,
 )
+from .health import Health
 
 OWNED_CONDITIONS = (
     "PodReadyToStartContainers",
@@ -42,6 +42,7 @@ class ContainerReport:
         waiting: why it does not run, when the machine knows better than the engine.
         lost: the end of an attempt that ran but that the engine no longer has.
         before: the status shown until now.
+        health: of a running attempt; None counts as started and ready.
     """
 
     container: Container
@@ -50,6 +51,15 @@ class ContainerReport:
     waiting: ContainerStateWaiting | None = None
     lost: ContainerStateTerminated | None = None
     before: PodContainerStatus | None = None
+    health: Health | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PodFailure:
+    """Why a pod has failed as a whole, whatever its containers did."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +67,12 @@ class PodReport:
     """All that goes into a pod's status.
 
     Args:
+        again: an app has ended and will be started once more.
         ended: the pod's containers will not be started again, whatever its policy says.
         hold: do not show a final phase yet (the sandbox still holds its ports).
         pod_ip: "" while there is no running sandbox.
+        gates: condition types that readiness waits for.
+        failure: the pod is Failed, and why.
     """
 
     apps: Sequence[ContainerReport]
@@ -70,9 +83,12 @@ class PodReport:
     host_ip: str
     bound_at: datetime
     generation: int
+    again: bool = False
     ephemerals: Sequence[ContainerReport] = ()
     ended: bool = False
     hold: bool = False
+    gates: tuple[str, ...] = ()
+    failure: PodFailure | None = None
 
 
 def failed_start(status: ContainerStatus) -> bool:
@@ -120,13 +136,15 @@ def build_status(report: PodReport, before: PodStatus, now: datetime) -> PodStat
     apps = [_container_status(r, report.runtime, waiting) for r in report.apps]
     inits = [_container_status(r, report.runtime, waiting, init=True) for r in report.inits]
     ephemerals = [_container_status(r, report.runtime, waiting) for r in report.ephemerals]
-    phase = _phase(report, apps, inits)
+    phase = "Failed" if report.failure else _phase(report, apps, inits)
     if report.hold and phase in {"Succeeded", "Failed"}:
         phase = before.phase if before.phase in {"Pending", "Running"} else "Running"
     pod_ip = report.pod_ip or before.pod_ip
     return replace(
         before,
         phase=phase,
+        reason=report.failure.reason if report.failure else before.reason,
+        message=report.failure.message if report.failure else before.message,
         conditions=_conditions(report, phase, (apps, inits), before, now),
         host_ip=report.host_ip,
         pod_ip=pod_ip,
@@ -139,12 +157,16 @@ def build_status(report: PodReport, before: PodStatus, now: datetime) -> PodStat
     )
 
 
+_SOUND = Health(started=True, ready=True)
+
+
 def _container_status(
     report: ContainerReport, runtime: str, waiting: str, *, init: bool = False
 ) -> PodContainerStatus:
     latest, before = report.latest, report.before
     state = _state(report, runtime, waiting)
     running = state.running is not None
+    health = report.health or _SOUND
     # A regular init container is ready when it has succeeded, all others while they run.
     regular = init and not restartable(report.container)
     done = state.terminated is not None and state.terminated.exit_code == 0
@@ -152,12 +174,12 @@ def _container_status(
     attempt = latest.attempt if latest else (before.restart_count or 0) if before else 0
     return PodContainerStatus(
         name=report.container.name,
-        ready=done if regular else running,
+        ready=done if regular else running and bool(health.ready),
         restart_count=attempt,
         image=latest.image if latest and latest.image else report.container.image,
         image_id=latest.image_id if latest else (before.image_id or "") if before else "",
         container_id=known_id,
-        started=running,
+        started=running and bool(health.started),
         state=state,
         last_state=_last_state(report, state, runtime, attempt),
     )
@@ -198,9 +220,17 @@ def _phase(
     sidecars = [s for s, r in zip(inits, report.inits, strict=True) if restartable(r.container)]
     regular = [s for s, r in zip(inits, report.inits, strict=True) if not restartable(r.container)]
     ends = [_end(s) for s in regular]
-    if report.restart_policy == "Never" and any(e is not None and e.exit_code for e in ends):
-        return "Failed"
-    fresh = [s for s in sidecars if s.state.waiting and s.last_state.terminated is None]
+    own = [r.container.restart_policy for r in report.inits if not restartable(r.container)]
+    for end, policy in zip(ends, own, strict=True):
+        if end and end.exit_code and (policy or report.restart_policy) == "Never":
+            return "Failed"
+    begun = _any_started(apps)
+    fresh = [
+        s
+        for s in sidecars
+        if (s.state.waiting and s.last_state.terminated is None)
+        or (s.state.running and not s.started and not begun)
+    ]
     waiting = [s for s in apps if s.state.running is None and _end(s) is None]
     running = any(s.state.running for s in (*apps, *sidecars))
     stopped = [s for s in apps if _end(s) is not None]
@@ -224,7 +254,7 @@ def _end(status: PodContainerStatus) -> ContainerStateTerminated | None:
 def _phase_of_stopped(report: PodReport, stopped: int, succeeded: int) -> str:
     if report.ended:
         return "Succeeded" if stopped == succeeded else "Failed"
-    if report.restart_policy == "Always":
+    if report.again or report.restart_policy == "Always":
         return "Running"
     if stopped == succeeded:
         return "Succeeded"
@@ -248,11 +278,12 @@ def _conditions(
     now: datetime,
 ) -> tuple[Condition, ...]:
     apps, inits = statuses
-    ready = _containers_ready(phase, apps)
+    sidecars = [s for s, r in zip(inits, report.inits, strict=True) if restartable(r.container)]
+    ready = _containers_ready(phase, [*sidecars, *apps])
     fresh = (
         ("PodReadyToStartContainers", "True" if report.pod_ip else "False", "", ""),
-        ("Initialized", *_initialized(phase, apps, inits)),
-        ("Ready", *ready),
+        ("Initialized", *_initialized(report, phase, apps, inits)),
+        ("Ready", *_ready(report, before, ready)),
         ("ContainersReady", *ready),
         ("PodScheduled", "True", "", ""),
     )
@@ -294,12 +325,33 @@ def _containers_ready(phase: str, apps: Sequence[PodContainerStatus]) -> tuple[s
     return "True", "", ""
 
 
+def _ready(
+    report: PodReport, before: PodStatus, containers: tuple[str, str, str]
+) -> tuple[str, str, str]:
+    """Return the Ready condition: the containers', and every readiness gate's."""
+    if containers[0] != "True":
+        return containers
+    unmet: list[str] = []
+    for gate in report.gates:
+        found = before.condition(gate)
+        if found is None:
+            unmet.append(f'corresponding condition of pod readiness gate "{gate}" does not exist.')
+        elif found.status != "True":
+            text = f'the status of pod readiness gate "{gate}" is not "True", but {found.status}'
+            unmet.append(text)
+    return ("False", "ReadinessGatesNotReady", ", ".join(unmet)) if unmet else containers
+
+
 def _initialized(
-    phase: str, apps: Sequence[PodContainerStatus], inits: Sequence[PodContainerStatus]
+    report: PodReport,
+    phase: str,
+    apps: Sequence[PodContainerStatus],
+    inits: Sequence[PodContainerStatus],
 ) -> tuple[str, str, str]:
     if phase == "Succeeded":
         return "True", "PodCompleted", ""
-    unready = [s.name for s in inits if not s.ready]
+    pairs = zip(inits, report.inits, strict=True)
+    unready = [s.name for s, r in pairs if not (s.started if restartable(r.container) else s.ready)]
     if unready and not _any_started(apps):
         return (
             "False",

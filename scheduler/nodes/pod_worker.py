@@ -8,25 +8,33 @@ each can be repeated.
 import asyncio
 import logging
 import random
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from ..drivers import PodObservation
 from ..errors import DriverError, Fenced, StatusError
 from ..objects.pod import PodStatus
+from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod
 from .execution import Refusal, Subject, Workshop, carry_out
+from .health import Watch, after_probe
+from .hooks import pod_address
 from .instructions import (
     EnsureContainer,
     EnsureSandbox,
     FinishDeletion,
     Instruction,
     PullImage,
+    RunPostStart,
     StopContainer,
+    WriteVolumes,
 )
 from .lifecycle import Decision, DesiredPod, reconcile
 from .memory import PodMemory, failed, succeeded
+from .probing import ProbedPod
+from .volume_content import sources
 
 _log = logging.getLogger(__name__)
 _LONGEST_RETRY = 30.0
@@ -53,6 +61,14 @@ class Desk(Protocol):
 
     async def finish(self, assigned: AssignedPod) -> None:
         """Let a deleted pod go from the store."""
+        ...
+
+    def probe(self, uid: str, probed: ProbedPod | None, watches: Sequence[Watch]) -> None:
+        """Have exactly these probes of a pod go on; a pod that is gone has none."""
+        ...
+
+    def follow(self, uid: str, keys: frozenset[ObjectKey], changed: Callable[[], None]) -> None:
+        """Have a pod hear of changes of the objects its volumes are made of."""
         ...
 
     def look_soon(self) -> None:
@@ -102,6 +118,8 @@ class PodWorker:
         self._timer: asyncio.TimerHandle | None = None
         self._troubles = 0
         self._shown: tuple[int, PodStatus] | None = None
+        self._watched = False
+        self._stale = False
 
     @property
     def idle(self) -> bool:
@@ -166,12 +184,37 @@ class PodWorker:
         self.memory = decision.memory
         if assigned is not None:
             self._report(assigned, decision)
+        if decision.watches or self._watched:
+            probed = self._probed(assigned) if assigned is not None else None
+            self._desk.probe(self.uid, probed, decision.watches)
+            self._watched = bool(decision.watches)
         if not decision.instructions:
             self._sleep_until(decision.wake_at)
         elif assigned is not None and isinstance(decision.instructions[0], FinishDeletion):
             await self._desk.finish(assigned)
         else:
             await self._act(decision)
+
+    def _probed(self, assigned: AssignedPod) -> ProbedPod:
+        seen = self.observed
+        return ProbedPod(
+            pod=assigned.pod,
+            address=pod_address(assigned.pod, seen.sandbox if seen else None),
+            started={c.id: c.started_at for c in seen.containers} if seen else {},
+            judged=self._judged,
+        )
+
+    def _judged(self, watch: Watch, success: bool) -> None:
+        """Take in that a probe has reached a threshold."""
+        health = after_probe(self.memory.of(watch.container).health, watch, success=success)
+        self.memory = self.memory.with_health(watch.container, health)
+        self.poke()
+
+    def _source_changed(self) -> None:
+        """Take in that an object changed of which the pod's volumes are made."""
+        self._stale = True
+        self.memory = replace(self.memory, volumes="", volumes_failure=None)
+        self.poke()
 
     def _desired(self, assigned: AssignedPod) -> DesiredPod:
         status = assigned.pod.status
@@ -220,10 +263,12 @@ class PodWorker:
         Returns:
             Whether every outcome is known and worth going on from.
         """
-        ensures = [i for i in decision.instructions if isinstance(i, EnsureContainer)]
-        others = [i for i in decision.instructions if not isinstance(i, EnsureContainer)]
+        ordered = EnsureContainer | RunPostStart
+        ensures = [i for i in decision.instructions if isinstance(i, ordered)]
+        others = [i for i in decision.instructions if not isinstance(i, ordered)]
         if any(
-            isinstance(i, EnsureSandbox | PullImage | EnsureContainer) for i in ensures + others
+            isinstance(i, EnsureSandbox | PullImage | EnsureContainer | WriteVolumes)
+            for i in ensures + others
         ):
             await self._desk.fence.wait()
         if len(others) == 1:  # the common case needs no further task
@@ -236,6 +281,9 @@ class PodWorker:
 
     async def _step(self, instruction: Instruction) -> bool:
         subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
+        if isinstance(instruction, WriteVolumes):
+            self._desk.follow(self.uid, sources(subject.pod), self._source_changed)
+            self._stale = False
         try:
             outcome = await carry_out(self._desk.shop, instruction, subject)
         except (DriverError, StatusError) as error:
@@ -252,6 +300,8 @@ class PodWorker:
             )
             return self.memory is not before  # remembered: the lifecycle knows when to go on
         self.memory = succeeded(self.memory, instruction)
+        if self._stale:  # it changed again while it was being written
+            self._source_changed()
         self.observed = outcome(self.observed)
         return True
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,19 +15,23 @@ from ..errors import Conflict, HostUnreachable, NotFound
 from ..informer import Informer
 from ..objects.cohort import Cohort
 from ..objects.pod import Pod, PodStatus
+from ..objects.stored import ObjectKey
 from ..store.operations import Remove, Replace
 from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .engines import Engines
 from .event_recorder import EventRecorder
 from .execution import Words, Workshop
+from .health import Watch
 from .lifecycle import Decision, DesiredPod
-from .memory import PodMemory
+from .memory import PodMemory, as_left
 from .muster import STARTED, Settled
 from .pod_worker import PodWorker
+from .probing import ProbedPod, Prober
 from .registration import Registration, allocatable
 from .settings import NodeSettings
 from .status_writer import StatusWriter
+from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
 _OWN = frozenset({"create", "start"})  # actions the workers know of, having caused them
@@ -44,6 +48,7 @@ class Office:
     engines: Engines
     statuses: StatusWriter
     events: EventRecorder
+    sources: VolumeSources
 
 
 class Session:
@@ -75,6 +80,7 @@ class Session:
         self.looks = 0
         self.fence = asyncio.Event()
         self.shop = self._workshop(made)
+        self._prober = Prober(host, self._tell)
 
     def _workshop(self, made: Registration) -> Workshop:
         return Workshop(
@@ -107,11 +113,13 @@ class Session:
                 del self._memories[gone]
             try:
                 group.create_task(self._ping(), name=f"{self._node} ping")
+                group.create_task(self._prober.run(), name=f"{self._node} probes")
                 await self._look_forever()
             finally:
                 for worker in self._workers.values():
                     worker.close()
-                    self._memories[worker.uid] = worker.memory
+                    self._office.sources.forget(worker.uid)
+                    self._memories[worker.uid] = as_left(worker.memory)
 
     # --- the pods the store has on this host ------------------------------------------------
 
@@ -146,6 +154,14 @@ class Session:
     def report(self, assigned: AssignedPod, status: PodStatus) -> None:
         """Have a status written."""
         self._office.statuses.put(assigned.key, assigned.uid, status)
+
+    def probe(self, uid: str, probed: ProbedPod | None, watches: Sequence[Watch]) -> None:
+        """Have exactly these probes of a pod go on; a pod that is gone has none."""
+        self._prober.watch(uid, probed, watches)
+
+    def follow(self, uid: str, keys: frozenset[ObjectKey], changed: Callable[[], None]) -> None:
+        """Have a pod hear of changes of the objects its volumes are made of."""
+        self._office.sources.register(uid, keys, changed)
 
     async def finish(self, assigned: AssignedPod) -> None:
         """Remove a deleted pod from the store; finalizers keep it, then only its grace ends."""
@@ -186,6 +202,7 @@ class Session:
         if assigned is None and worker.nothing_there and worker.idle:
             self._workers.pop(uid, None)
             self._memories.pop(uid, None)
+            self._office.sources.forget(uid)
 
     def _fence_off(self, uid: str, observed: PodObservation | None) -> None:
         if uid in self._stale and not _runs(observed):

@@ -31,6 +31,7 @@ class NodeSettings:
     pull_timeout: float = 900.0
     start_timeout: float = 120.0
     remove_timeout: float = 120.0
+    hook_timeout: float = 1800.0
     max_pods: int = 110
     events_per_second: float = 200.0
     events_burst: int = 1000

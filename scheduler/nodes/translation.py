@@ -5,18 +5,24 @@ from collections.abc import Mapping
 from ..drivers import (
     ContainerSpec,
     EmptyDir,
+    FilesVolume,
     Mount,
+    PidMode,
     PodIdentity,
     PortMapping,
     PullPolicy,
     SandboxSpec,
 )
 from ..objects import quantity
-from ..objects.pod import Container, Pod, PodSpec
+from ..objects.meta import ObjectMeta
+from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
+from ..objects.volumes import SecretSource
 from .environment import expand
 from .lifecycle import spec_hash
+from .security import effective
+from .volume_content import is_written, projections
 
-_LONGEST_HOSTNAME = 63
+_LONGEST_HOSTNAME, _LONGEST_FQDN = 63, 64
 
 
 def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
@@ -29,7 +35,9 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
     host = spec.host_network
     return SandboxSpec(
         identity=PodIdentity(meta.uid, meta.namespace, meta.name, epoch),
-        hostname=hostname(spec, meta.name),
+        hostname=fqdn(spec, meta)[:_LONGEST_FQDN]
+        if spec.set_hostname_as_fqdn and spec.subdomain
+        else hostname(spec, meta.name),
         attempt=attempt,
         ports=()
         if host
@@ -39,18 +47,29 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
             for p in container.ports
             if p.host_port
         ),
-        volumes=tuple(
-            EmptyDir(
-                v.name,
-                v.empty_dir.medium,
-                quantity.value(str(v.empty_dir.size_limit)) if v.empty_dir.size_limit else None,
-            )
-            for v in spec.volumes
-            if v.empty_dir is not None
-        ),
+        volumes=tuple(v for v in map(_volume, spec.volumes) if v is not None),
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
+        dns_servers=spec.dns_config.nameservers,
+        dns_searches=spec.dns_config.searches,
+        dns_options=tuple(
+            o.name if o.value is None else f"{o.name}:{o.value}" for o in spec.dns_config.options
+        ),
+        domain=domain(spec, meta.namespace),
+        host_ipc=spec.host_ipc,
+        sysctls=tuple((s.name, s.value) for s in spec.security_context.sysctls),
+        fs_group=spec.security_context.fs_group,
     )
+
+
+def domain(spec: PodSpec, namespace: str) -> str:
+    """Return the domain of a pod with a subdomain (cluster domain cluster.local), else ""."""
+    return f"{spec.subdomain}.{namespace}.svc.cluster.local" if spec.subdomain else ""
+
+
+def fqdn(spec: PodSpec, meta: ObjectMeta) -> str:
+    """Return the fully qualified name of a pod with a subdomain."""
+    return f"{hostname(spec, meta.name)}.{domain(spec, meta.namespace)}"
 
 
 def hostname(spec: PodSpec, name: str) -> str:
@@ -59,9 +78,18 @@ def hostname(spec: PodSpec, name: str) -> str:
 
 
 def container_spec(
-    container: Container, attempt: int, sandbox_attempt: int, env: tuple[tuple[str, str], ...]
+    spec: PodSpec,
+    container: Container,
+    attempt: int,
+    sandbox_attempt: int,
+    env: tuple[tuple[str, str], ...],
 ) -> ContainerSpec:
-    """Return one attempt of a container; $(NAME) in command and args is expanded from env."""
+    """Return one attempt of a container; $(NAME) in command and args is expanded from env.
+
+    Args:
+        spec: of its pod.
+    """
+    security = effective(spec, container)
     requests, limits = container.resources.requests, container.resources.limits
     return ContainerSpec(
         name=container.name,
@@ -72,14 +100,59 @@ def container_spec(
         args=_expanded(container.args, env),
         env=env,
         working_dir=container.working_dir,
-        mounts=tuple(Mount(m.name, m.mount_path, m.read_only) for m in container.volume_mounts),
+        mounts=tuple(_mount(spec, m, env) for m in container.volume_mounts),
         cpu_request=_milli(requests, "cpu") or _milli(limits, "cpu"),
         cpu_limit=_milli(limits, "cpu"),
         memory_limit=quantity.value(str(limits.get("memory", 0))),
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
+        stop_signal=container.lifecycle.stop_signal if container.lifecycle else "",
+        pid=_pid_mode(spec),
+        host_ipc=spec.host_ipc,
+        user=security.user,
+        groups=security.groups,
+        privileged=security.privileged,
+        read_only_root=security.read_only_root,
+        capabilities_added=security.capabilities.add,
+        capabilities_dropped=security.capabilities.drop,
+        no_new_privileges=security.no_new_privileges,
+        seccomp=security.seccomp,
+        apparmor=security.apparmor,
+        proc_unmasked=security.proc_unmasked,
     )
+
+
+def _volume(volume: Volume) -> EmptyDir | FilesVolume | None:
+    """Return a volume that is made for the pod, None for one that is not."""
+    empty = volume.empty_dir
+    if empty is not None:
+        size = quantity.value(str(empty.size_limit)) if empty.size_limit else None
+        return EmptyDir(volume.name, empty.medium, size)
+    if is_written(volume):
+        secret = any(isinstance(g.source, SecretSource) for g in projections(volume))
+        return FilesVolume(volume.name, memory=secret)
+    return None
+
+
+def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) -> Mount:
+    volume = next((v for v in spec.volumes if v.name == mount.name), None)
+    source = volume.host_path if volume is not None else None
+    return Mount(
+        volume=mount.name,
+        path=mount.mount_path,
+        read_only=mount.read_only or (volume is not None and is_written(volume)),
+        sub_path=expand(mount.sub_path_expr, dict(env)) or mount.sub_path,
+        host_path=source.path if source is not None else "",
+        create=source is not None and source.type in {"", "DirectoryOrCreate"},
+        propagation="" if mount.mount_propagation == "None" else mount.mount_propagation,
+    )
+
+
+def _pid_mode(spec: PodSpec) -> PidMode:
+    if spec.host_pid:
+        return PidMode.HOST
+    return PidMode.POD if spec.share_process_namespace else PidMode.CONTAINER
 
 
 def pull_policy(container: Container) -> PullPolicy:

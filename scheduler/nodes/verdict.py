@@ -6,6 +6,7 @@ from enum import Enum, auto
 
 from ..drivers import ContainerStatus, EngineState
 from ..objects.pod import Container, ContainerStateTerminated, PodContainerStatus
+from .health import Doom
 from .memory import Crash, PodMemory, crashed
 from .pod_status import ended, failed_start
 
@@ -31,6 +32,7 @@ class Verdict:
         crashed_now: the crash is seen for the first time.
         lost: the end of an attempt that ran but that the host no longer has.
         succeeded: for DONE, whether it ended with exit code 0.
+        doom: for REPLACE, why what runs must go, when it is not that something else should run.
     """
 
     fate: Fate
@@ -40,6 +42,7 @@ class Verdict:
     crashed_now: bool = False
     lost: ContainerStateTerminated | None = None
     succeeded: bool = False
+    doom: Doom | None = None
 
 
 def judge(  # noqa: PLR0913 - keyword-only facts of one container
@@ -62,9 +65,11 @@ def judge(  # noqa: PLR0913 - keyword-only facts of one container
         shown: the status shown until now; tells of attempts the host no longer has.
     """
     if latest is None:
-        verdict = _absent(policy, shown)
+        verdict = _absent(container, policy, shown)
     elif latest.state is EngineState.RUNNING:
-        return Verdict(Fate.KEEP if current else Fate.REPLACE, latest.attempt)
+        doom = memory.of(container.name).health.of(latest.attempt).doom
+        kept = current and doom is None
+        return Verdict(Fate.KEEP if kept else Fate.REPLACE, latest.attempt, doom=doom)
     elif not ended(latest):
         verdict = Verdict(Fate.START, latest.attempt if current else latest.attempt + 1)
     else:
@@ -72,7 +77,7 @@ def judge(  # noqa: PLR0913 - keyword-only facts of one container
     return _after_failure(container, verdict, memory, now)
 
 
-def _absent(policy: str, shown: PodContainerStatus | None) -> Verdict:
+def _absent(container: Container, policy: str, shown: PodContainerStatus | None) -> Verdict:
     """Judge a container that the host does not have: never started, or lost after it was."""
     if shown is None or not shown.container_id:
         return Verdict(Fate.START, 0)
@@ -89,7 +94,7 @@ def _absent(policy: str, shown: PodContainerStatus | None) -> Verdict:
     )
     attempt = shown.restart_count or 0
     success = end.exit_code == 0
-    if policy.endswith("Fresh") or _restarts(policy, success=success):
+    if policy.endswith("Fresh") or _restarts(container, policy, end.exit_code or 0):
         return Verdict(Fate.START, attempt + 1, lost=end)
     return Verdict(Fate.DONE, attempt, lost=end, succeeded=success)
 
@@ -102,8 +107,10 @@ def _after_end(
     memory: PodMemory,
     now: datetime,
 ) -> Verdict:
+    doomed = memory.of(container.name).health.of(latest.attempt).doom is not None
     success = latest.exit_code == 0 and not failed_start(latest)
-    if not _restarts(policy, success=success):
+    exit_code = latest.exit_code or (0 if success and not doomed else 1)
+    if not _restarts(container, policy, exit_code):
         # What an init container did for an earlier sandbox counts for nothing in this one.
         if current or not policy.startswith("Init") or not success:
             return Verdict(Fate.DONE, latest.attempt, succeeded=success)
@@ -130,11 +137,15 @@ def _after_failure(
     return Verdict(Fate.WAIT, verdict.attempt, until=failure.retry_at, lost=verdict.lost)
 
 
-def _restarts(policy: str, *, success: bool) -> bool:
+def _restarts(container: Container, policy: str, exit_code: int) -> bool:
     """Return whether a container that ended so is started again (ShouldContainerBeRestarted)."""
+    for rule in container.restart_policy_rules:
+        codes = rule.exit_codes
+        if codes is not None and (exit_code in codes.values) == (codes.operator == "In"):
+            return True
     if policy == "Always":
         return True
-    return not success and policy.removeprefix("Init").removesuffix("Fresh") == "OnFailure"
+    return exit_code != 0 and policy.removeprefix("Init").removesuffix("Fresh") == "OnFailure"
 
 
 def _ran(status: ContainerStatus) -> timedelta:

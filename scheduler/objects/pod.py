@@ -10,12 +10,20 @@ from functools import lru_cache
 
 import msgspec
 
+from .handlers import Lifecycle, Probe, RestartRule
 from .meta import ObjectMeta
+from .security import DNSConfig, PodSecurityContext, SecurityContext
 from .stored import Body, StoredObject
-
-
-class View(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Base of the typed views."""
+from .view import View
+from .volumes import (
+    ConfigMapSource,
+    DownwardSource,
+    FieldRef,
+    HostPathSource,
+    ProjectedSource,
+    ResourceFieldRef,
+    SecretSource,
+)
 
 
 class ContainerPort(View, frozen=True):
@@ -34,20 +42,6 @@ class KeySelector(View, frozen=True):
     key: str
     name: str = ""
     optional: bool = False
-
-
-class FieldRef(View, frozen=True):
-    """core/v1 ObjectFieldSelector."""
-
-    field_path: str
-
-
-class ResourceFieldRef(View, frozen=True):
-    """core/v1 ResourceFieldSelector."""
-
-    resource: str
-    container_name: str = ""
-    divisor: str = "0"
 
 
 class EnvVarSource(View, frozen=True):
@@ -96,6 +90,8 @@ class VolumeMount(View, frozen=True):
     mount_path: str
     read_only: bool = False
     sub_path: str = ""
+    sub_path_expr: str = ""
+    mount_propagation: str = ""
 
 
 class Container(View, frozen=True):
@@ -116,6 +112,12 @@ class Container(View, frozen=True):
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    restart_policy_rules: tuple[RestartRule, ...] = ()
+    startup_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
+    security_context: SecurityContext = SecurityContext()
 
 
 class EphemeralContainer(Container, frozen=True):
@@ -138,7 +140,7 @@ class ImageVolumeSource(View, frozen=True):
 
 
 class Volume(View, frozen=True):
-    """core/v1 Volume; sources other than emptyDir are rejected by validation.
+    """core/v1 Volume; other sources than these are rejected by validation.
 
     An image can be simulated, for it bears on where a pod goes.
     """
@@ -146,6 +148,11 @@ class Volume(View, frozen=True):
     name: str
     empty_dir: EmptyDirVolumeSource | None = None
     image: ImageVolumeSource | None = None
+    config_map: ConfigMapSource | None = None
+    secret: SecretSource | None = None
+    downward_api: DownwardSource | None = msgspec.field(name="downwardAPI", default=None)
+    projected: ProjectedSource | None = None
+    host_path: HostPathSource | None = None
 
 
 class Toleration(View, frozen=True):
@@ -273,6 +280,12 @@ class SchedulingGroup(View, frozen=True):
     pod_group_name: str = ""
 
 
+class ReadinessGate(View, frozen=True):
+    """core/v1 PodReadinessGate."""
+
+    condition_type: str
+
+
 class PodSpec(View, frozen=True):
     """core/v1 PodSpec, the fields Ironfree acts on. `node_name` is read from the binding."""
 
@@ -298,6 +311,16 @@ class PodSpec(View, frozen=True):
     scheduling_gates: tuple[SchedulingGate, ...] = ()
     scheduling_group: SchedulingGroup | None = None
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
+    active_deadline_seconds: int | None = None
+    readiness_gates: tuple[ReadinessGate, ...] = ()
+    share_process_namespace: bool = False
+    host_pid: bool = msgspec.field(name="hostPID", default=False)
+    host_ipc: bool = msgspec.field(name="hostIPC", default=False)
+    subdomain: str = ""
+    set_hostname_as_fqdn: bool = msgspec.field(name="setHostnameAsFQDN", default=False)
+    dns_policy: str = "ClusterFirst"
+    dns_config: DNSConfig = DNSConfig()
+    security_context: PodSecurityContext = PodSecurityContext()
 
 
 class ContainerStateWaiting(View, frozen=True):

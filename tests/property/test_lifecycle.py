@@ -15,6 +15,7 @@ from scheduler.drivers import (
     PodObservation,
     SandboxStatus,
 )
+from scheduler.nodes.health import Doom, Health, ProbeKind, after_probe
 from scheduler.nodes.instructions import (
     EnsureContainer,
     EnsureSandbox,
@@ -23,11 +24,13 @@ from scheduler.nodes.instructions import (
     RemoveContainer,
     RemovePod,
     RemoveSandbox,
+    RunPostStart,
     StopContainer,
     StopSandbox,
 )
 from scheduler.nodes.lifecycle import DesiredPod, reconcile, spec_hash
 from scheduler.nodes.memory import PodMemory, failed, succeeded
+from scheduler.objects.handlers import Lifecycle, LifecycleHandler, Probe, SleepAction
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import Container, Pod, PodSpec, PodStatus
 
@@ -36,18 +39,21 @@ UID = "0000-uid"
 IDENTITY = PodIdentity(UID, "default", "web")
 
 
-def make_pod(policy="Always", apps=1, inits=0, sidecars=0, deleting=False):
-    init = [Container(name=f"side{i}", image="s", restart_policy="Always") for i in range(sidecars)]
+HOOK = Lifecycle(post_start=LifecycleHandler(sleep=SleepAction(1)))
+
+
+def make_pod(policy="Always", apps=1, inits=0, sidecars=0, watched=False):
+    more = {"startup_probe": Probe(), "liveness_probe": Probe(), "lifecycle": HOOK}
+    more = more if watched else {}
+    init = [
+        Container(name=f"side{i}", image="s", restart_policy="Always", **more)
+        for i in range(sidecars)
+    ]
     init += [Container(name=f"init{i}", image="i") for i in range(inits)]
     return Pod(
-        meta=ObjectMeta(
-            name="web",
-            namespace="default",
-            uid=UID,
-            deletion_timestamp=START + timedelta(seconds=30) if deleting else None,
-        ),
+        meta=ObjectMeta(name="web", namespace="default", uid=UID),
         spec=PodSpec(
-            containers=tuple(Container(name=f"app{i}", image="a") for i in range(apps)),
+            containers=tuple(Container(name=f"app{i}", image="a", **more) for i in range(apps)),
             init_containers=tuple(init),
             restart_policy=policy,
         ),
@@ -68,6 +74,8 @@ class Engine:
     started: set = field(default_factory=set)
     finished: bool = False
     now: datetime = START
+    hooked: set = field(default_factory=set)
+    healthy: set = field(default_factory=set)  # attempts whose startup probe has succeeded
 
     def observe(self):
         if self.sandbox is None and not self.containers:
@@ -88,7 +96,12 @@ class Engine:
                 pass
             case EnsureContainer(name, attempt):
                 self.start(name, attempt)
-            case StopContainer(_, container_id, _):
+            case RunPostStart(name, _, attempt):
+                assert self.containers[name, attempt].state is EngineState.RUNNING
+                assert (name, attempt) not in self.hooked, "a hook runs once an attempt"
+                self.hooked.add((name, attempt))
+            case StopContainer(name, container_id, _):
+                self.check_stop_order(name)
                 self.end(container_id, 143)
             case RemoveContainer(_, container_id):
                 gone = next(k for k, c in self.containers.items() if c.id == container_id)
@@ -144,6 +157,28 @@ class Engine:
             done = EngineState.EXITED if spec.name.startswith("init") else EngineState.RUNNING
             assert any(c.name == spec.name and c.state is done and not c.exit_code for c in here)
 
+    def check_stop_order(self, name):
+        """When a pod ends, sidecars outlive the others, and later ones end before earlier ones."""
+        if self.ending and name.startswith("side"):
+            alive = {c.name for c in self.containers.values() if c.state is EngineState.RUNNING}
+            assert all(other.startswith("side") and other <= name for other in alive)
+
+    @property
+    def ending(self):
+        return self.pod.meta.deletion_timestamp is not None
+
+    def probe(self, memory, decision):
+        """Let every startup probe succeed; returns the memory, and whether there was one."""
+        found = [w for w in decision.watches if w.kind is ProbeKind.STARTUP]
+        for watch in found:
+            container = self.containers[watch.container, watch.attempt]
+            assert container.state is EngineState.RUNNING
+            assert container.id == watch.container_id
+            health = after_probe(memory.of(watch.container).health, watch, success=True)
+            memory = memory.with_health(watch.container, health)
+            self.healthy.add((watch.container, watch.attempt))
+        return memory, bool(found)
+
     def end_inits(self):
         """Let init containers that run come to their end; returns whether any did."""
         busy = [
@@ -175,7 +210,8 @@ def drive(engine, memory=None, *, wanted=True, rounds=200, waits=0):
         if engine.finished:
             return decision
         if not decision.instructions:
-            if engine.end_inits():
+            memory, probed = engine.probe(memory, decision)
+            if engine.end_inits() or probed:
                 continue
             if decision.wake_at is None or waits == 0:
                 return decision
@@ -198,7 +234,8 @@ pods = st.builds(
     policy=policies,
     apps=st.integers(1, 3),
     inits=st.integers(0, 2),
-    sidecars=st.integers(0, 1),
+    sidecars=st.integers(0, 2),
+    watched=st.booleans(),
 )
 
 
@@ -312,7 +349,8 @@ def test_policy_decides_what_follows_an_exit(policy, exit_code, times):
 def test_deleting_leaves_nothing_and_starts_nothing(data):
     pod = data.draw(pods)
     engine = prepared(pod, data.draw(observed(pod)))
-    engine.pod = make_pod(pod.spec.restart_policy, len(pod.spec.containers), deleting=True)
+    meta = with_fields(pod.meta, deletion_timestamp=START + timedelta(seconds=30))
+    engine.pod = with_fields(pod, meta=meta)
     before = set(engine.started)
     drive(engine)
     assert engine.finished
@@ -397,6 +435,7 @@ class Mishap(Enum):
     FORGOTTEN = auto()  # the scheduler was killed after the call
     CRASH = auto()  # a container exits meanwhile
     SANDBOX = auto()  # the sandbox dies meanwhile
+    SICK = auto()  # a liveness probe fails meanwhile
     POWER = auto()  # everything dies meanwhile
 
 
@@ -423,6 +462,8 @@ def test_no_mishap_starts_anything_twice_and_all_is_well_in_the_end(data):
         if data.draw(st.booleans()):  # the status may or may not have been written
             engine.pod = replace_status(engine.pod, decision.status or engine.pod.status)
         for instruction in decision.instructions:
+            if isinstance(instruction, RunPostStart):
+                engine.hooked.clear()  # a leader that did not hear of it runs a hook again
             if mishap is not Mishap.LOST:
                 engine.apply(instruction)
             if mishap not in {Mishap.LOST, Mishap.UNHEARD}:
@@ -432,7 +473,12 @@ def test_no_mishap_starts_anything_twice_and_all_is_well_in_the_end(data):
             engine.now += timedelta(seconds=data.draw(st.integers(0, 700)))
         if mishap is Mishap.FORGOTTEN:
             memory = PodMemory()
+        if mishap is Mishap.SICK and decision.watches:
+            watch = data.draw(st.sampled_from(decision.watches))
+            health = after_probe(memory.of(watch.container).health, watch, success=False)
+            memory = memory.with_health(watch.container, health)
         suffer(engine, mishap, data.draw)
+    engine.hooked.clear()
     drive(engine, memory, waits=20)
     status = engine.pod.status
     running = {c.name for c in engine.containers.values() if c.state is EngineState.RUNNING}
@@ -449,3 +495,34 @@ def test_no_mishap_starts_anything_twice_and_all_is_well_in_the_end(data):
     if engine.pod.spec.restart_policy == "Never":
         apps = {c.name for c in engine.pod.spec.containers}
         assert all(attempt == 0 for name, attempt in engine.started if name in apps)
+
+
+@given(pods, st.data())
+def test_only_what_is_sick_is_restarted(pod, data):
+    """A healthy container keeps its attempt, whatever befalls the others."""
+    engine = Engine(pod)
+    memory = drive(engine).memory
+    every = [c.name for c in (*pod.spec.init_containers, *pod.spec.containers)]
+    stays = [name for name in every if not name.startswith("init")]
+    sick = data.draw(st.sets(st.sampled_from(stays), max_size=len(stays)))
+    for name in sick:
+        memory = memory.with_health(name, Health(0, hooked=True, started=True, doom=Doom("sick")))
+    drive(engine, memory, waits=5)
+    again = {name for name, attempt in engine.started if attempt > 0}
+    if pod.spec.restart_policy == "Never":
+        assert again <= {name for name in sick if name.startswith("side")}
+    else:
+        assert again == sick
+    if engine.pod.status.phase == "Running":
+        for name in set(stays) - sick:
+            assert engine.containers[name, 0].state is EngineState.RUNNING
+
+
+@given(pods)
+def test_a_pod_that_is_deleted_while_it_runs_ends_in_order(pod):
+    engine = Engine(pod)
+    memory = drive(engine).memory
+    meta = with_fields(pod.meta, deletion_timestamp=START + timedelta(seconds=30))
+    engine.pod = with_fields(engine.pod, meta=meta)
+    drive(engine, memory)
+    assert engine.finished

@@ -1,9 +1,10 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
-from scheduler.drivers import ContainerSpec, Mount, SandboxSpec, SandboxStatus
+from scheduler.drivers import ContainerSpec, PidMode, SandboxSpec, SandboxStatus
 from scheduler.objects.json import Json, JsonObject
 
 from .labels import volume_name
+from .mounts import Mounts
 from .pause import VOLUME_DIRECTORIES
 
 _PERIOD = 100_000  # microseconds; the kernel's default for CPU quotas
@@ -25,7 +26,8 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         assert isinstance(bindings, list)
         bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
     host: JsonObject = {
-        "IpcMode": "shareable",
+        "IpcMode": "host" if spec.host_ipc else "shareable",
+        "Sysctls": dict(spec.sysctls),
         "RestartPolicy": _NEVER,
         "LogConfig": _LOG,
         "CpuShares": 2,
@@ -43,28 +45,38 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         host["NetworkMode"] = "host"
     else:
         body["Hostname"] = spec.hostname
+        body["Domainname"] = spec.domain
         body["ExposedPorts"] = {port: {} for port in ports}
         host["PortBindings"] = ports
     return body
 
 
 def container_body(
-    sandbox: SandboxStatus, spec: ContainerSpec, labels: dict[str, str]
+    sandbox: SandboxStatus, spec: ContainerSpec, labels: dict[str, str], mounts: Mounts
 ) -> JsonObject:
     """An app container inside a sandbox's network and IPC namespaces."""
     joined = f"container:{sandbox.id}"
     host: JsonObject = {
         "NetworkMode": joined,
-        "IpcMode": joined,
+        "IpcMode": "host" if spec.host_ipc else joined,
         "RestartPolicy": _NEVER,
         "LogConfig": _LOG,
-        "Mounts": [_mount(sandbox.identity.uid, mount) for mount in spec.mounts],
+        "Mounts": mounts.mounts,
+        "Binds": mounts.binds,
         "CpuShares": cpu_shares(spec.cpu_request),
         "ReadonlyRootfs": spec.read_only_root,
         "Privileged": spec.privileged,
+        "GroupAdd": [str(group) for group in spec.groups],
+        "CapAdd": list(spec.capabilities_added),
+        "CapDrop": list(spec.capabilities_dropped),
+        "SecurityOpt": _security_options(spec),
     }
     if spec.process_namespace_of:
         host["PidMode"] = f"container:{spec.process_namespace_of}"
+    elif spec.pid is not PidMode.CONTAINER:
+        host["PidMode"] = "host" if spec.pid is PidMode.HOST else joined
+    if spec.proc_unmasked:
+        host["MaskedPaths"], host["ReadonlyPaths"] = [], []
     if spec.cpu_limit:
         host["CpuPeriod"] = _PERIOD
         host["CpuQuota"] = max(spec.cpu_limit * _PERIOD // 1000, _LEAST_QUOTA)
@@ -90,16 +102,18 @@ def container_body(
     return body
 
 
+def _security_options(spec: ContainerSpec) -> list[Json]:
+    options: list[Json] = ["no-new-privileges"] if spec.no_new_privileges else []
+    if spec.seccomp:
+        options.append(f"seccomp={spec.seccomp}")
+    if spec.apparmor:
+        options.append(f"apparmor={spec.apparmor}")
+    return options
+
+
 def cpu_shares(millis: int) -> int:
     """Relative weight of a CPU request in thousandths of a core (Kubernetes MilliCPUToShares)."""
     return min(max(millis * 1024 // 1000, 2), 262_144)
-
-
-def _mount(pod_uid: str, mount: Mount) -> JsonObject:
-    body = _volume(volume_name(pod_uid, mount.volume), mount.path)
-    body["ReadOnly"] = mount.read_only
-    body["VolumeOptions"] = {"NoCopy": True}  # an emptyDir is empty, whatever the image has there
-    return body
 
 
 def _volume(name: str, path: str) -> JsonObject:

@@ -22,8 +22,8 @@ from .hijack import Hijacked, hijack
 
 Answer = TypeVar("Answer")
 
-OLDEST, NEWEST = (1, 40), (1, 44)
-"""API versions spoken. Engine 29 still takes 1.44; a newer one brings nothing we use."""
+OLDEST, NEWEST = (1, 40), (1, 45)
+"""API versions spoken. 1.45 mounts parts of volumes; a newer one brings nothing we use."""
 
 CONNECT, PING, INSPECT, LIST, CREATE, START = 2.0, 3.0, 5.0, 10.0, 30.0, 60.0
 """Seconds."""
@@ -65,6 +65,11 @@ class Engine:
             await engine.close()
             raise
         return engine
+
+    @property
+    def api(self) -> tuple[int, int]:
+        """The agreed API version as numbers."""
+        return _number(self.name, self.api_version)
 
     @property
     def api_version(self) -> str:
@@ -114,6 +119,26 @@ class Engine:
         ):
             return await self._body(response)
 
+    async def send(
+        self, path: str, archive: bytes, *, query: Mapping[str, str], within: float
+    ) -> None:
+        """PUT a tar archive."""
+        async with (
+            self._mutations,
+            self._exchange(
+                self._calls, "PUT", path, query=query, body=archive, total=within
+            ) as response,
+        ):
+            await self._body(response)
+
+    async def head(self, path: str, *, query: Mapping[str, str]) -> Mapping[str, str]:
+        """The headers of an answer; EngineRejected with the engine's code when it says no."""
+        async with (
+            self._reads,
+            self._exchange(self._calls, "HEAD", path, query=query, total=INSPECT) as response,
+        ):
+            return response.headers
+
     async def wait(self, path: str, *, query: Mapping[str, str], within: float) -> bytes:
         """A POST that by design takes long (stop, wait); does not hold a mutation's place."""
         async with (
@@ -129,13 +154,13 @@ class Engine:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        data: bytes | None = None,
+        data: JsonObject | bytes | None = None,
         silence: float | None = None,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a stream of unbounded length and yield its chunks.
 
         Args:
-            data: an archive to send.
+            data: JSON or an archive to send.
             silence: seconds without a byte after which the host counts as unreachable.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=silence)
@@ -145,13 +170,17 @@ class Engine:
                 method,
                 self.route.base + self._prefix + path,
                 params=dict(query or {}),
-                data=data,
-                headers={"Content-Type": "application/x-tar"} if data is not None else None,
+                data=_encoded(data),
+                headers=_content_type(data),
                 timeout=timeout,
             )
             async with request as response:
                 await self._raise_rejection(response, action)
-                yield response.content.iter_chunked(_CHUNK)
+                try:
+                    yield response.content.iter_chunked(_CHUNK)
+                except BaseException:
+                    _hang_up(response)
+                    raise
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:
@@ -213,7 +242,7 @@ class Engine:
         *,
         total: float,
         query: Mapping[str, str] | None = None,
-        body: JsonObject | None = None,
+        body: JsonObject | bytes | None = None,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         action = f"{method} {path}"
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT)
@@ -222,8 +251,8 @@ class Engine:
                 method,
                 self.route.base + self._prefix + path,
                 params=dict(query or {}),
-                data=None if body is None else msgspec.json.encode(body),
-                headers=None if body is None else {"Content-Type": "application/json"},
+                data=_encoded(body),
+                headers=_content_type(body),
                 timeout=timeout,
                 allow_redirects=False,
             )
@@ -263,6 +292,23 @@ class Engine:
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(connector=self.route.connector(limit), auto_decompress=False)
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """End a stream at once; TLS would wait for a goodbye that an engine does not say."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+
+
+def _encoded(body: JsonObject | bytes | None) -> bytes | None:
+    return msgspec.json.encode(body) if isinstance(body, dict) else body
+
+
+def _content_type(body: JsonObject | bytes | None) -> dict[str, str] | None:
+    if body is None:
+        return None
+    return {"Content-Type": "application/json" if isinstance(body, dict) else "application/x-tar"}
 
 
 def _agreed(host: str, version: wire.Version) -> str:

@@ -1,14 +1,18 @@
 """A Docker host as scheduler.drivers.Host: sandboxes are infra containers, apps live in them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import TypeVar
 
 from scheduler.drivers import (
+    Connection,
     ContainerSpec,
     ContainerStatus,
+    DialFailure,
     EmptyDir,
+    ExecOutcome,
+    FilesVolume,
     HostAddress,
     HostEvent,
     HostInfo,
@@ -24,11 +28,14 @@ from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
 from .containers import Containers, LogQuery
+from .dialer import Dialer
 from .engine import INSPECT, Engine
 from .ensure import ensure_created, ensure_started
+from .execs import Execs
 from .images import Images
 from .labels import (
     ATTEMPT,
+    CONTENT,
     INFRA,
     POD_UID,
     SANDBOX,
@@ -40,10 +47,12 @@ from .labels import (
     sandbox_labels,
     volume_name,
 )
+from .mounts import resolve
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
 from .ports import Ports
 from .processes import Processes
 from .usage import Usage
+from .volume_files import VolumeFiles
 from .volumes import Volumes
 
 Value = TypeVar("Value")
@@ -61,6 +70,9 @@ class DockerHost:
         self._containers = Containers(engine)
         self._images = Images(engine)
         self._volumes = Volumes(engine)
+        self._execs = Execs(engine)
+        self._files = VolumeFiles(engine, self._execs)
+        self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
         self._processes = Processes(engine, address.cluster)
         self._ports = Ports(engine, address.cluster)
         self._usage = Usage(engine, address.cluster)
@@ -102,6 +114,7 @@ class DockerHost:
         """List every pod of this installation here."""
         listed = await self._list(POD_UID)
         self._forget({each.id for each in listed if each.state == "exited"})
+        self._execs.forget({each.id for each in listed if each.state == "running"})
         found = await _all(*(self._examine(each) for each in listed))
         return observations(each for each in found if each is not None)
 
@@ -138,6 +151,7 @@ class DockerHost:
         body = sandbox_body(spec, await self._ensure_infra_image(), labels)
         found = await ensure_created(self._containers, name, labels, body)
         if found.state.status != "running":
+            await self._files.give_to_group(found.id, spec)
             found = await ensure_started(self._containers, found.id)
         if found.state.status != "running":
             raise EngineRejected(
@@ -153,7 +167,9 @@ class DockerHost:
         """Have this attempt created and started once."""
         name = container_name(sandbox.identity, spec.name, spec.attempt)
         labels = container_labels(sandbox, spec, self._address.cluster)
-        body = container_body(sandbox, spec, labels)
+        uid = sandbox.identity.uid
+        mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
+        body = container_body(sandbox, spec, labels, mounts)
         found = await ensure_created(self._containers, name, labels, body)
         if found.state.status == "created" and not start_failed(found):
             found = await ensure_started(self._containers, found.id)
@@ -199,6 +215,29 @@ class DockerHost:
                 if left == 0:
                     return
 
+    async def write_volumes(
+        self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]
+    ) -> None:
+        """Have exactly these files in volumes of a running sandbox."""
+        await self._files.write(sandbox.id, spec, volumes)
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], within: float
+    ) -> ExecOutcome | None:
+        """Run a command; None when it does not end in time (and goes on)."""
+        return await self._execs.run(container_id, command, within)
+
+    async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
+        """Connect from the host's network, by a container that is there for that."""
+        return await self._dialer.dial(address, port, within)
+
+    async def image_user(self, image: str) -> str:
+        """The user an image runs as, "" for root."""
+        found = await self._images.look(image)
+        if found is None:
+            raise ImageUnavailable(f"host {self._engine.name} has no image {image} any more")
+        return found.config.user if found.config else ""
+
     def exec(
         self, container_id: str, command: tuple[str, ...], ends: Ends
     ) -> AbstractAsyncContextManager[ProcessStream]:
@@ -219,6 +258,7 @@ class DockerHost:
 
     async def close(self) -> None:
         """Release the connections."""
+        await self._dialer.close()
         await self._engine.close()
 
     # ---------------------------------------------------------------------------------------
@@ -261,22 +301,44 @@ class DockerHost:
             if self._infra_image:
                 await self._have_image(self._infra_image, PullPolicy.IF_NOT_PRESENT)
                 return self._infra_image
-            archive = pause.archive(self._engine.version.arch)
-            if archive is None:
+            if not await self._have_own_image():
                 await self._have_image(_FALLBACK_IMAGE, PullPolicy.IF_NOT_PRESENT)
                 return _FALLBACK_IMAGE
-            if await self._images.inspect(pause.IMAGE) is None:
-                await self._images.load(archive)
             return pause.IMAGE
 
-    async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir) -> None:
+    async def _tools_image(self) -> str:
+        async with self._infra_lock:
+            if await self._have_own_image():
+                return pause.IMAGE
+        raise DriverError(
+            f"host {self._engine.name}: there is no program to reach its pods with for its "
+            f"processor ({self._engine.version.arch}); use exec probes"
+        )
+
+    async def _have_own_image(self) -> bool:
+        """Have the image that is made here; False when there is none for this processor."""
+        architecture = self._engine.version.arch
+        if pause.program(architecture) is None:
+            return False
+        if await self._images.inspect(pause.IMAGE) is None:
+            archive = pause.archive(architecture)
+            assert archive is not None
+            await self._images.load(archive)
+        return True
+
+    async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir | FilesVolume) -> None:
         """Disk volumes have no size limit: the engine's local driver knows none."""
-        options: dict[str, str] = {}
-        if volume.medium == "Memory":
-            size = "" if volume.size_limit is None else f",size={volume.size_limit}"
-            options = {"type": "tmpfs", "device": "tmpfs", "o": f"mode=0777{size}"}
-        name = volume_name(spec.identity.uid, volume.name)
         labels = pod_labels(spec.identity, self._address.cluster)
+        memory, size = False, ""
+        if isinstance(volume, FilesVolume):
+            memory, labels[CONTENT] = volume.memory, "files"
+        elif volume.medium == "Memory":
+            memory, size = True, "" if volume.size_limit is None else f",size={volume.size_limit}"
+        options: dict[str, str] = {}
+        if memory:
+            mode = "0777" if spec.fs_group is None else f"2777,gid={spec.fs_group}"
+            options = {"type": "tmpfs", "device": "tmpfs", "o": f"mode={mode}{size}"}
+        name = volume_name(spec.identity.uid, volume.name)
         await self._volumes.create(name, labels, options)
 
     async def _end_older_sandboxes(self, spec: SandboxSpec) -> None:

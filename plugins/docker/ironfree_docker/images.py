@@ -20,15 +20,19 @@ class Images:
 
     async def inspect(self, name: str) -> str | None:
         """The id of an image, or None if it is absent."""
+        image = await self.look(name)
+        return image.id if image else None
+
+    async def look(self, name: str) -> wire.Image | None:
+        """What is known of an image, or None if it is absent."""
         try:
-            image = await self._engine.read(f"/images/{quote(name)}/json", wire.Image)
+            return await self._engine.read(f"/images/{quote(name)}/json", wire.Image)
         except EngineRejected as error:
             if error.code == 404:
                 return None
             if error.code == 400:
                 raise ImageUnavailable(f"{name!r} is no name of an image: {error}") from error
             raise
-        return image.id
 
     async def pull(self, name: str) -> None:
         """Pull; ImageUnavailable with the registry's words when it cannot be had."""

@@ -22,6 +22,9 @@ SPEC_HASH = _PREFIX + "spec-hash"
 SANDBOX = _PREFIX + "sandbox"
 """On an app: the id of the infra container whose namespaces it lives in."""
 
+CONTENT = _PREFIX + "content"
+"""On a volume: its files are written by Ironfree, and no container writes into it."""
+
 INFRA = "POD"
 
 

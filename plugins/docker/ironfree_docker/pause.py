@@ -10,10 +10,11 @@ Not for other processors than amd64 and arm64: name an image in the host's optio
 
 import struct
 
+from . import tools
 from .image_archive import ImageSettings, RootFile, image_archive
 from .static_elf import static_elf
 
-IMAGE = "ironfree/pause:1"
+IMAGE = "ironfree/pause:2"
 
 VOLUME_DIRECTORIES = 64
 """`/volumes/0` … exist with mode 0777: a volume first mounted there takes that mode over."""
@@ -102,6 +103,9 @@ def archive(architecture: str) -> bytes | None:
     if binary is None:
         return None
     files = {"pause": RootFile(binary, 0o755), "volumes": RootFile(directory=True, mode=0o755)}
+    further = tools.program(architecture)
+    if further is not None:
+        files[tools.PATH.removeprefix("/")] = RootFile(further, 0o755)
     for number in range(VOLUME_DIRECTORIES):
         files[f"volumes/{number}"] = RootFile(directory=True, mode=0o777)
     return image_archive(

@@ -38,6 +38,15 @@ class Volumes:
         )
         return answer.volumes or []
 
+    async def inspect(self, name: str) -> wire.Volume | None:
+        """One volume, or None if there is none of that name."""
+        try:
+            return await self._engine.read(f"/volumes/{quote(name)}", wire.Volume)
+        except EngineRejected as error:
+            if error.code == 404:
+                return None
+            raise
+
     async def remove(self, name: str) -> None:
         """Remove; gone is fine. EngineRejected 409 while a container uses it."""
         try:

@@ -98,10 +98,17 @@ class Summary(msgspec.Struct, rename="pascal"):
     labels: dict[str, str] | None = None
 
 
+class ImageConfig(msgspec.Struct, rename="pascal"):
+    """`Config` of an image."""
+
+    user: str = ""
+
+
 class Image(msgspec.Struct, rename="pascal"):
     """`GET /images/{name}/json`."""
 
     id: str
+    config: ImageConfig | None = None
 
 
 class Created(msgspec.Struct, rename="pascal"):
@@ -155,6 +162,7 @@ class Volume(msgspec.Struct, rename="pascal"):
 
     name: str
     labels: dict[str, str] | None = None
+    mountpoint: str = ""
 
 
 class Volumes(msgspec.Struct, rename="pascal"):

@@ -6,9 +6,13 @@ lists, errors inside a 200); where it does not, tests/e2e has the last word.
 """
 
 import asyncio
+import base64
+import errno
 import hashlib
+import io
 import json
 import struct
+import tarfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from ironfree_docker import pause
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 NOW = "2026-01-02T03:04:05.123456789Z"
@@ -42,6 +47,16 @@ class FakeContainer:
 
 
 @dataclass
+class FakeExec:
+    """A command in a container."""
+
+    container: str
+    command: list[str]
+    running: bool = False
+    exit_code: int | None = None
+
+
+@dataclass
 class FakeEngine:
     """The engine and its faults, by action ("create", "start", "inspect", "list", …).
 
@@ -52,6 +67,10 @@ class FakeEngine:
         hang: does the action, then says nothing until the engine stops; once per entry.
         garbage: answers an action with these bytes.
         start_fails: by image, the error that a start leaves in the container's state.
+        programs: by first word of a command, its exit code and output; others exit with 0. Exit
+            code -1 runs for ever.
+        archives: what was written where, by path in the container.
+        links: symbolic links in containers, by path.
     """
 
     api: str = "1.41"
@@ -68,6 +87,10 @@ class FakeEngine:
     start_fails: dict[str, str] = field(default_factory=dict)
 
     containers: dict[str, FakeContainer] = field(default_factory=dict)
+    execs: dict[str, FakeExec] = field(default_factory=dict)
+    programs: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    archives: list[tuple[str, dict[str, tarfile.TarInfo]]] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     busiest: Counter[str] = field(default_factory=Counter)
@@ -129,6 +152,13 @@ class FakeEngine:
             ("POST", "/containers/{name}/wait", self._wait, "wait"),
             ("GET", "/containers/{name}/logs", self._logs, "logs"),
             ("DELETE", "/containers/{name}", self._remove, "remove"),
+            ("POST", "/containers/{name}/exec", self._create_exec, "exec"),
+            ("POST", "/exec/{name}/start", self._start_exec, "exec-start"),
+            ("GET", "/exec/{name}/json", self._inspect_exec, "exec-inspect"),
+            ("POST", "/containers/{name}/attach", self._attach, "attach"),
+            ("PUT", "/containers/{name}/archive", self._put_archive, "archive"),
+            ("HEAD", "/containers/{name}/archive", self._stat_archive, "stat"),
+            ("GET", "/volumes/{name}", self._inspect_volume, "inspect-volume"),
             ("POST", "/images/create", self._pull, "pull"),
             ("POST", "/images/load", self._load, "load"),
             ("GET", "/images/{name:.+}/json", self._image, "image"),
@@ -287,6 +317,81 @@ class FakeEngine:
         del self.containers[found.name]
         return web.Response(status=204)
 
+    async def _create_exec(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        if found is None:
+            return _error(404, "No such container")
+        if found.status != "running":
+            return _error(409, f"Container {found.id} is not running")
+        identifier = f"exec{len(self.execs)}"
+        self.execs[identifier] = FakeExec(found.id, (await request.json())["Cmd"])
+        return web.json_response({"Id": identifier}, status=201)
+
+    async def _start_exec(self, request: web.Request) -> web.StreamResponse:
+        found = self.execs[request.match_info["name"]]
+        code, output = self.programs.get(found.command[0], (0, b""))
+        found.running = True
+        response = web.StreamResponse(headers={"Content-Type": "application/vnd.docker.raw-stream"})
+        await response.prepare(request)
+        if output:
+            await response.write(frame(1, output))
+        if code < 0:
+            await self.stopping.wait()
+        found.running, found.exit_code = False, code
+        if found.command[1:2] == ["swap"] and code == 0:
+            self.links[f"{found.command[2]}/..data"] = f"{found.command[2]}/{found.command[3]}"
+        await response.write_eof()
+        return response
+
+    async def _inspect_exec(self, request: web.Request) -> web.Response:
+        found = self.execs[request.match_info["name"]]
+        return web.json_response({"Running": found.running, "ExitCode": found.exit_code})
+
+    async def _attach(self, request: web.Request) -> web.StreamResponse:
+        """Speak the dialer's protocol; whatever the address, the port is one of this machine."""
+        assert request.transport is not None
+        incoming = _Raw()
+        request.protocol.set_parser(incoming)
+        request.transport.write(
+            b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        )
+        writers: dict[int, asyncio.StreamWriter] = {}
+        async with asyncio.TaskGroup() as group:
+            try:
+                while True:
+                    number, kind, length = struct.unpack("<IHH", await incoming.exactly(8))
+                    payload = await incoming.exactly(length)
+                    if kind == 1:
+                        (port,) = struct.unpack_from(">H", payload, 2)
+                        group.create_task(_dial(request.transport, writers, number, port))
+                    elif kind == 2 and number in writers:
+                        writers[number].write(payload)
+                    elif kind == 3 and number in writers:
+                        writers.pop(number).close()
+            finally:
+                for writer in writers.values():
+                    writer.close()
+
+    async def _put_archive(self, request: web.Request) -> web.Response:
+        with tarfile.open(fileobj=io.BytesIO(await request.read())) as archive:
+            found = {member.name: member for member in archive.getmembers()}
+        self.archives.append((request.query["path"], found))
+        return web.Response()
+
+    async def _stat_archive(self, request: web.Request) -> web.Response:
+        target = self.links.get(request.query["path"])
+        if target is None:
+            return _error(404, "Could not find the file")
+        stat = base64.b64encode(json.dumps({"linkTarget": target}).encode()).decode()
+        return web.Response(headers={"X-Docker-Container-Path-Stat": stat})
+
+    async def _inspect_volume(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in self.volumes:
+            return _error(404, "no such volume")
+        labels, point = self.volumes[name]["Labels"], f"/var/lib/docker/volumes/{name}/_data"
+        return web.json_response({"Name": name, "Labels": labels, "Mountpoint": point})
+
     async def _pull(self, request: web.Request) -> web.Response:
         name = f"{request.query['fromImage']}:{request.query['tag']}"
         if name not in self.pullable:
@@ -298,7 +403,7 @@ class FakeEngine:
 
     async def _load(self, request: web.Request) -> web.Response:
         await request.read()
-        self.images.add("ironfree/pause:1")
+        self.images.add(pause.IMAGE)
         return web.Response(text='{"stream":"Loaded image: ironfree/pause:1\\n"}\r\n')
 
     async def _image(self, request: web.Request) -> web.Response:
@@ -325,6 +430,50 @@ class FakeEngine:
         if self.volumes.pop(request.match_info["name"], None) is None:
             return _error(404, "no such volume")
         return web.Response(status=204)
+
+
+class _Raw:
+    """What comes on a connection that is no longer HTTP."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._more = asyncio.Event()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._data += data
+        self._more.set()
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """The handler is cancelled then."""
+
+    async def exactly(self, size: int) -> bytes:
+        while len(self._data) < size:
+            self._more.clear()
+            await self._more.wait()
+        found, self._data = self._data[:size], self._data[size:]
+        return found
+
+
+async def _dial(
+    transport: asyncio.Transport,
+    writers: dict[int, asyncio.StreamWriter],
+    number: int,
+    port: int,
+) -> None:
+    def tell(kind: int, payload: bytes) -> None:
+        content = struct.pack("<IHH", number, kind, len(payload)) + payload
+        transport.write(frame(1, content))
+
+    try:
+        reader, writers[number] = await asyncio.open_connection("127.0.0.1", port)
+    except OSError as error:
+        tell(3, struct.pack("<i", error.errno or errno.ECONNREFUSED))
+        return
+    tell(1, b"")
+    while data := await reader.read(4096):
+        tell(2, data)
+    tell(3, bytes(4))
 
 
 def frame(stream: int, content: bytes) -> bytes:

@@ -15,7 +15,7 @@ from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 
 @pytest.mark.parametrize(
     ("api", "least", "agreed"),
-    [("1.41", "1.12", "1.41"), ("1.52", "1.44", "1.44"), ("1.40", "", "1.40")],
+    [("1.41", "1.12", "1.41"), ("1.52", "1.44", "1.45"), ("1.40", "", "1.40")],
 )
 async def test_the_newest_version_both_speak_is_used(
     tmp_path: Path, engine: FakeEngine, api: str, least: str, agreed: str
@@ -29,7 +29,7 @@ async def test_the_newest_version_both_speak_is_used(
     assert "live-restore is off" in info.warnings[-1]
 
 
-@pytest.mark.parametrize(("api", "least"), [("1.39", "1.12"), ("1.60", "1.45")])
+@pytest.mark.parametrize(("api", "least"), [("1.39", "1.12"), ("1.60", "1.46")])
 async def test_versions_that_do_not_meet_are_told(
     tmp_path: Path, engine: FakeEngine, api: str, least: str
 ):

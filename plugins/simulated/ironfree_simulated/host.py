@@ -8,6 +8,8 @@ from scheduler.drivers import (
     ContainerSpec,
     ContainerStatus,
     EngineState,
+    ExecOutcome,
+    FilesVolume,
     HostEvent,
     HostInfo,
     LogOptions,
@@ -97,6 +99,31 @@ class SimulatedHost:
         """Start or adopt many pods of the same containers."""
         await self._call(self._machine.shape.start)
         return self._machine.start_pods(sandboxes, containers, self._cluster)
+
+    async def write_volumes(
+        self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]
+    ) -> None:
+        """Keep the files, for whoever asks the machine."""
+        await self._call()
+        for volume in volumes:
+            files = {file.path: file.content for file in volume.files}
+            self._machine.files[spec.identity.uid, volume.name] = files
+
+    async def exec_sync(
+        self, container_id: str, command: Sequence[str], within: float
+    ) -> ExecOutcome | None:
+        """Answer as the image's behaviour says now."""
+        await self._call()
+        process = self._process(container_id)
+        if process is None:
+            raise EngineRejected(f"no such container: {container_id}", 404)
+        self._machine.commands.append((container_id, tuple(command)))
+        return ExecOutcome(self._machine.behaviour(process.spec.image).exec_code, "")
+
+    async def image_user(self, image: str) -> str:
+        """Simulated images run as root."""
+        await self._call()
+        return ""
 
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """Stop a container; one that ignores TERM takes the whole grace."""

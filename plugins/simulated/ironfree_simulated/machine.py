@@ -39,6 +39,7 @@ class Behaviour:
         start_error: the engine's words when the command cannot start; "" starts.
         lines: of output, written at start.
         ignores_term: only KILL ends it.
+        exec_code: of every command that is run in it.
     """
 
     run_seconds: float | None = None
@@ -47,6 +48,7 @@ class Behaviour:
     start_error: str = ""
     lines: tuple[str, ...] = ()
     ignores_term: bool = False
+    exec_code: int = 0
 
 
 _PLAIN = Behaviour()
@@ -102,6 +104,8 @@ class Machine:
         self.shape = shape
         self.pods: dict[str, PodPlace] = {}
         self.starts: list[tuple[str, str, int]] = []  # (pod uid, container, attempt) in order
+        self.commands: list[tuple[str, tuple[str, ...]]] = []  # (container id, command) in order
+        self.files: dict[tuple[str, str], dict[str, bytes]] = {}  # by pod uid and volume
         self._missing: set[str] = set()
         self._behaviours: dict[str, Behaviour] = {}
         self._reachable = True
@@ -123,6 +127,10 @@ class Machine:
     def script(self, image: str, behaviour: Behaviour) -> None:
         """Say what containers of an image do."""
         self._behaviours[image] = behaviour
+
+    def behaviour(self, image: str) -> Behaviour:
+        """Return what containers of an image do if they are asked now."""
+        return self._behaviours.get(image, _PLAIN)
 
     def partition(self) -> None:
         """Make the host unreachable; what runs goes on."""

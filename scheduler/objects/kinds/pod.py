@@ -17,6 +17,7 @@ from .pod_support import warnings
 from .pod_validation import not_ephemeral_causes, pod_spec_causes
 from .printing import AGE, NAME, NONE, age, duration, name, or_none, parse_time
 
+_LATEST = 2**63
 _MUTABLE = ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations")
 
 
@@ -74,6 +75,12 @@ def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
             if _only_seconds(missing, kept)
             else "existing tolerations may not be removed",
         )
+    deadline = before.get("activeDeadlineSeconds")
+    if deadline is not None and number(after, "activeDeadlineSeconds", _LATEST) > number(
+        before, "activeDeadlineSeconds"
+    ):
+        why = "must be less than or equal to previous value"
+        yield invalid("spec.activeDeadlineSeconds", after.get("activeDeadlineSeconds"), why)
     gated = bool(gates)
     if gated:
         yield from narrowing_causes(before, after, "spec")
@@ -129,8 +136,38 @@ def _restarts(statuses: list[JsonObject], now: datetime) -> str:
     return f"{total} ({duration((now - last).total_seconds())} ago)"
 
 
+def _init_word(spec: JsonObject, inits: list[JsonObject]) -> str:
+    """Return what the first init container that is not over does, "" when all are."""
+    sidecars = {
+        text(c, "name")
+        for c in children(spec, "initContainers")
+        if text(c, "restartPolicy") == "Always"
+    }
+    total = len(children(spec, "initContainers"))
+    for index, container in enumerate(inits):
+        state = child(container, "state")
+        waiting, terminated = child(state, "waiting"), child(state, "terminated")
+        if terminated and number(terminated, "exitCode") == 0:
+            continue
+        if text(container, "name") in sidecars and container.get("started"):
+            continue
+        if terminated:
+            return f"Init:{text(terminated, 'reason') or _exit_word(terminated)}"
+        if text(waiting, "reason") not in {"", "PodInitializing"}:
+            return f"Init:{text(waiting, 'reason')}"
+        return f"Init:{index}/{total}"
+    return ""
+
+
+def _initialized(status: JsonObject) -> bool:
+    return any(
+        c.get("type") == "Initialized" and c.get("status") == "True"
+        for c in children(status, "conditions")
+    )
+
+
 def _status_word(obj: JsonObject, statuses: list[JsonObject]) -> str:
-    """Return the Status column (Kubernetes printPod, without init containers)."""
+    """Return the Status column (Kubernetes printPod)."""
     status = child(obj, "status")
     word = text(status, "reason") or text(status, "phase")
     gated = any(
@@ -140,7 +177,11 @@ def _status_word(obj: JsonObject, statuses: list[JsonObject]) -> str:
     if gated:
         word = "SchedulingGated"
     running = False
-    for container in reversed(statuses):
+    init = _init_word(child(obj, "spec"), children(status, "initContainerStatuses"))
+    initializing = bool(init) and not _initialized(status)
+    if initializing:
+        word = init
+    for container in () if initializing else reversed(statuses):
         state = child(container, "state")
         waiting, terminated = child(state, "waiting"), child(state, "terminated")
         if text(waiting, "reason"):
@@ -164,17 +205,25 @@ def _exit_word(terminated: JsonObject) -> str:
 def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
     spec, status = child(obj, "spec"), child(obj, "status")
     statuses = children(status, "containerStatuses")
+    inits = children(status, "initContainerStatuses")
+    sidecars = [
+        text(c, "name")
+        for c in children(spec, "initContainers")
+        if text(c, "restartPolicy") == "Always"
+    ]
+    both = [*(s for s in inits if text(s, "name") in sidecars), *statuses]
     gates = children(spec, "readinessGates")
+    met = {text(c, "type") for c in children(status, "conditions") if c.get("status") == "True"}
     return (
         name(obj),
-        _ready(statuses, len(children(spec, "containers"))),
+        _ready(both, len(children(spec, "containers")) + len(sidecars)),
         _status_word(obj, statuses),
-        _restarts(statuses, now),
+        _restarts(both if _initialized(status) else inits or both, now),
         age(obj, now),
         or_none(text(status, "podIP")),
         or_none(text(spec, "nodeName")),
         or_none(text(status, "nominatedNodeName")),
-        f"0/{len(gates)}" if gates else NONE,
+        f"{sum(text(g, 'conditionType') in met for g in gates)}/{len(gates)}" if gates else NONE,
     )
 
 

@@ -38,8 +38,7 @@ def default_pod_spec(spec: JsonObject) -> None:
         default_text(spec, "serviceAccountName", text(spec, "serviceAccount"))
         spec["serviceAccount"] = spec["serviceAccountName"]
     for volume in children(spec, "volumes"):
-        if volume.keys() == {"name"}:
-            volume["emptyDir"] = {}
+        _default_volume(volume)
     for container in (*_containers(spec), *children(spec, "ephemeralContainers")):
         _default_container(container)
     for resources in (ensure(c, "resources") for c in _containers(spec)):
@@ -47,6 +46,25 @@ def default_pod_spec(spec: JsonObject) -> None:
     if "resources" in spec:
         _canonical_amounts(child(spec, "resources"))
     _canonical(child(spec, "overhead"))
+
+
+def _default_volume(volume: JsonObject) -> None:
+    if volume.keys() == {"name"}:
+        volume["emptyDir"] = {}
+    for kind in ("configMap", "secret", "downwardAPI", "projected"):
+        source = volume.get(kind)
+        if isinstance(source, dict):
+            setdefault(source, "defaultMode", 0o644)
+    host = volume.get("hostPath")
+    if isinstance(host, dict):
+        setdefault(host, "type", "")
+    projected = children(child(volume, "projected"), "sources")
+    for holder in (volume, *projected):
+        for item in children(child(holder, "downwardAPI"), "items"):
+            if child(item, "fieldRef"):
+                default_text(child(item, "fieldRef"), "apiVersion", "v1")
+            if child(item, "resourceFieldRef"):
+                setdefault(child(item, "resourceFieldRef"), "divisor", "0")
 
 
 def _default_pod_requests(spec: JsonObject) -> None:
@@ -77,6 +95,8 @@ def _default_container(container: JsonObject) -> None:
     for name in _PROBES:
         if isinstance(container.get(name), dict):
             _default_probe(child(container, name))
+    for name in ("postStart", "preStop"):
+        _default_http_get(child(child(container, "lifecycle"), name))
 
 
 def _pull_policy(image: str) -> str:
@@ -93,7 +113,14 @@ def _default_probe(probe: JsonObject) -> None:
     setdefault(probe, "periodSeconds", 10)
     setdefault(probe, "successThreshold", 1)
     setdefault(probe, "failureThreshold", 3)
-    get = probe.get("httpGet")
+    _default_http_get(probe)
+    grpc = probe.get("grpc")
+    if isinstance(grpc, dict):
+        setdefault(grpc, "service", "")
+
+
+def _default_http_get(handler: JsonObject) -> None:
+    get = handler.get("httpGet")
     if isinstance(get, dict):
         default_text(get, "path", "/")
         default_text(get, "scheme", "HTTP")

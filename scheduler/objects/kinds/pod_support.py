@@ -41,6 +41,10 @@ _YES = FieldSupport(Support.ENFORCED)
 _EMPTY: tuple[Json, ...] = (None, False, "", 0, [], {})
 
 
+def _supported(note: str) -> FieldSupport:
+    return FieldSupport(Support.ENFORCED, note)
+
+
 def _kept(note: str) -> FieldSupport:
     return FieldSupport(Support.KEPT, note)
 
@@ -80,11 +84,11 @@ POD_SPEC: Table = {
     "serviceAccount": _kept("no service account token is mounted"),
     "automountServiceAccountToken": _kept("no service account token is mounted"),
     "enableServiceLinks": _kept("no variables of Services are set"),
-    "initContainers": _reject("init containers are not run yet"),
-    "activeDeadlineSeconds": _reject("a pod is not stopped at a deadline yet"),
-    "hostPID": _reject("the host's process namespace cannot be shared"),
-    "hostIPC": _reject("the host's IPC namespace cannot be shared"),
-    "shareProcessNamespace": _reject("containers cannot share a process namespace yet"),
+    "initContainers": _YES,
+    "activeDeadlineSeconds": _YES,
+    "hostPID": _YES,
+    "hostIPC": _YES,
+    "shareProcessNamespace": _YES,
     "runtimeClassName": _reject("runtime classes are not supported"),
     "resourceClaims": _reject("dynamic resource allocation is not supported"),
     "ephemeralContainers": FieldSupport(
@@ -93,30 +97,32 @@ POD_SPEC: Table = {
     "hostnameOverride": _reject("set hostname instead"),
     "hostUsers": _warn("user namespaces are not made", True),
     "imagePullSecrets": _warn("images are pulled with the host's own credentials"),
-    "subdomain": _warn("no DNS name is made of it"),
-    "setHostnameAsFQDN": _warn("the host name stays short"),
-    "dnsPolicy": _warn("only ClusterFirst is known", "ClusterFirst", "ClusterFirstWithHostNet"),
-    "dnsConfig": _warn("the resolver's settings are not changed"),
-    "readinessGates": _warn("readiness does not wait for them"),
+    "subdomain": _supported("the pod's own name; the domain is cluster.local"),
+    "setHostnameAsFQDN": _YES,
+    "dnsPolicy": _supported("there is no cluster DNS: all but None begin with the host's resolver"),
+    "dnsConfig": _supported("name servers and searches given here replace the host's"),
+    "readinessGates": _YES,
     "evictionResponders": _warn("nobody is asked before an eviction"),
     "securityContext": _YES,
     "os": _YES,
 }
 
+_SECCOMP = _supported("the engine's default where none is set; no file of the host can be named")
+
 POD_SECURITY: Table = {
-    "runAsUser": _reject("containers run as the image's user"),
-    "runAsGroup": _reject("containers run as the image's group"),
-    "supplementalGroups": _reject("no groups are added"),
-    "fsGroup": _reject("volumes keep their owner"),
-    "sysctls": _reject("kernel parameters are not set"),
+    "runAsUser": _YES,
+    "runAsGroup": _YES,
+    "runAsNonRoot": _YES,
+    "supplementalGroups": _YES,
+    "fsGroup": _YES,
+    "sysctls": _supported("those that the engine and the kernel keep apart for each pod"),
+    "seccompProfile": _SECCOMP,
+    "appArmorProfile": _YES,
+    "fsGroupChangePolicy": _kept("only volumes of the pod itself are given to the group, when new"),
+    "supplementalGroupsPolicy": _warn("the engine adds the image's own groups", "Merge"),
     "windowsOptions": _reject("only Linux runs here"),
-    "runAsNonRoot": _warn("the image's user is not checked"),
     "seLinuxOptions": _warn("the engine's own labels are used"),
     "seLinuxChangePolicy": _warn("the engine's own labels are used"),
-    "fsGroupChangePolicy": _warn("volumes keep their owner"),
-    "supplementalGroupsPolicy": _warn("no groups are added"),
-    "seccompProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
-    "appArmorProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
 }
 
 CONTAINER: Table = {
@@ -138,14 +144,31 @@ CONTAINER: Table = {
     "terminationMessagePolicy": _kept("no message is read from the container"),
     "resizePolicy": _kept("resources are not changed in place"),
     "stdinOnce": _YES,
-    "livenessProbe": _warn("the container is not probed yet"),
-    "readinessProbe": _warn("a running container counts as ready"),
-    "startupProbe": _warn("the container is not probed yet"),
-    "lifecycle": _warn("hooks are not run yet"),
+    "livenessProbe": _YES,
+    "readinessProbe": _YES,
+    "startupProbe": _YES,
+    "lifecycle": _YES,
     "volumeDevices": _reject("block devices are not supported"),
-    "restartPolicy": _reject("only the pod's restartPolicy is known"),
-    "restartPolicyRules": _reject("only the pod's restartPolicy is known"),
+    "restartPolicy": _YES,
+    "restartPolicyRules": _YES,
 }
+
+PROBE: Table = {
+    "exec": _supported("one that takes too long counts as failed, but goes on in its container"),
+    "httpGet": _supported("redirects are not followed; they count as success"),
+    "tcpSocket": _YES,
+    "grpc": _YES,
+    "initialDelaySeconds": _YES,
+    "timeoutSeconds": _YES,
+    "periodSeconds": _YES,
+    "successThreshold": _YES,
+    "failureThreshold": _YES,
+    "terminationGracePeriodSeconds": _YES,
+}
+
+LIFECYCLE: Table = {"postStart": _YES, "preStop": _YES, "stopSignal": _YES}
+
+HANDLER: Table = {"exec": _YES, "httpGet": _YES, "tcpSocket": _YES, "sleep": _YES}
 
 _NOT_EPHEMERAL = _reject("may not be set for ephemeral containers")
 
@@ -160,34 +183,24 @@ EPHEMERAL_CONTAINER: Table = CONTAINER | {
     "resizePolicy": _NOT_EPHEMERAL,
     "restartPolicy": _NOT_EPHEMERAL,
     "restartPolicyRules": _NOT_EPHEMERAL,
-    "securityContext": FieldSupport(
-        Support.ENFORCED, "except that capabilities which are not added draw a warning only"
-    ),
 }
 
 SECURITY: Table = {
-    "privileged": _reject("privileged containers are not run"),
-    "runAsUser": _reject("the container runs as the image's user"),
-    "runAsGroup": _reject("the container runs as the image's group"),
-    "procMount": _reject("/proc is mounted by the engine", "Default"),
-    "windowsOptions": _reject("only Linux runs here"),
+    "privileged": _YES,
+    "runAsUser": _YES,
+    "runAsGroup": _YES,
+    "runAsNonRoot": _YES,
+    "readOnlyRootFilesystem": _YES,
+    "allowPrivilegeEscalation": _YES,
     "capabilities": _YES,
+    "seccompProfile": _SECCOMP,
+    "appArmorProfile": _YES,
+    "procMount": _YES,
+    "windowsOptions": _reject("only Linux runs here"),
     "seLinuxOptions": _warn("the engine's own labels are used"),
-    "runAsNonRoot": _warn("the image's user is not checked"),
-    "readOnlyRootFilesystem": _warn("the root file system stays writable"),
-    "allowPrivilegeEscalation": _warn("the engine's own rule is used", True),
-    "seccompProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
-    "appArmorProfile": _warn("the engine's own profile is used", {"type": "RuntimeDefault"}),
 }
 
-CAPABILITIES: Table = {
-    "add": _reject("capabilities are not added"),
-    "drop": _warn("the engine's own capabilities are kept"),
-}
-
-_EPHEMERAL_CAPABILITIES: Table = CAPABILITIES | {
-    "add": _warn("capabilities are not added: what it looks at may say less")
-}
+CAPABILITIES: Table = {"add": _YES, "drop": _YES}
 
 POD_OS: Table = {"name": _reject("only Linux runs here", "linux")}
 
@@ -197,16 +210,18 @@ RESOURCES: Table = {
     "claims": _reject("dynamic resource allocation is not supported"),
 }
 
-_NO_VOLUME = _reject("only emptyDir volumes can be mounted")
+_NO_VOLUME = _reject("volumes of this type cannot be mounted")
+_ROOTS = _reject("files belong to root, and to the fsGroup")
+_OWN_TOKEN = _reject("no tokens are made")
 
 VOLUME: Table = {
     "name": _YES,
     "emptyDir": _YES,
-    "hostPath": _NO_VOLUME,
-    "configMap": _NO_VOLUME,
-    "secret": _NO_VOLUME,
-    "projected": _NO_VOLUME,
-    "downwardAPI": _NO_VOLUME,
+    "hostPath": _YES,
+    "configMap": _YES,
+    "secret": _YES,
+    "projected": _YES,
+    "downwardAPI": _YES,
     "persistentVolumeClaim": _NO_VOLUME,
     "ephemeral": _NO_VOLUME,
     "image": _NO_VOLUME,
@@ -239,13 +254,57 @@ EMPTY_DIR: Table = {
     "mode": _warn("volumes have mode 0777", 0o777),
 }
 
+HOST_PATH: Table = {
+    "path": _YES,
+    "type": _supported("except FileOrCreate; that something is there is checked, not what it is"),
+}
+
+CONFIG_MAP_VOLUME: Table = {
+    "name": _YES,
+    "items": _YES,
+    "defaultMode": _YES,
+    "optional": _YES,
+    "defaultUser": _ROOTS,
+}
+
+SECRET_VOLUME: Table = {
+    "secretName": _YES,
+    "items": _YES,
+    "defaultMode": _YES,
+    "optional": _YES,
+    "defaultUser": _ROOTS,
+}
+
+DOWNWARD_VOLUME: Table = {"items": _YES, "defaultMode": _YES, "defaultUser": _ROOTS}
+
+DOWNWARD_FILE: Table = {
+    "path": _YES,
+    "fieldRef": _YES,
+    "resourceFieldRef": _YES,
+    "mode": _YES,
+    "user": _ROOTS,
+}
+
+KEY_TO_PATH: Table = {"key": _YES, "path": _YES, "mode": _YES, "user": _ROOTS}
+
+PROJECTED: Table = {"sources": _YES, "defaultMode": _YES, "defaultUser": _ROOTS}
+
+PROJECTION: Table = {
+    "secret": _YES,
+    "downwardAPI": _YES,
+    "configMap": _YES,
+    "serviceAccountToken": _OWN_TOKEN,
+    "clusterTrustBundle": _reject("there are no trust bundles"),
+    "podCertificate": _reject("no certificates are made"),
+}
+
 VOLUME_MOUNT: Table = {
     "name": _YES,
     "mountPath": _YES,
     "readOnly": _YES,
-    "subPath": _reject("only whole volumes are mounted"),
-    "subPathExpr": _reject("only whole volumes are mounted"),
-    "mountPropagation": _reject("mounts are private", "None"),
+    "subPath": _supported("of emptyDir on engines with API 1.45 (Docker 26) or newer"),
+    "subPathExpr": _supported("of emptyDir on engines with API 1.45 (Docker 26) or newer"),
+    "mountPropagation": _supported("of hostPath volumes"),
     "recursiveReadOnly": _reject("mounts are not made recursively read-only", "Disabled"),
     "bindMountOptions": _reject("mount options are not set"),
 }
@@ -270,21 +329,27 @@ TABLES: Mapping[str, Table] = {
     "core.v1.PodSpec": POD_SPEC,
     "core.v1.PodSecurityContext": POD_SECURITY,
     "core.v1.Container": CONTAINER,
+    "core.v1.Probe": PROBE,
+    "core.v1.Lifecycle": LIFECYCLE,
+    "core.v1.LifecycleHandler": HANDLER,
     "core.v1.EphemeralContainer": EPHEMERAL_CONTAINER,
     "core.v1.SecurityContext": SECURITY,
     "core.v1.Capabilities": CAPABILITIES,
     "core.v1.ResourceRequirements": RESOURCES,
     "core.v1.Volume": VOLUME,
     "core.v1.EmptyDirVolumeSource": EMPTY_DIR,
+    "core.v1.HostPathVolumeSource": HOST_PATH,
+    "core.v1.ConfigMapVolumeSource": CONFIG_MAP_VOLUME,
+    "core.v1.SecretVolumeSource": SECRET_VOLUME,
+    "core.v1.ProjectedVolumeSource": PROJECTED,
+    "core.v1.VolumeProjection": PROJECTION,
+    "core.v1.DownwardAPIVolumeSource": DOWNWARD_VOLUME,
+    "core.v1.DownwardAPIVolumeFile": DOWNWARD_FILE,
+    "core.v1.KeyToPath": KEY_TO_PATH,
     "core.v1.VolumeMount": VOLUME_MOUNT,
     "core.v1.EnvVarSource": ENV_SOURCE,
     "core.v1.Affinity": AFFINITY,
     "core.v1.PodOS": POD_OS,
-}
-
-# where a field is treated otherwise than its table says, which then a note of the field above tells
-EXCEPTIONS: Mapping[str, Table] = {
-    "spec.ephemeralContainers[].securityContext.capabilities": _EPHEMERAL_CAPABILITIES,
 }
 
 Finding = tuple[str, FieldSupport]
@@ -308,20 +373,44 @@ def examine(spec: JsonObject, path: str) -> Iterator[Finding]:
             if entry.support is not Support.ENFORCED:
                 yield f"{where}.{name}", entry
         yield from _look(EMPTY_DIR, child(volume, "emptyDir"), f"{where}.emptyDir")
-    for index, container in enumerate(children(spec, "containers")):
-        yield from _look(CONTAINER, container, f"{path}.containers[{index}]")
-        yield from _container(container, f"{path}.containers[{index}]", CAPABILITIES)
-    for index, container in enumerate(children(spec, "ephemeralContainers")):
-        where = f"{path}.ephemeralContainers[{index}]"
-        yield from _look(EPHEMERAL_CONTAINER, container, where)
-        yield from _container(container, where, _EPHEMERAL_CAPABILITIES)
+        yield from _sources(volume, where)
+        yield from _look(PROJECTED, child(volume, "projected"), f"{where}.projected")
+        for number, each in enumerate(children(child(volume, "projected"), "sources")):
+            here = f"{where}.projected.sources[{number}]"
+            for name in each:  # an empty source is a source too
+                entry = PROJECTION.get(name, _NO_VOLUME)
+                if entry.support is not Support.ENFORCED:
+                    yield f"{here}.{name}", entry
+            yield from _sources(each, here)
+    for key, table in (
+        ("initContainers", CONTAINER),
+        ("containers", CONTAINER),
+        ("ephemeralContainers", EPHEMERAL_CONTAINER),
+    ):
+        for index, container in enumerate(children(spec, key)):
+            where = f"{path}.{key}[{index}]"
+            yield from _look(table, container, where)
+            yield from _container(container, where)
 
 
-def _container(container: JsonObject, path: str, of_capabilities: Table) -> Iterator[Finding]:
+def _sources(holder: JsonObject, path: str) -> Iterator[Finding]:
+    """Look at what files are made of, in a volume or in one source of a projected one."""
+    for kind, table, items in (
+        ("configMap", CONFIG_MAP_VOLUME, KEY_TO_PATH),
+        ("secret", SECRET_VOLUME, KEY_TO_PATH),
+        ("downwardAPI", DOWNWARD_VOLUME, DOWNWARD_FILE),
+    ):
+        source = child(holder, kind)
+        yield from _look(table, source, f"{path}.{kind}")
+        for index, item in enumerate(children(source, "items")):
+            yield from _look(items, item, f"{path}.{kind}.items[{index}]")
+
+
+def _container(container: JsonObject, path: str) -> Iterator[Finding]:
     security = child(container, "securityContext")
     yield from _look(SECURITY, security, f"{path}.securityContext")
     capabilities = child(security, "capabilities")
-    yield from _look(of_capabilities, capabilities, f"{path}.securityContext.capabilities")
+    yield from _look(CAPABILITIES, capabilities, f"{path}.securityContext.capabilities")
     yield from _look(RESOURCES, child(container, "resources"), f"{path}.resources")
     for index, mount in enumerate(children(container, "volumeMounts")):
         yield from _look(VOLUME_MOUNT, mount, f"{path}.volumeMounts[{index}]")

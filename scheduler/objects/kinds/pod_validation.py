@@ -1,5 +1,6 @@
 """What a pod spec may say (Kubernetes core/v1 validation, in its words)."""
 
+import ipaddress
 import re
 from collections.abc import Iterator
 
@@ -13,11 +14,17 @@ from ..names import (
 from ..quantity import parse
 from .causes import duplicate, forbidden, invalid, one_of, required
 from .fields import child, children, indexed, number, text, texts
+from .handler_validation import handler_causes, init_container_causes, restart_causes
 from .placement_validation import placement_causes
 from .pod_support import rejections
+from .security_validation import container_security_causes, pod_security_causes
+from .volume_validation import mount_causes, volume_causes
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)\Z")
+_NO_DNS = "None"
+_DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", _NO_DNS)
+_MAX_INT32 = 2**31 - 1
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _RESTART_POLICIES = ("Always", "Never", "OnFailure")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -36,17 +43,24 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         path: of the spec, e.g. "spec.template.spec".
     """
     yield from rejections(spec, path)
-    yield from _volumes(spec, path)
+    yield from volume_causes(spec, path)
     if not children(spec, "containers"):
         yield required(f"{path}.containers")
     names: set[str] = set()
-    volumes = {text(volume, "name") for volume in children(spec, "volumes")}
-    for where, container in indexed(spec, "containers", path):
+    volumes = {text(volume, "name"): volume for volume in children(spec, "volumes")}
+    grace = number(spec, "terminationGracePeriodSeconds", 30)
+    inits = [*indexed(spec, "initContainers", path)]
+    for where, container in (*inits, *indexed(spec, "containers", path)):
         yield from _container(container, where, volumes)
+        yield from handler_causes(container, where, grace)
+        yield from restart_causes(container, where)
+        yield from container_security_causes(container, spec, where)
         name = text(container, "name")
         if name and name in names:
             yield duplicate(f"{where}.name", name)
         names.add(name)
+    for where, container in inits:
+        yield from init_container_causes(container, where)
     for where, container in indexed(spec, "ephemeralContainers", path):
         yield from _container(container, where, volumes)
         name, target = text(container, "name"), text(container, "targetContainerName")
@@ -56,6 +70,8 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
             yield invalid(f"{where}.targetContainerName", target, "must be a container of the pod")
         names.add(name)
     yield from _host_ports(spec, path)
+    yield from pod_security_causes(spec, path)
+    yield from _names(spec, path)
     yield from _settings(spec, path)
     yield from placement_causes(spec, path)
 
@@ -72,9 +88,7 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
         grace = number(spec, "terminationGracePeriodSeconds")
         where = f"{path}.terminationGracePeriodSeconds"
         yield invalid(where, grace, "must be greater than or equal to 0")
-    if text(spec, "hostname"):
-        for complaint in label_name_complaints(text(spec, "hostname")):
-            yield invalid(f"{path}.hostname", text(spec, "hostname"), complaint)
+    yield from _life(spec, path)
     if text(spec, "preemptionPolicy"):
         policies = ("Never", "PreemptLowerPriority")
         yield from one_of(f"{path}.preemptionPolicy", text(spec, "preemptionPolicy"), policies)
@@ -92,6 +106,52 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield invalid(f"{path}.schedulingGroup.podGroupName", group, complaint)
 
 
+def _names(spec: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per bad name that a pod is to have or to ask."""
+    for field in ("hostname", "subdomain"):
+        for complaint in label_name_complaints(text(spec, field)) if text(spec, field) else ():
+            yield invalid(f"{path}.{field}", text(spec, field), complaint)
+    if text(spec, "dnsPolicy"):
+        yield from one_of(f"{path}.dnsPolicy", text(spec, "dnsPolicy"), _DNS_POLICIES)
+    config, where = child(spec, "dnsConfig"), f"{path}.dnsConfig"
+    servers = texts(config, "nameservers")
+    if text(spec, "dnsPolicy") == "None" and not servers:
+        why = "must provide at least one DNS nameserver when `dnsPolicy` is None"
+        yield required(f"{where}.nameservers", why)
+    for field, values, most in (
+        ("nameservers", servers, 3),
+        ("searches", texts(config, "searches"), 32),
+    ):
+        if len(values) > most:
+            why = f"must not have more than {most} {field}"
+            yield invalid(f"{where}.{field}", ", ".join(values), why)
+    for index, server in enumerate(servers):
+        if not _is_address(server):
+            here = f"{where}.nameservers[{index}]"
+            yield invalid(here, server, "must be a valid IP address, (e.g. 10.9.8.7)")
+
+
+def _is_address(word: str) -> bool:
+    try:
+        ipaddress.ip_address(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _life(spec: JsonObject, path: str) -> Iterator[Cause]:
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and not 1 <= number(spec, "activeDeadlineSeconds") <= _MAX_INT32:
+        why = f"must be between 1 and {_MAX_INT32}, inclusive"
+        yield invalid(f"{path}.activeDeadlineSeconds", deadline, why)
+    for where, gate in indexed(spec, "readinessGates", path):
+        for complaint in label_key_complaints(text(gate, "conditionType")):
+            yield invalid(f"{where}.conditionType", text(gate, "conditionType"), complaint)
+    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
+        why = "ShareProcessNamespace and HostPID cannot both be enabled"
+        yield invalid(f"{path}.shareProcessNamespace", True, why)
+
+
 def _unique_names(spec: JsonObject, field: str, path: str) -> Iterator[Cause]:
     seen: set[str] = set()
     for where, item in indexed(spec, field, path):
@@ -103,27 +163,7 @@ def _unique_names(spec: JsonObject, field: str, path: str) -> Iterator[Cause]:
         seen.add(name)
 
 
-def _volumes(spec: JsonObject, path: str) -> Iterator[Cause]:
-    seen: set[str] = set()
-    for where, volume in indexed(spec, "volumes", path):
-        name = text(volume, "name")
-        if not name:
-            yield required(f"{where}.name")
-            continue
-        for complaint in label_name_complaints(name):
-            yield invalid(f"{where}.name", name, complaint)
-        if name in seen:
-            yield duplicate(f"{where}.name", name)
-        seen.add(name)
-        if len(volume) > 2:
-            yield forbidden(where, "may not specify more than 1 volume type")
-        empty = child(volume, "emptyDir")
-        yield from one_of(f"{where}.emptyDir.medium", text(empty, "medium"), ("", "Memory"))
-        if empty.get("sizeLimit") is not None:
-            yield from _amounts({"sizeLimit": empty["sizeLimit"]}, f"{where}.emptyDir")
-
-
-def _container(container: JsonObject, path: str, volumes: set[str]) -> Iterator[Cause]:
+def _container(container: JsonObject, path: str, volumes: dict[str, JsonObject]) -> Iterator[Cause]:
     name = text(container, "name")
     if not name:
         yield required(f"{path}.name")
@@ -138,7 +178,7 @@ def _container(container: JsonObject, path: str, volumes: set[str]) -> Iterator[
     yield from one_of(f"{path}.imagePullPolicy", text(container, "imagePullPolicy"), _PULL_POLICIES)
     yield from _ports(container, path)
     yield from _environment(container, path)
-    yield from _mounts(container, path, volumes)
+    yield from mount_causes(container, path, volumes)
     yield from _resources(child(container, "resources"), f"{path}.resources")
 
 
@@ -167,7 +207,12 @@ def _ports(container: JsonObject, path: str) -> Iterator[Cause]:
 
 def _host_ports(spec: JsonObject, path: str) -> Iterator[Cause]:
     seen: set[tuple[str, str, int]] = set()
-    for where, container in indexed(spec, "containers", path):
+    sidecars = (
+        (where, container)
+        for where, container in indexed(spec, "initContainers", path)
+        if text(container, "restartPolicy") == "Always"
+    )
+    for where, container in (*sidecars, *indexed(spec, "containers", path)):
         for here, port in indexed(container, "ports", where):
             host_port = number(port, "hostPort")
             key = (text(port, "protocol"), text(port, "hostIP"), host_port)
@@ -219,21 +264,6 @@ def _env_source(variable: JsonObject, path: str) -> Iterator[Cause]:
         yield required(f"{where}.{chosen[0]}.{needed}")
     if needed == "key" and not text(reference, "name"):
         yield required(f"{where}.{chosen[0]}.name")
-
-
-def _mounts(container: JsonObject, path: str, volumes: set[str]) -> Iterator[Cause]:
-    seen: set[str] = set()
-    for where, mount in indexed(container, "volumeMounts", path):
-        name, mount_path = text(mount, "name"), text(mount, "mountPath")
-        if not name:
-            yield required(f"{where}.name")
-        elif name not in volumes:
-            yield Cause(f"{where}.name", f'Not found: "{name}"', "FieldValueNotFound")
-        if not mount_path:
-            yield required(f"{where}.mountPath")
-        elif mount_path in seen:
-            yield invalid(f"{where}.mountPath", mount_path, "must be unique")
-        seen.add(mount_path)
 
 
 def _resources(resources: JsonObject, path: str) -> Iterator[Cause]:

@@ -90,10 +90,14 @@ SPECS = [
         {"containers": [container()], "volumes": [{"name": "v", "nfs": {"server": "s"}}]},
         "spec.volumes[0].nfs",
     ),
-    ({"containers": [container()], "initContainers": [container(name="i")]}, "spec.initContainers"),
     (
-        {"containers": [container(securityContext={"privileged": True})]},
-        "spec.containers[0].securityContext.privileged",
+        {"containers": [container()], "initContainers": [container(name="c")]},
+        "spec.containers[0].name",
+    ),
+    ({"containers": [container()], "activeDeadlineSeconds": 0}, "spec.activeDeadlineSeconds"),
+    (
+        {"containers": [container(securityContext={"procMount": "Bare"})]},
+        "spec.containers[0].securityContext.procMount",
     ),
 ]
 

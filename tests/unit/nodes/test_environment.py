@@ -168,7 +168,7 @@ def test_resources_are_divided_and_rounded_up(resource, divisor, expected):
                 name="c",
                 env=(EnvVar("V", value_from=EnvVarSource(field_ref=FieldRef("status.phase"))),),
             ),
-            "fieldPath status.phase is not supported for environment variables",
+            "fieldPath status.phase is not supported",
         ),
         (
             Container(

@@ -14,6 +14,7 @@ from scheduler.drivers import (
     PodObservation,
     SandboxStatus,
 )
+from scheduler.nodes.health import Doom, Health, ProbeKind
 from scheduler.nodes.instructions import (
     EnsureContainer,
     EnsureSandbox,
@@ -21,13 +22,24 @@ from scheduler.nodes.instructions import (
     PullImage,
     RemovePod,
     RemoveSandbox,
+    RunPostStart,
     StopContainer,
+    StopSandbox,
 )
 from scheduler.nodes.lifecycle import DesiredPod, reconcile, spec_hash
-from scheduler.nodes.memory import PodMemory
+from scheduler.nodes.memory import ContainerMemory, PodMemory, failed, succeeded
 from scheduler.nodes.status_writer import merged
+from scheduler.objects.handlers import (
+    ExecAction,
+    Lifecycle,
+    LifecycleHandler,
+    Probe,
+    RestartRule,
+    RestartRuleExitCodes,
+)
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import (
+    Condition,
     Container,
     ContainerState,
     ContainerStateRunning,
@@ -37,6 +49,7 @@ from scheduler.objects.pod import (
     PodContainerStatus,
     PodSpec,
     PodStatus,
+    ReadinessGate,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -236,3 +249,135 @@ def test_an_ephemeral_container_does_not_keep_a_pod_alive():
     decision = ask(looked_at("Never"), ALIVE, over, made(LOOKER))
     (stop,) = decision.instructions
     assert (type(stop), stop.container) == (StopContainer, "looker")
+
+
+# --- hooks, probes, deadlines ---------------------------------------------------------------
+
+HOOKED = Container(
+    "first", "f", lifecycle=Lifecycle(post_start=LifecycleHandler(exec=ExecAction(("true",))))
+)
+PULLED = {"first": ContainerMemory(pulled=0), "web": ContainerMemory(pulled=0)}
+
+
+def test_the_next_container_starts_when_the_hook_is_over():
+    wanted, memory = pod("Always", HOOKED, APP), PodMemory(PULLED)
+    assert ask(wanted, ALIVE, memory=memory).instructions == (EnsureContainer("first", 0),)
+    answer = ask(wanted, ALIVE, made(HOOKED), memory=memory)
+    assert answer.instructions == (RunPostStart("first", "first.0", 0),)
+    [shown, _] = answer.status.container_statuses
+    assert (shown.state.running is not None, shown.started, shown.ready) == (True, False, False)
+    over = succeeded(answer.memory, answer.instructions[0])
+    assert ask(wanted, ALIVE, made(HOOKED), memory=over).instructions == (
+        EnsureContainer("web", 0),
+    )
+
+
+def test_a_hook_that_fails_ends_its_container():
+    wanted = pod("Always", HOOKED)
+    memory = failed(
+        PodMemory(), RunPostStart("first", "first.0", 0), "FailedPostStartHook", "", NOW
+    )
+    answer = ask(wanted, ALIVE, made(HOOKED), memory=memory)
+    [stop] = answer.instructions
+    assert stop.why == "FailedPostStartHook, will be restarted"
+    ended = made(HOOKED, state=EngineState.EXITED, exit_code=137)
+    again = ask(wanted, ALIVE, ended, memory=answer.memory)
+    assert again.instructions == (PullImage("first", 1),)
+
+
+@pytest.mark.parametrize(
+    ("policy", "starts", "phase"),
+    [("Always", True, "Running"), ("OnFailure", True, "Running"), ("Never", False, "Succeeded")],
+)
+def test_a_container_doomed_by_its_probe_is_restarted_even_if_it_ends_well(policy, starts, phase):
+    doom = Doom("Container web failed liveness probe", 3)
+    memory = PodMemory().with_health("web", Health(0, started=True, doom=doom))
+    answer = ask(pod(policy), ALIVE, made(), memory=memory)
+    [stop] = answer.instructions
+    words = ", will be restarted" if starts else ""
+    assert (stop.grace_seconds, stop.why) == (3, f"Container web failed liveness probe{words}")
+    assert answer.watches == ()
+    ended = made(state=EngineState.EXITED, exit_code=0)
+    after = ask(pod(policy), DEAD if not starts else ALIVE, ended, memory=memory)
+    assert bool(after.instructions) is starts
+    assert after.status.phase == phase
+
+
+def test_an_init_container_waits_for_a_sidecar_to_have_started():
+    side = Container("side", "s", restart_policy="Always", startup_probe=Probe())
+    init = Container("init", "i")
+    wanted = pod("Always", APP)
+    wanted = with_fields(wanted, spec=PodSpec(containers=(APP,), init_containers=(side, init)))
+    waits = ask(wanted, ALIVE, made(side))
+    assert waits.instructions == ()
+    assert [w.kind for w in waits.watches] == [ProbeKind.STARTUP]
+    assert waits.status.phase == "Pending"
+    memory = PodMemory().with_health("side", Health(0, started=True))
+    goes = ask(wanted, ALIVE, made(side), memory=memory)
+    assert goes.instructions == (PullImage("init", 0),)
+    assert goes.status.condition("Initialized").message == (
+        "containers with incomplete status: [init]"
+    )
+
+
+def test_sidecars_stop_one_after_another_the_last_started_first():
+    sides = [Container(name, "s", restart_policy="Always") for name in ("one", "two")]
+    wanted = pod(deletion_timestamp=NOW)
+    wanted = with_fields(wanted, spec=PodSpec(containers=(APP,), init_containers=tuple(sides)))
+    ended = made(state=EngineState.EXITED)
+    both = ask(wanted, ALIVE, ended, *map(made, sides))
+    assert [i.container for i in both.instructions] == ["two"]
+    two_ended = made(sides[1], state=EngineState.EXITED)
+    last = ask(wanted, ALIVE, ended, made(sides[0]), two_ended)
+    assert [i.container for i in last.instructions] == ["one"]
+
+
+def test_a_deadline_stops_all_and_fails_the_pod():
+    begun = PodStatus(phase="Running", start_time=NOW)
+    wanted = pod(status=begun)
+    wanted = with_fields(wanted, spec=PodSpec(containers=(APP,), active_deadline_seconds=5))
+    running = ask(wanted, ALIVE, made())
+    assert running.wake_at == NOW + timedelta(seconds=5)
+    late = NOW + timedelta(seconds=5)
+    over = ask(wanted, ALIVE, made(), now=late)
+    assert [type(i) for i in over.instructions] == [StopContainer]
+    assert over.status.phase == "Running", "until nothing runs any more"
+    ended = made(state=EngineState.EXITED, exit_code=143)
+    assert ask(wanted, ALIVE, ended, now=late).instructions == (StopSandbox("s0"),)
+    done = ask(wanted, DEAD, ended, now=late)
+    assert done.instructions == ()
+    assert (done.status.phase, done.status.reason) == ("Failed", "DeadlineExceeded")
+
+
+def test_readiness_waits_for_the_probe_and_for_the_gates():
+    probed = Container("web", "web:1", readiness_probe=Probe())
+    spec = PodSpec(containers=(probed,), readiness_gates=(ReadinessGate("example.com/fed"),))
+    wanted = with_fields(pod(), spec=spec)
+    seen = made(probed)
+    assert ask(wanted, ALIVE, seen).status.condition("Ready").reason == "ContainersNotReady"
+    memory = PodMemory().with_health("web", Health(0, ready=True))
+    gated = ask(wanted, ALIVE, seen, memory=memory).status
+    assert gated.condition("ContainersReady").status == "True"
+    ready = gated.condition("Ready")
+    assert (ready.status, ready.reason) == ("False", "ReadinessGatesNotReady")
+    assert ready.message == (
+        'corresponding condition of pod readiness gate "example.com/fed" does not exist.'
+    )
+    met = PodStatus(conditions=(Condition("example.com/fed", "True"),))
+    fed = ask(with_fields(wanted, status=met), ALIVE, seen, memory=memory).status
+    assert fed.condition("Ready").status == "True"
+    assert fed.condition("example.com/fed").status == "True"
+
+
+@pytest.mark.parametrize(
+    ("policy", "exit_code", "starts"),
+    [("Never", 42, True), ("Never", 1, False), ("OnFailure", 1, True), ("OnFailure", 0, False)],
+)
+def test_a_container_may_have_a_restart_policy_of_its_own(policy, exit_code, starts):
+    rule = RestartRule(exit_codes=RestartRuleExitCodes("In", (42,)))
+    own = Container("web", "web:1", restart_policy=policy, restart_policy_rules=(rule,))
+    other = Container("other", "o")
+    ended = made(own, state=EngineState.EXITED, exit_code=exit_code)
+    answer = ask(pod("Always", own, other), ALIVE, ended, made(other))
+    assert (PullImage("web", 1) in answer.instructions) is starts
+    assert answer.status.phase == "Running"

@@ -63,13 +63,13 @@ def test_a_container_gets_its_limits_and_expanded_words():
         resources=ResourceRequirements(limits={"cpu": "1500m", "memory": "1Gi"}),
         volume_mounts=(VolumeMount("disk", "/data", read_only=True),),
     )
-    found = container_spec(container, 3, 1, (("WORD", "hush"),))
+    found = container_spec(PodSpec(), container, 3, 1, (("WORD", "hush"),))
     assert found.command == ("run", "hush")
     assert found.args == ("$(NONE)",)
     assert (found.cpu_request, found.cpu_limit, found.memory_limit) == (1500, 1500, 1 << 30)
     assert found.mounts[0].read_only
     assert found.spec_hash == spec_hash(container, 1)
-    assert container_spec(Container("c"), 0, 0, ()).command is None
+    assert container_spec(PodSpec(), Container("c"), 0, 0, ()).command is None
 
 
 def test_the_hash_tells_images_and_sandboxes_apart_and_nothing_else():

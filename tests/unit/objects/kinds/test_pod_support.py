@@ -18,31 +18,32 @@ def test_what_has_no_effect_says_why(message):
 
 
 def test_empty_values_are_not_reported():
-    spec = {"hostPID": False, "initContainers": [], "dnsConfig": {}, "dnsPolicy": "ClusterFirst"}
+    spec = {"resourceClaims": [], "runtimeClassName": "", "hostUsers": True}
     assert list(examine(spec, "spec")) == []
 
 
 def test_a_zero_that_says_something_is_reported():
-    spec = {"securityContext": {"runAsUser": 0}}
-    assert [cause.field for cause in rejections(spec, "spec")] == ["spec.securityContext.runAsUser"]
-    spec = {"containers": [{"securityContext": {"allowPrivilegeEscalation": False}}]}
+    assert list(warnings({"hostUsers": False}, "spec")) == [
+        "spec.hostUsers: has no effect in Ironfree: user namespaces are not made"
+    ]
+    spec = {"volumes": [{"name": "v", "emptyDir": {"mode": 0}}]}
     assert len(list(warnings(spec, "spec"))) == 1
 
 
 def test_paths_lead_to_the_field():
     spec = {
-        "volumes": [{"name": "a"}, {"name": "b", "hostPath": {}}],
+        "volumes": [{"name": "a"}, {"name": "b", "nfs": {}}],
         "containers": [
             {
-                "volumeMounts": [{"name": "a", "subPath": "x"}],
+                "volumeMounts": [{"name": "a", "recursiveReadOnly": "Enabled"}],
                 "env": [{"name": "v", "valueFrom": {"fileKeyRef": {"key": "k"}}}],
-                "securityContext": {"capabilities": {"add": ["ALL"]}},
+                "securityContext": {"windowsOptions": {"hostProcess": True}},
             }
         ],
     }
     assert {cause.field for cause in rejections(spec, "t.spec")} == {
-        "t.spec.volumes[1].hostPath",
-        "t.spec.containers[0].volumeMounts[0].subPath",
+        "t.spec.volumes[1].nfs",
+        "t.spec.containers[0].volumeMounts[0].recursiveReadOnly",
         "t.spec.containers[0].env[0].valueFrom.fileKeyRef",
-        "t.spec.containers[0].securityContext.capabilities.add",
+        "t.spec.containers[0].securityContext.windowsOptions",
     }

@@ -1,0 +1,260 @@
+"""TCP connections made on the host itself: how probes reach pods without an agent.
+
+A pod's address is only known on its host. So a container on the host's network runs `tools dial`
+(tools.c), which connects wherever it is told over the one stream that is attached to it; no exec
+and no event a probe. It has no rights and no files, and ends and is removed with the stream.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+import struct
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+
+from scheduler.drivers import Connection, DialFailure
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable
+from scheduler.objects.json import JsonObject
+from scheduler.streams import STDOUT
+
+from . import tools
+from .containers import Containers
+from .engine import Engine
+from .frames import demultiplex
+from .hijack import Hijacked
+from .labels import CLUSTER
+
+_OPEN, _DATA, _CLOSE = 1, 2, 3
+_HEADER = struct.Struct("<IHH")
+_MOST = 4096
+
+
+class Dialed:
+    """A drivers.Connection over the dialer's stream."""
+
+    def __init__(self, link: "_Link", number: int) -> None:
+        self._link = link
+        self._number = number
+        self.opened: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._parts: asyncio.Queue[bytes] = asyncio.Queue()
+        self._ended = False
+
+    def arrive(self, kind: int, payload: bytes) -> None:
+        """Take in a frame."""
+        if kind == _DATA:
+            self._parts.put_nowait(payload)
+            return
+        reason = 0 if kind == _OPEN else struct.unpack("<i", payload[:4])[0] or -1
+        if not self.opened.done():
+            self.opened.set_result(reason)
+        if kind == _CLOSE:
+            self._ended = True
+            self._parts.put_nowait(b"")
+
+    async def send(self, data: bytes) -> None:
+        """Send; a connection that has ended swallows it."""
+        for start in range(0, len(data), _MOST):
+            await self._link.send(self._number, _DATA, data[start : start + _MOST])
+
+    async def receive(self) -> bytes:
+        """Return what came, b"" once it has ended."""
+        if self._ended and self._parts.empty():
+            return b""
+        return await self._parts.get()
+
+    async def close(self) -> None:
+        """Let it go."""
+        if self._link.connections.pop(self._number, None) is not None and not self._ended:
+            await self._link.send(self._number, _CLOSE, b"")
+
+
+class _Link:
+    """The stream of one running dialer.
+
+    Args:
+        lease: ends the stream when it is closed.
+    """
+
+    def __init__(self, host: str, stream: Hijacked, lease: AsyncExitStack) -> None:
+        self._host = host
+        self._stream = stream
+        self._lease = lease
+        self._writing = asyncio.Lock()
+        self._last = 0
+        self.connections: dict[int, Dialed] = {}
+        self.reading = asyncio.create_task(self._read())
+
+    @property
+    def up(self) -> bool:
+        return not self.reading.done()
+
+    def new(self) -> tuple[Dialed, int]:
+        self._last += 1
+        self.connections[self._last] = made = Dialed(self, self._last)
+        return made, self._last
+
+    async def send(self, number: int, kind: int, payload: bytes) -> bool:
+        """Send a frame; returns whether there is still somebody to take it."""
+        async with self._writing:
+            await self._stream.write(_HEADER.pack(number, kind, len(payload)) + payload)
+        return self.up
+
+    async def close(self) -> None:
+        self.reading.cancel()
+        await asyncio.wait({self.reading})
+        await self._lease.aclose()
+
+    async def _read(self) -> None:
+        rest = b""
+        try:
+            async with aclosing(demultiplex(self._chunks(), self._host)) as parts:
+                async for stream, data in parts:
+                    if stream == STDOUT:
+                        rest = self._take(rest + data)
+        except DriverError:
+            pass  # those who wait are told below
+        finally:
+            for each in self.connections.values():
+                each.arrive(_CLOSE, struct.pack("<i", -1))
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while data := await self._stream.read():
+            yield data
+
+    def _take(self, data: bytes) -> bytes:
+        while len(data) >= _HEADER.size:
+            number, kind, length = _HEADER.unpack_from(data)
+            if len(data) < _HEADER.size + length:
+                break
+            found = self.connections.get(number)
+            if found is not None:
+                found.arrive(kind, data[_HEADER.size : _HEADER.size + length])
+            data = data[_HEADER.size + length :]
+        return data
+
+
+class Dialer:
+    """One per open host; the container is started by the first call.
+
+    Args:
+        image: has the image with the program on the host, and returns its name.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        containers: Containers,
+        cluster: str,
+        image: Callable[[], Awaitable[str]],
+    ) -> None:
+        self._image = image
+        self._engine = engine
+        self._containers = containers
+        self._cluster = cluster
+        self._starting = asyncio.Lock()
+        self._link: _Link | None = None
+
+    async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
+        """Connect from the host's network.
+
+        Raises:
+            HostUnreachable: the engine does not answer. DriverError: it cannot run the dialer.
+        """
+        where = await _resolved(address)
+        if where is None:
+            return DialFailure(f"no such host: {address}")
+        link = await self._up()
+        connection, number = link.new()
+        try:
+            async with asyncio.timeout(within):
+                if not await link.send(number, _OPEN, _socket_address(where, port)):
+                    raise self._broken()
+                error = await connection.opened
+        except BaseException as failure:
+            await connection.close()
+            if isinstance(failure, TimeoutError):
+                return DialFailure("i/o timeout", timed_out=True)
+            raise
+        if not error:
+            return connection
+        await connection.close()
+        if error < 0:
+            raise self._broken()
+        return DialFailure(os.strerror(error).lower())
+
+    def _broken(self) -> HostUnreachable:
+        return HostUnreachable(f"host {self._engine.name}: the dialer's stream broke")
+
+    async def close(self) -> None:
+        """End the dialer."""
+        if self._link is not None:
+            await self._link.close()
+            self._link = None
+
+    async def _up(self) -> _Link:
+        async with self._starting:
+            if self._link is not None and not self._link.up:
+                await self.close()
+            if self._link is None:
+                self._link = await self._start()
+            return self._link
+
+    async def _start(self) -> _Link:
+        name = f"ironfree-dialer-{uuid.uuid4()}"
+        query = {"stream": "1", "stdin": "1", "stdout": "1"}
+        try:
+            made = await self._containers.create(name, _body(await self._image(), self._cluster))
+            async with AsyncExitStack() as stack:
+                attached = self._engine.hijack(f"/containers/{made}/attach", query=query)
+                stream = await stack.enter_async_context(attached)
+                await self._containers.start(made)
+                return _Link(self._engine.name, stream, stack.pop_all())
+        except EngineRejected as error:
+            raise DriverError(f"pods cannot be reached for probes: {error}") from error
+
+
+def _body(image: str, cluster: str) -> JsonObject:
+    return {
+        "Image": image,
+        "Entrypoint": [tools.PATH, "dial"],
+        "User": "65534:65534",
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "Labels": {CLUSTER: cluster},
+        "HostConfig": {
+            "NetworkMode": "host",
+            "UsernsMode": "host",
+            "AutoRemove": True,
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "PidsLimit": 16,
+            "Memory": 16 << 20,
+            "MemorySwap": 16 << 20,
+            "LogConfig": {"Type": "none"},
+        },
+    }
+
+
+async def _resolved(address: str) -> str | None:
+    """The IP of an address or a name, None for a name that nobody knows."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(address))
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(address, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return None
+    return str(found[0][4][0])
+
+
+def _socket_address(address: str, port: int) -> bytes:
+    """A struct sockaddr_in or sockaddr_in6."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    number = socket.inet_pton(family, address)
+    head = struct.pack("=H", 10 if ":" in address else 2) + struct.pack(">H", port)
+    return head + (bytes(4) + number + bytes(4) if ":" in address else number + bytes(8))

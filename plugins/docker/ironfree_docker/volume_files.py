@@ -1,0 +1,146 @@
+"""Files that Ironfree writes into a pod's volumes, through the infra container with all of them.
+
+Laid out as kubelet does: the files are in a directory of their own for every version, `..data`
+points to the present one, and each file's name in the root is a link through `..data`. So all
+files change at the moment in which `..data` does.
+"""
+
+import base64
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import quote
+
+import msgspec
+
+from scheduler.drivers import EmptyDir, FilesVolume, SandboxSpec, VolumeFile
+from scheduler.errors import EngineRejected
+
+from . import tools
+from .engine import CREATE, Engine
+from .execs import Execs
+from .pause import VOLUME_DIRECTORIES
+
+_ROOT = "/volumes"
+_SHARED = 0o2777
+_SWAP = 10.0
+_STAT = "X-Docker-Container-Path-Stat"
+
+
+class _Stat(msgspec.Struct, rename="camel"):
+    link_target: str = ""
+
+
+class VolumeFiles:
+    """Writes into volumes of one engine's pods."""
+
+    def __init__(self, engine: Engine, execs: Execs) -> None:
+        self._engine = engine
+        self._execs = execs
+
+    async def give_to_group(self, infra: str, spec: SandboxSpec) -> None:
+        """Give a new pod's volumes on disk to its fsGroup; those in memory are mounted so."""
+        if spec.fs_group is None:
+            return
+        disks = [
+            index
+            for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES])
+            if isinstance(volume, EmptyDir) and volume.medium != "Memory"
+        ]
+        if disks:
+            entries = (_directory(str(index), _SHARED, spec.fs_group) for index in disks)
+            await self._put(infra, _archive(entries))
+
+    async def write(self, infra: str, spec: SandboxSpec, volumes: Sequence[FilesVolume]) -> None:
+        """Have exactly these files in volumes of a running sandbox."""
+        places = {volume.name: index for index, volume in enumerate(spec.volumes)}
+        for volume in volumes:
+            place = places[volume.name]
+            if place >= VOLUME_DIRECTORIES:
+                raise EngineRejected(
+                    f"volume {volume.name}: a pod has at most {VOLUME_DIRECTORIES} volumes here"
+                )
+            await self._write(infra, str(place), volume, spec.fs_group or 0)
+
+    async def _write(self, infra: str, place: str, volume: FilesVolume, group: int) -> None:
+        version = _version(volume, group)
+        if await self._present(infra, place) == version:
+            return
+        await self._put(infra, _archive(_entries(place, version, volume.files, group)))
+        swap = [tools.PATH, "swap", f"{_ROOT}/{place}", version]
+        try:
+            swapped = await self._execs.run(infra, swap, _SWAP)
+        except EngineRejected:
+            swapped = None
+        if swapped is None or swapped.exit_code != 0:
+            # an infra container of another image has no such program: not quite at one moment
+            await self._put(infra, _archive([_link(f"{place}/..data", version)]))
+
+    async def _present(self, infra: str, place: str) -> str:
+        """The version that is there, "" if none."""
+        path = f"{_ROOT}/{place}/..data"
+        try:
+            headers = await self._engine.head(f"{_of(infra)}/archive", query={"path": path})
+            stat = msgspec.json.decode(base64.b64decode(headers.get(_STAT, "")), type=_Stat)
+        except (EngineRejected, msgspec.DecodeError, ValueError):
+            return ""
+        return stat.link_target.rpartition("/")[2]
+
+    async def _put(self, infra: str, archive: bytes) -> None:
+        query = {"path": _ROOT}
+        await self._engine.send(f"{_of(infra)}/archive", archive, query=query, within=CREATE)
+
+
+def _of(container: str) -> str:
+    return f"/containers/{quote(container, safe='')}"
+
+
+def _version(volume: FilesVolume, group: int) -> str:
+    digest = hashlib.blake2b(str(group).encode(), digest_size=16)
+    for file in volume.files:
+        digest.update(f"\0{file.path}\0{file.mode}\0{len(file.content)}\0".encode())
+        digest.update(file.content)
+    return f"..{digest.hexdigest()}"
+
+
+def _entries(
+    place: str, version: str, files: Sequence[VolumeFile], group: int
+) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    base = f"{place}/{version}"
+    shared = 0o2000 if group else 0
+    yield _directory(base, 0o755 | shared, group)
+    made: set[str] = set()
+    for file in files:
+        parents = file.path.split("/")[:-1]
+        for depth in range(1, len(parents) + 1):
+            parent = "/".join(parents[:depth])
+            if parent not in made:
+                made.add(parent)
+                yield _directory(f"{base}/{parent}", 0o755 | shared, group)
+        member = tarfile.TarInfo(f"{base}/{file.path}")
+        member.size, member.gid = len(file.content), group
+        member.mode = file.mode | (0o440 if group else 0)
+        yield member, file.content
+    for name in dict.fromkeys(file.path.split("/")[0] for file in files):
+        yield _link(f"{place}/{name}", f"..data/{name}")
+
+
+def _directory(path: str, mode: int, group: int) -> tuple[tarfile.TarInfo, bytes]:
+    member = tarfile.TarInfo(path)
+    member.type, member.mode, member.gid = tarfile.DIRTYPE, mode, group
+    return member, b""
+
+
+def _link(path: str, target: str) -> tuple[tarfile.TarInfo, bytes]:
+    member = tarfile.TarInfo(path)
+    member.type, member.linkname, member.mode = tarfile.SYMTYPE, target, 0o777
+    return member, b""
+
+
+def _archive(entries: Iterable[tuple[tarfile.TarInfo, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for member, content in entries:
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()

@@ -1,0 +1,205 @@
+"""Probes and hooks through the driver: commands, and connections that the host makes."""
+
+import asyncio
+import contextlib
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from plugins.docker.tests.fake_engine import FakeEngine
+from scheduler.drivers import ContainerSpec, DialFailure, Host, PodIdentity, SandboxSpec
+from scheduler.errors import EngineRejected, HostUnreachable
+from scheduler.nodes.handlers import HandlerOutcome, Target, perform
+from scheduler.objects.handlers import (
+    ExecAction,
+    GRPCAction,
+    HTTPGetAction,
+    HTTPHeader,
+    Probe,
+    TCPSocketAction,
+)
+from scheduler.objects.pod import Container, ContainerPort
+
+POD = PodIdentity("u-1", "default", "web-0")
+APP = ContainerSpec("app", "app:v1", 0, "h")
+
+
+@pytest.fixture
+async def target(host: Host) -> Target:
+    sandbox = await host.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    status = await host.ensure_container(sandbox, APP)
+    return Target(host, Container("app"), status.id, "192.0.2.7")
+
+
+@contextlib.asynccontextmanager
+async def server(answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A TCP server on this machine; the fake dialer reaches it by its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await answer(reader, writer)
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+def http(status: int, seen: list[bytes] | None = None):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        if seen is not None:
+            seen.append(request)
+        writer.write(f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+
+    return answer
+
+
+def grpc(state: int, asked: list[bytes]):
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        peer.initiate_connection()
+        while data := await reader.read(65536):
+            for event in peer.receive_data(data):
+                if isinstance(event, h2.events.DataReceived):
+                    asked.append(event.data)
+                if isinstance(event, h2.events.StreamEnded):
+                    number = event.stream_id
+                    peer.send_headers(number, [(":status", "200")])
+                    peer.send_data(number, b"\0\0\0\0\2\x08" + bytes([state]))
+                    peer.send_headers(number, [("grpc-status", "0")], end_stream=True)
+            writer.write(peer.data_to_send())
+            await writer.drain()
+
+    return answer
+
+
+def on_port(target: Target, port: int) -> Target:
+    container = Container("app", ports=(ContainerPort(port, name="web"),))
+    return Target(target.host, container, target.container_id, target.pod_ip)
+
+
+@pytest.mark.parametrize(("status", "success"), [(200, True), (302, True), (404, False)])
+async def test_http_is_judged_by_its_status(target: Target, status: int, success: bool):
+    seen: list[bytes] = []
+    headers = (HTTPHeader("X-Own", "a\r\nb"), HTTPHeader("Host", "example.com"))
+    probe = Probe(http_get=HTTPGetAction("web", "ok", http_headers=headers))
+    async with server(http(status, seen)) as port:
+        outcome = await perform(probe, on_port(target, port), 5)
+    assert outcome.success is success
+    assert outcome.message == ("" if success else f"HTTP probe failed with statuscode: {status}")
+    assert seen[0].startswith(b"GET /ok HTTP/1.1\r\nHost: example.com\r\nUser-Agent: kube-probe/")
+    assert b"\r\nX-Own: ab\r\n" in seen[0]
+
+
+async def test_what_listens_but_is_no_http_or_says_nothing_has_failed(target: Target):
+    async def nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-x\r\n")
+        await writer.drain()
+
+    async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    probe = Probe(http_get=HTTPGetAction("web"))
+    async with server(nonsense) as port:
+        outcome = await perform(probe, on_port(target, port), 5)
+        assert outcome.message == f"192.0.2.7:{port} does not answer in HTTP"
+    async with server(silence) as port:
+        outcome = await perform(probe, on_port(target, port), 0.1)
+        assert outcome == HandlerOutcome(success=False, message="no answer within 0.1s")
+        assert (await perform(Probe(tcp_socket=TCPSocketAction(port)), target, 5)).success
+    outcome = await perform(Probe(tcp_socket=TCPSocketAction(port)), target, 5)
+    assert outcome.message == f"dial tcp 192.0.2.7:{port}: connect: connection refused"
+    outcome = await perform(Probe(tcp_socket=TCPSocketAction("nowhere")), target, 5)
+    assert outcome.message == "the container has no port nowhere"
+
+
+async def test_https_takes_any_certificate(target: Target, tmp_path: Path):
+    names = ["-subj", "/CN=nobody", "-keyout", tmp_path / "key", "-out", tmp_path / "certificate"]
+    new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    await asyncio.to_thread(subprocess.run, [*new, *names], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    probe = Probe(http_get=HTTPGetAction("web", scheme="HTTPS"))
+    async with server(http(200), tls) as port:
+        assert (await perform(probe, on_port(target, port), 5)).success
+
+    async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+
+    async with server(plain) as port:
+        outcome = await perform(probe, on_port(target, port), 5)
+        assert outcome.message.startswith(f"TLS with 192.0.2.7:{port}: ")
+
+
+@pytest.mark.parametrize(
+    ("state", "message"), [(1, ""), (2, 'service unhealthy (responded with "NOT_SERVING")')]
+)
+async def test_grpc_health(target: Target, state: int, message: str):
+    asked: list[bytes] = []
+    async with server(grpc(state, asked)) as port:
+        outcome = await perform(Probe(grpc=GRPCAction(port, "shop")), target, 5)
+    assert (outcome.success, outcome.message) == (not message, message)
+    assert b"".join(asked) == b"\0\0\0\0\6\x0a\4shop"
+    async with server(http(200)) as port:
+        assert not (await perform(Probe(grpc=GRPCAction(port)), target, 1)).success
+
+
+async def test_one_dialer_serves_all_and_comes_back(engine: FakeEngine, target: Target):
+    async with server(http(200)) as port:
+        probe = Probe(http_get=HTTPGetAction("web"))
+        on = on_port(target, port)
+        outcomes = await asyncio.gather(*(perform(probe, on, 10) for _ in range(50)))
+        assert all(outcome.success for outcome in outcomes)
+        dialers = [c for c in engine.containers.values() if c.body.get("StdinOnce")]
+        assert len(dialers) == 1
+        host = dialers[0].body["HostConfig"]
+        assert (host["NetworkMode"], host["AutoRemove"], host["CapDrop"]) == ("host", True, ["ALL"])
+        assert "ironfree.dev/pod-uid" not in dialers[0].labels
+        assert len(await on.host.observe()) == 1
+
+
+async def test_a_host_that_hangs_says_nothing_of_its_containers(engine: FakeEngine, target: Target):
+    async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with server(silence) as port:
+        on = on_port(target, port)
+        engine.garbage["ping"] = b""
+        engine.reject["ping"] = (500, "out of files")
+        with pytest.raises(EngineRejected):
+            await perform(Probe(http_get=HTTPGetAction("web")), on, 0.1)
+        await engine.stop()
+        with pytest.raises(HostUnreachable):
+            await perform(Probe(tcp_socket=TCPSocketAction("web")), on, 2)
+
+
+async def test_commands_that_hang_are_not_piled_up(engine: FakeEngine, target: Target):
+    engine.programs = {"no": (3, b"because\n" * 2000), "hang": (-1, b"")}
+    assert (await perform(Probe(exec=ExecAction(("yes",))), target, 5)).success
+    outcome = await perform(Probe(exec=ExecAction(("no",))), target, 5)
+    assert outcome.message.startswith("because")
+    for _ in range(3):
+        outcome = await perform(Probe(exec=ExecAction(("hang",))), target, 0.1)
+        assert outcome.message == "no answer within 0.1s"
+    assert len([e for e in engine.execs.values() if e.command == ["hang"]]) == 1
+    await target.host.stop_container(target.container_id, 0)
+    with pytest.raises(EngineRejected, match="not running"):
+        await perform(Probe(exec=ExecAction(("yes",))), target, 5)
+
+
+async def test_a_processor_without_a_dialer_is_told(engine: FakeEngine, target: Target):
+    engine.reject["attach"] = (404, "page not found")
+    with pytest.raises(Exception, match="pods cannot be reached for probes"):
+        await perform(Probe(tcp_socket=TCPSocketAction(80)), target, 5)
+    engine.reject.clear()
+    failure = await target.host.dial("no such name", 80, 1)  # type: ignore[attr-defined]
+    assert failure == DialFailure("no such host: no such name")

@@ -1,0 +1,101 @@
+"""The program that travels with the driver, run as it would run on a host."""
+
+import platform
+import shutil
+import socket
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from ironfree_docker import tools
+
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+@pytest.fixture(params=["amd64", "arm64", "source"])
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    path = tmp_path / "tools"
+    if request.param == "source":
+        if shutil.which("gcc") is None or platform.machine() not in MACHINES.values():
+            pytest.skip("needs gcc on amd64 or arm64")
+        source = Path(tools.__file__).with_name("tools.c")
+        flags = "-Os -nostdlib -static -ffreestanding -fno-stack-protector -fno-pic -no-pie"
+        build = ["gcc", *flags.split(), "-fno-tree-loop-distribute-patterns", "-o", path, source]
+        subprocess.run(build, check=True, capture_output=True)
+        return [str(path)]
+    machine = MACHINES[request.param]
+    content = tools.program(request.param)
+    assert content is not None
+    path.write_bytes(content)
+    path.chmod(0o755)
+    if platform.machine() == machine:
+        return [str(path)]
+    emulator = shutil.which(f"qemu-{machine}-static") or shutil.which(f"qemu-{machine}")
+    if emulator is None:
+        pytest.skip(f"needs a {machine} processor or qemu")
+    return [emulator, str(path)]
+
+
+def test_swap_lets_all_files_change_at_once_and_clears_up(program: list[str], tmp_path: Path):
+    root = tmp_path / "volume"
+    for version in ("..1", "..2"):
+        (root / version / "deep").mkdir(parents=True)
+        (root / version / "a").write_text(version)
+        (root / version / "deep" / "b").write_text(version)
+    (root / "..data").symlink_to("..1")
+    for name in ("a", "deep", "gone"):
+        (root / name).symlink_to(f"..data/{name}")
+    subprocess.run([*program, "swap", root, "..2"], check=True)
+    assert sorted(each.name for each in root.iterdir()) == ["..2", "..data", "a", "deep"]
+    assert (root / "deep" / "b").read_text() == "..2"
+    subprocess.run([*program, "swap", root, "..2"], check=True)
+    assert (root / "a").read_text() == "..2"
+    assert subprocess.run([*program, "swap", tmp_path / "none", "x"], check=False).returncode == 1
+    assert subprocess.run([*program, "nonsense"], check=False).returncode == 64
+
+
+def test_dial_carries_connections_over_one_stream(program: list[str]):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        subprocess.Popen(
+            [*program, "dial"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as dialer,
+    ):
+        assert dialer.stdin is not None
+        assert dialer.stdout is not None
+        port = server.getsockname()[1]
+
+        def send(number: int, kind: int, payload: bytes) -> None:
+            assert dialer.stdin is not None
+            dialer.stdin.write(struct.pack("<IHH", number, kind, len(payload)) + payload)
+            dialer.stdin.flush()
+
+        def receive() -> tuple[int, int, bytes]:
+            assert dialer.stdout is not None
+            number, kind, length = struct.unpack("<IHH", dialer.stdout.read(8))
+            return number, kind, dialer.stdout.read(length)
+
+        where = struct.pack("=H", 2) + struct.pack(">H", port) + bytes([127, 0, 0, 1]) + bytes(8)
+        peers = {}
+        for number in (7, 8):
+            send(number, 1, where)
+            assert receive() == (number, 1, b"")
+            peers[number] = server.accept()[0]
+        send(8, 2, b"hello")
+        assert peers[8].recv(9) == b"hello"
+        peers[7].sendall(b"x" * 5000)
+        assert receive()[0] == 7
+        while (frame := receive())[1] == 2 and len(frame[2]) == 4096:
+            pass
+        peers[8].close()
+        assert receive() == (8, 3, bytes(4))
+        send(7, 3, b"")
+        assert receive() == (7, 3, bytes(4))
+        assert peers[7].recv(1) == b""
+        peers[7].close()
+        server.close()
+        send(9, 1, where)
+        assert receive() == (9, 3, struct.pack("<i", 111))
+        dialer.stdin.close()
+        assert dialer.wait(10) == 0

@@ -1,0 +1,164 @@
+"""What of a pod's security and volumes reaches the engine."""
+
+from dataclasses import replace
+
+import pytest
+from msgspec.structs import replace as with_fields
+
+from plugins.docker.tests.fake_engine import FakeEngine
+from scheduler.drivers import (
+    ContainerSpec,
+    EmptyDir,
+    FilesVolume,
+    Host,
+    HostAddress,
+    Mount,
+    PidMode,
+    PodIdentity,
+    SandboxSpec,
+    VolumeFile,
+)
+from scheduler.errors import EngineRejected
+
+POD = PodIdentity("u-1", "default", "web-0")
+APP = ContainerSpec("app", "app:v1", 0, "h")
+FILES = FilesVolume("config", (VolumeFile("a", b"1"), VolumeFile("d/b", b"2", 0o400)), memory=True)
+SPEC = SandboxSpec(
+    POD, "web-0", volumes=(EmptyDir("data"), FilesVolume("config", memory=True)), fs_group=3000
+)
+
+
+async def created(engine: FakeEngine, host: Host, app: ContainerSpec, spec: SandboxSpec = SPEC):
+    sandbox = await host.ensure_sandbox(spec)
+    status = await host.ensure_container(sandbox, app)
+    found = engine.find(status.id)
+    assert found is not None
+    return found.body, sandbox
+
+
+async def test_files_are_written_beside_the_old_ones_and_swapped_in(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    assert engine.volumes["ironfree_u-1_config"]["DriverOpts"]["o"] == "mode=2777,gid=3000"
+    ((path, owned),) = engine.archives
+    assert (path, list(owned)) == ("/volumes", ["0"])
+    assert (owned["0"].mode, owned["0"].gid) == (0o2777, 3000)
+    await host.write_volumes(sandbox, SPEC, [FILES])
+    path, written = engine.archives[-1]
+    (version,) = {name.split("/")[1] for name in written if name.startswith("1/..")}
+    assert {name: member.mode for name, member in written.items()} == {
+        f"1/{version}": 0o2755,
+        f"1/{version}/a": 0o644,
+        f"1/{version}/d": 0o2755,
+        f"1/{version}/d/b": 0o440,
+        "1/a": 0o777,
+        "1/d": 0o777,
+    }
+    assert (written["1/a"].linkname, written["1/d"].linkname) == ("..data/a", "..data/d")
+    assert {member.gid for member in written.values() if not member.issym()} == {3000}
+    (swap,) = engine.execs.values()
+    assert swap.command == ["/tools", "swap", "/volumes/1", version]
+    before = len(engine.archives)
+    await host.write_volumes(sandbox, SPEC, [FILES])
+    assert len(engine.archives) == before, "they are there already"
+    await host.write_volumes(sandbox, SPEC, [replace(FILES, files=())])
+    assert len(engine.archives) == before + 1
+
+
+async def test_an_infra_container_without_tools_gets_its_link_by_archive(
+    engine: FakeEngine, host: Host
+):
+    engine.programs["/tools"] = (127, b"not found")
+    sandbox = await host.ensure_sandbox(SPEC)
+    await host.write_volumes(sandbox, SPEC, [FILES])
+    _, link = engine.archives[-1]
+    assert list(link) == ["1/..data"]
+
+
+async def test_parts_of_volumes_by_what_the_engine_can(engine: FakeEngine, host: Host):
+    part = replace(APP, mounts=(Mount("config", "/etc/a", read_only=True, sub_path="a"),))
+    body, sandbox = await created(engine, host, part)
+    (mount,) = body["HostConfig"]["Mounts"]
+    assert mount == {
+        "Type": "bind",
+        "Source": "/var/lib/docker/volumes/ironfree_u-1_config/_data/..data/a",
+        "Target": "/etc/a",
+        "ReadOnly": True,
+    }
+    for path, words in (
+        ("x", r"API 1\.45 \(Docker 26\)"),
+        ("../x", "relative"),
+        ("/x", "relative"),
+    ):
+        bad = replace(APP, name="bad", mounts=(Mount("data", "/d", sub_path=path),))
+        with pytest.raises(EngineRejected, match=words):
+            await host.ensure_container(sandbox, bad)
+
+
+async def test_a_new_engine_mounts_parts_itself(engine: FakeEngine, address: HostAddress):
+    from ironfree_docker import DockerDriver  # noqa: PLC0415 - beside the fixture's older one
+
+    engine.api = "1.45"
+    newer = await DockerDriver().connect(address)
+    body, _ = await created(
+        engine, newer, replace(APP, mounts=(Mount("data", "/d", sub_path="x/y"),))
+    )
+    await newer.close()
+    (mount,) = body["HostConfig"]["Mounts"]
+    assert mount["VolumeOptions"] == {"NoCopy": True, "Subpath": "x/y"}
+
+
+async def test_host_paths(engine: FakeEngine, host: Host):
+    mounts = (
+        Mount("h", "/made", host_path="/srv/x", create=True, propagation="HostToContainer"),
+        Mount("h", "/there", read_only=True, host_path="/var/run/s.sock"),
+    )
+    body, _ = await created(engine, host, replace(APP, mounts=mounts))
+    assert body["HostConfig"]["Binds"] == ["/srv/x:/made:rw,rslave"]
+    assert body["HostConfig"]["Mounts"] == [
+        {
+            "Type": "bind",
+            "Source": "/var/run/s.sock",
+            "Target": "/there",
+            "ReadOnly": True,
+            "BindOptions": {"Propagation": "rprivate"},
+        }
+    ]
+
+
+async def test_security_reaches_the_engine(engine: FakeEngine, host: Host):
+    app = replace(
+        APP,
+        user="1000:2000",
+        groups=(3000,),
+        read_only_root=True,
+        capabilities_added=("NET_ADMIN",),
+        capabilities_dropped=("ALL",),
+        no_new_privileges=True,
+        seccomp="unconfined",
+        apparmor="mine",
+        proc_unmasked=True,
+        pid=PidMode.POD,
+    )
+    spec = with_fields(
+        SPEC, domain="shop.default.svc.cluster.local", sysctls=(("net.core.x", "1"),)
+    )
+    body, sandbox = await created(engine, host, app, spec)
+    config = body["HostConfig"]
+    assert body["User"] == "1000:2000"
+    assert config["GroupAdd"] == ["3000"]
+    assert (config["CapAdd"], config["CapDrop"]) == (["NET_ADMIN"], ["ALL"])
+    options = ["no-new-privileges", "seccomp=unconfined", "apparmor=mine"]
+    assert config["SecurityOpt"] == options
+    assert (config["MaskedPaths"], config["ReadonlyPaths"]) == ([], [])
+    assert config["ReadonlyRootfs"]
+    assert config["PidMode"] == f"container:{sandbox.id}"
+    infra = engine.find(sandbox.id)
+    assert infra is not None
+    assert infra.body["Domainname"] == "shop.default.svc.cluster.local"
+    assert infra.body["HostConfig"]["Sysctls"] == {"net.core.x": "1"}
+    plain, _ = await created(engine, host, replace(APP, name="plain"))
+    assert "PidMode" not in plain["HostConfig"]
+    assert "MaskedPaths" not in plain["HostConfig"]
+    shared = replace(APP, name="shared", pid=PidMode.HOST, host_ipc=True)
+    both, _ = await created(engine, host, shared)
+    assert (both["HostConfig"]["PidMode"], both["HostConfig"]["IpcMode"]) == ("host", "host")

@@ -1,0 +1,162 @@
+"""Carries out what a probe or a lifecycle hook asks: a command, an HTTP request, a connection.
+
+Everything happens on the pod's host, as kubelet would do it there. Differences: redirects are not
+followed (they count as success), and a command that outlives its time goes on in its container.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..drivers import Connection, DialFailure, DialHost, ExecHost, Host
+from ..errors import DriverError
+from ..objects.handlers import HTTPGetAction, LifecycleHandler, Probe
+from ..objects.pod import Container
+from .grpc_health import check
+from .tls_connection import TlsConnection
+
+_AGENT = "kube-probe/1.33"
+_LONGEST = 10 * 1024  # bytes of an answer looked at, as in kubelet
+_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a handler is carried out on.
+
+    Args:
+        pod_ip: as the host reaches the pod.
+    """
+
+    host: Host
+    container: Container
+    container_id: str
+    pod_ip: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerOutcome:
+    """How it went; `message` says what went wrong."""
+
+    success: bool
+    message: str = ""
+
+
+async def perform(
+    handler: Probe | LifecycleHandler, target: Target, within: float
+) -> HandlerOutcome:
+    """Carry out a handler.
+
+    Args:
+        within: seconds; one that takes longer has failed.
+
+    Raises:
+        DriverError: the host cannot be asked, so nothing is known.
+    """
+    host = target.host
+    if isinstance(handler, LifecycleHandler) and handler.sleep is not None:
+        await asyncio.sleep(min(handler.sleep.seconds, within))
+        return HandlerOutcome(success=True)
+    try:
+        if handler.exec is not None:
+            if not isinstance(host, ExecHost):
+                raise DriverError("this sort of host runs no commands in its containers")
+            return await _exec(host, target, handler.exec.command, within)
+        if not isinstance(host, DialHost):
+            raise DriverError("this sort of host offers no way to reach its pods")
+        async with asyncio.timeout(within):
+            return await _over_network(host, handler, target, within)
+    except TimeoutError:
+        await target.host.ping()  # an engine that hangs says nothing about its containers
+        return HandlerOutcome(success=False, message=f"no answer within {within:g}s")
+
+
+async def _exec(
+    host: ExecHost, target: Target, command: tuple[str, ...], within: float
+) -> HandlerOutcome:
+    outcome = await host.exec_sync(target.container_id, command, within)
+    if outcome is None:
+        raise TimeoutError
+    if outcome.exit_code == 0:
+        return HandlerOutcome(success=True)
+    shown = outcome.output[:_SHOWN].strip()
+    return HandlerOutcome(success=False, message=shown or f"exit code {outcome.exit_code}")
+
+
+async def _over_network(
+    host: DialHost, handler: Probe | LifecycleHandler, target: Target, within: float
+) -> HandlerOutcome:
+    get, tcp = handler.http_get, handler.tcp_socket
+    grpc = handler.grpc if isinstance(handler, Probe) else None
+    action = get or tcp or grpc
+    if action is None:
+        return HandlerOutcome(success=False, message="the handler says nothing to do")
+    port = port_number(action.port, target.container)
+    if port is None:
+        return HandlerOutcome(success=False, message=f"the container has no port {action.port}")
+    where = (get.host if get else tcp.host if tcp else "") or target.pod_ip
+    connection = await host.dial(where, port, within)
+    if isinstance(connection, DialFailure):
+        if connection.timed_out:
+            raise TimeoutError
+        text = f"dial tcp {where}:{port}: connect: {connection.reason}"
+        return HandlerOutcome(success=False, message=text)
+    try:
+        if get is not None:
+            return await _http(get, connection, f"{where}:{port}")
+        if grpc is not None:
+            return HandlerOutcome(*await check(connection, grpc.service, f"{where}:{port}"))
+        return HandlerOutcome(success=True)
+    finally:
+        await connection.close()
+
+
+def port_number(port: int | str, container: Container) -> int | None:
+    """Return a port that is given by number or by the name it has in the container."""
+    if isinstance(port, int):
+        return port
+    if port.isdecimal():
+        return int(port)
+    return next((p.container_port for p in container.ports if p.name == port), None)
+
+
+async def _http(get: HTTPGetAction, plain: Connection, authority: str) -> HandlerOutcome:
+    connection: Connection = plain
+    if get.scheme.upper() == "HTTPS":
+        secured = TlsConnection(plain)
+        reason = await secured.shake_hands()
+        if reason:
+            return HandlerOutcome(success=False, message=f"TLS with {authority}: {reason}")
+        connection = secured
+    await connection.send(_request(get, authority))
+    answer = b""
+    while b"\r\n" not in answer and len(answer) < _LONGEST:
+        part = await connection.receive()
+        if not part:
+            break
+        answer += part
+    words = answer.split(b"\r\n", 1)[0].split(b" ", 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return HandlerOutcome(success=False, message=f"{authority} does not answer in HTTP")
+    code = int(words[1])
+    if 200 <= code < 400:
+        return HandlerOutcome(success=True)
+    return HandlerOutcome(success=False, message=f"HTTP probe failed with statuscode: {code}")
+
+
+def _request(get: HTTPGetAction, authority: str) -> bytes:
+    headers: Mapping[str, str] = {
+        "Host": authority,
+        "User-Agent": _AGENT,
+        "Accept": "*/*",
+        "Connection": "close",
+        **{_plain(header.name): _plain(header.value) for header in get.http_headers},
+    }
+    path = _plain(get.path if get.path.startswith("/") else f"/{get.path}").replace(" ", "%20")
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _plain(text: str) -> str:
+    """Keep a value from ending its line."""
+    return text.replace("\r", "").replace("\n", "")

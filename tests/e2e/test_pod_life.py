@@ -1,0 +1,242 @@
+"""A pod's life on a real engine, as the stock kubectl sees it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.lab import Lab
+from tests.e2e.lab.images import SHELL_IMAGE
+from tests.e2e.service import Ironfree, eventually, is_ready
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def sh(name: str, script: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "image": SHELL_IMAGE, "command": ["sh", "-c", script], **more}
+
+
+def run(ironfree: Ironfree, name: str, *containers: Any, **spec: Any) -> None:
+    spec = {"terminationGracePeriodSeconds": 2, "containers": list(containers), **spec}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    ironfree.kubectl("apply", "-f", "-", given=json.dumps(pod))
+
+
+def until(ironfree: Ironfree, name: str, test: Any, what: str) -> Any:
+    def look() -> Any:
+        pod = ironfree.get("pod", name)
+        return pod if test(pod) else None
+
+    try:
+        return eventually(look, 40, what)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{ironfree.kubectl('describe', 'pod', name)}") from error
+
+
+def phase(word: str) -> Any:
+    return lambda pod: pod["status"].get("phase") == word
+
+
+def state(pod: Any, name: str) -> Any:
+    both = pod["status"].get("initContainerStatuses", []) + pod["status"]["containerStatuses"]
+    return next(each for each in both if each["name"] == name)
+
+
+def log(ironfree: Ironfree, name: str, container: str = "main") -> list[str]:
+    return ironfree.kubectl("logs", name, "-c", container).split()
+
+
+EMPTY = {"volumes": [{"name": "v", "emptyDir": {}}]}
+MOUNT = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+FOREVER = "trap 'echo end-$NAME >> /v/order; exit 0' TERM; while :; do sleep 0.1; done"
+
+
+def test_containers_start_and_end_in_order(ironfree: Ironfree, lab: Lab):
+    def app(name: str, **more: Any) -> Any:
+        env = [{"name": "NAME", "value": name}]
+        return sh(name, f"echo {name} >> /v/order; {FOREVER}", env=env, **MOUNT, **more)
+
+    hooks = {
+        "postStart": {"exec": {"command": ["sh", "-c", "sleep 0.3; echo hook >> /v/order"]}},
+        "preStop": {"exec": {"command": ["sh", "-c", "echo bye >> /v/order"]}},
+    }
+    side = {"restartPolicy": "Always"}
+    inits = [
+        app("side1", **side),
+        sh("init", "echo init >> /v/order", **MOUNT),
+        app("side2", **side),
+    ]
+    volumes = {"volumes": [{"name": "v", "hostPath": {"path": "/run/order"}}]}
+    first = {**app("one"), "lifecycle": hooks}
+    run(ironfree, "order", first, app("two"), initContainers=inits, **volumes)
+    pod = until(ironfree, "order", is_ready, "it is ready")
+    assert [s["started"] for s in pod["status"]["initContainerStatuses"]] == [True, False, True]
+    assert ironfree.kubectl("get", "pod", "order", "--no-headers").split()[1:3] == [
+        "4/4",
+        "Running",
+    ]
+    ironfree.kubectl("delete", "pod", "order")
+    node = pod["spec"]["nodeName"]
+    host = lab.host(node)
+    seen = host.run("run", "--rm", "-v", "/run/order:/v", SHELL_IMAGE, "cat", "/v/order").split()
+    assert seen[:6] == ["side1", "init", "side2", "one", "hook", "two"]
+    assert seen.index("bye") < seen.index("end-one")
+    assert seen[-2:] == ["end-side2", "end-side1"]
+
+
+def test_probes_restart_what_is_sick_and_flip_readiness(ironfree: Ironfree, lab: Lab):
+    serve = "mkdir -p /www; touch /www/ok; exec httpd -f -p 8080 -h /www"
+    quick = {"periodSeconds": 1, "failureThreshold": 1}
+    get = {"httpGet": {"path": "/ok", "port": "web"}, **quick}
+    ready = {"exec": {"command": ["test", "-e", "/www/ready"]}, **quick}
+    web = sh(
+        "main",
+        serve,
+        ports=[{"name": "web", "containerPort": 8080}],
+        startupProbe={**get, "failureThreshold": 30},
+        livenessProbe=get,
+        readinessProbe=ready,
+    )
+    run(ironfree, "probed", web)
+    pod = until(ironfree, "probed", lambda p: p["status"].get("phase") == "Running", "runs")
+    assert not is_ready(pod)
+    main = state(pod, "main")["containerID"].removeprefix("docker://")
+    host = lab.host(pod["spec"]["nodeName"])
+    host.run("exec", main, "touch", "/www/ready")
+    until(ironfree, "probed", is_ready, "the readiness probe succeeds")
+    host.run("exec", main, "rm", "/www/ready")
+    until(ironfree, "probed", lambda p: not is_ready(p), "the readiness probe fails")
+    host.run("exec", main, "rm", "/www/ok")
+    pod = until(
+        ironfree,
+        "probed",
+        lambda p: (
+            state(p, "main")["restartCount"] == 1 and state(p, "main")["state"].get("running")
+        ),
+        "the liveness probe restarts it",
+    )
+    words = ironfree.kubectl("describe", "pod", "probed")
+    assert "Liveness probe failed: HTTP probe failed with statuscode: 404" in words
+    assert "Container main failed liveness probe, will be restarted" in words
+
+
+def test_who_a_container_runs_as_and_what_it_may_do(ironfree: Ironfree):
+    look = (
+        "id -u; id -g; id -G | tr ' ' '\\n' | sort -n | tr '\\n' ,; echo; "
+        "touch /x 2>/dev/null && echo rw || echo ro; grep NoNewPrivs /proc/self/status | cut -f2; "
+        "grep CapEff /proc/self/status | cut -f2; touch /v/x && stat -c %g:%a /v; "
+        "cat /proc/sys/net/ipv4/ip_unprivileged_port_start; hostname"
+    )
+    security = {
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    pod = {
+        "runAsUser": 1000,
+        "runAsGroup": 2000,
+        "runAsNonRoot": True,
+        "supplementalGroups": [4000],
+        "fsGroup": 3000,
+        "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "81"}],
+    }
+    named = {"hostname": "db", "subdomain": "shop", "setHostnameAsFQDN": True}
+    main = sh("main", look, securityContext=security, **MOUNT)
+    run(ironfree, "who", main, securityContext=pod, restartPolicy="Never", **named, **EMPTY)
+    until(ironfree, "who", phase("Succeeded"), "it ends")
+    words = log(ironfree, "who")
+    assert words[:2] == ["1000", "2000"]
+    assert set(words[2].strip(",").split(",")) >= {"2000", "3000", "4000"}
+    assert words[3:] == [
+        "ro",
+        "1",
+        "0" * 16,
+        "3000:2777",
+        "81",
+        "db.shop.default.svc.cluster.local",
+    ]
+    run(ironfree, "root", sh("main", "true"), securityContext={"runAsNonRoot": True})
+    pod = until(
+        ironfree,
+        "root",
+        lambda p: (
+            state(p, "main")["state"].get("waiting", {}).get("reason")
+            == "CreateContainerConfigError"
+        ),
+        "it is refused",
+    )
+    message = state(pod, "main")["state"]["waiting"]["message"]
+    assert message == "container has runAsNonRoot and image will run as root"
+
+
+def test_how_pods_end(ironfree: Ironfree):
+    hungry = "dd if=/dev/zero of=/dev/null bs=64M count=1"
+    limits = {"resources": {"limits": {"memory": "16Mi"}}}
+    run(ironfree, "oom", sh("main", hungry, **limits), restartPolicy="Never")
+    run(ironfree, "late", sh("main", "sleep 100"), activeDeadlineSeconds=1)
+    shared = {"shareProcessNamespace": True, "restartPolicy": "Never"}
+    run(ironfree, "shared", sh("main", "ps | grep -c '[p]ause'"), **shared)
+    pod = until(ironfree, "oom", phase("Failed"), "it is killed")
+    assert state(pod, "main")["state"]["terminated"]["reason"] == "OOMKilled"
+    pod = until(ironfree, "late", phase("Failed"), "its deadline passes")
+    assert pod["status"]["reason"] == "DeadlineExceeded"
+    until(ironfree, "shared", phase("Succeeded"), "it sees the sandbox's process")
+    assert log(ironfree, "shared") == ["1"]
+
+
+def test_files_of_config_maps_and_secrets(ironfree: Ironfree):
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "look"},
+        "data": {"colour": "blue", "gone": "soon"},
+    }
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "keys"},
+        "stringData": {"word": "hush"},
+    }
+    downward = {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}
+    projected = {"sources": [{"configMap": {"name": "look"}}, {"downwardAPI": downward}]}
+    volumes = [
+        {"name": "config", "configMap": {"name": "look"}},
+        {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+        {"name": "all", "projected": projected},
+    ]
+    mounts = [
+        {"name": "config", "mountPath": "/config"},
+        {"name": "keys", "mountPath": "/keys"},
+        {"name": "all", "mountPath": "/all"},
+        {"name": "config", "mountPath": "/etc/colour", "subPath": "colour"},
+    ]
+    watch = (
+        "cat /config/colour /keys/word /all/colour /all/name /etc/colour | tr '\\n' ' '; "
+        "stat -Lc %a /keys/word; grep -c ' /keys tmpfs' /proc/mounts; "
+        "touch /config/x 2>/dev/null || echo readonly; "
+        "while grep -q blue /config/colour; do sleep 0.1; done; cat /config/colour; ls /config; "
+        "cat /etc/colour; sleep 1000"
+    )
+    run(ironfree, "files", sh("main", watch, volumeMounts=mounts), volumes=volumes)
+    eventually(
+        lambda: "FailedMount" in ironfree.kubectl("describe", "pod", "files"), what="it waits"
+    )
+    for obj in (config, secret):
+        ironfree.kubectl("apply", "-f", "-", given=json.dumps(obj))
+    until(ironfree, "files", is_ready, "it runs")
+    eventually(lambda: "readonly" in log(ironfree, "files"), what="it has read its files")
+    assert log(ironfree, "files") == ["bluehushbluefilesblue400", "1", "readonly"]
+    config["data"] = {"colour": "green"}
+    ironfree.kubectl("replace", "-f", "-", given=json.dumps(config))
+    last = eventually(lambda: log(ironfree, "files")[3:], what="it sees the change")
+    assert last == ["greencolour", "blue"]
+
+
+def test_a_namespace_holds_its_pods_to_a_level(ironfree: Ironfree):
+    label = "pod-security.kubernetes.io/enforce=baseline"
+    ironfree.kubectl("label", "namespace", "default", label)
+    bad = {"hostPID": True}
+    with pytest.raises(AssertionError, match=r'violates PodSecurity "baseline:latest": host names'):
+        run(ironfree, "bad", sh("main", "true"), **bad)
+    run(ironfree, "good", sh("main", "sleep 100"))
+    until(ironfree, "good", is_ready, "it runs")

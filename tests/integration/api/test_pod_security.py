@@ -1,0 +1,58 @@
+"""Pod Security levels of a namespace, as the API enforces them."""
+
+import pytest
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+LABEL = "pod-security.kubernetes.io/"
+
+
+def pod(name, **spec):
+    spec = {"containers": [{"name": "c", "image": "i:1"}], **spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+async def label(api, ns, **levels):
+    labels = {LABEL + mode: level for mode, level in levels.items()}
+    patch = {"metadata": {"labels": labels}}
+    headers = {"Content-Type": "application/merge-patch+json"}
+    return await api.call("PATCH", f"/api/v1/namespaces/{ns}", patch, headers=headers)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["first", "repeated"])
+async def test_enforce_refuses_a_pod_even_if_its_spec_was_seen_before(api, ns, known):
+    if known:
+        assert (
+            await api.post(f"/api/v1/namespaces/{ns}/pods", pod("before", hostPID=True))
+        ).code == 201
+    assert (await label(api, ns, enforce="baseline")).code == 200
+    answer = await api.post(f"/api/v1/namespaces/{ns}/pods", pod("bad", hostPID=True))
+    assert (answer.code, answer.body["reason"]) == (403, "Forbidden")
+    assert answer.body["message"] == (
+        'pods "bad" is forbidden: violates PodSecurity "baseline:latest": host namespaces '
+        "(hostPID=true)"
+    )
+    assert (await api.post(f"/api/v1/namespaces/{ns}/pods", pod("good"))).code == 201
+    assert (await label(api, ns, enforce="privileged")).code == 200
+    assert (await api.post(f"/api/v1/namespaces/{ns}/pods", pod("bad", hostPID=True))).code == 201
+
+
+async def test_warn_tells_and_lets_pass_templates_too(api, ns):
+    await label(api, ns, warn="restricted")
+    answer = await api.post(f"/api/v1/namespaces/{ns}/pods", pod("loud"))
+    assert answer.code == 201
+    assert "would violate PodSecurity" in answer.headers["Warning"]
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]}
+    controller = {
+        "apiVersion": "v1",
+        "kind": "ReplicationController",
+        "metadata": {"name": "rc"},
+        "spec": {"replicas": 0, "selector": {"a": "b"}, "template": template},
+    }
+    answer = await api.post(f"/api/v1/namespaces/{ns}/replicationcontrollers", controller)
+    assert answer.code == 201
+    assert "would violate PodSecurity" in answer.headers["Warning"]
+
+
+async def test_a_level_that_is_none_is_refused(api, ns):
+    answer = await label(api, ns, enforce="baselin")
+    assert (answer.code, answer.body["reason"]) == (422, "Invalid")
