@@ -129,7 +129,10 @@ async def test_further_members_come_one_by_one(service):
     """Those that do not fit with the gang wait as pods like any others, and so do later ones."""
     await service.write(node("n", cpu="3"), group("g", 2), *members("g", 4, cpu="1"))
     pods = await service.seen(lambda pods: len(placed(pods, "g")) == 3 and told(pods, "g3"))
-    assert told(pods, "g3") == "0/1 nodes are available: 1 Insufficient cpu."
+    assert told(pods, "g3") == (
+        "0/1 nodes are available: 1 Insufficient cpu. preemption: "
+        "0/1 nodes are available: 1 No preemption victims found for incoming pod."
+    )
     await service.write(member("g9", "g", cpu="1"), node("m", cpu="2"))
     await service.seen(lambda pods: len(placed(pods, "g")) == 5)
 
@@ -223,7 +226,10 @@ async def test_a_new_leader_takes_over(service):
         pods = await other.seen(lambda pods: len(placed(pods, "g")) == 3)
         await other.write(member("g3", "g", cpu="1"))
         pods = await other.seen(lambda pods: told(pods, "g3"))
-        assert told(pods, "g3") == "0/2 nodes are available: 2 Insufficient cpu."
+        assert told(pods, "g3") == (
+            "0/2 nodes are available: 2 Insufficient cpu. preemption: "
+            "0/2 nodes are available: 2 No preemption victims found for incoming pod."
+        )
         for task in running:
             task.cancel()
 
