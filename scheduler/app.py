@@ -46,6 +46,7 @@ from .placement.batch.jobs import Placements
 from .placement.cycle import Placement
 from .placement.explainer import Explainer
 from .placement.measures import PlacementMeasures
+from .placement.rebalance.jobs import Rebalances
 from .placement.simulator import Simulator
 from .plugin_manager import PluginManager
 from .profile import Profile, by_name, read_profiles
@@ -260,6 +261,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     measures = service.rooms.placement
     placement = Placement(store, rules, epoch, pods=pods, nodes=nodes, measures=measures)
     leading.placement, leading.rules = placement, rules
+    rebalances = Rebalances(store, rules, epoch, pods=pods, nodes=nodes)
     pace = ControllerSettings(
         node_grace=settings.node_grace_seconds,
         node_startup_grace=max(60.0, settings.node_grace_seconds),
@@ -275,6 +277,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
         group.create_task(informers.run(), name="informers")
         group.create_task(placement.run(), name="placement")
         group.create_task(Placements(store, rules, epoch).run(), name="placements")
+        group.create_task(rebalances.run(), name="rebalances")
         group.create_task(controllers.run(), name="controllers")
         group.create_task(agents.run(), name="node agents")
 

@@ -11,11 +11,16 @@ import uuid
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from scheduler.store.embedded import EmbeddedPostgres
 from scheduler.store.migration import upgrade
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
+
+# A busy machine is no failure: no test asserts how long an example or its making takes.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 TEMPLATE = "ironfree_template"
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

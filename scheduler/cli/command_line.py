@@ -53,6 +53,7 @@ VERBS = (
     Verb("why-not", "explain", "why a pod is not on a node, and what would change that"),
     Verb("simulate", "simulate", "what would happen if: place pods without doing it"),
     Verb("place", "place", "pack pods onto hosts as well as possible, with a proven bound"),
+    Verb("plan", "plan", "what more or fewer hosts would mean, and the cheapest that suffice"),
     Verb("kubeconfig", "kubeconfig", "write a kubeconfig for kubectl"),
     Verb("tour", "tour", "on an empty cluster: offer hosts, run an example, say where and why"),
 )

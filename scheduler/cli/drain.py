@@ -12,7 +12,7 @@ from typing import cast
 
 from ..errors import BadRequest, StatusError
 from ..objects.json import JsonObject
-from ..objects.replication import REPLACE_FIRST
+from ..objects.replication import AT_MOST_ONCE, REPLACE_FIRST
 from .connection import MERGE_PATCH, Connection, child, entries, metadata
 from .get import dump
 from .resources import Resources
@@ -119,13 +119,14 @@ def _move(pod: JsonObject, results: dict[str, JsonObject]) -> Move:
     result = results.get(f"{namespace}/{name}", {})
     owners = entries(child(pod, "metadata").get("ownerReferences"))
     owner = next((o for o in owners if o.get("controller")), None)
+    doubles = child(child(pod, "metadata"), "annotations").get(AT_MOST_ONCE) != "true"
     return Move(
         namespace,
         name,
         metadata(pod).get("uid", ""),
         to=str(result.get("nodeName") or ""),
         why_not=str(result.get("message") or ""),
-        replaceable=owner is not None and owner.get("kind") == "ReplicationController",
+        replaceable=doubles and owner is not None and owner.get("kind") == "ReplicationController",
         bare=owner is None,
     )
 

@@ -41,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_explanation(status)
     _print_gang(child(status, "gang"))
+    if status.get("hopeless"):
+        print(status["hopeless"])
     return 0
 
 

@@ -60,6 +60,15 @@ def host_objects(file: str) -> list[Json]:
     return nodes
 
 
+def host_types(file: str) -> dict[str, str]:
+    """Return the name of its line for every host of `host_objects`."""
+    return {
+        f"{name}-{copy}" if count > 1 else name: name
+        for _, name, count in _rows(file, "host")
+        for copy in range(count)
+    }
+
+
 def _rows(file: str, kind: str) -> Iterator[tuple[dict[str, str], str, int]]:
     try:
         text = Path(file).read_text()

@@ -87,9 +87,9 @@ def _show(
     name: str,
     arguments: argparse.Namespace,
 ) -> int:
-    done = _wait(connection, resource.path(namespace, name), quiet=arguments.json)
+    done = wait(connection, resource.path(namespace, name), quiet=arguments.json)
     status = child(done, "status")
-    found = list(_assignments(connection, resource.path(namespace, name, "assignments")))
+    found = list(assignments(connection, resource.path(namespace, name, "assignments")))
     if arguments.json:
         told: list[Json] = [*found]
         print(dump({**done, "assignments": told}, "json"), end="")
@@ -113,7 +113,7 @@ def _placement(arguments: argparse.Namespace) -> JsonObject:
         if len(objects) > 1:
             raise BadRequest("a Placement is given alone: it says itself which pods and hosts")
         return given[0]
-    templates: list[Json] = [_template(obj, n) for n, obj in enumerate(_workloads(objects))]
+    templates: list[Json] = [template_of(obj, n) for n, obj in enumerate(workloads(objects))]
     nodes: list[Json] = [obj for obj in objects if obj.get("kind") == "Node"]
     for table in tables:
         templates += template_entries(table)
@@ -136,7 +136,8 @@ def _placement(arguments: argparse.Namespace) -> JsonObject:
     return {"apiVersion": "ironfree.dev/v1", "kind": "Placement", "spec": spec}
 
 
-def _workloads(objects: Sequence[JsonObject]) -> Iterator[JsonObject]:
+def workloads(objects: Sequence[JsonObject]) -> Iterator[JsonObject]:
+    """Yield the Pods and workloads among objects; raises BadRequest for what is no Node either."""
     for obj in objects:
         kind = str(obj.get("kind", ""))
         if kind == "Pod" or kind in _REPLICATED:
@@ -145,7 +146,12 @@ def _workloads(objects: Sequence[JsonObject]) -> Iterator[JsonObject]:
             raise BadRequest(f"{kind} has no place in a Placement; Nodes, Pods and workloads have")
 
 
-def _template(obj: JsonObject, number: int) -> JsonObject:
+def template_of(obj: JsonObject, number: int) -> JsonObject:
+    """Return a Pod or workload as an entry of spec.pods.templates.
+
+    Args:
+        number: names it where it has no name.
+    """
     spec = child(obj, "spec")
     name = child(obj, "metadata").get("name") or f"pods-{number}"
     if obj.get("kind") == "Pod":
@@ -176,7 +182,7 @@ def _goals(text: str) -> list[Json]:
     return goals
 
 
-def _wait(connection: Connection, path: str, *, quiet: bool) -> JsonObject:
+def wait(connection: Connection, path: str, *, quiet: bool) -> JsonObject:
     """Return the Placement once nothing more is done about it, and show how far it is."""
     with _progress(quiet) as tell:
         while True:
@@ -208,7 +214,8 @@ def _line(status: JsonObject) -> str:
     return " · ".join(filter(None, words))
 
 
-def _assignments(connection: Connection, path: str) -> Iterator[JsonObject]:
+def assignments(connection: Connection, path: str) -> Iterator[JsonObject]:
+    """Yield which pod goes where, from the path of a Placement's assignments."""
     query = {"limit": str(_PAGE)}
     while True:
         page = connection.get(path, query)

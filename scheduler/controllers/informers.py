@@ -15,12 +15,13 @@ from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
 from ..objects.pod import Pod, pod_view
 from ..objects.pod_group import PodGroup
-from ..objects.replication import Replication, replication_view
+from ..objects.replication import REPLACE_ON, Replication, replication_view
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.store import Store
 
 NODE, OWNER, ORPHAN, SELECTOR, TERMINAL = "node", "owner", "orphan", "selector", "terminal"
 NAMESPACE = "namespace"
+MOVING = "moving"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
 
@@ -129,6 +130,7 @@ POD_INDEXERS: Mapping[str, Callable[[Pod], tuple[str, ...]]] = {
     OWNER: owner_uids,
     ORPHAN: _orphan_labels,
     TERMINAL: lambda pod: ("terminal",) if pod.terminal else (),
+    MOVING: lambda pod: (MOVING,) if REPLACE_ON in pod.meta.annotations else (),
 }
 NODE_INDEXERS: Mapping[str, Callable[[Node], tuple[str, ...]]] = {OWNER: owner_uids}
 BUDGET_INDEXERS: Mapping[str, Callable[[DisruptionBudget], tuple[str, ...]]] = {

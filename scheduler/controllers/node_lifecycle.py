@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from ..errors import NotFound
 from ..informer import Informer
 from ..objects.json import Json, JsonObject
-from ..objects.node import Node, Taint
+from ..objects.node import Node, with_taints
 from ..objects.pod import Condition, Pod, PodStatus
-from ..objects.stored import Body, ObjectKey, StoredObject
+from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Replace
 from .clock import Clock
 from .event_log import EventLog, note
@@ -117,7 +117,7 @@ class NodeLifecycle:
         op = Replace(
             "nodes",
             meta,
-            _with_taints(stored.body, planned.taints) if tainted else stored.body,
+            with_taints(stored.body, planned.taints) if tainted else stored.body,
             _with_conditions(stored.status, planned.status.conditions)
             if planned.status != node.status
             else stored.status,
@@ -170,14 +170,3 @@ def _with_conditions(status: bytes, conditions: Sequence[Condition]) -> bytes:
     listed: Json = msgspec.to_builtins(conditions)
     value["conditions"] = listed
     return msgspec.json.encode(value)
-
-
-def _with_taints(body: Body, taints: Sequence[Taint]) -> Body:
-    value = _object.decode(body.json)
-    spec = value.get("spec")
-    fields = dict(spec) if isinstance(spec, dict) else {}
-    fields.pop("taints", None)
-    if taints:
-        fields["taints"] = msgspec.to_builtins(taints)
-    value["spec"] = fields
-    return Body(msgspec.json.encode(value, order="deterministic"))

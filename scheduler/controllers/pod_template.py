@@ -21,7 +21,7 @@ from ..objects.kinds.fields import child
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.priority import PriorityView, assign_priority
 from ..objects.meta import ObjectMeta, OwnerReference, new_uid
-from ..objects.replication import PodTemplate
+from ..objects.replication import REPLACES, PodTemplate
 from ..objects.stored import Body
 from ..objects.wire import decompose
 from ..store.operations import Create
@@ -114,6 +114,18 @@ class PodSeries:
             owner_references=(self.owner,),
         )
         return Create("pods", meta, self.shape.body, self.shape.status)
+
+    def succeed(self, uid: str, node: str) -> Create:
+        """Return the Create of a pod that stands in for another one, nominated to a node."""
+        made = self.next()
+        said = {**made.meta.annotations, REPLACES: uid}
+        status = cast(JsonObject, msgspec.json.decode(made.status or b"{}"))
+        status["nominatedNodeName"] = node
+        return msgspec.structs.replace(
+            made,
+            meta=msgspec.structs.replace(made.meta, annotations=said),
+            status=msgspec.json.encode(status),
+        )
 
     def alike(self, count: int) -> list[Cohort]:
         """Return that many pods as cohorts; their names are tried, not known to be free."""

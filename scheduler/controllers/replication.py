@@ -156,7 +156,7 @@ class ReplicationController:
                 await self._delete(controller, planned.deletes),
             )
             if planned.creates:
-                reached = max(reached, await self._create(key, controller, planned.creates))
+                reached = max(reached, await self._create(key, controller, planned))
         except (Invalid, Forbidden) as error:
             failure, reason = error, "FailedCreate"
         await self._informers.pods.reached(reached)
@@ -173,16 +173,20 @@ class ReplicationController:
         found = await self._store.get(ObjectKey("namespaces", "", controller.meta.namespace))
         return found is None or found.meta.deletion_timestamp is not None
 
-    async def _create(self, key: ObjectKey, controller: Replication, count: int) -> int:
+    async def _create(
+        self, key: ObjectKey, controller: Replication, planned: ReplicationPlan
+    ) -> int:
         shape = await self._mold(key, controller)
         await self._admit(controller, shape)
         owner = owner_reference(controller)
-        if count >= _ALIKE_FROM:
+        count, successions = planned.creates, planned.successions
+        if count - len(successions) >= _ALIKE_FROM:
             series = PodSeries(shape, owner, controller.meta.namespace, set(), self._clock.now())
-            return await self._create_alike(controller, series, count)
+            return await self._create_alike(controller, series, count - len(successions))
         taken = {pod.meta.name for pod in self._informers.pods.by_index(OWNER, owner.uid)}
         series = PodSeries(shape, owner, controller.meta.namespace, taken, self._clock.now())
-        writes = [series.next() for _ in range(count)]
+        writes = [series.succeed(each.uid, each.node) for each in successions]
+        writes += [series.next() for _ in range(count - len(successions))]
         results = await self._store.write_many(writes)
         made = [r.meta.name for r in results if isinstance(r, StoredObject)]
         await self._tell(controller, "SuccessfulCreate", "Created pod: ", made)

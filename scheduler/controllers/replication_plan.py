@@ -3,7 +3,7 @@
 Kubernetes' replica set semantics: PodControllerRefManager (adoption and release),
 ActivePodsWithRanks (which pods go first) and calculateStatus. Beyond that, a pod annotated with
 REPLACE_FIRST counts as leaving: its replacement is made at once, and it goes when as many others
-are available as there should be.
+are available as there should be. REPLACE_ON has the replacement nominated to a node.
 """
 
 import math
@@ -17,12 +17,27 @@ import msgspec
 from ..objects.lots import Crowd
 from ..objects.meta import OwnerReference
 from ..objects.pod import Condition, Pod
-from ..objects.replication import REPLACE_FIRST, Replication, ReplicationStatus
+from ..objects.replication import (
+    AT_MOST_ONCE,
+    REPLACE_FIRST,
+    REPLACE_ON,
+    REPLACES,
+    Replication,
+    ReplicationStatus,
+)
 
 KIND = "ReplicationController"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 FAILURE = "ReplicaFailure"
 _PHASES = {"Pending": 0, "": 0, "Unknown": 1, "Running": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """A pod that is to be replaced first, by one on a certain node."""
+
+    uid: str
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,7 @@ class ReplicationPlan:
         orphan: owned pods to let go, because they stopped matching.
         status: to be; equal to the present one when nothing has changed.
         look_again: after which a ready pod becomes available, None when there is none waiting.
+        successions: of the pods to create, those meant for a certain node.
     """
 
     creates: int
@@ -44,6 +60,7 @@ class ReplicationPlan:
     orphan: tuple[Pod, ...]
     status: ReplicationStatus
     look_again: timedelta | None = None
+    successions: tuple[Succession, ...] = ()
 
 
 def plan(
@@ -91,18 +108,33 @@ def plan(
     )
     doomed = [*replaced, *doomed[: max(excess, 0)]][:burst]
     gone = {pod.meta.uid for pod in doomed}
+    creates = min(-excess, burst) if excess < 0 else 0
     return ReplicationPlan(
-        creates=min(-excess, burst) if excess < 0 else 0,
+        creates=creates,
         deletes=tuple(doomed),
         adopt=tuple(pod for pod in adopt if pod.meta.uid not in gone),
         orphan=tuple(orphan),
         status=_status(controller, claimed, crowds, now),
         look_again=_look_again(controller, [*claimed, *(c.sample for c in crowds)], now),
+        successions=_successions(leaving, staying)[:creates],
     )
 
 
 def _is_leaving(pod: Pod) -> bool:
-    return pod.meta.annotations.get(REPLACE_FIRST) == "true"
+    said = pod.meta.annotations
+    return said.get(REPLACE_FIRST) == "true" and said.get(AT_MOST_ONCE) != "true"
+
+
+def _successions(leaving: Sequence[Pod], staying: Sequence[Pod]) -> tuple[Succession, ...]:
+    """Return which pods that leave for a certain node have no successor yet."""
+    if not leaving:
+        return ()
+    succeeded = {pod.meta.annotations.get(REPLACES) for pod in staying}
+    return tuple(
+        Succession(pod.meta.uid, node)
+        for pod in leaving
+        if (node := pod.meta.annotations.get(REPLACE_ON)) and pod.meta.uid not in succeeded
+    )
 
 
 def _replaced(

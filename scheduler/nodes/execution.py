@@ -1,14 +1,13 @@
 """Carries out one instruction on a host, and says what the host has afterwards."""
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import replace as with_fields
 
 from ..drivers import (
     ContainerStatus,
@@ -250,7 +249,7 @@ async def _start(
             "its target container does not run",
         )
     alone = container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env)
-    spec = dataclasses.replace(alone, process_namespace_of=target)
+    spec = replace(alone, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):
@@ -432,13 +431,13 @@ def _with_sandbox(identity: PodIdentity, sandbox: SandboxStatus, seen: Seen) -> 
 
 
 def _without_sandbox(seen: Seen) -> Seen:
-    return replace(seen, sandbox=None) if seen and seen.containers else None
+    return with_fields(seen, sandbox=None) if seen and seen.containers else None
 
 
 def _with_sandbox_stopped(seen: Seen) -> Seen:
     if seen is None or seen.sandbox is None:
         return seen
-    return replace(seen, sandbox=replace(seen.sandbox, running=False, ip=""))
+    return with_fields(seen, sandbox=with_fields(seen.sandbox, running=False, ip=""))
 
 
 def _with_container(identity: PodIdentity, status: ContainerStatus, seen: Seen) -> Seen:
@@ -446,10 +445,10 @@ def _with_container(identity: PodIdentity, status: ContainerStatus, seen: Seen) 
     others = tuple(
         c for c in base.containers if (c.name, c.attempt) != (status.name, status.attempt)
     )
-    return replace(base, containers=(*others, status))
+    return with_fields(base, containers=(*others, status))
 
 
 def _without_container(container_id: str, seen: Seen) -> Seen:
     if seen is None:
         return None
-    return replace(seen, containers=tuple(c for c in seen.containers if c.id != container_id))
+    return with_fields(seen, containers=tuple(c for c in seen.containers if c.id != container_id))

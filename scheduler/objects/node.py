@@ -1,10 +1,13 @@
 """Typed views of nodes."""
 
+from collections.abc import Sequence
+
 import msgspec
 
+from .json import JsonObject
 from .meta import ObjectMeta
 from .pod import Condition, View
-from .stored import StoredObject
+from .stored import Body, StoredObject
 
 
 class Taint(View, frozen=True):
@@ -83,6 +86,7 @@ class _NodeBody(msgspec.Struct):
 
 _body = msgspec.json.Decoder(_NodeBody)
 _status = msgspec.json.Decoder(NodeStatus)
+_object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 
 
 def node_view(stored: StoredObject) -> Node:
@@ -93,3 +97,15 @@ def node_view(stored: StoredObject) -> Node:
         status=_status.decode(stored.status) if stored.status else NodeStatus(),
         revision=stored.revision,
     )
+
+
+def with_taints(body: Body, taints: Sequence[Taint]) -> Body:
+    """Return the body of a stored node with these taints in place of its own."""
+    value = _object.decode(body.json)
+    spec = value.get("spec")
+    fields = dict(spec) if isinstance(spec, dict) else {}
+    fields.pop("taints", None)
+    if taints:
+        fields["taints"] = msgspec.to_builtins(taints)
+    value["spec"] = fields
+    return Body(msgspec.json.encode(value, order="deterministic"))

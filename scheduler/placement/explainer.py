@@ -22,6 +22,7 @@ from .framework import Framework
 from .gang_standing import standing_of, try_together
 from .inspection import inspect, verdict_document
 from .live import Absence
+from .rebalance.room import hopeless
 from .remedies import Place, remedies
 from .scenario import Scenario, ScenarioPod
 from .simulator import live_cluster
@@ -112,6 +113,10 @@ class Explainer:
         told: JsonObject = {"nodeName": where or None, "now": present}
         if gang is not None:
             told["gang"] = gang
+        if not where and not seen.rows.size:
+            proof = hopeless(pod, scenario, framework.filters)
+            if proof:
+                told["hopeless"] = proof
         if node:
             row = snapshot.row_of.get(node)
             if row is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -120,11 +121,12 @@ async def test_streams_and_usage_as_of_every_driver(either: Host):
 
 async def listens(host: Host, container: str, port: int) -> bool:
     assert isinstance(host, StreamingHost)
-    async with host.exec(container, ("cat", "/proc/net/tcp"), Ends()) as process:
+    tables = ("cat", "/proc/net/tcp", "/proc/net/tcp6")
+    async with host.exec(container, tables, Ends()) as process:
         table = b""
         while (part := await process.read()) is not None:
             table += part[1]
-    return f":{port:04X} 00000000:0000 0A".encode() in table
+    return re.search(rf":{port:04X} 0+:0000 0A".encode(), table) is not None
 
 
 async def test_a_host_says_what_it_is(engine: Host, host: laboratory.Host):

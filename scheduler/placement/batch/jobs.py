@@ -11,15 +11,11 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
 from msgspec.structs import replace
 
 from ...errors import (
     BadRequest,
-    Conflict,
     Fenced,
-    IronfreeError,
-    NotFound,
     PluginError,
     SolverFailed,
     StatusError,
@@ -38,7 +34,7 @@ from ...objects.placement_job import (
 )
 from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
-from ...store.operations import MOST_BOUND, Bind, BindAll, Replace
+from ...store.operations import MOST_BOUND, Bind, BindAll
 from ...store.store import Store
 from ..live import Absence
 from ..plan import Plan
@@ -46,6 +42,7 @@ from ..records import decision_records
 from ..scenario import Scenario
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Solution, Status
+from ..status_write import write_status
 from .engine import SolverProcess
 from .outcome import Outcome, decimal_text, settle
 from .preparation import Prepared, prepare
@@ -255,23 +252,8 @@ class Placements:
     async def _tell(self, job: PlacementJob, status: PlacementStatus) -> None:
         """Write a status; one that was deleted meanwhile needs none."""
         status = replace(status, observed_generation=job.meta.generation)
-        encoded = msgspec.json.encode(status)
         key = ObjectKey(RESOURCE, job.meta.namespace, job.meta.name)
-        for _ in range(MOST_ATTEMPTS):
-            stored = await self._store.get(key)
-            if stored is None or stored.meta.uid != job.meta.uid:
-                return
-            write = Replace(
-                RESOURCE, stored.meta, stored.body, encoded, stored.revision, self._epoch
-            )
-            try:
-                await self._store.write(write)
-            except Conflict:
-                continue
-            except NotFound:
-                return
-            return
-        raise IronfreeError(f"the status of placement {key.namespace}/{key.name} keeps changing")
+        await write_status(self._store, key, job.meta.uid, status, self._epoch)
 
 
 def _told(status: PlacementStatus, tried: _Attempt) -> PlacementStatus:

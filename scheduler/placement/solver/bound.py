@@ -9,13 +9,15 @@ from .arrays import Counts, Reals
 from .deadline import Deadline
 from .devices import device_rows, violated
 from .linear import Answer, solve
-from .objectives import HostCost, Objective, Placed, Preferred
+from .objectives import Balanced, HostCost, Kept, Objective, Placed, Preferred
 from .problem import Problem
 from .relaxation import Relaxation, relaxation
+from .rule_rows import add_rules
 from .shapes import Shapes
 
 _ROUNDS = 8  # of cuts
 _SECONDS = 20.0
+_PART = 0.2
 _NOISE = 1e-9
 
 
@@ -31,9 +33,23 @@ class Bounds:
     shape: Shapes
     built: Relaxation
     prices: Reals = field(init=False)
+    _terms: Reals | None = None
+    _x: Reals | None = None
 
     def __post_init__(self) -> None:
         self.prices = np.zeros(self.shape.count.size)
+
+    def amounts(self, deadline: Deadline) -> Reals | None:
+        """Return (T, C) copies on each type in a solution for the objective bounded last.
+
+        Gangs and affinities are decided on, if there is time, not taken in part.
+        """
+        rows, found = self.built.rows, self._x
+        if rows.whole and self._terms is not None:
+            programme = rows.programme(self._terms, integer=True)
+            answer = solve(programme, deadline.part(_PART, _SECONDS).limit(_SECONDS))
+            found = found if answer.x is None else answer.x
+        return None if found is None else self.built.amounts(found)
 
     def of(self, objective: Objective, deadline: Deadline) -> tuple[float, Answer | None]:
         """Return what an objective cannot exceed (as something to maximise), and the solution."""
@@ -42,6 +58,7 @@ class Bounds:
             return math.inf, None
         best, answer = self._cut(terms, deadline)
         self.prices = self.built.burden(self.built.rows.programme(terms), answer.duals)
+        self._terms, self._x = terms, answer.x
         return rounded(objective, best), answer
 
     def keep(self, objective: Objective, value: float) -> None:
@@ -74,7 +91,9 @@ class Bounds:
 
 def bounds(given: Problem, shape: Shapes) -> Bounds:
     """Return the relaxation of a problem with its rules."""
-    return Bounds(given, shape, relaxation(shape, device_rows(shape)))
+    built = relaxation(shape, device_rows(shape))
+    add_rules(built, given)
+    return Bounds(given, shape, built)
 
 
 def linear_terms(built: Relaxation, given: Problem, objective: Objective) -> Reals | None:
@@ -92,6 +111,21 @@ def linear_terms(built: Relaxation, given: Problem, objective: Objective) -> Rea
     else:
         return None
     return terms
+
+
+def ceiling(given: Problem, objective: Objective) -> float:
+    """Return what an objective cannot exceed, without any search; costs count negative."""
+    if isinstance(objective, Placed):
+        return float(objective.value @ given.count)
+    if isinstance(objective, Preferred):
+        return float(np.maximum(objective.weight, 0.0).max(axis=1, initial=0.0) @ given.count)
+    if isinstance(objective, Kept):
+        _, classes, copies = given.current
+        return float(objective.weight[classes] @ copies)
+    if isinstance(objective, Balanced):
+        used = (objective.allocatable - given.free) / np.maximum(objective.allocatable, 1)
+        return -float((used * used).sum()) if (given.demand >= 0).all() else 0.0
+    return 0.0
 
 
 def rounded(objective: Objective, bound: float) -> float:

@@ -17,7 +17,7 @@ class Pool:
 
     def __init__(self, shape: Shapes) -> None:
         self.shape = shape
-        self._known: set[tuple[int, bytes]] = set()
+        self._known: dict[tuple[int, bytes], int] = {}
         self._types: list[int] = []
         self._classes: list[Counts] = []
         self._copies: list[Counts] = []
@@ -27,16 +27,20 @@ class Pool:
 
     def add(self, node_type: int, content: Counts) -> bool:
         """Add the content (C,) of a node of a type; False if it is empty or known."""
+        before = len(self)
+        return bool(content.any()) and self.index(node_type, content) == before
+
+    def index(self, node_type: int, content: Counts) -> int:
+        """Return the column of a content that is not empty, added if it is new."""
         classes = np.flatnonzero(content)
         copies = content[classes].astype(np.int64)
         key = (node_type, classes.tobytes() + copies.tobytes())
-        if not classes.size or key in self._known:
-            return False
-        self._known.add(key)
-        self._types.append(node_type)
-        self._classes.append(classes)
-        self._copies.append(copies)
-        return True
+        column = self._known.setdefault(key, len(self._types))
+        if column == len(self._types):
+            self._types.append(node_type)
+            self._classes.append(classes)
+            self._copies.append(copies)
+        return column
 
     @property
     def types(self) -> Counts:

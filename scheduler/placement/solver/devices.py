@@ -163,20 +163,21 @@ def assign(shape: Shapes, devices: Counts, content: Counts) -> list[tuple[int, i
         devices: (G,) free thousandths.
         content: (C,) copies.
     """
-    units: list[tuple[int, int]] = []
+    units: list[tuple[int, int, int]] = []
     for c in np.flatnonzero(content * shape.units):
-        units += [(int(shape.share[c]), int(c))] * int(content[c] * shape.units[c])
-    units.sort(reverse=True)
+        one = [(int(shape.share[c]), int(c), k) for k in range(int(shape.units[c]))]
+        units += one * int(content[c])
+    units.sort(key=lambda unit: -unit[0])
     left = devices.tolist()
     chosen: list[int] = []
     budget = [20_000]
     if not _place(units, 0, left, chosen, budget):
         return None
-    return [(c, device) for (_, c), device in zip(units, chosen, strict=True)]
+    return [(c, device) for (_, c, _), device in zip(units, chosen, strict=True)]
 
 
 def _place(
-    units: Sequence[tuple[int, int]],
+    units: Sequence[tuple[int, int, int]],
     at: int,
     left: list[int],
     chosen: list[int],
@@ -185,13 +186,14 @@ def _place(
     if at == len(units):
         return True
     budget[0] -= 1
-    if budget[0] < 0 or sum(left) < sum(size for size, _ in units[at:]):
+    if budget[0] < 0 or sum(left) < sum(size for size, _, _ in units[at:]):
         return False
-    size = units[at][0]
+    size, _, before = units[at]
+    taken = chosen[at - before :]  # by the same copy
     tried: set[int] = set()
     for device in sorted(range(len(left)), key=left.__getitem__):
         room = left[device]
-        if room < size or room in tried:
+        if room < size or room in tried or device in taken:
             continue
         tried.add(room)
         left[device] -= size

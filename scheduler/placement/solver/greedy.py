@@ -5,6 +5,7 @@ import numpy as np
 from .arrays import Counts, Reals
 from .deadline import Deadline
 from .occupancy import Occupancy
+from .rules import Gang
 from .shapes import Shapes
 
 KINDS = ("align", "first", "best")
@@ -47,8 +48,24 @@ def fill_up(state: Occupancy, order: Counts, kind: str, deadline: Deadline) -> N
     for c in order.tolist():
         if deadline.over:
             return
-        if state.left[c] > 0:
+        gang = state.rules.gang_of.get(c)
+        if gang is not None:
+            _place_gang(state, gang, kind)
+        elif state.left[c] > 0:
             state.place(c, scores(state, c, kind), int(state.left[c]))
+
+
+def _place_gang(state: Occupancy, gang: Gang, kind: str) -> None:
+    """Place all copies of a gang, or leave it as it is."""
+    classes = [c for c in gang.classes if state.left[c] > 0]
+    if not classes:
+        return
+    before = state.copy()
+    for c in classes:
+        wanted = int(state.left[c])
+        if state.place(c, scores(state, c, kind), wanted) < wanted:
+            state.become(before)
+            return
 
 
 def orders(shape: Shapes) -> list[Counts]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .arrays import Reals
+from .bound import ceiling
 from .deadline import Deadline
 from .objectives import (
     Balanced,
@@ -46,7 +47,7 @@ class Incumbent:
     _begun: float = 0.0
 
     def __post_init__(self) -> None:
-        self.bounds = [math.inf] * len(self.given.objectives)
+        self.bounds = [ceiling(self.given, objective) for objective in self.given.objectives]
 
     def enter(self, phase: str) -> None:
         """Say what is being done from now on; an empty name ends the last phase."""
@@ -58,7 +59,11 @@ class Incumbent:
             self.tell()
 
     def offer(self, state: Occupancy) -> bool:
-        """Keep a plan if it is better; the caller leaves it alone from then on."""
+        """Keep a plan if it is better; the caller leaves it alone from then on.
+
+        Args:
+            state: breaks no rule.
+        """
         values = achieved(self.given, state)
         if self.best is not None and not _better(values, self.values):
             return False
@@ -88,6 +93,8 @@ class Incumbent:
     def within_goal(self, goal: int, gap: float) -> bool:
         """Tell whether one goal is."""
         if not self.values:
+            return False
+        if not math.isfinite(self.bounds[goal]):
             return False
         distance = self.bounds[goal] - self.values[goal]
         return distance <= max(gap, _NOISE) * abs(self.bounds[goal])

@@ -88,7 +88,9 @@ def solve(given: Programme, seconds: float) -> Answer:
         engine = _HIGHS
     elif given.rows.size > _PDLP_FROM:
         engine = _PDLP
-    parameters = parameters_pb2.SolveParametersProto(time_limit=_duration(seconds), threads=1)
+    parameters = parameters_pb2.SolveParametersProto(time_limit=_duration(seconds))
+    if engine != _HIGHS:  # where MathOpt has no such setting; HiGHS takes one by itself
+        parameters.threads = 1
     if engine == _PDLP:
         criteria = parameters.pdlp.termination_criteria.simple_optimality_criteria
         criteria.eps_optimal_relative = criteria.eps_optimal_absolute = 1e-5

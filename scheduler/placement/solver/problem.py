@@ -26,7 +26,7 @@ class Problem:
 
     Args:
         free: (R, N) int64, what is left on each node, never negative.
-        demand: (R, C) int64, what a copy takes.
+        demand: (R, C) int64, what a copy takes; below 0 what it brings along.
         count: (C,) int64, copies wanted.
         group: (N,) int64, each node's group.
         feasible: (C, K) bool, where a class may run.
@@ -76,7 +76,7 @@ class Problem:
                 raise ValueError(f"{name} has shape {found}, not {wanted}")
         if nodes and not 0 <= self.group.min() <= self.group.max() < self.feasible.shape[1]:
             raise ValueError(f"group is not within 0 … {self.feasible.shape[1] - 1}")
-        for name in ("free", "demand", "count", "limit", "devices", "device_share", "device_units"):
+        for name in ("free", "count", "limit", "devices", "device_share", "device_units"):
             if (getattr(self, name) < 0).any():
                 raise ValueError(f"{name} is negative")
         if ((self.device_units > 0) & (self.device_share == 0)).any():

@@ -12,6 +12,7 @@ import numpy as np
 from .arrays import Counts, Mask, Reals
 from .columns import Pool
 from .deadline import Deadline
+from .enumeration import Proof
 from .pricing import Pricer
 from .shapes import Shapes
 
@@ -47,6 +48,7 @@ class Prover:
     question: Question
     bound: float = float("inf")
     step: float = 1.0
+    proofs: list[Proof] = field(default_factory=list[Proof])
     _center: Reals = field(init=False)
     _alike: Counts = field(init=False)
     _firsts: Counts = field(init=False)
@@ -77,6 +79,7 @@ class Prover:
         better = bound < self.bound - 1e-7 * abs(self.bound)
         if better:
             self._center, self.bound = tried, bound
+            self.proofs.append(self._proof(tried, found, bound))
         self.step = min(1.0, self.step * 2.0) if better else self.step * 0.5
         return better
 
@@ -85,6 +88,10 @@ class Prover:
         found = self._best(pool, pricer, self._center, deadline)
         if found is not None:
             self.bound = self._value(self._center, found)
+            self.proofs.append(self._proof(self._center, found, self.bound))
+
+    def _proof(self, prices: Reals, best: Reals, bound: float) -> Proof:
+        return Proof(prices, np.maximum(best - self.question.cost, 0.0), bound)
 
     def _best(self, pool: Pool, pricer: Pricer, prices: Reals, deadline: Deadline) -> Reals | None:
         most = np.zeros(self._firsts.size)

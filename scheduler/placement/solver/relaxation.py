@@ -37,6 +37,11 @@ class Rows:
         self.whole.extend(added.tolist())
         return added
 
+    def forbid(self, columns: Counts) -> None:
+        """Keep variables at 0."""
+        for column in columns.tolist():
+            self.upper[column] = 0.0
+
     def add(self, columns: Counts, coefficients: Reals, most: float) -> None:
         """Add Σ coefficients · x[columns] ≤ most, scaled so that the largest coefficient is 1."""
         scale = float(np.abs(coefficients).max(initial=0.0)) or 1.0
@@ -131,7 +136,10 @@ def _capacities(made: Relaxation, demand: Reals, capacity: Reals) -> None:
     for t, (begin, end) in enumerate(pairwise(edges.tolist())):
         classes = made.classes[begin:end]
         asked = demand[classes]
-        wanted = asked.T @ np.minimum(shape.count, shape.fit[t] * shape.number[t])[classes]
+        wanted = (
+            np.maximum(asked, 0).T
+            @ np.minimum(shape.count, shape.fit[t] * shape.number[t])[classes]
+        )
         total = capacity[t] * shape.number[t]
         priced = shape.cost[t] > 0
         for r in np.flatnonzero((wanted > 0) if priced else (wanted > total)):

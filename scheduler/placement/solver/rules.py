@@ -39,8 +39,9 @@ class Spread:
     Args:
         classes: counted together, as a selector would, and all held to it.
         skew: Kubernetes' maxSkew for DoNotSchedule, ≥ 1.
-        existing: (D,) copies that run already, by domain; (N,) where every node is a domain. A
-            domain without nodes keeps the minimum down, as minDomains does.
+        existing: (D,) copies that run already, by domain. A domain without nodes keeps the
+            minimum down, as minDomains does. Where every node is a domain: (N,), -1 for nodes that
+            get no copy and do not count.
         domain: nodes with -1 get no copy and do not count.
     """
 

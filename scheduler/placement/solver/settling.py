@@ -7,12 +7,15 @@ from .columns import Pool
 from .occupancy import Occupancy
 
 
-def settle(state: Occupancy, pool: Pool, chosen: dict[int, int], nodes: Counts) -> None:
+def settle(
+    state: Occupancy, pool: Pool, chosen: dict[int, int], nodes: Counts, wanted: Counts
+) -> None:
     """Give each chosen column as many of the empty `nodes` of its type as it says.
 
-    Copies that are not wanted any more are left out.
+    Args:
+        wanted: (C,) copies that may be placed; what goes beyond is left out.
     """
-    types = pool.types
+    types, wanted = pool.types, wanted.copy()
     empty: dict[int, Counts] = {}
     for t in np.unique(state.type_of[nodes]).tolist():
         empty[t] = nodes[state.type_of[nodes] == t]
@@ -20,14 +23,14 @@ def settle(state: Occupancy, pool: Pool, chosen: dict[int, int], nodes: Counts) 
         t, times = int(types[column]), chosen[column]
         classes, copies = pool.content(column)
         mine, empty[t] = empty[t][:times], empty[t][times:]
-        whole = min(times, int((state.left[classes] // copies).min()))
-        if whole:
-            state.put(mine[:whole], classes, copies)
+        whole = min(times, int((wanted[classes] // copies).min()))
+        if whole and state.put(mine[:whole], classes, copies):
+            wanted[classes] -= whole * copies
         for node in mine[whole:]:
-            some = np.minimum(copies, state.left[classes])
+            some = np.minimum(copies, wanted[classes])
             kept = some > 0
-            if kept.any():
-                state.put(np.array([node]), classes[kept], some[kept])
+            if kept.any() and state.put(np.array([node]), classes[kept], some[kept]):
+                wanted[classes] -= some
 
 
 def harvest(pool: Pool, state: Occupancy) -> None:
@@ -36,4 +39,4 @@ def harvest(pool: Pool, state: Occupancy) -> None:
     hashes = mark @ state.content
     _, first = np.unique(np.stack([hashes, state.type_of]), axis=1, return_index=True)
     for node in first.tolist():
-        pool.add(int(state.type_of[node]), state.content[:, node].astype(np.int64))
+        pool.add(int(state.type_of[node]), state.content[:, node])

@@ -4,13 +4,13 @@ What a rule says about one node becomes part of the shapes here: an exclusive se
 resource, a spread over nodes a limit, and who keeps apart from whom a matrix.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .arrays import Counts, Mask, Reals
 from .objectives import Balanced, HostCost
-from .problem import Problem
+from .problem import WHOLE, Problem
 from .rules import Apart, Cap, Exclusive, Gang, Spread
 from .weighing import Weights, weigh
 
@@ -97,7 +97,10 @@ def shapes(given: Problem) -> Shapes:
 
 
 def room(shape: Shapes, free: Counts, devices: Counts, only: Counts | None = None) -> Counts:
-    """Return how many copies of each class alone fit: (M, C) for (M, R) free and (M, G) devices."""
+    """Return how many copies of each class alone fit: (M, C) for (M, R) free and (M, G) devices.
+
+    No device is given to two copies of a class that takes several.
+    """
     chosen = np.arange(shape.count.size) if only is None else only
     fits = np.repeat(np.minimum(shape.limit, shape.count)[chosen][None], len(free), axis=0)
     for r in range(free.shape[1]):
@@ -113,9 +116,24 @@ def room(shape: Shapes, free: Counts, devices: Counts, only: Counts | None = Non
 
 
 def _fitted(feasible: Mask, shape: Shapes) -> Shapes:
-    fit = room(shape, shape.capacity, shape.devices)
+    brought = np.maximum(-shape.demand, 0).T @ shape.count
+    fit = room(shape, shape.capacity + brought, shape.devices)
+    for c in np.flatnonzero((shape.units > 1) & (2 * shape.share <= WHOLE)):
+        rest = replace(shape, units=np.zeros_like(shape.units))
+        fit[:, c] = room(rest, shape.capacity + brought, shape.devices, np.array([c]))[:, 0]
+        fit[:, c] = np.minimum(fit[:, c], _overlapping(shape, int(c)))
     shape.fit[:] = np.where(feasible, fit, 0)
     return shape
+
+
+def _overlapping(shape: Shapes, c: int) -> Counts:
+    """Return (T,) most copies of which several may share a device, though no copy with itself."""
+    alone = shape.devices // shape.share[c]
+    most = np.zeros(len(alone), dtype=np.int64)
+    for copies in range(1, int(alone.sum(axis=1).max(initial=0)) // int(shape.units[c]) + 1):
+        enough = np.minimum(alone, copies).sum(axis=1) >= copies * shape.units[c]
+        most[enough] = copies
+    return most
 
 
 def _code(values: Reals) -> Counts:
@@ -155,8 +173,9 @@ def _limits(given: Problem) -> Counts:
     for rule in given.rules:
         if isinstance(rule, Spread) and rule.domain is None:
             members = list(rule.classes)
-            total = int(given.count[members].sum() + rule.existing.sum())
-            most = total // max(rule.existing.size, 1) + rule.skew
+            there = rule.existing[rule.existing >= 0]
+            total = int(given.count[members].sum() + there.sum())
+            most = total // max(there.size, 1) + rule.skew
             limit[members] = np.minimum(limit[members], most)
     return limit
 

@@ -166,10 +166,13 @@ def _spread(given: Problem, rule: Spread, placed: Placed) -> Iterator[str]:
     added = _per_domain(given, rule, rule.classes, placed)
     if -1 in added:
         yield "copies on nodes without the topology key"
-    total = [int(there) + added[d] for d, there in enumerate(rule.existing.tolist())]
+    total = {d: n + added[d] for d, n in enumerate(rule.existing.tolist()) if n >= 0}
+    least = min(total.values(), default=0)
     for domain in added:
-        if domain >= 0 and total[domain] - min(total) > rule.skew:
-            yield f"domain {domain} has {total[domain]}, the emptiest {min(total)}"
+        if domain >= 0 and domain not in total:
+            yield f"copies in domain {domain}, which does not count"
+        elif domain >= 0 and total[domain] - least > rule.skew:
+            yield f"domain {domain} has {total[domain]}, the emptiest {least}"
 
 
 def _together(given: Problem, rule: Together, placed: Placed) -> Iterator[str]:

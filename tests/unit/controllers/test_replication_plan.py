@@ -5,11 +5,19 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from scheduler.controllers.replication_plan import deletion_order, owner_reference, plan
+from scheduler.controllers.replication_plan import (
+    Succession,
+    deletion_order,
+    owner_reference,
+    plan,
+)
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import Condition, Pod, PodContainerStatus, PodSpec, PodStatus
 from scheduler.objects.replication import (
+    AT_MOST_ONCE,
     REPLACE_FIRST,
+    REPLACE_ON,
+    REPLACES,
     PodTemplate,
     Replication,
     ReplicationSpec,
@@ -103,6 +111,22 @@ def test_pods_to_be_replaced_go_once_others_are_available():
     assert set(uids(made.deletes)) < {"old-0", "old-1"}
     fresh = [pod("new-0", ready=100), pod("new-1", ready=100)]
     assert set(uids(plan(controller(2), [*old, *fresh], NOW).deletes)) == {"old-0", "old-1"}
+
+
+def test_a_pod_that_leaves_for_a_node_has_one_successor_there():
+    old = [pod(f"old-{n}", annotations={**LEAVES, REPLACE_ON: f"h{n}"}) for n in range(2)]
+    made = plan(controller(2), old, NOW)
+    assert made.successions == (Succession("old-0", "h0"), Succession("old-1", "h1"))
+    fresh = pod("new", annotations={REPLACES: "old-0"})
+    made = plan(controller(2), [*old, fresh], NOW)
+    assert (made.creates, made.successions) == (1, (Succession("old-1", "h1"),))
+    assert plan(controller(1), [*old, fresh], NOW).successions == ()
+
+
+def test_what_may_run_once_at_most_is_not_replaced_first():
+    old = pod("old", ready=100, annotations={**LEAVES, AT_MOST_ONCE: "true"})
+    made = plan(controller(1), [old], NOW)
+    assert (made.creates, made.deletes) == (0, ())
 
 
 def test_replacements_must_have_been_ready_long_enough():

@@ -1,0 +1,234 @@
+"""The cluster while moves are tried on it: pods leave their hosts and turn up on others.
+
+Pure. A move is tried as placement will see it, with the pod still where it is; what comes of all
+moves of a step is verified by the independent checker on the cluster without the pods that left.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...hookspecs import Change, Filter, Normalise, PodClass, Scores, Verdict
+from ...objects.cohort import Cohort
+from ...objects.stored import ObjectKey
+from ...snapshot import Counts, Mask, Rows, Snapshot
+from ..checker import check
+from ..draft import Draft
+from ..framework import Decision, Framework
+from ..plan import Allotment, PendingPod, Plan
+from ..scenario import Scenario, ScenarioPod
+from ..tenancy import Budget
+from ..what_if import WhatIf
+from .movability import Scope, is_daemon, why_fixed
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A running pod.
+
+    Args:
+        row: of its node.
+        fixed: why it may not move, "" if it may.
+    """
+
+    key: ObjectKey
+    uid: str
+    pod: PodClass
+    row: int
+    fixed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Moves that are worth making together: (number of the tenant, row it goes to)."""
+
+    moves: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """A filter that lets pods onto some nodes only."""
+
+    hosts: Mask
+    name: str = "RebalanceHosts"
+    wakes_on: Change = field(default=Change.NODE_ADDED)
+
+    def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict:
+        """Reject every other node."""
+        return Verdict(self.hosts, "node(s) are not among the hosts that stay", False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fullest:
+    """Scores how full a node is already: a host that is nearly empty may soon be."""
+
+    name: str = "Fullest"
+    weight: int = 1
+    normalise: Normalise = Normalise.NONE
+    depends_on_copies: bool = False
+
+    def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores:
+        """Return the larger share of cpu and memory that is requested, in percent."""
+        offered = np.maximum(snapshot.at(snapshot.allocatable[0], rows), 1)
+        memory = np.maximum(snapshot.at(snapshot.allocatable[1], rows), 1)
+        cpu = snapshot.at(snapshot.requested[0], rows) / offered
+        return 100.0 * np.maximum(cpu, snapshot.at(snapshot.requested[1], rows) / memory)
+
+
+class _Nobody:
+    """Knows of no pod that is bound: those that move are taken out before."""
+
+    def __contains__(self, uid: str, /) -> bool:
+        return False
+
+    def is_lodged(self, cohort: Cohort, ordinals: Iterable[int]) -> bool:
+        """No pod of any cohort is."""
+        return False
+
+    def members(self, namespace: str, group: str) -> int:
+        """None of any PodGroup are; they are never moved."""
+        return 0
+
+
+class Floor:
+    """A scenario's hosts and tenants, with moves made so far.
+
+    Args:
+        filters: of the profile.
+
+    Attributes:
+        hosts: (N,) bool, chosen, ready and open to new pods.
+        tenants: everything that runs on known nodes and is no daemon, by row.
+        emptied: rows that moves have emptied.
+        guests: row → classes that moves have brought.
+    """
+
+    def __init__(self, scenario: Scenario, filters: Sequence[Filter], scope: Scope) -> None:
+        self.filters = tuple(filters)
+        self.base = scenario.state.freeze(scenario.revision)
+        self.hosts = _hosts(self.base, scope)
+        self.tenants = _tenants(scenario, self.base, scope)
+        self.on: dict[int, list[int]] = {}
+        for number, tenant in enumerate(self.tenants):
+            self.on.setdefault(tenant.row, []).append(number)
+        leaving = [scenario.bound[t.uid].pod.meta.deletion_timestamp for t in self.tenants]
+        self.what_if = WhatIf(
+            self.base,
+            np.array([t.row for t in self.tenants], dtype=np.int64),
+            [t.pod for t in self.tenants],
+            np.array([at is not None for at in leaving], dtype=np.bool_),
+        )
+        self.guests: dict[int, list[PodClass]] = {}
+        for waits in scenario.nominees.values():
+            node = waits.pod.status.nominated_node_name
+            if node in self.base.row_of:
+                self.invite(waits.wanted, self.base.row_of[node])
+        self.awaited = frozenset(self.guests)
+        self.emptied: set[int] = set()
+        self.moved: set[int] = set()
+
+    def used(self) -> Mask:
+        """Return which chosen hosts have pods that stay."""
+        used = self.base.none()
+        used[[row for row in (*self.on, *self.guests) if row not in self.emptied]] = True
+        return used & self.hosts
+
+    def snapshot(self) -> Snapshot:
+        """Return the cluster after the moves made so far."""
+        return self.what_if.snapshot(np.array(sorted(self.guests), dtype=np.int64))
+
+    def invite(self, pod: PodClass, row: int) -> None:
+        """Count a pod that comes to a host."""
+        self.guests.setdefault(row, []).append(pod)
+        self.what_if.invite(pod, row)
+
+    def why_not_empty(self, row: int) -> str:
+        """Return which pod keeps a host from being emptied and why, "" if none does."""
+        if row in self.awaited:
+            return "a pod that waits has been nominated to it"
+        fixed = next((self.tenants[n] for n in self.on[row] if self.tenants[n].fixed), None)
+        if fixed is None:
+            return ""
+        return f"pod {fixed.key.namespace}/{fixed.key.name}: {fixed.fixed}"
+
+    def by_class(self, numbers: Iterable[int]) -> dict[PodClass, list[int]]:
+        """Return tenants by class, those that are hardest to place first."""
+        found: dict[PodClass, list[int]] = {}
+        for number in numbers:
+            found.setdefault(self.tenants[number].pod, []).append(number)
+        offered = np.maximum(self.base.allocatable.max(axis=1, initial=1), 1)
+
+        def size(pod: PodClass) -> float:
+            rows = self.base.resource_row
+            asked = pod.requests.amounts.items()
+            return max((a / offered[rows[name]] for name, a in asked if name in rows), default=0.0)
+
+        return dict(sorted(found.items(), key=lambda each: -size(each[0])))
+
+    def fit(self, numbers: Sequence[int], targets: Mask) -> Step | None:
+        """Return where tenants would go one after another, None if one has no other host."""
+        framework = Framework((Among(targets), *self.filters), (Fullest(),))
+        draft = Draft(self.snapshot())
+        moves: list[tuple[int, int]] = []
+        for pod, members in self.by_class(numbers).items():
+            decision = framework.decide(pod, len(members), draft)
+            if decision.rows.size < len(members):
+                return None
+            moves += zip(members, decision.rows.tolist(), strict=True)
+        return Step(tuple(moves))
+
+    def make(self, step: Step) -> bool:
+        """Carry a step out if the checker finds nothing wrong with what comes of it."""
+        numbers = np.array([number for number, _ in step.moves], dtype=np.int64)
+        self.what_if.send_away(numbers)
+        if check(self._plan(step), self.snapshot(), _Nobody()):
+            self.what_if.take_back(numbers)
+            return False
+        for number, row in step.moves:
+            self.invite(self.tenants[number].pod, row)
+            self.moved.add(number)
+        left = {self.tenants[number].row for number, _ in step.moves}
+        self.emptied |= {row for row in left if self.moved.issuperset(self.on[row])}
+        return True
+
+    def undo(self, step: Step) -> None:
+        """Take a step back that was made."""
+        for number, row in step.moves:
+            self.guests[row].remove(self.tenants[number].pod)
+            self.what_if.invite(self.tenants[number].pod, row, -1)
+            if not self.guests[row]:
+                del self.guests[row]
+            self.moved.discard(number)
+            self.emptied.discard(self.tenants[number].row)
+        self.what_if.take_back(np.array([number for number, _ in step.moves], dtype=np.int64))
+
+    def _plan(self, step: Step) -> Plan:
+        rows = dict(step.moves)
+        nothing = np.zeros(0, dtype=np.int64)
+        allotments: list[Allotment] = []
+        for pod, members in self.by_class(rows).items():
+            pods = [PendingPod(self.tenants[n].key, self.tenants[n].uid) for n in members]
+            names = self.base.names(np.array([rows[n] for n in members], dtype=np.int64))
+            allotments.append(Allotment(pod, pods, names, (), Decision(pod, 0, nothing)))
+        return Plan(self.base.revision, tuple(allotments))
+
+
+def _hosts(snapshot: Snapshot, scope: Scope) -> Mask:
+    chosen = np.array([scope.hosts.matches(node.labels) for node in snapshot.nodes], dtype=np.bool_)
+    return chosen & snapshot.ready & ~snapshot.unschedulable
+
+
+def _tenants(scenario: Scenario, snapshot: Snapshot, scope: Scope) -> tuple[Tenant, ...]:
+    budgets = tuple(scenario.budgets.values())
+    found = [
+        _tenant(each, snapshot.row_of[each.pod.node], scope, budgets)
+        for each in scenario.bound.values()
+        if each.pod.node in snapshot.row_of and not is_daemon(each.pod)
+    ]
+    return tuple(sorted(found, key=lambda tenant: (tenant.row, tenant.key)))
+
+
+def _tenant(pod: ScenarioPod, row: int, scope: Scope, budgets: Sequence[Budget]) -> Tenant:
+    reason = why_fixed(pod, scope, budgets)
+    return Tenant(pod.key, pod.pod.meta.uid, pod.wanted, row, reason)

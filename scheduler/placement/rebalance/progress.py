@@ -1,0 +1,239 @@
+"""How far a Rebalance is: which moves have ended, which may begin now, what its status says.
+
+Pure. Everything that has to outlive a process is in the status, written before it is acted upon.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from msgspec.structs import replace
+
+from ...hookspecs import Filter
+from ...objects.pod import Pod
+from ...objects.rebalance_job import (
+    MOST_HOSTS,
+    FixedHost,
+    HostCounts,
+    Phase,
+    PlannedMove,
+    RebalanceSpec,
+    RebalanceStatus,
+    within,
+)
+from ...objects.replication import REPLACES
+from ..draft import Draft
+from ..framework import Framework
+from ..scenario import Scenario
+from ..tenancy import RunningPod, violating
+from .movability import Scope, is_daemon, why_fixed
+from .planner import RebalancePlan
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What is seen of a move's pods.
+
+    Args:
+        leaving: the pod that is moved, None once it has gone or goes.
+        landed: whether a replacement of it is on the host it was meant for.
+    """
+
+    leaving: Pod | None
+    landed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Which moves begin now.
+
+    Args:
+        left: planned ones that wait.
+        stale: why the plan is worth nothing any more, "" if it is.
+    """
+
+    now: tuple[PlannedMove, ...]
+    left: tuple[PlannedMove, ...]
+    stale: str = ""
+
+
+def told(
+    status: RebalanceStatus, plan: RebalancePlan, spec: RebalanceSpec, now: datetime
+) -> RebalanceStatus:
+    """Return a status with a fresh plan."""
+    moves = tuple(
+        PlannedMove(f"{m.pod.namespace}/{m.pod.name}", m.uid, m.source, m.target, m.why)
+        for m in plan.moves
+    )
+    phase = Phase.QUIET if not moves else Phase.MOVING if spec.mode == "auto" else Phase.PLANNED
+    bound = "" if plan.bound is None else str(plan.bound)
+    return replace(
+        status,
+        phase=phase,
+        message="",
+        last_plan_time=now,
+        next_plan_time=now + timedelta(seconds=spec.interval_seconds),
+        hosts=HostCounts(plan.total, plan.used, plan.after, bound),
+        returnable=plan.empty[:MOST_HOSTS],
+        moves=moves,
+        fixed=tuple(FixedHost(host, reason) for host, reason in plan.fixed),
+        room=tuple(f"{key.namespace}/{key.name}" for key in plan.room),
+    )
+
+
+def settled(
+    status: RebalanceStatus,
+    spec: RebalanceSpec,
+    see: Callable[[PlannedMove], Sighting],
+    now: datetime,
+) -> RebalanceStatus:
+    """Return a status without the moves that have ended.
+
+    Once all of a plan are made the next plan is due; after a miss the plan is worth nothing, and
+    the next one comes in its time. A move is missed when its pod has gone and none stands in for it
+    where it was meant to, or when it takes too long.
+    """
+    active: list[PlannedMove] = []
+    made, missed = 0, list[str]()
+    for move in status.active:
+        seen = see(move)
+        if seen.leaving is None and seen.landed:
+            made += 1
+        elif seen.leaving is None:
+            missed.append(f"pod {move.pod} went elsewhere than to {move.target}")
+        elif move.since is not None and (now - move.since).total_seconds() > spec.move_seconds:
+            missed.append(f"pod {move.pod} was not replaced within {spec.move_seconds} s")
+        else:
+            active.append(move)
+    status = replace(
+        status,
+        active=tuple(active),
+        made=status.made + made,
+        missed=status.missed + len(missed),
+        begun=recent(status.begun, now),
+    )
+    if missed:
+        return replace(status, moves=(), message=missed[0])
+    if made and not active and not status.moves:
+        return replace(status, next_plan_time=None)
+    return status
+
+
+def recent(begun: Sequence[datetime], now: datetime) -> tuple[datetime, ...]:
+    """Return the times that are within the last hour."""
+    return tuple(at for at in begun if now - at < _HOUR)
+
+
+def allowance(status: RebalanceStatus, spec: RebalanceSpec, now: datetime) -> tuple[int, str]:
+    """Return how many moves may begin now, and why no more where it is none."""
+    if not within(spec.windows, now):
+        return 0, f"waits for a window: {', '.join(spec.windows)} UTC"
+    left = spec.budget.max_moves_per_hour - len(recent(status.begun, now))
+    if left <= 0:
+        return 0, f"has begun {spec.budget.max_moves_per_hour} moves within the hour"
+    return max(0, min(left, spec.budget.max_parallel - len(status.active))), ""
+
+
+def beginning(
+    status: RebalanceStatus,
+    cluster: Scenario,
+    filters: Sequence[Filter],
+    scope: Scope,
+    most: int,
+) -> Beginning:
+    """Return which planned moves begin now, each tried on the cluster as it is.
+
+    Args:
+        most: how many may.
+
+    Raises:
+        PluginError: a filter failed.
+    """
+    stale = _worthless(status, cluster)
+    if stale:
+        return Beginning((), (), stale)
+    return _Beginning(cluster, filters, scope).run(status, most)
+
+
+def _worthless(status: RebalanceStatus, cluster: Scenario) -> str:
+    """Return why moves gain nothing any more: their hosts will not be empty, the pod is gone."""
+    if status.room:
+        waiting = {pod.name for pod in cluster.pending}
+        gone = waiting.isdisjoint(status.room)
+        return f"pod {status.room[0]} does not wait any more" if gone else ""
+    known = {move.uid for move in (*status.moves, *status.active)}
+    for source in dict.fromkeys(move.source for move in status.moves):
+        for uid in cluster.running.get(source, {}):
+            pod = cluster.bound[uid].pod
+            if uid not in known and not is_daemon(pod) and pod.meta.deletion_timestamp is None:
+                return f"pod {cluster.bound[uid].name} has come to host {source}"
+    return ""
+
+
+class _Beginning:
+    def __init__(self, cluster: Scenario, filters: Sequence[Filter], scope: Scope) -> None:
+        self._cluster = cluster
+        self._framework = Framework(filters, ())
+        self._scope = scope
+        self._draft = Draft(cluster.state.freeze(cluster.revision))
+
+    def run(self, status: RebalanceStatus, most: int) -> Beginning:
+        going = self._under_way(status.active)
+        now: list[PlannedMove] = []
+        left: list[PlannedMove] = []
+        for move in status.moves:
+            there = self._cluster.bound.get(move.uid)
+            if there is None or there.pod.node != move.source:
+                continue
+            if len(now) == most:
+                left.append(move)
+                continue
+            reason = why_fixed(there, self._scope, ())
+            if reason:
+                return Beginning((), (), f"pod {move.pod} may not be moved any more: {reason}")
+            pod = RunningPod.of(there.pod, there.wanted)
+            broken, _ = violating([*going, pod], tuple(self._cluster.budgets.values()))
+            if broken:
+                left.append(move)
+                continue
+            if not self._fits(there.pod, move):
+                return Beginning((), (), f"pod {move.pod} does not fit on {move.target} any more")
+            now.append(move)
+            going.append(pod)
+        return Beginning(tuple(now), tuple(left))
+
+    def _under_way(self, active: Sequence[PlannedMove]) -> list[RunningPod]:
+        """Count in the replacements that are still to come; return the pods that leave."""
+        landed = {p.pod.meta.annotations.get(REPLACES) for p in self._cluster.bound.values()}
+        going: list[RunningPod] = []
+        for move in active:
+            there = self._cluster.bound.get(move.uid)
+            if there is None:
+                continue
+            going.append(RunningPod.of(there.pod, there.wanted))
+            if move.uid not in landed:
+                self._take(there.pod.meta.uid, move.target)
+        for waits in self._cluster.nominees.values():
+            if REPLACES not in waits.pod.meta.annotations:
+                row = self._draft.snapshot.row_of.get(waits.pod.status.nominated_node_name)
+                if row is not None:
+                    self._draft.add(waits.wanted, np.array([row], dtype=np.int64))
+        return going
+
+    def _take(self, uid: str, node: str) -> None:
+        row = self._draft.snapshot.row_of.get(node)
+        if row is not None:
+            self._draft.add(self._cluster.bound[uid].wanted, np.array([row], dtype=np.int64))
+
+    def _fits(self, pod: Pod, move: PlannedMove) -> bool:
+        snapshot = self._draft.snapshot
+        row = snapshot.row_of.get(move.target)
+        if row is None:
+            return False
+        wanted = np.zeros(snapshot.size, dtype=np.int64)
+        wanted[row] = 1
+        there = self._cluster.bound[pod.meta.uid].wanted
+        return self._framework.follow(there, wanted, self._draft).size == 1

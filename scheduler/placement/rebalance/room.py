@@ -1,0 +1,139 @@
+"""Which pods to move so that one that waits fits. Pure.
+
+A host is freed of the fewest pods whose requests cover what the waiting pod lacks there. A pod that
+is kept away by anything but a lack of resources is not helped.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ...hookspecs import Filter, PodClass
+from ...objects.stored import ObjectKey
+from ...snapshot import Counts, Rows
+from ..draft import Draft
+from ..framework import Framework
+from ..inspection import inspect
+from ..scenario import Scenario, ScenarioPod
+from ..state import request_vector
+from .floor import Among, Floor, Step
+from .movability import Scope
+
+_MOST_WAITING = 32
+_MOST_HOSTS = 16  # tried for one pod
+
+
+def make_room(
+    floor: Floor, waiting: Sequence[tuple[ObjectKey, PodClass]], most: int
+) -> Iterator[tuple[Step, ObjectKey]]:
+    """Yield the moves that give waiting pods room, which the floor has made, and for whom.
+
+    Args:
+        waiting: the most important first.
+        most: moves that a pod may cost.
+
+    Raises:
+        PluginError: a filter failed.
+    """
+    hopeless: set[PodClass] = set()
+    for key, pod in waiting[:_MOST_WAITING]:
+        if pod in hopeless:
+            continue
+        draft = Draft(floor.snapshot())
+        placed = Framework(floor.filters, ()).decide(pod, 1, draft).rows
+        if placed.size:
+            floor.invite(pod, int(placed[0]))
+            continue
+        step = _step_for(floor, pod, most)
+        if step is None:
+            hopeless.add(pod)
+        else:
+            yield step, key
+
+
+def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> str:
+    """Return the proof that no moving of pods would let a pod in, "" where there is none.
+
+    The rules are asked of the cluster without any pod that may be moved. Where the pod's own rules
+    want others to be somewhere, fewer pods may be worse, and nothing is proved.
+
+    Raises:
+        PluginError: a filter failed.
+    """
+    affinity = pod.wanted.spec.affinity
+    attracted = affinity is not None and affinity.pod_affinity is not None
+    if attracted or pod.wanted.spec.topology_spread_constraints or pod.wanted.group:
+        return ""
+    floor = Floor(cluster, filters, Scope(profile=pod.pod.spec.scheduler_name))
+    able = [number for number, tenant in enumerate(floor.tenants) if not tenant.fixed]
+    floor.what_if.send_away(np.array(able, dtype=np.int64))
+    if inspect(pod.wanted, floor.snapshot(), floor.filters, ()).rows.size:
+        return ""
+    count = f"{len(able)} pod{'' if len(able) == 1 else 's'}"
+    return f"no node would take it even if all of the {count} that may be moved were elsewhere"
+
+
+def _step_for(floor: Floor, pod: PodClass, most: int) -> Step | None:
+    able = np.array(
+        [n for n, t in enumerate(floor.tenants) if not t.fixed and n not in floor.moved],
+        dtype=np.int64,
+    )
+    for row, numbers in _cheapest(floor, pod, able, most):
+        targets = floor.hosts.copy()
+        targets[row] = False
+        step = floor.fit(numbers, targets)
+        if step is None or not floor.make(step):
+            continue
+        only = floor.base.none()
+        only[row] = True
+        framework = Framework((Among(only), *floor.filters), ())
+        if framework.decide(pod, 1, Draft(floor.snapshot())).rows.size:
+            floor.invite(pod, row)
+            return step
+        floor.undo(step)
+    return None
+
+
+def _cheapest(
+    floor: Floor, pod: PodClass, able: Rows, most: int
+) -> Sequence[tuple[int, list[int]]]:
+    """Return hosts that would take the pod if some left, and whom; the fewest first."""
+    floor.what_if.send_away(able)
+    rows: list[int] = inspect(pod, floor.snapshot(), floor.filters, ()).rows.tolist()
+    floor.what_if.take_back(able)
+    snapshot = floor.snapshot()
+    free = snapshot.allocatable - snapshot.requested
+    lacking = np.maximum(request_vector(pod, snapshot.resource_row)[:, None] - free, 0)
+    there: dict[int, list[int]] = {}
+    numbers: list[int] = able.tolist()
+    for number in numbers:
+        there.setdefault(floor.tenants[number].row, []).append(number)
+    found: list[tuple[int, list[int]]] = []
+    for row in rows:
+        if floor.hosts[row] and row in there:
+            chosen = _cover(floor, lacking[:, row], there[row], most)
+            if chosen:
+                found.append((row, chosen))
+    found.sort(key=lambda each: (len(each[1]), each[0]))
+    return found[:_MOST_HOSTS]
+
+
+def _cover(floor: Floor, lacking: Counts, numbers: Sequence[int], most: int) -> list[int]:
+    """Return few tenants whose requests cover what is lacking, [] if no few do."""
+    vectors = {n: request_vector(floor.tenants[n].pod, floor.base.resource_row) for n in numbers}
+    scale = np.maximum(lacking, 1)
+    left, chosen = lacking, list[int]()
+    while (left > 0).any():
+        rest = [n for n in numbers if n not in chosen]
+        if not rest or len(chosen) == most:
+            return []
+
+        def helps(number: int, left: Counts = left) -> float:
+            return float((np.minimum(vectors[number], left) / scale).sum())
+
+        best = max(rest, key=helps)
+        if not helps(best):
+            return []
+        chosen.append(best)
+        left = np.maximum(left - vectors[best], 0)
+    return chosen

@@ -1,0 +1,122 @@
+"""Bounds of all goals, tightened by exact pricing, and the plan that meets them if there is one."""
+
+import numpy as np
+
+from .arrays import Counts, Mask
+from .assembly import assemble
+from .bound import rounded
+from .enumeration import Proof, enumerate_contents
+from .objectives import HostCost, Placed
+from .proof import Prover, Question
+from .search import Search
+from .settling import settle
+from .weighing import weigh
+
+_PART = 0.3  # of the time that is left
+_TRIES = 3  # targets
+
+
+def certify(search: Search) -> None:
+    """Bound the later goals; improve bounds by exact pricing, as long as that helps."""
+    given, incumbent = search.given, search.incumbent
+    for goal in range(1, len(given.objectives)):
+        search.bounds.keep(given.objectives[goal - 1], incumbent.values[goal - 1])
+        bound, _ = search.bounds.of(given.objectives[goal], search.deadline)
+        incumbent.prove(goal, bound)
+    question = _question(search)
+    if question is None:
+        return
+    limited = search.deadline.part(_PART)
+    prover = Prover(search.shape, question)
+    prover.start(search.pool, search.pricer, limited)
+    objective = given.objectives[question.goal]
+    while not limited.over and not prover.worn_out and not search.done:
+        search.generate()
+        if search.relaxed is None:
+            break
+        prover.improve(search.pool, search.pricer, search.relaxed.prices, limited)
+        incumbent.prove(question.goal, rounded(objective, prover.bound))
+    if question.must.any() and np.array_equal(question.cost, np.rint(question.cost)):
+        _assemble(search, question, prover.proofs)
+
+
+def _question(search: Search) -> Question | None:
+    """Return the goal that prices can bound: what is placed, then nodes if all is placed."""
+    shape, objectives = search.shape, search.given.objectives
+    first, second = objectives[0], objectives[1] if len(objectives) > 1 else None
+    scales = weigh(search.given).scales
+    nothing, nobody = np.zeros(shape.count.size), np.zeros(shape.count.size, dtype=np.bool_)
+    if not isinstance(first, Placed) or not first.value.any():
+        return None
+    if not search.incumbent.within_goal(0, search.limits.gap):
+        start = np.minimum(first.value, search.bounds.prices)
+        unpaid = np.zeros(shape.number.size)
+        return Question(0, first.value, unpaid, nobody, start, scales[0])
+    must = _must(search, first)
+    if not isinstance(second, HostCost) or not second.cost.any() or not must.any():
+        return None
+    cost = second.cost[[int(rows[0]) for rows in shape.nodes]]
+    return Question(1, nothing, cost, must, search.bounds.prices, scales[1])
+
+
+def _must(search: Search, first: Placed) -> Mask:
+    """Return the classes of which all copies are placed in every plan as good as the best."""
+    best = search.incumbent.best
+    fits = np.any(search.shape.fit > 0, axis=0)
+    wanted: Mask = np.asarray((first.value > 0) & fits, dtype=np.bool_)
+    if best is None or best.left[wanted].any():
+        return np.zeros(wanted.size, dtype=np.bool_)
+    return wanted
+
+
+def _assemble(search: Search, question: Question, proofs: list[Proof]) -> None:
+    """Look for a plan at the bound among all contents that it could use; raise it if none is."""
+    shape, incumbent = search.shape, search.incumbent
+    if not proofs or not question.must.all():
+        return
+    proofs = [max(proofs, key=lambda proof: -proof.bound), *_resource_proofs(search, question)]
+    for _ in range(_TRIES):
+        target = round(-incumbent.bounds[question.goal])
+        if search.done or target >= -incumbent.values[question.goal]:
+            return
+        contents: list[tuple[int, Counts]] = []
+        slack = np.array([target + proof.bound for proof in proofs])
+        for t in range(shape.number.size):
+            found = enumerate_contents(
+                shape, t, float(question.cost[t]), proofs, slack, search.deadline
+            )
+            if found is None:
+                return
+            contents += [(t, content) for content in found]
+        times, certain = assemble(shape, contents, question.cost, target, search.deadline)
+        if times is not None:
+            _realise(search, contents, times)
+            return
+        if not certain:
+            return
+        incumbent.prove(question.goal, -float(target + 1))
+
+
+def _resource_proofs(search: Search, question: Question) -> list[Proof]:
+    """Return what each resource alone proves: a copy pays for its part of a node."""
+    shape, proofs = search.shape, list[Proof]()
+    for r in range(shape.capacity.shape[1]):
+        there = shape.capacity[:, r]
+        if (there > 0).all():
+            rate = float((question.cost / there).min())
+            prices = shape.demand[:, r].astype(np.float64) * rate
+            unpaid = np.zeros(shape.number.size)
+            proofs.append(Proof(prices, unpaid, -float(shape.count @ prices)))
+    return proofs
+
+
+def _realise(search: Search, contents: list[tuple[int, Counts]], times: list[int]) -> None:
+    chosen: dict[int, int] = {}
+    for (node_type, content), many in zip(contents, times, strict=True):
+        if many:
+            column = search.pool.index(node_type, content)
+            chosen[column] = chosen.get(column, 0) + many
+    state = search.empty()
+    settle(state, search.pool, chosen, np.arange(state.type_of.size), state.left)
+    search.top_up(state)
+    search.incumbent.offer(state)

@@ -1,0 +1,119 @@
+"""Objectives on a neighbourhood, solved one after the other, each holding those before."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ortools.sat.python import cp_model
+
+from .arrays import Counts
+from .deadline import Deadline
+from .neighbourhood import Neighbourhood, Terms, total
+from .objectives import Balanced, HostCost, Kept, Objective, Placed, Preferred
+
+_BALANCE = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What CP-SAT found.
+
+    Args:
+        content: (C, M) copies on the nodes, None if nothing was found.
+        proved: objectives, from the first on, that are proved to be at their best.
+    """
+
+    content: Counts | None
+    proved: int
+
+
+def optimise(made: Neighbourhood, deadline: Deadline, work: float, seed: int) -> Found:
+    """Make the best of the nodes; `work` in CP-SAT's deterministic seconds per objective."""
+    content: Counts | None = None
+    proved = 0
+    for objective in made.given.objectives:
+        terms = _terms(made, objective)
+        if terms is None or deadline.over:
+            break
+        if not terms:
+            proved += made.exact
+            continue
+        goal = total(terms)
+        made.model.maximize(goal)
+        solver = cp_model.CpSolver()
+        solver.parameters.num_workers = 1
+        solver.parameters.random_seed = seed
+        solver.parameters.max_time_in_seconds = deadline.limit(60.0)
+        solver.parameters.max_deterministic_time = work
+        status = solver.solve(made.model)
+        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+            break
+        content = _content(made, solver)
+        made.exact = made.exact and status == cp_model.OPTIMAL
+        proved += made.exact
+        made.model.add(goal >= round(solver.objective_value))
+        made.model.clear_hints()
+        for x in made.copies.values():
+            made.model.add_hint(x, solver.value(x))
+    return Found(content, proved)
+
+
+def _content(made: Neighbourhood, solver: cp_model.CpSolver) -> Counts:
+    position = {node: at for at, node in enumerate(made.nodes.tolist())}
+    content = np.zeros((made.left.size, made.nodes.size), dtype=np.int64)
+    for (n, c), x in made.copies.items():
+        content[c, position[n]] = solver.value(x)
+    return content
+
+
+def _terms(made: Neighbourhood, objective: Objective) -> Terms | None:
+    given = made.given
+    if isinstance(objective, Placed):
+        value = made.whole(objective.value)
+        return [(x, int(value[c])) for (_, c), x in made.copies.items()]
+    if isinstance(objective, HostCost):
+        cost = made.whole(objective.cost)
+        return [(made.open(n), -int(cost[n])) for n in made.nodes.tolist()]
+    if isinstance(objective, Preferred):
+        weight = made.whole(objective.weight)
+        return [(x, int(weight[c, given.group[n]])) for (n, c), x in made.copies.items()]
+    if isinstance(objective, Kept):
+        return _kept(made, objective)
+    if isinstance(objective, Balanced):
+        return _balanced(made, objective)
+    return None
+
+
+def _kept(made: Neighbourhood, objective: Kept) -> Terms:
+    weight = made.whole(objective.weight)
+    terms: Terms = []
+    for n, c, many in made.given.current.T.tolist():
+        x = made.copies.get((n, c))
+        if x is not None and weight[c]:
+            stay = made.model.new_int_var(0, many, "")
+            made.model.add(stay <= x)
+            terms.append((stay, int(weight[c])))
+    return terms
+
+
+def _balanced(made: Neighbourhood, objective: Balanced) -> Terms:
+    """Squares of what is used, in units that all amounts share."""
+    given, terms = made.given, list[tuple[cp_model.IntVar, int]]()
+    made.exact = False
+    for r in range(given.free.shape[0]):
+        unit = int(np.gcd.reduce(np.append(given.demand[r], 0))) or 1
+        for n in made.nodes.tolist():
+            there = int(objective.allocatable[r, n])
+            already = (there - int(given.free[r, n])) // unit
+            mine = [
+                (x, int(given.demand[r, c]) // unit)
+                for (node, c), x in made.copies.items()
+                if node == n and given.demand[r, c]
+            ]
+            if not mine or not there:
+                continue
+            used = made.model.new_int_var(0, there // unit + 1, "")
+            made.model.add(used == total(mine) + already)
+            square = made.model.new_int_var(0, (there // unit + 1) ** 2, "")
+            made.model.add_multiplication_equality(square, [used, used])
+            terms.append((square, -round(_BALANCE * (unit / there) ** 2)))
+    return terms

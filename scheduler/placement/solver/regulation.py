@@ -1,0 +1,194 @@
+"""Rules between nodes while a plan grows: how many more copies each node may get, and trimming.
+
+A plan under construction keeps the rules at every step, but for gangs, which are complete or
+dropped at the end.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arrays import Counts
+from .problem import MANY, Problem
+from .rules import Apart, Cap, Exclusive, Gang, Rule, Spread, Together
+
+Trim = tuple[tuple[int, ...], Counts, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Zoned:
+    """A rule, the domains (N,) of nodes and their number D."""
+
+    rule: Exclusive | Apart | Spread | Together
+    domains: Counts
+    many: int
+
+    def sums(self, copies: Counts) -> Counts:
+        """Return (D,) the sum of (N,) copies by domain."""
+        known = self.domains >= 0
+        found = np.bincount(self.domains[known], copies[known], self.many)
+        return np.rint(found).astype(np.int64)
+
+    def totals(self, content: Counts, classes: tuple[int, ...]) -> Counts:
+        """Return (D,) copies of classes by domain."""
+        return self.sums(content[list(classes)].sum(axis=0))
+
+    def by_node(self, per_domain: Counts, otherwise: int) -> Counts:
+        """Return (N,) what the domain of each node has."""
+        if not per_domain.size:
+            return np.full(self.domains.size, otherwise, dtype=np.int64)
+        return np.where(self.domains >= 0, per_domain[self.domains], otherwise)
+
+
+class Regulation:
+    """The rules of a problem that are about more than one node."""
+
+    def __init__(self, given: Problem) -> None:
+        self.group = given.group
+        self.count = given.count
+        self.gangs: list[Gang] = []
+        self.gang_of: dict[int, Gang] = {}
+        self.caps: list[Cap] = []
+        self.zoned: list[Zoned] = []
+        self._of: dict[int, list[Zoned]] = {}
+        for rule in given.rules:
+            self._note(rule)
+
+    def of(self, c: int) -> tuple[list[Zoned], list[Cap]]:
+        """Return the rules that limit a class."""
+        return self._of.get(c, []), [cap for cap in self.caps if cap.weight[c].any()]
+
+    def cap_left(self, cap: Cap, content: Counts) -> float:
+        """Return what a cap has left."""
+        classes = np.flatnonzero(cap.weight.any(axis=1))
+        weight = cap.weight[classes][:, self.group]
+        return cap.most - float((weight * content[classes]).sum())
+
+    def trims(self, content: Counts) -> Iterator[Trim]:
+        """Yield (classes, nodes, copies) of which so many have to go; the content may change."""
+        for zoned in self.zoned:
+            yield from _trims(zoned, content)
+        for cap in self.caps:
+            for c in np.flatnonzero(cap.weight.any(axis=1)).tolist():
+                over = -self.cap_left(cap, content)
+                if over <= 1e-9 * (1.0 + cap.most):
+                    break
+                weight = cap.weight[c, self.group]
+                nodes = np.flatnonzero((weight > 0) & (content[c] > 0))
+                if nodes.size:
+                    yield (c,), nodes, int(np.ceil(over / weight[nodes].min()))
+
+    def incomplete(self, left: Counts) -> list[int]:
+        """Return the placed classes of gangs that are placed in part."""
+        found: list[int] = []
+        for gang in self.gangs:
+            members = list(gang.classes)
+            placed = self.count[members] - left[members]
+            if placed.any() and left[members].any():
+                found += [c for c, some in zip(members, placed.tolist(), strict=True) if some]
+        return found
+
+    def _note(self, rule: Rule) -> None:
+        if isinstance(rule, Cap):
+            self.caps.append(rule)
+        elif isinstance(rule, Gang):
+            self.gangs.append(rule)
+            self.gang_of |= dict.fromkeys(rule.classes, rule)
+        elif rule.domain is not None:
+            many = max(int(rule.domain.max(initial=-1)) + 1, 1)
+            if isinstance(rule, Spread):
+                many = max(many, rule.existing.size)
+            self._register(Zoned(rule, rule.domain[self.group], many))
+        elif isinstance(rule, Spread | Together):
+            nodes = np.arange(self.group.size)
+            if isinstance(rule, Spread):
+                nodes = np.where(rule.existing >= 0, nodes, -1)
+            self._register(Zoned(rule, nodes, nodes.size))
+
+    def _register(self, zoned: Zoned) -> None:
+        self.zoned.append(zoned)
+        rule = zoned.rule
+        members = (*rule.left, *rule.right) if isinstance(rule, Apart) else rule.classes
+        for c in set(members):
+            self._of.setdefault(c, []).append(zoned)
+
+
+def allowed(zoned: Zoned, content: Counts, c: int) -> Counts:
+    """Return (D,) how many more copies of a class each domain may get under one rule."""
+    rule = zoned.rule
+    if isinstance(rule, Exclusive):
+        return rule.most - zoned.totals(content, rule.classes)
+    if isinstance(rule, Apart):
+        taken = np.zeros(zoned.many, dtype=np.int64)
+        if c in rule.left:
+            taken += zoned.totals(content, rule.right)
+        if c in rule.right:
+            taken += zoned.totals(content, rule.left)
+        return np.where(taken > 0, 0, MANY)
+    totals = zoned.totals(content, rule.classes)
+    if isinstance(rule, Spread):
+        totals, least = _levels(rule, totals)
+        return np.maximum(least + rule.skew - totals, 0)
+    return np.where(totals > 0, MANY, 0) if totals.any() else np.full(zoned.many, MANY)
+
+
+def poured(zoned: Zoned, content: Counts, fits: Counts, wanted: int) -> Counts:
+    """Return (D,) copies by domain that a spread takes at once, all evenly, none above skew.
+
+    Args:
+        fits: (N,) copies that there is room for.
+    """
+    rule = zoned.rule
+    assert isinstance(rule, Spread)
+    totals, _ = _levels(rule, zoned.totals(content, rule.classes))
+    room = zoned.sums(fits)
+    counted = rule.existing >= 0
+    top = int((totals + room)[counted].min(initial=MANY)) + rule.skew
+
+    def added(level: int) -> Counts:
+        return np.where(counted, np.clip(level - totals, 0, room), 0)
+
+    low, high = 0, min(top, int(totals.max(initial=0)) + wanted)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if int(added(middle).sum()) <= wanted:
+            low = middle
+        else:
+            high = middle - 1
+    copies = added(low)
+    if low < top:
+        more = np.flatnonzero(added(low + 1) > copies)[: wanted - int(copies.sum())]
+        copies[more] += 1
+    return copies
+
+
+def _levels(rule: Spread, totals: Counts) -> tuple[Counts, int]:
+    """Return (D,) all copies and the least of the domains that count."""
+    totals = totals + np.maximum(rule.existing, 0)
+    return totals, int(totals[rule.existing >= 0].min(initial=MANY))
+
+
+def _trims(zoned: Zoned, content: Counts) -> Iterator[Trim]:
+    rule = zoned.rule
+    if isinstance(rule, Apart):
+        left, right = zoned.totals(content, rule.left), zoned.totals(content, rule.right)
+        for d in np.flatnonzero((left > 0) & (right > 0)).tolist():
+            fewer = rule.left if left[d] <= right[d] else rule.right
+            yield fewer, np.flatnonzero(zoned.domains == d), int(min(left[d], right[d]))
+        return
+    totals = zoned.totals(content, rule.classes)
+    if isinstance(rule, Exclusive):
+        over = totals - rule.most
+    else:
+        outside = np.flatnonzero(zoned.domains < 0)
+        if content[list(rule.classes)][:, outside].any():
+            yield rule.classes, outside, MANY
+        if isinstance(rule, Spread):
+            levels, least = _levels(rule, totals)
+            over = np.minimum(totals, levels - least - rule.skew)
+        else:
+            over = totals.copy()
+            over[int(np.argmax(totals))] = 0
+    for d in np.flatnonzero(over > 0).tolist():
+        yield rule.classes, np.flatnonzero(zoned.domains == d), int(over[d])

@@ -1,0 +1,118 @@
+"""Rules between nodes as rows of the relaxation; each only cuts off what breaks the rule.
+
+Pairs (type, class) are the relaxation's variables; choices (a gang, a domain of an affinity) are
+extra variables that an integer programme makes whole.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .arrays import Counts, Mask
+from .problem import Problem
+from .relaxation import Relaxation
+from .rules import Apart, Cap, Exclusive, Gang, Spread, Together
+
+
+def add_rules(built: Relaxation, given: Problem) -> None:
+    """Add the rows of all rules between nodes."""
+    for rule in given.rules:
+        if isinstance(rule, Cap):
+            _cap(built, rule)
+        elif isinstance(rule, Gang):
+            _gang(built, rule)
+        elif rule.domain is None:
+            if isinstance(rule, Together):
+                _on_one_node(built, rule)
+        elif isinstance(rule, Exclusive):
+            _exclusive(built, rule, rule.domain)
+        elif isinstance(rule, Apart):
+            _apart(built, rule, rule.domain)
+        elif isinstance(rule, Spread):
+            _spread(built, rule, rule.domain)
+        else:
+            _together(built, rule, rule.domain)
+
+
+def _members(built: Relaxation, classes: Sequence[int]) -> Mask:
+    return np.isin(built.classes, np.array(classes, dtype=np.int64))
+
+
+def _domains(built: Relaxation, domain: Counts) -> Counts:
+    """Return (V,) the domain of each pair."""
+    return domain[built.shape.group[built.types]]
+
+
+def _cap(built: Relaxation, rule: Cap) -> None:
+    weight = rule.weight[built.classes, built.shape.group[built.types]]
+    some = np.flatnonzero(weight)
+    built.rows.add(some, weight[some], rule.most)
+
+
+def _exclusive(built: Relaxation, rule: Exclusive, domain: Counts) -> None:
+    ours, there = _members(built, rule.classes), _domains(built, domain)
+    for d in np.unique(there[ours & (there >= 0)]).tolist():
+        mine = np.flatnonzero(ours & (there == d))
+        built.rows.add(mine, np.ones(mine.size), float(rule.most))
+
+
+def _apart(built: Relaxation, rule: Apart, domain: Counts) -> None:
+    """A choice per domain: the left side may have all its copies there, or the right side."""
+    left, right = _members(built, rule.left), _members(built, rule.right)
+    there = _domains(built, domain)
+    count = built.shape.count
+    for d in np.unique(there[(left | right) & (there >= 0)]).tolist():
+        chosen = built.rows.choices(1)
+        mine = np.flatnonzero(left & (there == d))
+        others = np.flatnonzero(right & (there == d))
+        most = float(count[list(rule.left)].sum())
+        built.rows.add(np.append(mine, chosen), np.append(np.ones(mine.size), -most), 0.0)
+        most = float(count[list(rule.right)].sum())
+        built.rows.add(np.append(others, chosen), np.append(np.ones(others.size), most), most)
+
+
+def _spread(built: Relaxation, rule: Spread, domain: Counts) -> None:
+    """A level that no domain is below and none that is given copies exceeds by more than skew."""
+    ours, there = _members(built, rule.classes), _domains(built, domain)
+    total = float(rule.existing.sum() + built.shape.count[list(rule.classes)].sum())
+    level = built.rows.variables(np.array([total]))
+    floor = int(rule.existing.min())
+    for d, existing in enumerate(rule.existing.tolist()):
+        mine = np.flatnonzero(ours & (there == d))
+        columns, ones = np.append(mine, level), np.ones(mine.size)
+        built.rows.add(columns, np.append(-ones, 1.0), float(existing))
+        if existing <= floor + rule.skew:  # else it may stay above, without new copies
+            built.rows.add(columns, np.append(ones, -1.0), float(rule.skew - existing))
+
+
+def _together(built: Relaxation, rule: Together, domain: Counts) -> None:
+    ours, there = _members(built, rule.classes), _domains(built, domain)
+    total = float(built.shape.count[list(rule.classes)].sum())
+    found = np.unique(there[ours & (there >= 0)]).tolist()
+    chosen = built.rows.choices(len(found))
+    for d, choice in zip(found, chosen.tolist(), strict=True):
+        mine = np.flatnonzero(ours & (there == d))
+        built.rows.add(np.append(mine, choice), np.append(np.ones(mine.size), -total), 0.0)
+    if len(found):
+        built.rows.add(chosen, np.ones(chosen.size), 1.0)
+    built.rows.forbid(np.flatnonzero(ours & (there < 0)))
+
+
+def _on_one_node(built: Relaxation, rule: Together) -> None:
+    """On one node no class has more copies than a node holds."""
+    for c in rule.classes:
+        mine = np.flatnonzero(built.classes == c)
+        if mine.size:
+            most = built.shape.fit[built.types[mine], c].max()
+            built.rows.add(mine, np.ones(mine.size), float(most))
+
+
+def _gang(built: Relaxation, rule: Gang) -> None:
+    """A choice: every class of the gang has all its copies, or none."""
+    chosen = built.rows.choices(1)
+    for c in rule.classes:
+        mine = np.flatnonzero(built.classes == c)
+        columns, ones = np.append(mine, chosen), np.ones(mine.size)
+        count = float(built.shape.count[c])
+        built.rows.add(columns, np.append(ones, -count), 0.0)
+        built.rows.add(columns, np.append(-ones, count), 0.0)

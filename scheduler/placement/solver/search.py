@@ -1,0 +1,135 @@
+"""What all phases of the search share: the shapes, the columns, the incumbent and the clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arrays import Counts
+from .bound import Bounds, bounds
+from .columns import Pool
+from .deadline import Deadline
+from .dive import dive
+from .greedy import KINDS, fill_up, orders
+from .incumbent import Incumbent
+from .master import Master, Relaxed
+from .occupancy import Occupancy
+from .pricing import Pricer
+from .problem import Problem
+from .regions import regions
+from .regulation import Regulation
+from .settling import harvest, settle
+from .shapes import Shapes, shapes
+from .solution import Progress
+
+_GREEDY = 0.15  # of the time
+_GENERATION = 40  # rounds of pricing
+_VARIANTS = 32
+_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a search ends: at a relative gap of every goal from its bound, or out of time."""
+
+    deadline: Deadline
+    gap: float = 0.0
+
+
+class Search:
+    """A search for one problem, and the phases that make first plans."""
+
+    def __init__(
+        self, given: Problem, limits: Limits, seed: int, report: Callable[[Progress], None]
+    ) -> None:
+        self.given, self.limits, self.deadline = given, limits, limits.deadline
+        self.shape: Shapes = shapes(given)
+        self.rules = Regulation(given)
+        self.regions = regions(given, self.shape)
+        self.pool = Pool(self.shape)
+        self.pricer = Pricer(self.shape, seed, _VARIANTS)
+        self.random = np.random.default_rng(seed)
+        self.incumbent = Incumbent(given, limits.deadline, report)
+        self.bounds: Bounds = bounds(given, self.shape)
+        self.orders = orders(self.shape)
+        self.relaxed: Relaxed | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is no time left or nothing to gain."""
+        return self.deadline.over or self.incumbent.within(self.limits.gap)
+
+    def prove(self) -> None:
+        """Bound the first goal."""
+        bound, _ = self.bounds.of(self.given.objectives[0], self.deadline)
+        self.incumbent.prove(0, bound)
+
+    def greedy(self) -> None:
+        """Fill nodes class by class in several ways."""
+        limited = self.deadline.part(_GREEDY)
+        for kind in KINDS:
+            for order in self.orders:
+                if self.done or (limited.over and self.incumbent.best is not None):
+                    return
+                state = self.empty()
+                fill_up(state, order, kind, self.deadline)
+                state.trim()
+                harvest(self.pool, state)
+                self.incumbent.offer(state)
+
+    def generate(self) -> None:
+        """Add columns while they make the master better."""
+        master = Master(self.pool)
+        shape = self.shape
+        every = np.arange(shape.number.size)
+        for _ in range(_GENERATION):
+            if self.done:
+                return
+            relaxed = master.relax(shape.number, shape.count, self.deadline.limit(_SECONDS))
+            if relaxed is None:
+                return
+            self.relaxed = relaxed
+            prices, rents = relaxed.prices, relaxed.rents
+            if not self.pricer.quick(self.pool, prices, rents, every, shape.count):
+                return
+
+    def dive(self) -> None:
+        """Round the master to whole nodes."""
+        state = self.empty()
+        amounts = self.bounds.amounts(self.deadline)
+        if amounts is None:
+            amounts = np.zeros(self.shape.fit.shape)
+        quotas = self.regions.quotas(amounts, self.shape.count)
+        self.refill(state, np.arange(state.type_of.size), quotas)
+        self.incumbent.offer(state)
+
+    def empty(self) -> Occupancy:
+        """Return nodes that hold nothing."""
+        return Occupancy(self.shape, self.rules)
+
+    def refill(self, state: Occupancy, nodes: Counts, quotas: Counts) -> None:
+        """Fill empty nodes by dives, then place what is left wherever it fits.
+
+        Args:
+            quotas: (Z, C) copies for each region of the classes that rules send there.
+        """
+        region = self.regions.of_type[state.type_of[nodes]]
+        begun, meant = state.left.copy(), np.zeros_like(state.left)
+        spare = np.maximum(state.left - quotas.sum(axis=0), 0)
+        for z in np.unique(region).tolist():
+            mine = nodes[region == z]
+            meant += quotas[z]
+            carried = meant + spare - (begun - state.left)
+            wanted = np.where(self.regions.ruled, quotas[z], carried)
+            wanted = np.clip(wanted, 0, state.left)
+            number = np.bincount(state.type_of[mine], minlength=self.shape.number.size)
+            chosen = dive(self.pool, self.pricer, number, wanted, self.deadline)
+            settle(state, self.pool, chosen, mine, wanted)
+        self.top_up(state)
+
+    def top_up(self, state: Occupancy) -> None:
+        """Take off what breaks rules and place what is left wherever it fits."""
+        order = self.orders[int(self.random.integers(len(self.orders)))]
+        state.trim()
+        fill_up(state, order, KINDS[0], self.deadline)
+        state.trim()

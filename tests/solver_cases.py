@@ -1,0 +1,172 @@
+"""Small packing problems of every kind, and their best plans by trying everything."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+from hypothesis import strategies as st
+
+from scheduler.placement.solver.objectives import (
+    Balanced,
+    HostCost,
+    Kept,
+    Placed,
+    Preferred,
+    Unfragmented,
+)
+from scheduler.placement.solver.problem import Problem
+from scheduler.placement.solver.rules import Apart, Cap, Exclusive, Gang, Spread, Together
+from scheduler.placement.solver.solution import Solution, Status
+from scheduler.placement.solver.verifier import verify
+
+
+def ints(low, high, *shape):
+    """Draw an int64 array."""
+    size = int(np.prod(shape))
+    values = st.lists(st.integers(low, high), min_size=size, max_size=size)
+    return values.map(lambda given: np.array(given, dtype=np.int64).reshape(shape))
+
+
+@st.composite
+def rules(draw, nodes, classes, groups):
+    """Draw up to three rules."""
+    found = []
+    some = st.lists(st.integers(0, classes - 1), min_size=1, unique=True).map(tuple)
+    for kind in draw(st.lists(st.sampled_from("EASTCG"), max_size=3)):
+        domain = draw(st.one_of(st.none(), ints(-1, 1, groups)))
+        many = nodes if domain is None else max(int(domain.max()) + 1, 1)
+        if kind == "E":
+            found.append(Exclusive(draw(some), draw(st.integers(1, 2)), domain))
+        elif kind == "A" and classes > 1:
+            left = draw(some)
+            right = tuple(c for c in range(classes) if c not in left)
+            if right:
+                found.append(Apart(left, right, domain))
+        elif kind == "S":
+            low = -1 if domain is None else 0
+            found.append(
+                Spread(draw(some), draw(st.integers(1, 2)), draw(ints(low, 2, many)), domain)
+            )
+        elif kind == "T":
+            found.append(Together(draw(some), domain))
+        elif kind == "C":
+            weight = draw(ints(0, 2, classes, groups)).astype(np.float64)
+            found.append(Cap(weight, float(draw(st.integers(0, 4)))))
+        elif kind == "G" and not any(isinstance(rule, Gang) for rule in found):
+            found.append(Gang(draw(some)))
+    return tuple(found)
+
+
+@st.composite
+def objectives(draw, base, kinds=(Placed, HostCost, Preferred, Kept, Balanced, Unfragmented)):
+    """Draw one to three objectives, placing first as a rule."""
+    classes, nodes = base.count.size, base.group.size
+    makers = {
+        Placed: lambda: Placed(draw(ints(0, 3, classes)).astype(np.float64)),
+        HostCost: lambda: HostCost(draw(ints(0, 3, nodes)).astype(np.float64)),
+        Preferred: lambda: Preferred(
+            draw(ints(-2, 2, classes, base.feasible.shape[1])).astype(np.float64)
+        ),
+        Kept: lambda: Kept(draw(ints(0, 2, classes)).astype(np.float64)),
+        Balanced: lambda: Balanced(base.free + draw(ints(1, 3, *base.free.shape))),
+        Unfragmented: lambda: Unfragmented(np.full(classes, 1.0 / classes)),
+    }
+    chosen = draw(st.lists(st.sampled_from(kinds), max_size=2, unique=True))
+    return tuple(makers[kind]() for kind in dict.fromkeys((Placed, *chosen)))
+
+
+@st.composite
+def problems(draw, nodes=3, classes=3, copies=2, kinds=None):
+    """Draw a problem that trying everything can solve."""
+    nodes, classes = draw(st.integers(1, nodes)), draw(st.integers(1, classes))
+    groups = draw(st.integers(1, min(nodes, 2)))
+    resources = draw(st.integers(1, 2))
+    count = draw(ints(0, copies, classes))
+    units = draw(ints(0, 2, classes)) if draw(st.booleans()) else count * 0
+    share = np.where(units > 0, draw(ints(2, 10, classes)) * 100, 0)
+    slots = 2 if units.any() else 0
+    free = draw(ints(0, 6, resources, nodes))
+    current = [(n, c, 1) for n in range(nodes) for c in range(classes) if count[c]]
+    chosen = draw(st.lists(st.sampled_from(current), max_size=2, unique=True)) if current else []
+    base = Problem(
+        free=free,
+        demand=draw(ints(0, 4, resources, classes)),
+        count=count,
+        group=draw(ints(0, groups - 1, nodes)),
+        feasible=draw(ints(0, 3, classes, groups)) > 0,
+        limit=draw(ints(1, 3, classes)),
+        devices=draw(ints(0, 5, slots, nodes)) * 200,
+        device_share=share,
+        device_units=units,
+        objectives=(Placed(np.ones(classes)),),
+        rules=draw(rules(nodes, classes, groups)),
+        current=np.array(chosen, dtype=np.int64).reshape(-1, 3).T,
+    )
+    given = objectives(base) if kinds is None else objectives(base, kinds)
+    return replace(base, objectives=draw(given))
+
+
+def plan(given, content):
+    """Return a plan from (N, C) copies."""
+    nodes, classes = np.nonzero(content)
+    return Solution(nodes, classes, content[nodes, classes], (), Status.FEASIBLE, "", {})
+
+
+def value(given, objective, content):
+    """Return what (N, C) copies reach, costs negative: each objective as it is documented."""
+    placed = content.sum(axis=0)
+    if isinstance(objective, Placed):
+        return float(objective.value @ placed)
+    if isinstance(objective, HostCost):
+        return -float(objective.cost[content.any(axis=1)].sum())
+    if isinstance(objective, Preferred):
+        return sum(
+            float(objective.weight[c, given.group[n]]) * int(content[n, c])
+            for n, c in zip(*np.nonzero(content), strict=True)
+        )
+    if isinstance(objective, Kept):
+        return sum(
+            float(objective.weight[c]) * min(int(content[n, c]), int(many))
+            for n, c, many in given.current.T
+        )
+    if isinstance(objective, Balanced):
+        used = objective.allocatable - given.free + given.demand @ content.T
+        return -float(((used / objective.allocatable) ** 2).sum())
+    raise AssertionError(objective)
+
+
+def every_plan(given):
+    """Yield (N, C) copies of every plan that the verifier accepts."""
+    nodes = given.group.size
+    ranges = [range(int(many) + 1) for many in given.count]
+    contents = [np.array(one, dtype=np.int64) for one in product(*ranges)]
+    alone = replace(given, rules=())
+    possible = []
+    for n in range(nodes):
+        mine = []
+        for content in contents:
+            whole = np.zeros((nodes, given.count.size), dtype=np.int64)
+            whole[n] = content
+            if not verify(alone, plan(given, whole)):
+                mine.append(content)
+        possible.append(mine)
+
+    def rest(n, chosen, left):
+        if n == nodes:
+            whole = np.array(chosen).reshape(nodes, given.count.size)
+            if not given.rules or not verify(given, plan(given, whole)):
+                yield whole
+            return
+        for content in possible[n]:
+            if (content <= left).all():
+                yield from rest(n + 1, [*chosen, content], left - content)
+
+    yield from rest(0, [], given.count)
+
+
+def best(given):
+    """Return the best values by trying everything."""
+    return max(
+        tuple(value(given, objective, content) for objective in given.objectives)
+        for content in every_plan(given)
+    )
