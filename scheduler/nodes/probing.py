@@ -116,22 +116,25 @@ class Prober:
         if self._heap[0][2] is each:
             self._wake.set()
 
-    async def run(self) -> None:
-        """Probe until cancelled."""
+    async def run(self, group: asyncio.TaskGroup) -> None:
+        """Probe until cancelled.
+
+        Args:
+            group: of the session, so that no probe outlives it to tell it something.
+        """
         loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as group:
-            while True:
-                while self._heap and self._heap[0][0] <= loop.time():
-                    each = heapq.heappop(self._heap)[2]
-                    if each.live:
-                        group.create_task(self._probe(each))
-                self._wake.clear()
-                pause = self._heap[0][0] - loop.time() if self._heap else None
-                try:
-                    async with asyncio.timeout(pause):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+        while True:
+            while self._heap and self._heap[0][0] <= loop.time():
+                each = heapq.heappop(self._heap)[2]
+                if each.live:
+                    group.create_task(self._probe(each))
+            self._wake.clear()
+            pause = self._heap[0][0] - loop.time() if self._heap else None
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
 
     async def _probe(self, each: _Round) -> None:
         probe, loop = each.watch.probe, asyncio.get_running_loop()

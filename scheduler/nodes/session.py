@@ -113,7 +113,7 @@ class Session:
                 del self._memories[gone]
             try:
                 group.create_task(self._ping(), name=f"{self._node} ping")
-                group.create_task(self._prober.run(), name=f"{self._node} probes")
+                group.create_task(self._prober.run(group), name=f"{self._node} probes")
                 await self._look_forever()
             finally:
                 for worker in self._workers.values():

@@ -12,7 +12,7 @@ from .stored import StoredObject
 
 RESOURCE = "rebalances.ironfree.dev"
 MOVABLE = "ironfree.dev/movable"
-"""Annotation of a pod: "false" keeps it where it is, "true" lets go of its emptyDir volumes."""
+"""Annotation of a pod: "false" keeps it where it is, "true" lets go of its local data."""
 RETURNABLE = "ironfree.dev/returnable"
 """Key of the taint that keeps new pods off a host that a Rebalance empties or has emptied."""
 

@@ -63,6 +63,7 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield from init_container_causes(container, where)
     for where, container in indexed(spec, "ephemeralContainers", path):
         yield from _container(container, where, volumes)
+        yield from container_security_causes(container, spec, where)
         name, target = text(container, "name"), text(container, "targetContainerName")
         if name and name in names:
             yield duplicate(f"{where}.name", name)

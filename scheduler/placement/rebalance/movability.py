@@ -73,7 +73,7 @@ def _declared(each: ScenarioPod, scope: Scope) -> str:
         return "it may run once at most, so it cannot be replaced first"
     if each.wanted.group:
         return f"it is a member of PodGroup {each.wanted.group}"
-    local = any(volume.empty_dir is not None for volume in pod.spec.volumes)
+    local = any(v.empty_dir is not None or v.host_path is not None for v in pod.spec.volumes)
     if local and "true" not in (said.get(MOVABLE), said.get(_SAFE)):
         return "it has local data"
     return ""

@@ -453,19 +453,19 @@ async def test_scale_reads_and_writes_replicas(api, ns, pod):
 
 
 async def test_unsupported_fields_are_rejected_or_warned_about(api, ns, pod):
-    rejected = await api.post(pods(ns), pod(activeDeadlineSeconds=5, hostPID=True))
+    rejected = await api.post(pods(ns), pod(runtimeClassName="x", hostnameOverride="y"))
     fields = {cause["field"] for cause in rejected.body["details"]["causes"]}
-    assert fields == {"spec.activeDeadlineSeconds", "spec.hostPID"}
-    volume = [{"name": "v", "hostPath": {"path": "/etc"}}]
+    assert fields == {"spec.runtimeClassName", "spec.hostnameOverride"}
+    volume = [{"name": "v", "nfs": {"server": "s", "path": "/"}}]
     refused = await api.post(pods(ns), pod(volumes=volume))
     assert refused.code == 422
-    assert "only emptyDir" in refused.body["message"]
-    probe = {"livenessProbe": {"tcpSocket": {"port": 80}}}
-    containers = [{"name": "c", "image": "x:1", **probe}]
+    assert "volumes of this type cannot be mounted" in refused.body["message"]
+    security = {"securityContext": {"seLinuxOptions": {"level": "s0"}}}
+    containers = [{"name": "c", "image": "x:1", **security}]
     for name in ("w1", "w2"):  # the second comes from memory and must warn as well
         warned = await api.post(pods(ns), pod(name, containers=containers))
         assert warned.code == 201
-        assert "livenessProbe: has no effect" in warned.headers["Warning"]
+        assert "seLinuxOptions: has no effect" in warned.headers["Warning"]
 
 
 async def test_a_node_keeps_the_status_it_registers_with(api):

@@ -62,6 +62,7 @@ def test_a_host_that_costs_too_many_moves_stays():
         ({"labels": {"ironfree.dev/pod-group": "g"}}, "it is a member of PodGroup"),
         ({"ready": False}, "it is not ready"),
         ({"volumes": [{"name": "v", "emptyDir": {}}]}, "it has local data"),
+        ({"volumes": [{"name": "v", "hostPath": {"path": "/data"}}]}, "it has local data"),
         ({"namespace": "other"}, "its namespace is not chosen"),
         ({"labels": {"app": "db"}}, "it is not chosen"),
         ({"annotations": {REPLACES: "uid"}}, "it has just been moved"),
