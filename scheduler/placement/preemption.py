@@ -28,7 +28,7 @@ BY_POLICY = "not eligible due to preemptionPolicy=Never."
 VICTIMS_LEAVE = "not eligible due to a terminating pod on the nominated node."
 _NO_HELP = "Preemption is not helpful for scheduling"
 _NO_VICTIMS = "No preemption victims found for incoming pod"
-_MANY = 16  # copies from which on a further copy is tried on all nodes at once
+_FEW = 16  # nodes tried along with one, at first
 
 
 class Preemption(msgspec.Struct, frozen=True):
@@ -230,12 +230,15 @@ class _Search:
         self._violating = 0  # how many of them break a budget
         self._heap: list[tuple[Cost, int]] = []
         self._copies: dict[int, int] = {}  # by bench, how many have been nominated there
-        self._ahead: dict[int, Outcome | None] = {}  # what the next look at a bench will show
+        self._ahead: dict[tuple[int, int], Outcome | None] = {}  # by bench and copies there
+        self._hits = 0  # how many looks have found an answer there since one had not
+        self._left = 0  # copies without a node
         if scene.together:
-            self._ahead = self._dry_run.together(np.arange(self._size, dtype=np.int64))
+            everywhere = self._dry_run.together(np.arange(self._size, dtype=np.int64))
+            self._ahead = {(bench, 0): outcome for bench, outcome in everywhere.items()}
         else:
-            able = self._dry_run.able(scene.local)
-            self._ahead = dict.fromkeys(np.flatnonzero(~able).tolist())
+            unable: list[int] = np.flatnonzero(~self._dry_run.able(scene.local)).tolist()
+            self._ahead = {(bench, 0): None for bench in unable}
 
     def run(self, count: int) -> list[Preemption]:
         """Choose node after node, the cheapest first."""
@@ -246,13 +249,11 @@ class _Search:
             outcome = self._found.pop(bench)
             self._violating -= outcome[0][0] > 0
             chosen.append(self._scene.preemption(bench, outcome))
-            left = count - len(chosen)
-            if not left:
+            self._left = count - len(chosen)
+            if not self._left:
                 break
-            copies = self._copies[bench] = self._copies.get(bench, 0) + 1
+            self._copies[bench] = self._copies.get(bench, 0) + 1
             self._dry_run.invite(self._scene.pod, bench)
-            if self._scene.together and bench not in self._ahead:
-                self._look_ahead(bench, copies if left >= _MANY else 0)
             self._look(bench)
             self._extend()
         return chosen
@@ -272,17 +273,37 @@ class _Search:
 
     def _look(self, bench: int) -> None:
         """Find out what a copy on a node would cost."""
-        outcome = self._ahead.pop(bench) if bench in self._ahead else self._dry_run.alone(bench)
+        key = bench, self._copies.get(bench, 0)
+        if key in self._ahead:
+            self._hits += 1
+            outcome = self._ahead.pop(key)
+        elif self._scene.together:
+            outcome = self._look_ahead(*key)
+        else:
+            outcome = self._dry_run.alone(bench)
         if outcome is not None:
             self._violating += outcome[0][0] > 0
             self._found[bench] = outcome
             heapq.heappush(self._heap, (outcome[0], bench))
 
-    def _look_ahead(self, bench: int, copies: int) -> None:
-        """Try a further copy on a node, and on others that are one copy behind it."""
-        found = self._found if copies else ()
-        behind = [b for b in found if self._copies.get(b, 0) == copies - 1]
-        others = np.array([b for b in behind if b not in self._ahead], dtype=np.int64)
-        self._dry_run.invite(self._scene.pod, others)
-        self._ahead |= self._dry_run.together(np.sort(np.append(others, bench)))
-        self._dry_run.invite(self._scene.pod, others, -1)
+    def _look_ahead(self, bench: int, copies: int) -> Outcome | None:
+        """Try a further copy on a node, and on those likely to come to as many copies next.
+
+        A pass over many nodes costs hardly more than one over a single node; the more of what was
+        tried ahead turned out to be needed, the more nodes are tried along the next time.
+        """
+        reach, self._hits = min(_FEW + 2 * self._hits, self._left), 0
+        peers: list[int] = []
+        missing: list[int] = []
+        for _, peer in heapq.nsmallest(reach, self._heap):
+            short = copies - self._copies.get(peer, 0)
+            if short > 0 and (peer, copies) not in self._ahead:
+                peers.append(peer)
+                missing.append(short)
+        others, guests = np.array(peers, dtype=np.int64), np.array(missing, dtype=np.int64)
+        self._dry_run.invite(self._scene.pod, others, guests)
+        outcomes = self._dry_run.together(np.sort(np.append(others, bench)))
+        self._dry_run.invite(self._scene.pod, others, -guests)
+        outcome = outcomes.pop(bench)
+        self._ahead.update({(peer, copies): found for peer, found in outcomes.items()})
+        return outcome
