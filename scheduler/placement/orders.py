@@ -1,7 +1,8 @@
 """Carries out preemptions: nominations are written, then victims are deleted.
 
 In that order and in one go, so that after a crash in between nobody has left for a pod that nobody
-remembers.
+remembers. Where all victims go at once the room is there as soon as they are deleted, and the
+nomination is not written.
 """
 
 import asyncio
@@ -71,13 +72,29 @@ class OrderWriter:
         Raises:
             Fenced: another leader has taken over.
         """
-        edits = {order.pod.key: _nomination(order) for order in orders}
+        edits: dict[ObjectKey, Edit] = {
+            order.pod.key: _nomination(order) for order in orders if not self._is_brief(order)
+        }
         for order in orders:
             for victim in order.preemption.victims if order.preemption else ():
                 if not victim.leaving and victim.key not in edits:
                     edits[victim.key] = _departure(victim, order)
         await self._write(edits)
         await self._pods.reached(await self._revision())
+
+    def _is_brief(self, order: Order) -> bool:
+        """Tell whether a pod without a nomination waits for none but victims without grace."""
+        victims = order.preemption.victims if order.preemption is not None else ()
+        known = self._pods.items
+        waits = known.get(order.pod.key)
+        if not victims or waits is None or waits.status.nominated_node_name:
+            return False
+        return all(
+            (pod := known.get(victim.key)) is not None
+            and not (victim.leaving or pod.meta.finalizers)
+            and not pod.spec.termination_grace_period_seconds
+            for victim in victims
+        )
 
     async def _write(self, edits: Mapping[ObjectKey, Edit]) -> None:
         """Edit pods as they were last seen, and again as they are stored where a race was lost."""

@@ -100,6 +100,28 @@ async def test_a_victim_leaves_and_the_pod_takes_its_place(service):
         assert (await service.seen(lambda p: p["high"].node))["high"].node == "n0"
 
 
+async def test_victims_without_grace_are_gone_at_once_and_nobody_else_gets_their_room(service):
+    async with running(service):
+        await start(service, pod("low", cpu="2", terminationGracePeriodSeconds=0))
+        watching = service.pods.subscribe()
+        await service.write(pod("other", 5, cpu="2"), pod("high", 10, cpu="2"))
+        pods = await service.seen(lambda p: "low" not in p and p["high"].node)
+        assert (pods["high"].node, pods["other"].node) == ("n0", "")
+        seen = [delta.new for delta in watching.take() if delta.new is not None]
+        assert "high" in {each.meta.name for each in seen}
+        assert not any(each.status.nominated_node_name for each in seen)
+
+
+async def test_a_victim_with_a_finalizer_stays_and_the_nomination_is_written(service):
+    low = pod("low", cpu="2", terminationGracePeriodSeconds=0)
+    meta = msgspec.structs.replace(low.meta, finalizers=("example.com/wait",))
+    async with running(service):
+        await start(service, msgspec.structs.replace(low, meta=meta))
+        await service.write(pod("high", 10, cpu="2"))
+        pods = await service.seen(lambda p: nominated(p, "high") and leaving(p, "low"))
+        assert (nominated(pods, "high"), pods["high"].node) == ("n0", "")
+
+
 async def test_a_pod_waits_for_its_victims_and_takes_no_others(service):
     async with running(service):
         await start(service, pod("a", cpu="2"), pod("b", 1, cpu="2"), nodes=2)
