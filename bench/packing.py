@@ -19,7 +19,7 @@ from rich.table import Table
 from bench.openb.trace import TraceNode, read_nodes, read_pods
 from scheduler.placement.solver.engine import Options, solve
 from scheduler.placement.solver.objectives import HostCost, Objective, Placed
-from scheduler.placement.solver.problem import MANY, Problem
+from scheduler.placement.solver.problem import MANY, Problem, problem
 from scheduler.placement.solver.solution import Solution
 from scheduler.placement.solver.verifier import verify
 
@@ -93,6 +93,55 @@ def cases() -> Iterator[Case]:
             name = f"openb {variant}, {objective.__name__}"
             make = lambda v=variant, o=objective: openb(v, o)  # noqa: E731 - bound now
             yield Case(name, make, seconds, wanted="≥ 99.9 %")
+    for host in _largest_hosts():
+        make = lambda h=host: openb("default", hosts, h)  # noqa: E731 - bound now
+        name = f"openb on {host.model or 'no GPU'} hosts, fewest"
+        yield Case(name, make, 10.0, goal=1, wanted="bound + 2")
+    for grid, seconds, wanted in ((16, 15.0, "≥ 99.95 %"), (1, 30.0, "≥ 99.5 %")):
+        make = lambda g=grid: resampled(g)  # noqa: E731 - bound now
+        yield Case(f"5,000 x 50,000, grid {grid}", make, seconds, wanted=wanted)
+
+
+def _largest_hosts() -> list[TraceNode]:
+    """Return the largest machine of the two models that occur most often."""
+    nodes = read_nodes()
+    often = [model for model, _ in Counter(node.model for node in nodes).most_common(2)]
+    of_model = [[node for node in nodes if node.model == model] for model in often]
+    return [max(some, key=lambda n: (n.gpus, n.cpu, n.memory)) for some in of_model]
+
+
+def resampled(grid: int) -> Problem:
+    """Return 50,000 pods like openb's on 5,000 of its nodes, drawn with a fixed seed.
+
+    Args:
+        grid: cpu is jittered and rounded up to this many steps of a thousandth of a core times 125;
+            a fine one makes thousands of classes.
+    """
+    random = np.random.default_rng(7)
+    nodes = random.choice(np.array(read_nodes(), dtype=object), 5000)
+    drawn = random.choice(np.array(read_pods("default"), dtype=object), 50_000)
+    step = 125 * grid
+    jitter = random.uniform(0.7, 1.3, drawn.size)
+    sizes = Counter(
+        (
+            max(1, -(-int(pod.cpu * factor) // step)) * step,
+            max(1, -(-int(pod.memory * factor) // (step * 4))) * step * 4,
+            1000 * pod.gpus if pod.gpus > 1 else pod.gpu_milli,
+        )
+        for pod, factor in zip(drawn, jitter, strict=True)
+    )
+    classes = sorted(sizes)
+    return problem(
+        np.array(
+            [
+                [node.cpu for node in nodes],
+                [node.memory for node in nodes],
+                [1000 * node.gpus for node in nodes],
+            ]
+        ),
+        np.array(classes, dtype=np.int64).T.copy(),
+        np.array([sizes[each] for each in classes], dtype=np.int64),
+    )
 
 
 def row(case: Case, idle: bool) -> tuple[str, ...]:
