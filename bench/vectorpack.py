@@ -4,7 +4,8 @@
 
 The instances are Mommessin et al.'s (Computers & Operations Research, "Classification and
 evaluation of the algorithms for vector bin packing"): github.com/Vectorpack, MIT. They are not in
-this repository: DIR holds Triplet_instances.tar.gz, New_instances.tar.gz and the *_summary_known.csv.
+this repository: DIR holds Triplet_instances.tar.gz, New_instances.tar.gz and their
+*_summary_known.csv.
 """
 
 import argparse
