@@ -3,8 +3,9 @@
     make bench-vectorpack [ARGS="--data DIR --only classC_60 --seconds 2"]
 
 The instances are Mommessin et al.'s (Computers & Operations Research, "Classification and
-evaluation of the algorithms for vector bin packing"): github.com/Vectorpack, MIT. They are not in this
-repository: DIR holds Triplet_instances.tar.gz, New_instances.tar.gz and the *_summary_known.csv.
+evaluation of the algorithms for vector bin packing"): github.com/Vectorpack, MIT. They are not in
+this repository: DIR holds Triplet_instances.tar.gz, New_instances.tar.gz and their
+*_summary_known.csv.
 """
 
 import argparse
