@@ -287,7 +287,7 @@ def test_top_shows_what_burns(ironfree: Ironfree):
 
 def test_logs_in_every_variant(ironfree: Ironfree):
     say = (
-        "echo one; echo two >&2; sleep 2; echo three; "
+        "echo one; sleep 1; echo two >&2; sleep 1; echo three; "  # two pipes keep no order
         "[ -e /data/again ] && sleep 9999; touch /data/again; exit 1"
     )
     manifest = json.loads(pod("talker", "sh", "-c", say))
