@@ -29,15 +29,20 @@ def template_entries(file: str) -> list[Json]:
             "count": count,
             "template": {
                 "metadata": {"labels": _labels(row, "value", VALUE)},
-                "spec": {
-                    "containers": [
-                        {"name": "main", "image": "shape", "resources": {"requests": _amounts(row)}}
-                    ]
-                },
+                "spec": {"containers": [_container(_amounts(row))]},
             },
         }
         for row, name, count in _rows(file, "pod")
     ]
+
+
+def _container(amounts: JsonObject) -> JsonObject:
+    """Return a container that asks for amounts; of extended resources the limit must be as much."""
+    limits: JsonObject = {name: amount for name, amount in amounts.items() if "/" in name}
+    resources: JsonObject = (
+        {"requests": amounts, "limits": limits} if limits else {"requests": amounts}
+    )
+    return {"name": "main", "image": "shape", "resources": resources}
 
 
 def host_objects(file: str) -> list[Json]:

@@ -172,7 +172,8 @@ async def test_a_spec_that_cannot_be_is_refused(service):
 async def test_the_command_packs_shapes_of_a_table_and_draws_them(service, tmp_path):
     table = tmp_path / "shapes.csv"
     table.write_text(
-        "kind,name,count,cpu,memory\nhost,big,3,8,32Gi\npod,web,5,3,1Gi\npod,db,2,2,4Gi\n"
+        "kind,name,count,cpu,memory,example.com/gpu\n"
+        "host,big,3,8,32Gi,1\npod,web,5,3,1Gi,\npod,db,2,2,4Gi,1\n"
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "scheduler", "place", "--server", service.url, "--json"),
