@@ -248,7 +248,9 @@ def observed(draw, pod):
         sandbox = SandboxStatus(IDENTITY, f"s{attempt}", attempt, draw(st.booleans()), "10.0.0.2")
     found = {}
     for c in (*pod.spec.init_containers, *pod.spec.containers):
+        home = 0  # a later attempt is of the same sandbox or a later one
         for number in sorted(draw(st.sets(st.integers(0, 4), max_size=3))):
+            home = draw(st.integers(home, attempt))
             state = draw(st.sampled_from(EngineState))
             image = draw(st.sampled_from([c.image, "other"]))
             known = Container(name=c.name, image=image)
@@ -256,7 +258,7 @@ def observed(draw, pod):
                 name=c.name,
                 id=f"{c.name}.{number}",
                 attempt=number,
-                spec_hash=spec_hash(known, draw(st.integers(0, attempt))),
+                spec_hash=spec_hash(known, home),
                 state=state,
                 image=image,
                 exit_code=draw(st.sampled_from([0, 1])) if state is EngineState.EXITED else 0,
