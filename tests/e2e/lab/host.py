@@ -83,6 +83,7 @@ class Host:
         """Lose power: every process dies at once and the cable goes dead; nothing if it is off."""
         if self._outer is None:
             return
+        self.partition()  # first: no last connection is accepted by a daemon that is dying
         kill_namespace(self.namespace)
         self._outer.wait()
         self._outer = None

@@ -14,6 +14,10 @@ def ready(pod):
     return found is not None and found.status == "True"
 
 
+def restarts(pod):
+    return {s.name: s.restart_count for s in pod.status.container_statuses}
+
+
 async def add(cluster, name="web", *, image="web:1", spec=None, **container):
     await cluster.add_host("h1")
     await cluster.ready("h1")
@@ -53,9 +57,8 @@ async def test_a_liveness_probe_restarts_its_container_and_no_other(cluster):
     machine.script("sick", Behaviour(exec_code=1))
     await cluster.events("Killing")
     machine.script("sick", Behaviour())
-    pod = await cluster.pod("web", lambda p: ready(p) and machine.starts[-1][2] == 1)
-    counts = {s.name: s.restart_count for s in pod.status.container_statuses}
-    assert counts == {"sick": 1, "well": 0}
+    pod = await cluster.pod("web", lambda p: ready(p) and restarts(p)["sick"] > 0)
+    assert restarts(pod)["well"] == 0
 
 
 async def test_hooks_run_around_a_containers_life(cluster):
