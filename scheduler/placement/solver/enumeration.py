@@ -113,7 +113,7 @@ def enumerate_contents(
 
 
 def _with_sum(capacity: Counts, asked: Counts) -> tuple[Counts, Counts]:
-    """Put first what all resources amount to, each about as weighty; few classes are small there."""
+    """Put first what all resources together amount to: few classes are small there."""
     weight = max(int(capacity.max(initial=1)), 1) // np.maximum(capacity, 1)
     total, sums = weight @ capacity, asked @ weight
     return np.append(total, capacity), np.concatenate([sums[:, None], asked], axis=1)
