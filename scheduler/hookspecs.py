@@ -17,7 +17,7 @@ fast: no input or output, nothing remembered between calls but by `snapshot.gene
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag, auto
 from typing import Protocol, runtime_checkable
@@ -335,14 +335,14 @@ class BatchRule(Protocol):
         """CamelCase, unique among batch rules; in messages, goals and settings."""
         ...
 
-    def terms(self, batch: Batch) -> Sequence[Term]:
-        """Say what holds for every plan of a batch, and what is good; () for nothing.
+    def terms(self, batch: Batch) -> Iterable[Term]:
+        """Say what holds for every plan of a batch, and what is good.
 
         Called before the solver begins. If it fails, so does the Placement.
         """
         ...
 
-    def check(self, batch: Batch, plan: BatchPlan) -> Sequence[Complaint]:
+    def check(self, batch: Batch, plan: BatchPlan) -> Iterable[Complaint]:
         """Judge a plan before it is applied, from the counts alone: the solver is not believed.
 
         Called again for what is left of the plan, until there is no complaint.
