@@ -24,6 +24,7 @@ from scheduler.hookspecs import (
     Term,
     Verdict,
 )
+from scheduler.objects.json import Json
 
 NAME = "LicenceCap"
 
@@ -138,7 +139,7 @@ def _covered(licence: Licence, batch: Batch) -> tuple[int, ...]:
     return tuple([c for c, pod in enumerate(batch.pods) if licence.covers(pod)])
 
 
-def _licence(given: object) -> Licence:
+def _licence(given: Json) -> Licence:
     if isinstance(given, dict):
         image, copies = given.get("image"), given.get("copies")
         if isinstance(image, str) and image and isinstance(copies, int) and copies >= 0:
