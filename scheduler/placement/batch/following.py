@@ -118,6 +118,20 @@ def _broken(demands: Sequence[Demand], rows: Sequence[Rows]) -> set[int]:
     }
 
 
+def hold(
+    pods: Sequence[PodClass], wanted: Sequence[Counts], framework: Framework, snapshot: Snapshot
+) -> list[Counts]:
+    """Return (N,) copies of each class that the rules do not let where they are wanted."""
+    demands = [
+        Demand(pod, int(copies.sum()), 1.0) for pod, copies in zip(pods, wanted, strict=True)
+    ]
+    done = _Pass(demands, wanted, framework, Draft(snapshot), exactly=True).run(set())
+    return [
+        copies - np.bincount(rows, minlength=snapshot.size)
+        for copies, rows in zip(wanted, done.rows, strict=True)
+    ]
+
+
 @dataclass(slots=True)
 class _Pass:
     demands: Sequence[Demand]

@@ -93,7 +93,7 @@ def _judged(prepared: Prepared, solution: Solution | None) -> tuple[Followed, li
     leash = Leash()
     while True:
         followed = follow(model, solution, prepared.framework, prepared.snapshot, leash)
-        plan = _counted(prepared, followed.rows)
+        plan = counted(prepared.batch.hosts, followed.rows)
         found = [
             (f"{rule.name}: {complaint.said}", complaint.classes)
             for rule in prepared.rules
@@ -120,22 +120,27 @@ def _with_gangs(model: Model, classes: frozenset[int]) -> frozenset[int]:
     return classes | frozenset(more)
 
 
-def _counted(prepared: Prepared, rows: Sequence[Rows]) -> BatchPlan:
-    """Return a plan as batch rules see it."""
+def counted(chosen: Rows, rows: Sequence[Rows]) -> BatchPlan:
+    """Return a plan as batch rules see it.
+
+    Args:
+        chosen: (H,) rows of the hosts.
+        rows: by class, one a copy.
+    """
     nothing = np.zeros(0, dtype=np.int64)
-    parts = [np.unique(_hosts(prepared, mine), return_counts=True) for mine in rows]
+    parts = [np.unique(_hosts(chosen, mine), return_counts=True) for mine in rows]
     classes = [np.full(hosts.size, c, dtype=np.int64) for c, (hosts, _) in enumerate(parts)]
     return BatchPlan(
         np.concatenate([nothing, *classes]),
         np.concatenate([nothing, *(hosts for hosts, _ in parts)]),
         np.concatenate([nothing, *(copies for _, copies in parts)]),
-        prepared.batch.hosts.size,
+        chosen.size,
     )
 
 
-def _hosts(prepared: Prepared, rows: Rows) -> Rows:
+def _hosts(chosen: Rows, rows: Rows) -> Rows:
     """Return which of the hosts rows of the snapshot are."""
-    return np.searchsorted(prepared.batch.hosts, rows).astype(np.int64)
+    return np.searchsorted(chosen, rows).astype(np.int64)
 
 
 def _all_placed(prepared: Prepared, followed: Followed) -> bool:
@@ -233,7 +238,7 @@ def _value(objective: Objective, prepared: Prepared, rows: Sequence[Rows]) -> fl
 
 def _preferred(objective: Preferred, prepared: Prepared, rows: Sequence[Rows]) -> float:
     group = prepared.model.problem.group
-    hosts = [_hosts(prepared, mine) for mine in rows]
+    hosts = [_hosts(prepared.model.rows, mine) for mine in rows]
     total = sum(float(objective.weight[c, group[mine]].sum()) for c, mine in enumerate(hosts))
     for meeting in objective.meetings:
         codes = np.arange(group.size) if meeting.domain is None else meeting.domain[group]

@@ -76,9 +76,9 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
         BadRequest: the spec cannot be met by anything; says which field and why.
         PluginError: a filter failed.
     """
-    hosts_of = _hosts_of(job, cluster)
-    snapshot = hosts_of.state.freeze(cluster.revision)
-    hosts = _hosts(job, snapshot)
+    offered = _offered(job, cluster)
+    snapshot = offered.state.freeze(cluster.revision)
+    hosts = hosts_of(job, snapshot)
     members = _members(job, cluster)
     least = _least(job.meta.namespace, cluster)
     demands = [
@@ -108,11 +108,12 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
             for goal, (rule, amount) in stated.bounds.items()
             if goal in named
         ),
-        groups=_least_members(cluster),
+        groups=least_members(cluster),
     )
 
 
-def _least_members(cluster: Scenario) -> dict[GroupName, int]:
+def least_members(cluster: Scenario) -> dict[GroupName, int]:
+    """Return minMember of every PodGroup."""
     groups = cluster.groups or {}
     return {(key.namespace, key.name): each.spec.min_member for key, each in groups.items()}
 
@@ -142,14 +143,19 @@ def _least(namespace: str, cluster: Scenario) -> dict[str, int]:
     }
 
 
-def _hosts_of(job: PlacementJob, cluster: Scenario) -> Scenario:
+def _offered(job: PlacementJob, cluster: Scenario) -> Scenario:
     if not job.spec.hosts.nodes:
         return cluster
     given: list[Json] = [msgspec.json.decode(node) for node in job.spec.hosts.nodes]
     return read_scenario({"nodes": given})
 
 
-def _hosts(job: PlacementJob, snapshot: Snapshot) -> Rows:
+def hosts_of(job: PlacementJob, snapshot: Snapshot) -> Rows:
+    """Return the rows of the hosts that a Placement may use.
+
+    Raises:
+        BadRequest: there is none.
+    """
     selector = _selector(job.spec.hosts.selector)
     rows = [
         row
