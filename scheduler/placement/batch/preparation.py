@@ -30,7 +30,8 @@ from ..solver.arrays import Reals
 from ..solver.objectives import HostCost, Objective, Placed
 from .following import framework_for
 from .modelling import Demand, Model, Wish, model
-from .stated import Liking, Stated, state
+from .preferences import preferences
+from .stated import Liking, state
 
 _EXACT = float(2**50)  # worths are sums of floats; beyond, lower priorities would be lost
 
@@ -91,7 +92,8 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
     count = np.array([each.count for each in demands], dtype=np.int64)
     batch = Batch(snapshot, hosts, tuple(members), count, tuple([goal.label for goal in goals]))
     stated = state(batch, rules.batch)
-    named = dict(_objectives(goals, members, batch, stated))
+    likings = {each.name: each for each in (preferences(batch, rules.scorers), *stated.likings)}
+    named = dict(_objectives(goals, members, batch, likings))
     claims = tuple([stated.bounds.get(name, (None, None))[1] for name in named])
     first_hosts = bool(job.spec.objective[0].hosts)
     wish = Wish(tuple(named.values()), first_hosts, stated, claims)
@@ -226,16 +228,15 @@ def _objectives(
     goals: Sequence[Goal],
     members: Mapping[PodClass, Sequence[PendingPod]],
     batch: Batch,
-    stated: Stated,
+    likings: Mapping[str, Liking],
 ) -> Iterator[tuple[str, Objective | Liking]]:
     """Yield goals by name, but for preferences that nobody has."""
-    likings = {each.name: each for each in stated.likings}
     for goal in goals:
         if goal.place:
             yield goal.label, Placed(np.array(_worths(goal.place, members)))
         elif goal.hosts:
             yield goal.label, HostCost(_prices(goal.hosts, batch.snapshot, batch.hosts))
-        elif goal.prefer in likings:
+        elif goal.prefer in likings and not likings[goal.prefer].empty:
             yield goal.label, likings[goal.prefer]
 
 
