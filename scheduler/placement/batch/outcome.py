@@ -93,6 +93,8 @@ def _judged(prepared: Prepared, solution: Solution | None) -> tuple[Followed, li
     leash = Leash()
     while True:
         followed = follow(model, solution, prepared.framework, prepared.snapshot, leash)
+        if not prepared.rules:
+            return followed, said
         plan = counted(prepared.batch.hosts, followed.rows)
         found = [
             (f"{rule.name}: {complaint.said}", complaint.classes)
