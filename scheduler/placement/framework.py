@@ -230,6 +230,11 @@ class Framework:
                 rows = snapshot.all_rows
             if not rows.size:
                 break
+            if rows.size == 1 and pod.names_nodes and not couplings:
+                # Nothing to choose, as in kube-scheduler; so a DaemonSet's pods, of which each is
+                # a class of its own, cost half.
+                sequences.append(np.repeat(rows, min(count, int(free[rows[0]]))))
+                break
             scoring = Scoring(pod, snapshot, self.scorers, rows, done)
             scoring.start()
             first = first or scoring
