@@ -23,9 +23,7 @@ def _label_complaints(key: str, value: str) -> tuple[str, ...]:
 def causes(meta: ObjectMeta, kind: Kind) -> Iterable[Cause]:
     """Yield a cause per bad field of metadata."""
     if meta.generate_name:
-        for complaint in names.name_complaints(
-            meta.generate_name, kind.name_rule, prefix=True
-        ):
+        for complaint in names.name_complaints(meta.generate_name, kind.name_rule, prefix=True):
             yield Cause(
                 "metadata.generateName", f'Invalid value: "{meta.generate_name}": {complaint}'
             )

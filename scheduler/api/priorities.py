@@ -21,7 +21,7 @@ class Priorities:
         self._informer = Informer(store, RESOURCE, priority_view)
         self._classes: Mapping[str, PriorityView] = {}
         self._version = 0
-        self._looked_at = -1  # the informer's revision when they were compared last
+        self._looked_at: int = -1  # the informer's revision when they were compared last
 
     async def run(self) -> None:
         """Keep current until cancelled."""
