@@ -12,10 +12,12 @@ from ..objects.stored import StoredObject
 from ..store.store import Store
 from .agent import NodeAgent
 from .assigned_pod import BY_NODE, assigned
+from .config_json import ConfigJson, default_path
 from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
+from .image_pulling import ImagePuller
 from .muster import Company, Muster
 from .session import Office
 from .settings import NodeSettings
@@ -72,6 +74,7 @@ class NodeAgents(HostDirectory):
             self._statuses,
             self._events,
             self._sources,
+            ImagePuller(store, ConfigJson(default_path()), self._settings.pull_timeout),
         )
         self._connects = asyncio.Semaphore(_CONNECTS)
         self._agents: dict[str, NodeAgent] = {}

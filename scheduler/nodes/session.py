@@ -21,8 +21,9 @@ from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .engines import Engines
 from .event_recorder import EventRecorder
-from .execution import Words, Workshop
+from .execution import Workshop
 from .health import Watch
+from .image_pulling import ImagePuller, Words
 from .lifecycle import Decision, DesiredPod
 from .memory import PodMemory, as_left
 from .muster import STARTED, Settled
@@ -49,6 +50,7 @@ class Office:
     statuses: StatusWriter
     events: EventRecorder
     sources: VolumeSources
+    puller: ImagePuller
 
 
 class Session:
@@ -84,7 +86,9 @@ class Session:
 
     def _workshop(self, made: Registration) -> Workshop:
         return Workshop(
+            node=self._node,
             host=self.host,
+            puller=self._office.puller,
             objects=self._office.store,
             settings=self._office.settings,
             epoch=self._office.epoch,

@@ -13,6 +13,7 @@ class NodeSettings:
         settle: least time between two looks; events in between are answered by one.
         lease: between heartbeats; lease_duration: written into the Lease.
         reconnect_initial, reconnect_limit: bounds of the back-off with full jitter.
+        pull_timeout: for one pull of an image, once it has begun.
         max_pods: pods per node, where the DockerHost does not say.
         events_per_second, events_burst: of all agents together; what exceeds them is dropped.
     """

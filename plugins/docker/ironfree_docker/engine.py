@@ -155,12 +155,14 @@ class Engine:
         *,
         query: Mapping[str, str] | None = None,
         data: JsonObject | bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         silence: float | None = None,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a stream of unbounded length and yield its chunks.
 
         Args:
             data: JSON or an archive to send.
+            headers: to send besides; they may be secret.
             silence: seconds without a byte after which the host counts as unreachable.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=silence)
@@ -171,7 +173,7 @@ class Engine:
                 self.route.base + self._prefix + path,
                 params=dict(query or {}),
                 data=_encoded(data),
-                headers=_content_type(data),
+                headers={**(headers or {}), **_content_type(data)},
                 timeout=timeout,
             )
             async with request as response:
@@ -305,9 +307,9 @@ def _encoded(body: JsonObject | bytes | None) -> bytes | None:
     return msgspec.json.encode(body) if isinstance(body, dict) else body
 
 
-def _content_type(body: JsonObject | bytes | None) -> dict[str, str] | None:
+def _content_type(body: JsonObject | bytes | None) -> dict[str, str]:
     if body is None:
-        return None
+        return {}
     return {"Content-Type": "application/json" if isinstance(body, dict) else "application/x-tar"}
 
 

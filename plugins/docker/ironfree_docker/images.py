@@ -1,58 +1,107 @@
 """The image endpoints of the Docker Engine API."""
 
+import base64
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from urllib.parse import quote
 
-from scheduler.errors import EngineRejected, ImageUnavailable
+import msgspec
+
+from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.images import LocalImage, PullProgress, RegistryCredentials
 
 from . import wire
 from .engine import Engine
+from .pull_progress import Layers
 
-_SILENCE = 300.0
-"""Seconds without progress after which a pull is given up."""
+SILENCE = 120.0
+"""Seconds without a word after which a pull or a load is given up."""
 
 
 class Images:
-    """Images of one engine."""
+    """Images of one engine; implements scheduler.images.ImageStore."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def inspect(self, name: str) -> str | None:
-        """The id of an image, or None if it is absent."""
+    async def find(self, name: str) -> LocalImage | None:
+        """The image of that name, digest or id, or None if it is absent."""
         image = await self.look(name)
-        return image.id if image else None
+        if image is None:
+            return None
+        names = (*(image.repo_tags or ()), *(image.repo_digests or ()))
+        return LocalImage(image.id, names, image.size)
 
     async def look(self, name: str) -> wire.Image | None:
-        """What is known of an image, or None if it is absent."""
+        """What the engine tells of an image, or None if it is absent."""
         try:
             return await self._engine.read(f"/images/{quote(name)}/json", wire.Image)
         except EngineRejected as error:
             if error.code == 404:
                 return None
-            if error.code == 400:
-                raise ImageUnavailable(f"{name!r} is no name of an image: {error}") from error
             raise
 
-    async def pull(self, name: str) -> None:
+    async def pull(
+        self,
+        name: str,
+        credentials: RegistryCredentials | None = None,
+        progress: Callable[[PullProgress], None] | None = None,
+    ) -> None:
         """Pull; ImageUnavailable with the registry's words when it cannot be had."""
         repository, tag = split_reference(name)
         query = {"fromImage": repository, "tag": tag}
+        headers = {} if credentials is None else {"X-Registry-Auth": _header(credentials)}
+        layers = Layers()
+
+        def heard(line: wire.Progress) -> None:
+            moved = layers.take(line)
+            if moved is not None and progress is not None:
+                progress(moved)
+
         try:
-            await self._progress("/images/create", query)
+            await self._progress("/images/create", query, heard=heard, headers=headers)
         except EngineRejected as error:
             raise ImageUnavailable(f"cannot pull {name}: {error}") from error
+        except HostUnreachable as error:
+            if not isinstance(error.__cause__, TimeoutError):
+                raise
+            await self._engine.ping()  # or else it is the host that is silent
+            raise ImageUnavailable(
+                f"cannot pull {name}: nothing has come from its registry for {SILENCE:g} s"
+            ) from error
 
     async def load(self, archive: bytes) -> None:
         """Load an archive as `docker save` writes it."""
-        await self._progress("/images/load", {"quiet": "1"}, archive)
+        await self._progress("/images/load", {"quiet": "1"}, data=archive)
 
-    async def _progress(self, path: str, query: dict[str, str], data: bytes | None = None) -> None:
-        opened = self._engine.stream("POST", path, query=query, data=data, silence=_SILENCE)
+    async def _progress(
+        self,
+        path: str,
+        query: dict[str, str],
+        *,
+        data: bytes | None = None,
+        heard: Callable[[wire.Progress], None] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        opened = self._engine.stream(
+            "POST", path, query=query, data=data, headers=headers, silence=SILENCE
+        )
         async with opened as chunks, aclosing(self._engine.lines(chunks, wire.Progress)) as lines:
             async for line in lines:
                 if line.error:
                     raise EngineRejected(f"host {self._engine.name}: {line.error}", 500)
+                if heard is not None:
+                    heard(line)
+
+
+def _header(credentials: RegistryCredentials) -> str:
+    """X-Registry-Auth: JSON in URL-safe base64."""
+    if credentials.identity_token:
+        content = {"identitytoken": credentials.identity_token}
+    else:
+        content = {"username": credentials.username, "password": credentials.password}
+    content["serveraddress"] = credentials.server
+    return base64.urlsafe_b64encode(msgspec.json.encode(content)).decode()
 
 
 def split_reference(name: str) -> tuple[str, str]:

@@ -71,6 +71,8 @@ class FakeEngine:
             code -1 runs for ever.
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
+        pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
+        accounts: who may pull, anybody when empty; logins: who has tried.
     """
 
     api: str = "1.41"
@@ -85,6 +87,10 @@ class FakeEngine:
     hang: Counter[str] = field(default_factory=Counter)
     garbage: dict[str, bytes] = field(default_factory=dict)
     start_fails: dict[str, str] = field(default_factory=dict)
+    pull_lines: list[dict[str, Any]] = field(default_factory=list)
+    silent_pulls: bool = False
+    accounts: list[dict[str, str] | None] = field(default_factory=list)
+    logins: list[dict[str, str] | None] = field(default_factory=list)
 
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     execs: dict[str, FakeExec] = field(default_factory=dict)
@@ -392,14 +398,27 @@ class FakeEngine:
         labels, point = self.volumes[name]["Labels"], f"/var/lib/docker/volumes/{name}/_data"
         return web.json_response({"Name": name, "Labels": labels, "Mountpoint": point})
 
-    async def _pull(self, request: web.Request) -> web.Response:
-        name = f"{request.query['fromImage']}:{request.query['tag']}"
-        if name not in self.pullable:
+    async def _pull(self, request: web.Request) -> web.StreamResponse:
+        tag = request.query["tag"]
+        name = f"{request.query['fromImage']}{'@' if ':' in tag else ':'}{tag}"
+        header = request.headers.get("X-Registry-Auth", "")
+        self.logins.append(json.loads(base64.urlsafe_b64decode(header)) if header else None)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"status":"Pulling"}\r\n')
+        for line in self.pull_lines:
+            await response.write(json.dumps(line).encode() + b"\r\n")
+        if self.silent_pulls:
+            self.hanging.release()
+            await self.stopping.wait()
+        if name in self.pullable and self.logins[-1] in (self.accounts or [self.logins[-1]]):
+            self.images.add(name)
+            await response.write(b'{"status":"Done"}\r\n')
+        else:
             message = f"manifest for {name} not found"
             line = {"errorDetail": {"message": message}, "error": message}
-            return web.Response(text='{"status":"Pulling"}\r\n' + json.dumps(line) + "\r\n")
-        self.images.add(name)
-        return web.Response(text='{"status":"Pulling"}\r\n{"status":"Done"}\r\n')
+            await response.write(json.dumps(line).encode() + b"\r\n")
+        return response
 
     async def _load(self, request: web.Request) -> web.Response:
         await request.read()

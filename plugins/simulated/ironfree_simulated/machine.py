@@ -106,6 +106,7 @@ class Machine:
         self.starts: list[tuple[str, str, int]] = []  # (pod uid, container, attempt) in order
         self.commands: list[tuple[str, tuple[str, ...]]] = []  # (container id, command) in order
         self.files: dict[tuple[str, str], dict[str, bytes]] = {}  # by pod uid and volume
+        self.pulled: set[str] = set()
         self._missing: set[str] = set()
         self._behaviours: dict[str, Behaviour] = {}
         self._reachable = True

@@ -1,0 +1,39 @@
+"""The images of a simulated host: whatever is not withheld can be pulled."""
+
+from collections.abc import Awaitable, Callable
+
+from scheduler.errors import ImageUnavailable
+from scheduler.images import LocalImage, PullProgress, RegistryCredentials
+
+from .machine import Machine
+
+
+class Images:
+    """Implements scheduler.images.ImageStore.
+
+    Args:
+        call: takes the time of a call, in seconds, and fails when the host does not answer.
+    """
+
+    def __init__(self, machine: Machine, call: Callable[[float], Awaitable[None]]) -> None:
+        self._machine = machine
+        self._call = call
+
+    async def find(self, name: str) -> LocalImage | None:
+        """Return an image that has been pulled."""
+        await self._call(0.0)
+        if name not in self._machine.pulled or not self._machine.has_image(name):
+            return None
+        return LocalImage(f"simulated://{name}", (name,))
+
+    async def pull(
+        self,
+        name: str,
+        credentials: RegistryCredentials | None,
+        progress: Callable[[PullProgress], None],
+    ) -> None:
+        """Have the image; withheld ones are refused."""
+        await self._call(self._machine.shape.pull)
+        if not self._machine.has_image(name):
+            raise ImageUnavailable(f"image {name}: no such image to pull")
+        self._machine.pulled.add(name)

@@ -1,0 +1,82 @@
+"""The images of a host, as a driver offers them.
+
+The shape follows the Kubernetes CRI (ImageService). As everywhere, a driver decides nothing: which
+credentials to try, how many pulls at once and what to remove is the caller's to say. Every
+coroutine raises DriverError only: HostUnreachable when the outcome is unknown, ImageUnavailable
+when an image cannot be had, EngineRejected for whatever else the engine refuses.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryCredentials:
+    """How to show a registry who one is; never printed.
+
+    Args:
+        server: as its configuration spells it.
+        identity_token: of OAuth2, instead of a password.
+    """
+
+    server: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalImage:
+    """An image that a host has.
+
+    Args:
+        id: the engine's, the same on every host for the same image.
+        names: tags and digests it goes by here.
+        size: bytes on disk.
+    """
+
+    id: str
+    names: tuple[str, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PullProgress:
+    """How far a pull is.
+
+    Args:
+        layers, layers_done: known so far; those that the host had already are done.
+        bytes, bytes_done: of the layers whose size is known.
+    """
+
+    layers: int = 0
+    layers_done: int = 0
+    bytes: int = 0
+    bytes_done: int = 0
+
+
+class ImageStore(Protocol):
+    """The images of one host. Safe for concurrent use."""
+
+    async def find(self, name: str) -> LocalImage | None:
+        """Return what a name, digest or id stands for on the host, None for nothing."""
+        ...
+
+    async def pull(
+        self,
+        name: str,
+        credentials: RegistryCredentials | None,
+        progress: Callable[[PullProgress], None],
+    ) -> None:
+        """Have the engine fetch an image from its registry.
+
+        Cancelling it makes the engine give up.
+
+        Args:
+            progress: is told whenever something has moved.
+
+        Raises:
+            ImageUnavailable: with the registry's words, or that it fell silent.
+        """
+        ...

@@ -1,0 +1,214 @@
+"""Has a container's image on its host: policy, credentials, and what is said of it.
+
+Reasons, messages and events are those of kubelet's image manager.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from ..drivers import PullPolicy
+from ..errors import EngineRejected, ImageUnavailable
+from ..images import ImageStore, LocalImage, PullProgress, RegistryCredentials
+from ..objects.image_reference import ImageReference, InvalidReference, image_reference
+from ..objects.pod import Container, LocalObjectReference, Pod, View
+from ..objects.stored import ObjectKey, StoredObject
+from .config_json import ConfigJson
+from .keyring import DockerConfig, Keyring, secret_config
+from .translation import pull_policy
+from .volume_content import decoded
+
+Words = tuple[str, str, str]  # an event's type, reason and message
+
+_SLOW_PULL = 1.0  # seconds after which a pull is worth an event of its own
+
+
+class Objects(Protocol):
+    """Reads objects of the store."""
+
+    async def get(self, key: ObjectKey) -> StoredObject | None:
+        """Return one object, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """The image that a container is about to be made of.
+
+    Args:
+        tell: records an event of the container.
+    """
+
+    node: str
+    images: ImageStore
+    pod: Pod
+    container: Container
+    tell: Callable[[Words], None]
+
+    def warn(self, reason: str, message: str) -> None:
+        """Record a Warning."""
+        self.tell(("Warning", reason, message))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProblem:
+    """Why there is no image; the reason is that of the container's waiting state."""
+
+    reason: str
+    message: str
+
+
+class ImagePuller:
+    """One per leader.
+
+    Args:
+        own: the service's own credentials, tried after those of pods.
+        within: seconds that one pull may take.
+    """
+
+    def __init__(self, objects: Objects, own: ConfigJson, within: float) -> None:
+        self._objects = objects
+        self._own = own
+        self._within = within
+
+    async def ensure(self, request: ImageRequest) -> ImageProblem | None:
+        """Have the image on the host by the container's policy, or say why it cannot be had.
+
+        Raises:
+            HostUnreachable: the outcome is unknown.
+        """
+        problem = await self._ensure(request)
+        if problem is not None:
+            request.warn("Failed", f"Error: {problem.reason}")
+        return problem
+
+    async def _ensure(self, request: ImageRequest) -> ImageProblem | None:
+        image, policy = request.container.image, pull_policy(request.container)
+        reference = image_reference(image)
+        if isinstance(reference, InvalidReference):
+            text = f'Failed to apply default image tag "{image}": '
+            text += f'couldn\'t parse image name "{image}": {reference.why}'
+            request.warn("InspectFailed", text)
+            return ImageProblem("InvalidImageName", text)
+        try:
+            present = await request.images.find(image)
+        except EngineRejected as error:
+            text = f'Failed to inspect image "{image}": {error}'
+            request.warn("InspectFailed", text)
+            return ImageProblem("ImageInspectError", text)
+        if present is not None and policy is not PullPolicy.ALWAYS:
+            text = f'Container image "{image}" already present on machine'
+            request.tell(("Normal", "Pulled", text))
+            return None
+        if policy is PullPolicy.NEVER:
+            text = f'Container image "{image}" is not present with pull policy of Never'
+            request.warn("ErrImageNeverPull", text)
+            return ImageProblem("ErrImageNeverPull", text)
+        return await self._pull(request, reference)
+
+    async def _pull(self, request: ImageRequest, reference: ImageReference) -> ImageProblem | None:
+        image = request.container.image
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        failures: list[str] = []
+        async with _told_when_slow(request):
+            for credentials in await self._credentials(request, reference) or (None,):
+                try:
+                    found = await self._try(request, credentials)
+                except (ImageUnavailable, EngineRejected) as error:
+                    failures.append(str(error))
+                    continue
+                took = loop.time() - begun
+                text = f'Successfully pulled image "{image}" in {took:.1f}s. '
+                request.tell(("Normal", "Pulled", f"{text}Image size: {found.size} bytes."))
+                return None
+        why = failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]"
+        request.warn("Failed", f'Failed to pull image "{image}": {why}')
+        return ImageProblem("ErrImagePull", why)
+
+    async def _try(
+        self, request: ImageRequest, credentials: RegistryCredentials | None
+    ) -> LocalImage:
+        image = request.container.image
+        try:
+            async with asyncio.timeout(self._within):
+                await request.images.pull(image, credentials, _unheard)
+        except TimeoutError as error:
+            raise ImageUnavailable(
+                f"pulling {image} on {request.node} took more than {self._within:g} s"
+            ) from error
+        found = await request.images.find(image)
+        if found is None:
+            raise ImageUnavailable(f"host {request.node} pulled {image} but does not show it")
+        return found
+
+    # --- credentials ------------------------------------------------------------------------
+
+    async def _credentials(
+        self, request: ImageRequest, reference: ImageReference
+    ) -> tuple[RegistryCredentials, ...]:
+        """Return what to try, in order: the pod's, then the service's own."""
+        configs: list[DockerConfig] = []
+        missing: list[str] = []
+        namespace = request.pod.meta.namespace
+        for name in await self._secret_names(request.pod):
+            config = await self._secret(ObjectKey("secrets", namespace, name))
+            if config is None:
+                missing.append(name)
+            else:
+                configs.append(config)
+        if missing:
+            text = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "
+            text += "attempting to pull the image may not succeed."
+            request.warn("FailedToRetrieveImagePullSecret", text)
+        given = Keyring(configs).lookup(reference.repository)
+        return tuple(dict.fromkeys((*given, *await self._own.lookup(reference))))
+
+    async def _secret_names(self, pod: Pod) -> tuple[str, ...]:
+        """Return the pod's imagePullSecrets, or else its service account's (admission plugin)."""
+        references = pod.spec.image_pull_secrets
+        if not references:
+            name = pod.spec.service_account_name or "default"
+            key = ObjectKey("serviceaccounts", pod.meta.namespace, name)
+            stored = await self._objects.get(key)
+            references = _account.decode(stored.body.json).image_pull_secrets if stored else ()
+        return tuple(dict.fromkeys(each.name for each in references if each.name))
+
+    async def _secret(self, key: ObjectKey) -> DockerConfig | None:
+        stored = await self._objects.get(key)
+        if stored is None:
+            return None
+        body = _secret_body.decode(stored.body.json)
+        return secret_config(body.type, decoded("secrets", body.data, {}))
+
+
+class _Account(View, frozen=True):
+    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
+
+
+class _SecretBody(msgspec.Struct):
+    type: str = ""
+    data: dict[str, str] = {}
+
+
+_account = msgspec.json.Decoder(_Account)
+_secret_body = msgspec.json.Decoder(_SecretBody)
+
+
+@contextlib.asynccontextmanager
+async def _told_when_slow(request: ImageRequest) -> AsyncGenerator[None]:
+    """Record that an image is being pulled, unless it is there at once."""
+    words = ("Normal", "Pulling", f'Pulling image "{request.container.image}"')
+    notice = asyncio.get_running_loop().call_later(_SLOW_PULL, request.tell, words)
+    try:
+        yield
+    finally:
+        notice.cancel()
+
+
+def _unheard(_progress: PullProgress) -> None:
+    """Nobody listens yet."""

@@ -1,0 +1,106 @@
+"""Images on real daemons, from real registries."""
+
+import base64
+import json
+
+import pytest
+
+from tests.e2e.lab import Lab
+from tests.e2e.lab.images import SHELL_IMAGE
+from tests.e2e.lab.registry import ACCOUNT
+from tests.e2e.service import Ironfree, eventually
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("lab")]
+
+
+def pod(name, image, **spec):
+    main = {"name": "main", "image": image, "command": ["sleep", "100000"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [main], **spec},
+    }
+
+
+def apply(ironfree: Ironfree, *items):
+    manifest = {"apiVersion": "v1", "kind": "List", "items": items}
+    ironfree.kubectl("apply", "-f", "-", given=json.dumps(manifest))
+
+
+def waiting(ironfree: Ironfree, name: str):
+    statuses = ironfree.get("pod", name)["status"].get("containerStatuses", [{}])
+    return statuses[0].get("state", {}).get("waiting", {})
+
+
+def pushed(lab: Lab, repository: str) -> tuple[str, str]:
+    """Push an image that no host keeps; returns its name for everybody and for who logs in."""
+    registry, host = lab.registry(), lab.hosts[-1]
+    name = f"{registry.address}/{repository}"
+    host.run("tag", SHELL_IMAGE, name)
+    host.run("push", "-q", name)
+    host.remove_image(name)
+    return name, f"{registry.private}/{repository}"
+
+
+def test_private_images_need_the_secrets_of_pod_account_or_service(ironfree: Ironfree, lab: Lab):
+    names = [pushed(lab, f"private/{user}:v1")[1] for user in ("pod", "account", "own", "nobody")]
+    registry, (user, word) = lab.registry().private, ACCOUNT
+    login = base64.b64encode(f"{user}:{word}".encode()).decode()
+    config = json.dumps({"auths": {registry: {"auth": login}}})
+    host, _, port = registry.partition(":")
+    wrong = {f"*.{host.partition('.')[2]}:{port}/private": {"auth": login[::-1]}}
+    secrets = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name},
+            "type": f"kubernetes.io/{kind}",
+            "stringData": {f".{kind}": content},
+        }
+        for name, kind, content in (
+            ("right", "dockerconfigjson", config),
+            ("wrong", "dockercfg", json.dumps(wrong)),
+        )
+    ]
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "robot"},
+        "imagePullSecrets": [{"name": "right"}],
+    }
+    both = [{"name": "wrong"}, {"name": "right"}]
+    apply(
+        ironfree,
+        *secrets,
+        account,
+        pod("pod", names[0], imagePullSecrets=both),
+        pod("account", names[1], serviceAccountName="robot"),
+        pod("nobody", names[3]),
+        pod("no-name", "Not/An/Image:v1"),
+    )
+    for name in "pod", "account":
+        ironfree.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+    why = eventually(
+        lambda: (
+            waiting(ironfree, "nobody").get("reason") == "ImagePullBackOff"
+            and waiting(ironfree, "nobody")["message"]
+        ),
+        what="nobody: ImagePullBackOff",
+    )
+    assert why.startswith(f'Back-off pulling image "{names[3]}": ErrImagePull: ')
+    assert "auth" in why
+    eventually(lambda: waiting(ironfree, "no-name").get("reason") == "InvalidImageName")
+    directory = ironfree.directory / ".docker"
+    directory.mkdir()
+    (directory / "config.json").write_text(config)  # as `docker login` does, at any time
+    apply(ironfree, pod("own", names[2]))
+    for name in "own", "nobody":
+        ironfree.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=60s")
+    said = ironfree.log() + ironfree.kubectl("get", "events", "-o", "json")
+    assert "Back-off pulling image" in said
+    assert word not in said
+    assert login not in said
+    for host in lab.hosts:
+        for name in names:
+            host.remove_image(name)
