@@ -269,9 +269,13 @@ async def _run_parts(service: Service, epoch: int) -> None:
     )
     controllers = Controllers(store, REGISTRY, informers, epoch, pace)
     heartbeat = NodeSettings(
-        lease=settings.heartbeat_seconds, lease_duration=settings.node_grace_seconds
+        lease=settings.heartbeat_seconds,
+        lease_duration=settings.node_grace_seconds,
+        pulls_per_host=settings.pulls_per_host,
+        pulls_per_registry=settings.pulls_per_registry,
     )
-    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods)
+    pulls = service.rooms.pulls
+    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods, pulls)
     service.hosts.current = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")

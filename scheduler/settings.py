@@ -20,6 +20,8 @@ _WHOLE = (
     "tombstone_seconds",
     "event_seconds",
     "decision_days",
+    "pulls_per_host",
+    "pulls_per_registry",
 )
 _POSITIVE = frozenset(_WHOLE) - {"port", "toleration_seconds"}
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
@@ -42,6 +44,8 @@ class Settings:
         tombstone_seconds: how long a watch may be away and still continue where it was.
         event_seconds: age at which Event objects are removed (Kubernetes: one hour).
         decision_days: age at which decision records are removed.
+        pulls_per_host, pulls_per_registry: images that one host pulls at once, and that all hosts
+            together pull at once from one registry.
         profiles: a file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), whose
             profiles come on top of the built-in ones.
     """
@@ -60,6 +64,8 @@ class Settings:
     tombstone_seconds: int = 3600
     event_seconds: int = 3600
     decision_days: int = 180
+    pulls_per_host: int = 3
+    pulls_per_registry: int = 32
     profiles: Path | None = None
 
     def __post_init__(self) -> None:

@@ -19,6 +19,8 @@ from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
 from .image_pulling import ImagePuller
 from .muster import Company, Muster
+from .pull_measures import PullMeasures
+from .pull_pacing import PacingLimits, PullPacer
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -33,6 +35,12 @@ def _itself(stored: StoredObject) -> StoredObject:
     return stored
 
 
+def _puller(store: Store, settings: NodeSettings, measures: PullMeasures) -> ImagePuller:
+    limits = PacingLimits(settings.pulls_per_host, settings.pulls_per_registry)
+    pacer = PullPacer(limits, measures)
+    return ImagePuller(store, ConfigJson(default_path()), pacer, settings.pull_timeout)
+
+
 class NodeAgents(HostDirectory):
     """Runs agents for every DockerHost in the store.
 
@@ -40,6 +48,7 @@ class NodeAgents(HostDirectory):
         drivers: by the word in spec.driver.
         epoch: of this leader; every write carries it.
         pods: an informer with an index "node" that somebody else runs; None makes one.
+        pulls: where pulls of images are counted.
     """
 
     def __init__(
@@ -49,6 +58,7 @@ class NodeAgents(HostDirectory):
         epoch: int,
         settings: NodeSettings | None = None,
         pods: Informer[Pod] | None = None,
+        pulls: PullMeasures | None = None,
     ) -> None:
         self._store = store
         self._drivers = drivers
@@ -74,7 +84,7 @@ class NodeAgents(HostDirectory):
             self._statuses,
             self._events,
             self._sources,
-            ImagePuller(store, ConfigJson(default_path()), self._settings.pull_timeout),
+            _puller(store, self._settings, pulls or PullMeasures()),
         )
         self._connects = asyncio.Semaphore(_CONNECTS)
         self._agents: dict[str, NodeAgent] = {}

@@ -5,8 +5,9 @@ Reasons, messages and events are those of kubelet's image manager.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -19,12 +20,15 @@ from ..objects.pod import Container, LocalObjectReference, Pod, View
 from ..objects.stored import ObjectKey, StoredObject
 from .config_json import ConfigJson
 from .keyring import DockerConfig, Keyring, secret_config
+from .pull_pacing import Heard, PullPacer, Source
 from .translation import pull_policy
 from .volume_content import decoded
 
 Words = tuple[str, str, str]  # an event's type, reason and message
 
 _SLOW_PULL = 1.0  # seconds after which a pull is worth an event of its own
+_TELL_AGAIN = 30.0  # seconds after which how far it is is told; the next times take twice as long
+_MIB = 1 << 20
 
 
 class Objects(Protocol):
@@ -67,12 +71,14 @@ class ImagePuller:
 
     Args:
         own: the service's own credentials, tried after those of pods.
+        pacer: says when which host pulls what.
         within: seconds that one pull may take.
     """
 
-    def __init__(self, objects: Objects, own: ConfigJson, within: float) -> None:
+    def __init__(self, objects: Objects, own: ConfigJson, pacer: PullPacer, within: float) -> None:
         self._objects = objects
         self._own = own
+        self._pacer = pacer
         self._within = within
 
     async def ensure(self, request: ImageRequest) -> ImageProblem | None:
@@ -115,32 +121,38 @@ class ImagePuller:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         failures: list[str] = []
-        async with _told_when_slow(request):
+        with _told(request) as heard:
             for credentials in await self._credentials(request, reference) or (None,):
+                source = Source(str(reference), reference.registry, credentials)
+                run = partial(self._run, request, credentials)
                 try:
-                    found = await self._try(request, credentials)
+                    took = await self._pacer.pull(request.node, source, run, heard)
+                    found = await self._found(request)
                 except (ImageUnavailable, EngineRejected) as error:
                     failures.append(str(error))
                     continue
-                took = loop.time() - begun
-                text = f'Successfully pulled image "{image}" in {took:.1f}s. '
+                text = f'Successfully pulled image "{image}" in {took:.1f}s '
+                text += f"({loop.time() - begun:.1f}s including waiting). "
                 request.tell(("Normal", "Pulled", f"{text}Image size: {found.size} bytes."))
                 return None
         why = failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]"
         request.warn("Failed", f'Failed to pull image "{image}": {why}')
         return ImageProblem("ErrImagePull", why)
 
-    async def _try(
-        self, request: ImageRequest, credentials: RegistryCredentials | None
-    ) -> LocalImage:
+    async def _run(
+        self, request: ImageRequest, credentials: RegistryCredentials | None, heard: Heard
+    ) -> None:
         image = request.container.image
         try:
             async with asyncio.timeout(self._within):
-                await request.images.pull(image, credentials, _unheard)
+                await request.images.pull(image, credentials, heard)
         except TimeoutError as error:
             raise ImageUnavailable(
                 f"pulling {image} on {request.node} took more than {self._within:g} s"
             ) from error
+
+    async def _found(self, request: ImageRequest) -> LocalImage:
+        image = request.container.image
         found = await request.images.find(image)
         if found is None:
             raise ImageUnavailable(f"host {request.node} pulled {image} but does not show it")
@@ -199,16 +211,30 @@ _account = msgspec.json.Decoder(_Account)
 _secret_body = msgspec.json.Decoder(_SecretBody)
 
 
-@contextlib.asynccontextmanager
-async def _told_when_slow(request: ImageRequest) -> AsyncGenerator[None]:
-    """Record that an image is being pulled, unless it is there at once."""
-    words = ("Normal", "Pulling", f'Pulling image "{request.container.image}"')
-    notice = asyncio.get_running_loop().call_later(_SLOW_PULL, request.tell, words)
+@contextlib.contextmanager
+def _told(request: ImageRequest) -> Generator[Heard]:
+    """Record that an image is being pulled, unless it is there at once; later on how far it is."""
+    loop = asyncio.get_running_loop()
+    far: list[PullProgress] = [PullProgress()]
+    timers: list[asyncio.TimerHandle] = []
+
+    def tell(again: float) -> None:
+        text = f'Pulling image "{request.container.image}"{_how_far(far[0])}'
+        request.tell(("Normal", "Pulling", text))
+        timers[:] = [loop.call_later(again, tell, again * 2)]
+
+    def heard(progress: PullProgress) -> None:
+        far[0] = progress
+
+    timers.append(loop.call_later(_SLOW_PULL, tell, _TELL_AGAIN))
     try:
-        yield
+        yield heard
     finally:
-        notice.cancel()
+        timers[0].cancel()
 
 
-def _unheard(_progress: PullProgress) -> None:
-    """Nobody listens yet."""
+def _how_far(progress: PullProgress) -> str:
+    if not progress.layers:
+        return ""
+    there, size = progress.bytes_done // _MIB, progress.bytes // _MIB
+    return f": {progress.layers_done} of {progress.layers} layers, {there} of {size} MiB"

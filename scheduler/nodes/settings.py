@@ -14,6 +14,7 @@ class NodeSettings:
         lease: between heartbeats; lease_duration: written into the Lease.
         reconnect_initial, reconnect_limit: bounds of the back-off with full jitter.
         pull_timeout: for one pull of an image, once it has begun.
+        pulls_per_host, pulls_per_registry: at once; the latter over all hosts.
         max_pods: pods per node, where the DockerHost does not say.
         events_per_second, events_burst: of all agents together; what exceeds them is dropped.
     """
@@ -30,6 +31,8 @@ class NodeSettings:
     connect_timeout: float = 15.0
     list_timeout: float = 30.0
     pull_timeout: float = 900.0
+    pulls_per_host: int = 3
+    pulls_per_registry: int = 32
     start_timeout: float = 120.0
     remove_timeout: float = 120.0
     hook_timeout: float = 1800.0

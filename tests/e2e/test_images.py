@@ -2,10 +2,13 @@
 
 import base64
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.lab import Lab
+from tests.e2e.lab.broken_way import BrokenWay
 from tests.e2e.lab.images import SHELL_IMAGE
 from tests.e2e.lab.registry import ACCOUNT
 from tests.e2e.service import Ironfree, eventually
@@ -104,3 +107,49 @@ def test_private_images_need_the_secrets_of_pod_account_or_service(ironfree: Iro
     for host in lab.hosts:
         for name in names:
             host.remove_image(name)
+
+
+def built(lab: Lab, directory: Path, repository: str) -> str:
+    """Build and push an image whose last layer no host has; returns its repository and tag."""
+    registry, host = lab.registry(), lab.hosts[-1]
+    (directory / "Dockerfile").write_text(f"FROM {SHELL_IMAGE}\nCOPY blob /blob\n")
+    (directory / "blob").write_bytes(os.urandom(4 << 20))
+    name = f"{registry.address}/{repository}"
+    host.run("build", "-q", "-t", name, str(directory))
+    host.run("push", "-q", name)
+    host.remove_image(name)
+    return repository
+
+
+def pulls(ironfree: Ironfree) -> dict[str, float]:
+    """The metrics of pulls, by name and labels."""
+    lines = ironfree.kubectl("get", "--raw", "/metrics").splitlines()
+    found = (line.rpartition(" ") for line in lines if line.startswith("ironfree_image_pulls"))
+    return {name: float(value) for name, _, value in found}
+
+
+def test_a_registry_that_dies_in_the_middle_of_a_pull(ironfree: Ironfree, lab: Lab, tmp_path: Path):
+    repository, host = built(lab, tmp_path, "faults/big:v1"), lab.hosts[0]
+    good, _ = pushed(lab, "faults/small:v1")
+    here = {"nodeSelector": {"kubernetes.io/hostname": host.name}}
+    port = int(lab.registry().address.rpartition(":")[2]) + 10
+    with BrokenWay(lab.registry().address, port, limit=1 << 20) as way:
+        name = f"{way.address}/{repository}"
+        apply(ironfree, pod("big", name, **here))
+        assert way.broken.wait(60)
+        apply(ironfree, pod("small", good, **here))
+        ironfree.kubectl("wait", "pod/small", "--for=condition=Ready", "--timeout=60s")
+        eventually(
+            lambda: waiting(ironfree, "big").get("reason") in {"ErrImagePull", "ImagePullBackOff"},
+            what="the broken pull is told",
+        )
+        way.mend()
+        ironfree.kubectl("wait", "pod/big", "--for=condition=Ready", "--timeout=60s")
+    found = pulls(ironfree)
+    labels = f'registry="{way.address}",result'
+    assert found[f'ironfree_image_pulls_total{{{labels}="failed"}}'] >= 1
+    assert found[f'ironfree_image_pulls_total{{{labels}="pulled"}}'] == 1
+    left = [value for key, value in found.items() if "waiting" in key or "under_way" in key]
+    assert not any(left)
+    for image in name, good:
+        host.remove_image(image)

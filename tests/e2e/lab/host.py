@@ -278,6 +278,7 @@ class Host:
             "insecure-registries": [self._registries],
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "live-restore": True,
+            "max-download-attempts": 2,
         }
         (self.directory / "daemon.json").write_text(json.dumps(configuration))
 
