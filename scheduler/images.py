@@ -6,7 +6,7 @@ coroutine raises DriverError only: HostUnreachable when the outcome is unknown, 
 when an image cannot be had, EngineRejected for whatever else the engine refuses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,11 +34,23 @@ class LocalImage:
         id: the engine's, the same on every host for the same image.
         names: tags and digests it goes by here.
         size: bytes on disk.
+        in_use: a container is made of it; only listings tell.
+        pulled: this installation fetched it, so it may remove it; only listings tell.
     """
 
     id: str
     names: tuple[str, ...] = ()
     size: int = 0
+    in_use: bool = False
+    pulled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """Args: capacity, available (to containers): bytes."""
+
+    capacity: int
+    available: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +91,20 @@ class ImageStore(Protocol):
         Raises:
             ImageUnavailable: with the registry's words, or that it fell silent.
         """
+        ...
+
+    async def mark_pulled(self, image: LocalImage) -> None:
+        """Keep in mind on the host that this installation fetched an image."""
+        ...
+
+    async def list(self) -> Sequence[LocalImage]:
+        """Return every image of the host."""
+        ...
+
+    async def remove(self, image: LocalImage) -> None:
+        """Remove an image by all its names; EngineRejected when it is in use. Gone is fine."""
+        ...
+
+    async def filesystem(self) -> Filesystem | None:
+        """Return where images and containers are kept, None where it cannot be told."""
         ...

@@ -22,6 +22,8 @@ _WHOLE = (
     "decision_days",
     "pulls_per_host",
     "pulls_per_registry",
+    "image_gc_high_percent",
+    "image_gc_low_percent",
 )
 _POSITIVE = frozenset(_WHOLE) - {"port", "toleration_seconds"}
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
@@ -46,6 +48,8 @@ class Settings:
         decision_days: age at which decision records are removed.
         pulls_per_host, pulls_per_registry: images that one host pulls at once, and that all hosts
             together pull at once from one registry.
+        image_gc_high_percent, image_gc_low_percent: how full a host's disk is from which on images
+            are removed until it is no fuller than the latter; 100 removes none.
         profiles: a file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), whose
             profiles come on top of the built-in ones.
     """
@@ -66,6 +70,8 @@ class Settings:
     decision_days: int = 180
     pulls_per_host: int = 3
     pulls_per_registry: int = 32
+    image_gc_high_percent: int = 85
+    image_gc_low_percent: int = 80
     profiles: Path | None = None
 
     def __post_init__(self) -> None:
@@ -83,6 +89,11 @@ class Settings:
             raise ConfigurationError(
                 f"node_grace_seconds ({self.node_grace_seconds}) must exceed heartbeat_seconds "
                 f"({self.heartbeat_seconds}), or every node counts as lost"
+            )
+        if not self.image_gc_low_percent < self.image_gc_high_percent <= 100:
+            raise ConfigurationError(
+                f"image_gc_low_percent ({self.image_gc_low_percent}) must be below "
+                f"image_gc_high_percent ({self.image_gc_high_percent}), and that at most 100"
             )
         scheme = self.database_url.partition("://")[0]
         if self.database_url and scheme.partition("+")[0] not in {"postgresql", "postgres"}:

@@ -114,9 +114,11 @@ class ImagePuller:
             text = f'Container image "{image}" is not present with pull policy of Never'
             request.warn("ErrImageNeverPull", text)
             return ImageProblem("ErrImageNeverPull", text)
-        return await self._pull(request, reference)
+        return await self._pull(request, reference, present)
 
-    async def _pull(self, request: ImageRequest, reference: ImageReference) -> ImageProblem | None:
+    async def _pull(
+        self, request: ImageRequest, reference: ImageReference, before: LocalImage | None
+    ) -> ImageProblem | None:
         image = request.container.image
         loop = asyncio.get_running_loop()
         begun = loop.time()
@@ -127,7 +129,7 @@ class ImagePuller:
                 run = partial(self._run, request, credentials)
                 try:
                     took = await self._pacer.pull(request.node, source, run, heard)
-                    found = await self._found(request)
+                    found = await self._found(request, reference, before)
                 except (ImageUnavailable, EngineRejected) as error:
                     failures.append(str(error))
                     continue
@@ -151,11 +153,18 @@ class ImagePuller:
                 f"pulling {image} on {request.node} took more than {self._within:g} s"
             ) from error
 
-    async def _found(self, request: ImageRequest) -> LocalImage:
+    async def _found(
+        self, request: ImageRequest, reference: ImageReference, before: LocalImage | None
+    ) -> LocalImage:
+        """Return the image, marked as pulled unless it was there, by this or another name."""
         image = request.container.image
         found = await request.images.find(image)
         if found is None:
             raise ImageUnavailable(f"host {request.node} pulled {image} but does not show it")
+        tags = (name for name in found.names if "@" not in name)
+        alone = all(str(image_reference(tag)) == str(reference) for tag in tags)
+        if alone and (before is None or before.id != found.id):
+            await request.images.mark_pulled(found)
         return found
 
     # --- credentials ------------------------------------------------------------------------

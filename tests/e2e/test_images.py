@@ -6,7 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from ironfree_docker import DockerDriver
 
+from scheduler.drivers import HostAddress, TlsMaterial
+from scheduler.images import PullProgress
+from scheduler.nodes.host_storage import HostStorage, StorageReport
+from scheduler.nodes.image_collection import CollectionLimits
 from tests.e2e.lab import Lab
 from tests.e2e.lab.broken_way import BrokenWay
 from tests.e2e.lab.images import SHELL_IMAGE
@@ -153,3 +158,48 @@ def test_a_registry_that_dies_in_the_middle_of_a_pull(ironfree: Ironfree, lab: L
     assert not any(left)
     for image in name, good:
         host.remove_image(image)
+
+
+async def test_a_full_disk_loses_what_was_pulled_and_is_not_used(lab: Lab, tmp_path: Path):
+    names = [f"{lab.registry().address}/gc/{name}:v1" for name in ("unused", "used", "foreign")]
+    for name in names:
+        built(lab, tmp_path, name.partition("/")[2])
+    unused, used, foreign = names
+    host = lab.hosts[0]
+    host.run("pull", "-q", foreign)
+    tls = TlsMaterial(*(each.read_bytes() for each in (lab.tls.ca, lab.tls.cert, lab.tls.key)))
+    address = HostAddress(host.name, f"tcp://{host.tcp_address}", tls, cluster="0a1b2c3d-1")
+    engine = await DockerDriver().connect(address)
+    try:
+        for name in unused, used:
+            heard: list[PullProgress] = []
+            await engine.images.pull(name, None, heard.append)
+            assert heard[-1].layers == heard[-1].layers_done > 0
+            found = await engine.images.find(name)
+            assert found is not None
+            await engine.images.mark_pulled(found)
+        host.run("create", "--name", "keeps-image", used, "true")
+        disk = await engine.images.filesystem()
+        assert disk is not None
+        real = os.statvfs(host.directory)
+        assert disk.capacity == real.f_frsize * real.f_blocks
+        said: list[StorageReport] = []
+
+        async def changed(report: StorageReport) -> None:
+            said.append(report)
+
+        limits = CollectionLimits(high=0, low=0, least_age=0)
+        await HostStorage(host.name, engine.images, changed, limits, 60.0).look()
+        left = {name for image in await engine.images.list() for name in image.names}
+        assert left & set(names) == {used, foreign}
+        assert SHELL_IMAGE in left
+        assert "pulled-by" in host.run("images"), "the mark of what is in use stays"
+        assert used in {name for image in said[0].images for name in image.names}
+        host.run("rm", "keeps-image")
+        await HostStorage(host.name, engine.images, changed, limits, 60.0).look()
+        left = {name for image in await engine.images.list() for name in image.names}
+        assert left & set(names) == {foreign}
+        assert "pulled-by" not in host.run("images")
+    finally:
+        await engine.close()
+        host.remove_image(foreign)

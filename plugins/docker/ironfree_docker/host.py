@@ -60,17 +60,24 @@ _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
 
 
 class DockerHost:
-    """An open engine. Options: `infraImage` (default: an image made on the host), `address`."""
+    """An open engine.
+
+    Options: `infraImage` (default: an image made on the host), `address`, `imageGC` ("all": images
+    that others put there are removed, too, when the disk is full).
+    """
 
     def __init__(self, engine: Engine, address: HostAddress) -> None:
         self._engine = engine
         self._address = address
         self._containers = Containers(engine)
-        self._images = Images(engine)
         self._volumes = Volumes(engine)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
+        here = pause.program(engine.version.arch) is not None
+        every = address.options.get("imageGC", "") == "all"
+        look = self._dialer.filesystem if here else None
+        self._images = Images(engine, address.cluster, look, every=every)
         self._processes = Processes(engine, address.cluster)
         self._ports = Ports(engine, address.cluster)
         self._usage = Usage(engine, address.cluster)

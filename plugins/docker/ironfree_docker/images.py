@@ -1,36 +1,58 @@
 """The image endpoints of the Docker Engine API."""
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from urllib.parse import quote
 
 import msgspec
 
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.images import LocalImage, PullProgress, RegistryCredentials
+from scheduler.images import Filesystem, LocalImage, PullProgress, RegistryCredentials
 
 from . import wire
-from .engine import Engine
+from .engine import LIST, Engine
 from .pull_progress import Layers
 
 SILENCE = 120.0
 """Seconds without a word after which a pull or a load is given up."""
 
 
-class Images:
-    """Images of one engine; implements scheduler.images.ImageStore."""
+OWN = "ironfree/"
+_MARKS = f"{OWN}pulled-by-"
 
-    def __init__(self, engine: Engine) -> None:
+
+class Images:
+    """Images of one engine; implements scheduler.images.ImageStore.
+
+    What this installation has pulled carries a further tag here that says so, since an engine
+    keeps no labels for images.
+
+    Args:
+        cluster: the installation's id.
+        every: count all images as pulled by this installation.
+        filesystem: looks at the engine's disk, None where that cannot be done.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        cluster: str,
+        filesystem: Callable[[], Awaitable[Filesystem]] | None,
+        *,
+        every: bool = False,
+    ) -> None:
         self._engine = engine
+        self._mark = f"{_MARKS}{cluster.partition('-')[0] or 'any'}"
+        self._filesystem = filesystem
+        self._every = every
 
     async def find(self, name: str) -> LocalImage | None:
         """The image of that name, digest or id, or None if it is absent."""
         image = await self.look(name)
         if image is None:
             return None
-        names = (*(image.repo_tags or ()), *(image.repo_digests or ()))
-        return LocalImage(image.id, names, image.size)
+        return LocalImage(image.id, _names(image), image.size)
 
     async def look(self, name: str) -> wire.Image | None:
         """What the engine tells of an image, or None if it is absent."""
@@ -70,6 +92,42 @@ class Images:
                 f"cannot pull {name}: nothing has come from its registry for {SILENCE:g} s"
             ) from error
 
+    async def mark_pulled(self, image: LocalImage) -> None:
+        """Give an image the tag that says who has pulled it."""
+        tag = image.id.partition(":")[2][:32]
+        path = f"/images/{quote(image.id)}/tag"
+        await self._engine.change("POST", path, query={"repo": self._mark, "tag": tag})
+
+    async def list(self) -> tuple[LocalImage, ...]:
+        """Every image that has a name, and whether containers, running or not, are made of it."""
+        listed = await self._engine.read("/images/json", list[wire.ImageSummary], within=LIST)
+        query = {"all": "1"}
+        uses = await self._engine.read(
+            "/containers/json", list[wire.ImageUse], query=query, within=LIST
+        )
+        used = {use.image_id for use in uses}
+        return tuple(self._listed(image, used) for image in listed)
+
+    def _listed(self, image: wire.ImageSummary, used: set[str]) -> LocalImage:
+        names, tags = _names(image), image.repo_tags or ()
+        ours = self._every or any(tag.startswith(f"{self._mark}:") for tag in tags)
+        apart = not any(name.startswith(OWN) for name in names)
+        return LocalImage(image.id, names, image.size, image.id in used, ours and apart)
+
+    async def remove(self, image: LocalImage) -> None:
+        """Remove an image by its names, its mark last: with the last name it goes."""
+        mark = f"{self._mark}:{image.id.partition(':')[2][:32]}"
+        for name in (*image.names, mark, image.id):
+            try:
+                await self._engine.change("DELETE", f"/images/{quote(name)}")
+            except EngineRejected as error:
+                if error.code != 404:
+                    raise
+
+    async def filesystem(self) -> Filesystem | None:
+        """Where the engine keeps images."""
+        return None if self._filesystem is None else await self._filesystem()
+
     async def load(self, archive: bytes) -> None:
         """Load an archive as `docker save` writes it."""
         await self._progress("/images/load", {"quiet": "1"}, data=archive)
@@ -92,6 +150,12 @@ class Images:
                     raise EngineRejected(f"host {self._engine.name}: {line.error}", 500)
                 if heard is not None:
                     heard(line)
+
+
+def _names(image: wire.Image | wire.ImageSummary) -> tuple[str, ...]:
+    """Tags and digests, without marks and what stands for none."""
+    names = (*(image.repo_tags or ()), *(image.repo_digests or ()))
+    return tuple(name for name in names if not name.startswith(("<none>", _MARKS)))
 
 
 def _header(credentials: RegistryCredentials) -> str:

@@ -114,6 +114,21 @@ class Image(msgspec.Struct, rename="pascal"):
     size: int = 0
 
 
+class ImageSummary(msgspec.Struct, rename="pascal"):
+    """One item of `GET /images/json`."""
+
+    id: str
+    repo_tags: list[str] | None = None
+    repo_digests: list[str] | None = None
+    size: int = 0
+
+
+class ImageUse(msgspec.Struct, rename="pascal"):
+    """One item of `GET /containers/json`, as far as its image goes."""
+
+    image_id: str = msgspec.field(default="", name="ImageID")
+
+
 class Created(msgspec.Struct, rename="pascal"):
     """`POST /containers/create`."""
 

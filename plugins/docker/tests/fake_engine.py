@@ -72,6 +72,8 @@ class FakeEngine:
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
         pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
+        disk: block size, blocks, free blocks, and those free for all.
+        marks: further tags of images, with the image's id.
         accounts: who may pull, anybody when empty; logins: who has tried.
     """
 
@@ -89,6 +91,8 @@ class FakeEngine:
     start_fails: dict[str, str] = field(default_factory=dict)
     pull_lines: list[dict[str, Any]] = field(default_factory=list)
     silent_pulls: bool = False
+    disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
+    marks: dict[str, str] = field(default_factory=dict)
     accounts: list[dict[str, str] | None] = field(default_factory=list)
     logins: list[dict[str, str] | None] = field(default_factory=list)
 
@@ -168,6 +172,9 @@ class FakeEngine:
             ("POST", "/images/create", self._pull, "pull"),
             ("POST", "/images/load", self._load, "load"),
             ("GET", "/images/{name:.+}/json", self._image, "image"),
+            ("GET", "/images/json", self._images, "images"),
+            ("POST", "/images/{name:.+}/tag", self._tag, "tag"),
+            ("DELETE", "/images/{name:.+}", self._remove_image, "remove-image"),
             ("POST", "/volumes/create", self._create_volume, "volume"),
             ("GET", "/volumes", self._volumes, "volumes"),
             ("DELETE", "/volumes/{name}", self._remove_volume, "remove-volume"),
@@ -236,10 +243,18 @@ class FakeEngine:
         return response
 
     async def _list(self, request: web.Request) -> web.Response:
-        wanted = json.loads(request.query["filters"])["label"]
+        wanted = json.loads(request.query.get("filters", "{}")).get("label", [])
         found = [c for c in self.containers.values() if all(_has(c.labels, w) for w in wanted)]
         return web.json_response(
-            [{"Id": c.id, "State": c.status, "Labels": c.labels or None} for c in found]
+            [
+                {
+                    "Id": c.id,
+                    "State": c.status,
+                    "Labels": c.labels or None,
+                    "ImageID": _image_id(c.body["Image"]),
+                }
+                for c in found
+            ]
         )
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -374,6 +389,9 @@ class FakeEngine:
                         writers[number].write(payload)
                     elif kind == 3 and number in writers:
                         writers.pop(number).close()
+                    elif kind == 4:
+                        stat = struct.pack("<IHH15Q", number, 2, 120, 0, *self.disk, *[0] * 10)
+                        request.transport.write(frame(1, stat))
             finally:
                 for writer in writers.values():
                     writer.close()
@@ -429,7 +447,28 @@ class FakeEngine:
         name = request.match_info["name"]
         if name not in self.images:
             return _error(404, f"No such image: {name}")
-        return web.json_response({"Id": "sha256:" + hashlib.sha256(name.encode()).hexdigest()})
+        return web.json_response({"Id": _image_id(name), "RepoTags": [name], "Size": 7})
+
+    async def _images(self, _: web.Request) -> web.Response:
+        listed: dict[str, list[str]] = {_image_id(name): [name] for name in self.images}
+        for mark, image in self.marks.items():
+            listed.setdefault(image, []).append(mark)
+        return web.json_response(
+            [{"Id": i, "RepoTags": tags, "Size": 7} for i, tags in listed.items()]
+        )
+
+    async def _tag(self, request: web.Request) -> web.Response:
+        mark = f"{request.query['repo']}:{request.query['tag']}"
+        self.marks[mark] = request.match_info["name"]
+        return web.Response(status=201)
+
+    async def _remove_image(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if self.marks.pop(name, None) is None:
+            if name not in self.images:
+                return _error(404, f"No such image: {name}")
+            self.images.remove(name)
+        return web.json_response([{"Untagged": name}])
 
     async def _create_volume(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -498,6 +537,10 @@ async def _dial(
 def frame(stream: int, content: bytes) -> bytes:
     """One frame of multiplexed output."""
     return struct.pack(">BxxxI", stream, len(content)) + content
+
+
+def _image_id(name: str) -> str:
+    return "sha256:" + hashlib.sha256(name.encode()).hexdigest()
 
 
 def _has(labels: dict[str, str], wanted: str) -> bool:

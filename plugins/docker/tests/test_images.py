@@ -1,14 +1,15 @@
 """Images of a host, on a fake engine: names, credentials, progress, silence."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from ironfree_docker import images
+from ironfree_docker import DockerDriver, images, pause
 
 from plugins.docker.tests.fake_engine import FakeEngine
-from scheduler.drivers import Host
+from scheduler.drivers import Host, HostAddress
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.images import PullProgress, RegistryCredentials
+from scheduler.images import Filesystem, PullProgress, RegistryCredentials
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -113,3 +114,60 @@ async def test_a_host_that_breaks_off_is_unreachable(engine: FakeEngine, host: H
     engine.lose["pull"] = 1
     with pytest.raises((HostUnreachable, ImageUnavailable)):
         await host.images.pull("new:v1", None, unheard)
+
+
+async def test_what_was_pulled_is_marked_and_removed_with_its_mark(
+    engine: FakeEngine, address: HostAddress
+):
+    ours = await DockerDriver().connect(replace(address, cluster="aa-1"))
+    other = await DockerDriver().connect(replace(address, cluster="bb-1"))
+    try:
+        engine.pullable.add("new:v1")
+        await ours.images.pull("new:v1", None, unheard)
+        found = await ours.images.find("new:v1")
+        assert found is not None
+        await ours.images.mark_pulled(found)
+        (mark,) = engine.marks
+        assert mark == f"ironfree/pulled-by-aa:{found.id.partition(':')[2][:32]}"
+        listed = {image.names: image for image in await ours.images.list()}
+        assert [names for names, image in listed.items() if image.pulled] == [("new:v1",)]
+        assert not any(image.pulled for image in await other.images.list())
+        await ours.images.remove(listed["new:v1",])
+        assert (engine.marks, engine.images) == ({}, {"app:v1"})
+        engine.reject["remove-image"] = (409, "image is being used")
+        with pytest.raises(EngineRejected, match="being used"):
+            await ours.images.remove(listed["app:v1",])
+    finally:
+        await ours.close()
+        await other.close()
+
+
+async def test_with_the_option_every_image_but_our_own_counts_as_pulled(
+    engine: FakeEngine, address: HostAddress
+):
+    engine.images.add(pause.IMAGE)
+    host = await DockerDriver().connect(replace(address, options={"imageGC": "all"}))
+    try:
+        assert {i.names[0]: i.pulled for i in await host.images.list()} == {
+            "app:v1": True,
+            pause.IMAGE: False,
+        }
+    finally:
+        await host.close()
+
+
+async def test_the_disk_is_looked_at_through_the_dialer(engine: FakeEngine, host: Host):
+    assert await host.images.filesystem() == Filesystem(4096 * 1000, 4096 * 300)
+    assert await host.images.filesystem() is not None
+    assert engine.calls.count("attach") == 1
+
+
+async def test_a_processor_without_the_program_cannot_tell_of_its_disk(
+    engine: FakeEngine, address: HostAddress
+):
+    engine.architecture = "riscv64"
+    host = await DockerDriver().connect(address)
+    try:
+        assert await host.images.filesystem() is None
+    finally:
+        await host.close()

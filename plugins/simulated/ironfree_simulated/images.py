@@ -1,9 +1,9 @@
 """The images of a simulated host: whatever is not withheld can be pulled."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from scheduler.errors import ImageUnavailable
-from scheduler.images import LocalImage, PullProgress, RegistryCredentials
+from scheduler.images import Filesystem, LocalImage, PullProgress, RegistryCredentials
 
 from .machine import Machine
 
@@ -37,3 +37,30 @@ class Images:
         if not self._machine.has_image(name):
             raise ImageUnavailable(f"image {name}: no such image to pull")
         self._machine.pulled.add(name)
+
+    async def mark_pulled(self, image: LocalImage) -> None:
+        """Everything here has been pulled."""
+
+    async def list(self) -> Sequence[LocalImage]:
+        """Return what has been pulled."""
+        await self._call(0.0)
+        used = self._machine.images_in_use()
+        size = self._machine.image_size
+        return tuple(
+            LocalImage(f"simulated://{name}", (name,), size, name in used, pulled=True)
+            for name in sorted(self._machine.pulled)
+        )
+
+    async def remove(self, image: LocalImage) -> None:
+        """Forget an image."""
+        await self._call(0.0)
+        self._machine.pulled -= set(image.names)
+
+    async def filesystem(self) -> Filesystem | None:
+        """Return a disk that has nothing but images and what a test has put there."""
+        await self._call(0.0)
+        machine = self._machine
+        if not machine.shape.disk:
+            return None
+        filled = machine.filled + machine.image_size * len(machine.pulled)
+        return Filesystem(machine.shape.disk, max(0, machine.shape.disk - filled))

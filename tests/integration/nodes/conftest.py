@@ -28,6 +28,7 @@ FAST = NodeSettings(
     resync=0.5,
     settle=0.01,
     lease=0.3,
+    storage=0.2,
     reconnect_initial=0.02,
     reconnect_limit=0.1,
 )

@@ -26,11 +26,17 @@ class Store:
         self.accounts = accounts
         self.tried = []
         self.broken = ""
+        self.marked = []
+        self.others = ()
 
     async def find(self, name):
         if self.broken:
             raise EngineRejected(self.broken, 500)
-        return LocalImage(f"sha256:{name}", (name,), 42) if name in self.here else None
+        names = (name, f"{name.partition(':')[0]}@sha256:0", *self.others)
+        return LocalImage(f"sha256:{name}", names, 42) if name in self.here else None
+
+    async def mark_pulled(self, image):
+        self.marked.append(image.id)
 
     async def pull(self, name, credentials, progress):
         user = credentials.username if credentials else None
@@ -193,3 +199,16 @@ async def test_a_pull_that_does_not_show_is_a_failure(ensure):
 
     problem, _ = await ensure(Forgetful(), "app:v1")
     assert "does not show it" in problem.message
+
+
+async def test_only_what_came_by_a_pull_is_marked_so(ensure):
+    new = Store(registry=["app:v1"])
+    await ensure(new, "app:v1")
+    await ensure(new, "app:v1", "Always")
+    assert new.marked == ["sha256:app:v1"]
+    there = Store("app:v1", registry=["app:v1"])
+    await ensure(there, "app:v1", "Always")
+    named = Store(registry=["app:v1"])
+    named.others = ("somebodys/own:v2",)
+    await ensure(named, "app:v1")
+    assert there.marked == named.marked == []
