@@ -274,6 +274,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
         lease_duration=settings.node_grace_seconds,
         pulls_per_host=settings.pulls_per_host,
         pulls_per_registry=settings.pulls_per_registry,
+        share_images=settings.share_images,
         collection=CollectionLimits(settings.image_gc_high_percent, settings.image_gc_low_percent),
     )
     pulls = service.rooms.pulls

@@ -6,7 +6,8 @@ coroutine raises DriverError only: HostUnreachable when the outcome is unknown, 
 when an image cannot be had, EngineRejected for whatever else the engine refuses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -107,4 +108,12 @@ class ImageStore(Protocol):
 
     async def filesystem(self) -> Filesystem | None:
         """Return where images and containers are kept, None where it cannot be told."""
+        ...
+
+    def save(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Stream an image as an archive that `load` of any host of the same driver takes."""
+        ...
+
+    async def load(self, archive: AsyncIterator[bytes]) -> None:
+        """Have the image of an archive on the host, by the tag it was saved as."""
         ...

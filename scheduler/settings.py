@@ -50,6 +50,7 @@ class Settings:
             together pull at once from one registry.
         image_gc_high_percent, image_gc_low_percent: how full a host's disk is from which on images
             are removed until it is no fuller than the latter; 100 removes none.
+        share_images: copy an image that a host cannot pull, or may not, from a host that has it.
         profiles: a file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), whose
             profiles come on top of the built-in ones.
     """
@@ -72,6 +73,7 @@ class Settings:
     pulls_per_registry: int = 32
     image_gc_high_percent: int = 85
     image_gc_low_percent: int = 80
+    share_images: bool = False
     profiles: Path | None = None
 
     def __post_init__(self) -> None:
@@ -141,6 +143,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         tls_key=path("tls_key"),
         token=text("token"),
         profiles=path("profiles"),
+        share_images=_switch("IRONFREE_SHARE_IMAGES", text("share_images")),
         log_level=(text("log_level") or Settings.log_level).upper(),
         **numbers,
     )
+
+
+def _switch(name: str, found: str) -> bool:
+    if found.lower() not in {"", "true", "false"}:
+        raise ConfigurationError(f'{name} must be true or false, not "{found}"')
+    return found.lower() == "true"

@@ -18,6 +18,7 @@ from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engi
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
 from .image_pulling import ImagePuller
+from .image_sharing import ImageSharing
 from .muster import Company, Muster
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
@@ -33,12 +34,6 @@ _TICK = 0.5  # seconds between looks for heartbeats that are due
 
 def _itself(stored: StoredObject) -> StoredObject:
     return stored
-
-
-def _puller(store: Store, settings: NodeSettings, measures: PullMeasures) -> ImagePuller:
-    limits = PacingLimits(settings.pulls_per_host, settings.pulls_per_registry)
-    pacer = PullPacer(limits, measures)
-    return ImagePuller(store, ConfigJson(default_path()), pacer, settings.pull_timeout)
 
 
 class NodeAgents(HostDirectory):
@@ -84,12 +79,22 @@ class NodeAgents(HostDirectory):
             self._statuses,
             self._events,
             self._sources,
-            _puller(store, self._settings, pulls or PullMeasures()),
+            self._puller(pulls or PullMeasures()),
         )
         self._connects = asyncio.Semaphore(_CONNECTS)
         self._agents: dict[str, NodeAgent] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()
+
+    def _puller(self, measures: PullMeasures) -> ImagePuller:
+        settings = self._settings
+        return ImagePuller(
+            self._store,
+            ConfigJson(default_path()),
+            PullPacer(PacingLimits(settings.pulls_per_host, settings.pulls_per_registry), measures),
+            settings.pull_timeout,
+            ImageSharing(lambda: self._nodes.items, self.host) if settings.share_images else None,
+        )
 
     def host(self, node_name: str) -> Host | None:
         """Return the open connection of a node, or None when there is none now."""

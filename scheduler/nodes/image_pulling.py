@@ -5,6 +5,7 @@ Reasons, messages and events are those of kubelet's image manager.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from ..objects.image_reference import ImageReference, InvalidReference, image_re
 from ..objects.pod import Container, LocalObjectReference, Pod, View
 from ..objects.stored import ObjectKey, StoredObject
 from .config_json import ConfigJson
+from .image_sharing import HOSTS, ImageSharing
 from .keyring import DockerConfig, Keyring, secret_config
 from .pull_pacing import Heard, PullPacer, Source
 from .translation import pull_policy
@@ -26,6 +28,7 @@ from .volume_content import decoded
 
 Words = tuple[str, str, str]  # an event's type, reason and message
 
+_log = logging.getLogger(__name__)
 _SLOW_PULL = 1.0  # seconds after which a pull is worth an event of its own
 _TELL_AGAIN = 30.0  # seconds after which how far it is is told; the next times take twice as long
 _MIB = 1 << 20
@@ -73,13 +76,22 @@ class ImagePuller:
         own: the service's own credentials, tried after those of pods.
         pacer: says when which host pulls what.
         within: seconds that one pull may take.
+        sharing: copies images that cannot be pulled from host to host; None: that is not wanted.
     """
 
-    def __init__(self, objects: Objects, own: ConfigJson, pacer: PullPacer, within: float) -> None:
+    def __init__(
+        self,
+        objects: Objects,
+        own: ConfigJson,
+        pacer: PullPacer,
+        within: float,
+        sharing: ImageSharing | None = None,
+    ) -> None:
         self._objects = objects
         self._own = own
         self._pacer = pacer
         self._within = within
+        self._sharing = sharing
 
     async def ensure(self, request: ImageRequest) -> ImageProblem | None:
         """Have the image on the host by the container's policy, or say why it cannot be had.
@@ -111,6 +123,8 @@ class ImagePuller:
             request.tell(("Normal", "Pulled", text))
             return None
         if policy is PullPolicy.NEVER:
+            if await self._share(request, reference):
+                return None
             text = f'Container image "{image}" is not present with pull policy of Never'
             request.warn("ErrImageNeverPull", text)
             return ImageProblem("ErrImageNeverPull", text)
@@ -137,9 +151,36 @@ class ImagePuller:
                 text += f"({loop.time() - begun:.1f}s including waiting). "
                 request.tell(("Normal", "Pulled", f"{text}Image size: {found.size} bytes."))
                 return None
+        if before is None and await self._share(request, reference):
+            return None
         why = failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]"
         request.warn("Failed", f'Failed to pull image "{image}": {why}')
         return ImageProblem("ErrImagePull", why)
+
+    async def _share(self, request: ImageRequest, reference: ImageReference) -> bool:
+        """Have an image of another host; returns whether that was possible."""
+        sharing = self._sharing
+        if sharing is None or reference.digest:  # an archive does not say of which digest it was
+            return False
+        source = Source(str(reference), HOSTS)
+        image, node = request.container.image, request.node
+
+        async def run(_heard: Heard) -> None:
+            async with asyncio.timeout(self._within):
+                await sharing.copy(node, image, request.images)
+
+        try:
+            took = await self._pacer.pull(node, source, run, lambda _: None)
+            found = await request.images.find(image)
+        except (ImageUnavailable, EngineRejected, TimeoutError) as error:
+            _log.info("image %s comes to host %s from no other: %s", image, node, error)
+            return False
+        if found is None:
+            return False
+        await request.images.mark_pulled(found)
+        text = f'Container image "{image}" copied from another host in {took:.1f}s. '
+        request.tell(("Normal", "Pulled", f"{text}Image size: {found.size} bytes."))
+        return True
 
     async def _run(
         self, request: ImageRequest, credentials: RegistryCredentials | None, heard: Heard

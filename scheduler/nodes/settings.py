@@ -17,6 +17,7 @@ class NodeSettings:
         reconnect_initial, reconnect_limit: bounds of the back-off with full jitter.
         pull_timeout: for one pull of an image, once it has begun.
         pulls_per_host, pulls_per_registry: at once; the latter over all hosts.
+        share_images: copy images that cannot be pulled from host to host.
         storage: between looks at a host's disk and images.
         collection: when images are removed.
         max_pods: pods per node, where the DockerHost does not say.
@@ -37,6 +38,7 @@ class NodeSettings:
     pull_timeout: float = 900.0
     pulls_per_host: int = 3
     pulls_per_registry: int = 32
+    share_images: bool = False
     storage: float = 60.0
     collection: CollectionLimits = field(default_factory=CollectionLimits)
     start_timeout: float = 120.0

@@ -9,10 +9,11 @@ import pytest
 from ironfree_docker import DockerDriver
 
 from scheduler.drivers import HostAddress, TlsMaterial
+from scheduler.errors import EngineRejected
 from scheduler.images import PullProgress
 from scheduler.nodes.host_storage import HostStorage, StorageReport
 from scheduler.nodes.image_collection import CollectionLimits
-from tests.e2e.lab import Lab
+from tests.e2e.lab import Host, Lab
 from tests.e2e.lab.broken_way import BrokenWay
 from tests.e2e.lab.images import SHELL_IMAGE
 from tests.e2e.lab.registry import ACCOUNT
@@ -126,6 +127,12 @@ def built(lab: Lab, directory: Path, repository: str) -> str:
     return repository
 
 
+def driver_address(lab: Lab, host: Host) -> HostAddress:
+    """How the driver reaches a host."""
+    tls = TlsMaterial(*(each.read_bytes() for each in (lab.tls.ca, lab.tls.cert, lab.tls.key)))
+    return HostAddress(host.name, f"tcp://{host.tcp_address}", tls, cluster="0a1b2c3d-1")
+
+
 def pulls(ironfree: Ironfree) -> dict[str, float]:
     """The metrics of pulls, by name and labels."""
     lines = ironfree.kubectl("get", "--raw", "/metrics").splitlines()
@@ -167,9 +174,7 @@ async def test_a_full_disk_loses_what_was_pulled_and_is_not_used(lab: Lab, tmp_p
     unused, used, foreign = names
     host = lab.hosts[0]
     host.run("pull", "-q", foreign)
-    tls = TlsMaterial(*(each.read_bytes() for each in (lab.tls.ca, lab.tls.cert, lab.tls.key)))
-    address = HostAddress(host.name, f"tcp://{host.tcp_address}", tls, cluster="0a1b2c3d-1")
-    engine = await DockerDriver().connect(address)
+    engine = await DockerDriver().connect(driver_address(lab, host))
     try:
         for name in unused, used:
             heard: list[PullProgress] = []
@@ -203,3 +208,27 @@ async def test_a_full_disk_loses_what_was_pulled_and_is_not_used(lab: Lab, tmp_p
     finally:
         await engine.close()
         host.remove_image(foreign)
+
+
+async def test_an_image_streams_from_a_host_to_one_without_a_registry(lab: Lab, tmp_path: Path):
+    name = f"{lab.registry().address}/{built(lab, tmp_path, 'copies/app:v1')}"
+    one, two = lab.hosts[:2]
+    one.run("pull", "-q", name)
+    engines = [await DockerDriver().connect(driver_address(lab, host)) for host in (one, two)]
+    try:
+        source, target = (engine.images for engine in engines)
+        assert await target.find(name) is None
+        async with source.save(name) as archive:
+            await target.load(archive)
+        there, here = await source.find(name), await target.find(name)
+        assert there is not None
+        assert here is not None
+        assert here.id == there.id
+        with pytest.raises(EngineRejected, match="absent"):
+            async with source.save("absent:v1") as archive:
+                await target.load(archive)
+        assert await target.find(name) is not None
+    finally:
+        for engine, host in zip(engines, (one, two), strict=True):
+            await engine.close()
+            host.remove_image(name)

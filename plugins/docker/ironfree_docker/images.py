@@ -1,8 +1,8 @@
 """The image endpoints of the Docker Engine API."""
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from urllib.parse import quote
 
 import msgspec
@@ -128,7 +128,11 @@ class Images:
         """Where the engine keeps images."""
         return None if self._filesystem is None else await self._filesystem()
 
-    async def load(self, archive: bytes) -> None:
+    def save(self, name: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Stream an archive of an image as `docker save` writes it."""
+        return self._engine.stream("GET", f"/images/{quote(name)}/get", silence=SILENCE)
+
+    async def load(self, archive: bytes | AsyncIterator[bytes]) -> None:
         """Load an archive as `docker save` writes it."""
         await self._progress("/images/load", {"quiet": "1"}, data=archive)
 
@@ -137,7 +141,7 @@ class Images:
         path: str,
         query: dict[str, str],
         *,
-        data: bytes | None = None,
+        data: bytes | AsyncIterator[bytes] | None = None,
         heard: Callable[[wire.Progress], None] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:

@@ -74,6 +74,7 @@ class FakeEngine:
         pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
         disk: block size, blocks, free blocks, and those free for all.
         marks: further tags of images, with the image's id.
+        archive: what every image is saved as; loaded: what was loaded.
         accounts: who may pull, anybody when empty; logins: who has tried.
     """
 
@@ -92,6 +93,8 @@ class FakeEngine:
     pull_lines: list[dict[str, Any]] = field(default_factory=list)
     silent_pulls: bool = False
     disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
+    archive: bytes = b""
+    loaded: list[bytes] = field(default_factory=list)
     marks: dict[str, str] = field(default_factory=dict)
     accounts: list[dict[str, str] | None] = field(default_factory=list)
     logins: list[dict[str, str] | None] = field(default_factory=list)
@@ -173,6 +176,7 @@ class FakeEngine:
             ("POST", "/images/load", self._load, "load"),
             ("GET", "/images/{name:.+}/json", self._image, "image"),
             ("GET", "/images/json", self._images, "images"),
+            ("GET", "/images/{name:.+}/get", self._save, "save"),
             ("POST", "/images/{name:.+}/tag", self._tag, "tag"),
             ("DELETE", "/images/{name:.+}", self._remove_image, "remove-image"),
             ("POST", "/volumes/create", self._create_volume, "volume"),
@@ -439,7 +443,7 @@ class FakeEngine:
         return response
 
     async def _load(self, request: web.Request) -> web.Response:
-        await request.read()
+        self.loaded.append(await request.read())
         self.images.add(pause.IMAGE)
         return web.Response(text='{"stream":"Loaded image: ironfree/pause:1\\n"}\r\n')
 
@@ -448,6 +452,9 @@ class FakeEngine:
         if name not in self.images:
             return _error(404, f"No such image: {name}")
         return web.json_response({"Id": _image_id(name), "RepoTags": [name], "Size": 7})
+
+    async def _save(self, _: web.Request) -> web.Response:
+        return web.Response(body=self.archive)
 
     async def _images(self, _: web.Request) -> web.Response:
         listed: dict[str, list[str]] = {_image_id(name): [name] for name in self.images}

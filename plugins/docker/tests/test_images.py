@@ -171,3 +171,16 @@ async def test_a_processor_without_the_program_cannot_tell_of_its_disk(
         assert await host.images.filesystem() is None
     finally:
         await host.close()
+
+
+async def test_an_image_is_saved_and_loaded_in_parts(engine: FakeEngine, host: Host):
+    engine.archive = b"layer" * 100_000
+    loaded = engine.loaded
+    async with host.images.save("app:v1") as archive:
+        await host.images.load(archive)
+    assert loaded == [engine.archive]
+    engine.reject["save"] = (404, "no such image: gone")
+    with pytest.raises(EngineRejected, match="gone"):
+        async with host.images.save("gone:v1") as archive:
+            await host.images.load(archive)
+    assert len(loaded) == 1

@@ -1,6 +1,7 @@
 """The images of a simulated host: whatever is not withheld can be pulled."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from scheduler.errors import ImageUnavailable
 from scheduler.images import Filesystem, LocalImage, PullProgress, RegistryCredentials
@@ -22,7 +23,8 @@ class Images:
     async def find(self, name: str) -> LocalImage | None:
         """Return an image that has been pulled."""
         await self._call(0.0)
-        if name not in self._machine.pulled or not self._machine.has_image(name):
+        machine = self._machine
+        if name not in machine.loaded and not (name in machine.pulled and machine.has_image(name)):
             return None
         return LocalImage(f"simulated://{name}", (name,))
 
@@ -55,6 +57,7 @@ class Images:
         """Forget an image."""
         await self._call(0.0)
         self._machine.pulled -= set(image.names)
+        self._machine.loaded -= set(image.names)
 
     async def filesystem(self) -> Filesystem | None:
         """Return a disk that has nothing but images and what a test has put there."""
@@ -64,3 +67,20 @@ class Images:
             return None
         filled = machine.filled + machine.image_size * len(machine.pulled)
         return Filesystem(machine.shape.disk, max(0, machine.shape.disk - filled))
+
+    @asynccontextmanager
+    async def save(self, name: str) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Stream an image's name."""
+        await self._call(0.0)
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield name.encode()
+
+        yield parts()
+
+    async def load(self, archive: AsyncIterator[bytes]) -> None:
+        """Have what was saved, though it is withheld from pulls."""
+        name = b"".join([part async for part in archive]).decode()
+        await self._call(0.0)
+        self._machine.loaded.add(name)
+        self._machine.pulled.add(name)

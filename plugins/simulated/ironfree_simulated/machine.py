@@ -107,6 +107,7 @@ class Machine:
         self.commands: list[tuple[str, tuple[str, ...]]] = []  # (container id, command) in order
         self.files: dict[tuple[str, str], dict[str, bytes]] = {}  # by pod uid and volume
         self.pulled: set[str] = set()
+        self.loaded: set[str] = set()
         self.image_size = 0  # bytes of each
         self.filled = 0  # bytes of the disk that are not of images
         self._missing: set[str] = set()

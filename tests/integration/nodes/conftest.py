@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from dataclasses import replace as replace_settings
 
 import msgspec
 import pytest
@@ -47,9 +48,10 @@ class Cluster:
         self.agents = None
         self._running = None
 
-    async def start_agents(self):
+    async def start_agents(self, **changes):
         """Start agents, as a leader does."""
-        self.agents = NodeAgents(self.store, {"simulated": self.driver}, self.epoch, FAST)
+        settings = replace_settings(FAST, **changes)
+        self.agents = NodeAgents(self.store, {"simulated": self.driver}, self.epoch, settings)
         self._running = asyncio.create_task(self.agents.run())
 
     async def stop_agents(self):
