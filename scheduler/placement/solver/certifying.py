@@ -7,7 +7,7 @@ from .assembly import assemble
 from .bound import rounded
 from .deadline import Deadline
 from .enumeration import Proof, enumerate_contents
-from .objectives import HostCost, Placed
+from .objectives import HostCost, Placed, Shortfall
 from .proof import Prover, Question
 from .search import Search
 from .settling import settle
@@ -61,20 +61,21 @@ def _bound_later(search: Search) -> None:
 def _question(search: Search) -> Question | None:
     """Return the goal that prices can bound: what is placed, then nodes if all is placed."""
     shape, objectives = search.shape, search.given.objectives
-    first, second = objectives[0], objectives[1] if len(objectives) > 1 else None
+    at = int(isinstance(objectives[0], Shortfall) and len(objectives) > 1)
+    first, second = objectives[at], objectives[at + 1] if len(objectives) > at + 1 else None
     scales = weigh(search.given).scales
     nothing, nobody = np.zeros(shape.count.size), np.zeros(shape.count.size, dtype=np.bool_)
     if not isinstance(first, Placed) or not first.value.any():
         return None
-    if not search.incumbent.within_goal(0, search.limits.gap):
+    if not search.incumbent.within_goal(at, search.limits.gap):
         start = np.minimum(first.value, search.bounds.prices)
         unpaid = np.zeros(shape.number.size)
-        return Question(0, first.value, unpaid, nobody, start, scales[0])
+        return Question(at, first.value, unpaid, nobody, start, scales[at])
     must = _must(search, first)
     if not isinstance(second, HostCost) or not second.cost.any() or not must.any():
         return None
     cost = second.cost[[int(rows[0]) for rows in shape.nodes]]
-    return Question(1, nothing, cost, must, search.bounds.prices, scales[1])
+    return Question(at + 1, nothing, cost, must, search.bounds.prices, scales[at + 1])
 
 
 def _must(search: Search, first: Placed) -> Mask:

@@ -14,6 +14,7 @@ from .greedy import KINDS, fill_up, orders
 from .incumbent import Incumbent
 from .linear import Basis
 from .master import Master, Relaxed
+from .objectives import Shortfall
 from .occupancy import Occupancy
 from .pricing import Pricer
 from .problem import Problem
@@ -64,8 +65,12 @@ class Search:
 
     def prove(self) -> None:
         """Bound the first goal."""
-        bound, _ = self.bounds.of(self.given.objectives[0], self.deadline)
+        first, *others = self.given.objectives
+        bound, _ = self.bounds.of(first, self.deadline)
         self.incumbent.prove(0, bound)
+        if isinstance(first, Shortfall) and others:  # how the rest is best packed, demands met
+            self.bounds.keep(first, bound)
+            self.bounds.of(others[0], self.deadline)
 
     def greedy(self) -> None:
         """Fill nodes class by class in several ways."""
