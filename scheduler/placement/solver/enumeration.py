@@ -85,6 +85,8 @@ def enumerate_contents(
     if shape.apart is not None or not np.isfinite(slack).all():
         return None
     classes = np.flatnonzero(shape.fit[node_type])
+    if not classes.size:
+        return []
     size = shape.demand[classes] / np.maximum(shape.capacity[node_type], 1)
     giving = np.any(shape.demand[classes] < 0, axis=1)
     classes = classes[np.lexsort((size.sum(axis=1), ~giving))]
