@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -36,6 +36,8 @@ class HostAddress:
         url: unix:///path, tcp://host:port, or what the driver understands.
         tls: client certificate and CA, for tcp only.
         options: the DockerHost's spec.options, for the driver alone.
+        devices: resource → ids of the devices that containers asking for it are given, each to one
+            container at a time; what an id may be is the driver's to say.
         cluster: this installation's id. What a pod has on the engine carries it, and what carries
             another is somebody else's: neither seen nor touched. What carries none is ours.
     """
@@ -45,6 +47,7 @@ class HostAddress:
     tls: TlsMaterial | None = None
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     cluster: str = ""
+    devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,14 @@ class Mount:
     propagation: str = ""
 
 
+class Ulimit(NamedTuple):
+    """A limit of a container's processes (getrlimit(2)), e.g. "nofile"; -1 is none."""
+
+    name: str
+    soft: int
+    hard: int
+
+
 class PidMode(StrEnum):
     """Whose processes a container sees (CRI NamespaceMode)."""
 
@@ -201,6 +212,10 @@ class ContainerSpec:
         env: in order; values may be secret, so they are never printed.
         cpu_request, cpu_limit: thousandths of a core; 0 means none.
         memory_limit: bytes; 0 means none.
+        swap: bytes it may swap besides, where it has a memory limit.
+        oom_score: added to the score by which the kernel picks whom to kill (oom_score_adj).
+        pids_limit: most processes and threads; 0 means no limit.
+        devices: resource and how many of its devices.
         attempt: 0, 1, 2 … one per restart; part of the container's name.
         spec_hash: of everything that cannot change in place; differs → not the same container.
         user: "uid", "uid:gid", or "" for the image's own.
@@ -225,6 +240,11 @@ class ContainerSpec:
     cpu_request: int = 0
     cpu_limit: int = 0
     memory_limit: int = 0
+    swap: int = 0
+    oom_score: int = 0
+    pids_limit: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    devices: tuple[tuple[str, int], ...] = ()
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False

@@ -24,6 +24,7 @@ from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
 from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey, StoredObject
 from .assigned_pod import AssignedPod, service_account
+from .container_limits import NodeLimits, limited
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
 from .health import post_start
 from .hooks import LEAST_GRACE, pod_address, prepare_stop, run_hook
@@ -116,6 +117,7 @@ class Workshop:
 
     Args:
         host_ip, allocatable: of the node, for references in environments.
+        limits: what the node sets for all of its containers.
         tell: records an event of a pod: words and container.
     """
 
@@ -125,6 +127,7 @@ class Workshop:
     epoch: int
     host_ip: str
     allocatable: Mapping[str, str | int | float]
+    limits: NodeLimits
     tell: Callable[[Pod, Words, str], None]
 
 
@@ -249,7 +252,8 @@ async def _start(
             "its target container does not run",
         )
     alone = container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env)
-    spec = replace(alone, process_namespace_of=target)
+    spec = limited(alone, subject.pod, container, shop.limits)
+    spec = replace(spec, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):

@@ -52,9 +52,17 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
 
 
 def container_body(
-    sandbox: SandboxStatus, spec: ContainerSpec, labels: dict[str, str], mounts: Mounts
+    sandbox: SandboxStatus,
+    spec: ContainerSpec,
+    labels: dict[str, str],
+    mounts: Mounts,
+    devices: JsonObject | None = None,
 ) -> JsonObject:
-    """An app container inside a sandbox's network and IPC namespaces."""
+    """An app container inside a sandbox's network and IPC namespaces.
+
+    Args:
+        devices: what HostConfig says of them.
+    """
     joined = f"container:{sandbox.id}"
     host: JsonObject = {
         "NetworkMode": joined,
@@ -70,7 +78,15 @@ def container_body(
         "CapAdd": list(spec.capabilities_added),
         "CapDrop": list(spec.capabilities_dropped),
         "SecurityOpt": _security_options(spec),
+        "OomScoreAdj": spec.oom_score,
+        **(devices or {}),
     }
+    if spec.pids_limit:
+        host["PidsLimit"] = spec.pids_limit
+    if spec.ulimits:
+        host["Ulimits"] = [
+            {"Name": n, "Soft": soft, "Hard": hard} for n, soft, hard in spec.ulimits
+        ]
     if spec.process_namespace_of:
         host["PidMode"] = f"container:{spec.process_namespace_of}"
     elif spec.pid is not PidMode.CONTAINER:
@@ -81,7 +97,8 @@ def container_body(
         host["CpuPeriod"] = _PERIOD
         host["CpuQuota"] = max(spec.cpu_limit * _PERIOD // 1000, _LEAST_QUOTA)
     if spec.memory_limit:
-        host["Memory"] = host["MemorySwap"] = spec.memory_limit  # equal: no swap on top
+        host["Memory"] = spec.memory_limit
+        host["MemorySwap"] = spec.memory_limit + spec.swap  # of both together
     body: JsonObject = {
         "Image": spec.image,
         "Labels": _json(labels),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from typing import TypeVar
 
 from scheduler.drivers import (
@@ -28,6 +29,7 @@ from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
 from .containers import Containers, LogQuery
+from .devices import Devices, device_label, device_options
 from .dialer import Dialer
 from .engine import INSPECT, Engine
 from .ensure import ensure_created, ensure_started
@@ -68,6 +70,7 @@ class DockerHost:
         self._engine = engine
         self._address = address
         self._containers = Containers(engine)
+        self._devices = Devices(self._containers, address.devices)
         self._images = Images(engine)
         self._volumes = Volumes(engine)
         self._execs = Execs(engine)
@@ -78,6 +81,7 @@ class DockerHost:
         self._usage = Usage(engine, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
+        self._unprotected = False  # the engine cannot shield processes from the kernel's OOM killer
         self._pulls = asyncio.Semaphore(_PULLS)
         self._pulling: dict[str, asyncio.Lock] = {}
         self._settled: dict[str, wire.Container] = {}  # exited ones; nothing of them changes
@@ -101,6 +105,7 @@ class DockerHost:
             cpus=info.cpus,
             memory_bytes=info.mem_total,
             live_restore=info.live_restore_enabled,
+            resources=self._devices.offered(info),
             address=self._address.options.get("address", "") or self._engine.route.host or swarm,
             warnings=tuple(warnings),
             engine_id=_engine_id(info),
@@ -165,15 +170,27 @@ class DockerHost:
         self, sandbox: SandboxStatus, spec: ContainerSpec
     ) -> ContainerStatus:
         """Have this attempt created and started once."""
+        if spec.oom_score < 0 and self._unprotected:
+            spec = replace(spec, oom_score=0)
+        found = await self._start(sandbox, spec)
+        if spec.oom_score < 0 and start_failed(found) and "oom_score_adj" in found.state.error:
+            self._unprotected = True  # an engine without CAP_SYS_RESOURCE, in a container or so
+            await self._containers.remove(found.id, force=True)
+            found = await self._start(sandbox, replace(spec, oom_score=0))
+        return container_status(found)
+
+    async def _start(self, sandbox: SandboxStatus, spec: ContainerSpec) -> wire.Container:
         name = container_name(sandbox.identity, spec.name, spec.attempt)
         labels = container_labels(sandbox, spec, self._address.cluster)
         uid = sandbox.identity.uid
         mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
-        body = container_body(sandbox, spec, labels, mounts)
-        found = await ensure_created(self._containers, name, labels, body)
+        async with self._devices.given(sandbox.identity, spec, self._engine.api) as devices:
+            labels |= device_label(devices)
+            body = container_body(sandbox, spec, labels, mounts, device_options(devices))
+            found = await ensure_created(self._containers, name, labels, body)
         if found.state.status == "created" and not start_failed(found):
             found = await ensure_started(self._containers, found.id)
-        return container_status(found)
+        return found
 
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """TERM, after the grace KILL; returns when it has stopped."""
@@ -194,6 +211,7 @@ class DockerHost:
         volumes = await self._volumes.list(label)
         ours = (v.name for v in volumes if belongs(v.labels or {}, self._address.cluster))
         await _all(*(self._volumes.remove(name) for name in ours))
+        self._devices.forget(pod_uid)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
         """Stream raw output."""

@@ -22,6 +22,8 @@ SPEC_HASH = _PREFIX + "spec-hash"
 SANDBOX = _PREFIX + "sandbox"
 """On an app: the id of the infra container whose namespaces it lives in."""
 
+DEVICES = _PREFIX + "devices"
+"""On an app: which devices of the host it was given, as JSON."""
 CONTENT = _PREFIX + "content"
 """On a volume: its files are written by Ironfree, and no container writes into it."""
 

@@ -71,6 +71,7 @@ class FakeEngine:
             code -1 runs for ever.
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
+        cdi: names of devices it has found.
     """
 
     api: str = "1.41"
@@ -92,6 +93,7 @@ class FakeEngine:
     archives: list[tuple[str, dict[str, tarfile.TarInfo]]] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cdi: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     busiest: Counter[str] = field(default_factory=Counter)
     hanging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -217,6 +219,7 @@ class FakeEngine:
                 "ServerVersion": "20.10.24",
                 "LiveRestoreEnabled": False,
                 "Warnings": None,
+                "DiscoveredDevices": [{"Source": "cdi", "ID": each} for each in self.cdi] or None,
             }
         )
 
@@ -233,7 +236,10 @@ class FakeEngine:
         wanted = json.loads(request.query["filters"])["label"]
         found = [c for c in self.containers.values() if all(_has(c.labels, w) for w in wanted)]
         return web.json_response(
-            [{"Id": c.id, "State": c.status, "Labels": c.labels or None} for c in found]
+            [
+                {"Id": c.id, "State": c.status, "Labels": c.labels or None, "Names": [f"/{c.name}"]}
+                for c in found
+            ]
         )
 
     async def _create(self, request: web.Request) -> web.Response:

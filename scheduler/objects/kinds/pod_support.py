@@ -204,9 +204,11 @@ CAPABILITIES: Table = {"add": _YES, "drop": _YES}
 
 POD_OS: Table = {"name": _reject("only Linux runs here", "linux")}
 
+_COUNTED = _supported("huge pages are counted; an engine cannot limit them")
+
 RESOURCES: Table = {
-    "limits": _YES,
-    "requests": _YES,
+    "limits": _COUNTED,
+    "requests": _COUNTED,
     "claims": _reject("dynamic resource allocation is not supported"),
 }
 
