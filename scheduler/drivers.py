@@ -143,6 +143,20 @@ class FilesVolume:
     memory: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NamedVolume:
+    """A volume of the engine's own making.
+
+    Args:
+        lasting: its name on the engine, if it is to stay when the pod goes; "" for the pod's own.
+        options: for the engine's local driver, e.g. type, device and o of a mount.
+    """
+
+    name: str
+    lasting: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+
 class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     """The part of a pod that its containers share.
 
@@ -156,7 +170,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     hostname: str
     attempt: int = 0
     ports: tuple[PortMapping, ...] = ()
-    volumes: tuple[EmptyDir | FilesVolume, ...] = ()
+    volumes: tuple[EmptyDir | FilesVolume | NamedVolume, ...] = ()
     host_network: bool = False
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
@@ -174,6 +188,7 @@ class Mount:
 
     Args:
         sub_path: what of the volume, "" for all of it.
+        lasting: the volume's name on the engine, where it is not the pod's own.
         host_path: of the host instead of a volume; create: make a directory if there is nothing.
         propagation: "", "HostToContainer" or "Bidirectional"; of host paths only.
     """
@@ -185,6 +200,7 @@ class Mount:
     host_path: str = ""
     create: bool = False
     propagation: str = ""
+    lasting: str = ""
 
 
 class Ulimit(NamedTuple):
@@ -488,6 +504,18 @@ class FilesHost(Protocol):
 
         Args:
             spec: that the sandbox was made of.
+        """
+        ...
+
+
+@runtime_checkable
+class VolumeHost(Protocol):
+    """What a Host offers to remove volumes that outlive their pods."""
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a lasting volume of this installation, and its data. Gone is fine.
+
+        EngineRejected while a container uses it, or when it is somebody else's.
         """
         ...
 

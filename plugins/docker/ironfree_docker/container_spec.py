@@ -1,9 +1,17 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
-from scheduler.drivers import ContainerSpec, PidMode, SandboxSpec, SandboxStatus
+from scheduler.drivers import (
+    ContainerSpec,
+    EmptyDir,
+    FilesVolume,
+    NamedVolume,
+    PidMode,
+    SandboxSpec,
+    SandboxStatus,
+)
 from scheduler.objects.json import Json, JsonObject
 
-from .labels import volume_name
+from .labels import engine_volume
 from .mounts import Mounts
 from .pause import VOLUME_DIRECTORIES
 
@@ -32,7 +40,7 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         "LogConfig": _LOG,
         "CpuShares": 2,
         "Mounts": [
-            _volume(volume_name(spec.identity.uid, volume.name), f"/volumes/{index}")
+            _volume(spec.identity.uid, volume, f"/volumes/{index}")
             for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES])
         ],
         "Dns": list(spec.dns_servers),
@@ -133,8 +141,11 @@ def cpu_shares(millis: int) -> int:
     return min(max(millis * 1024 // 1000, 2), 262_144)
 
 
-def _volume(name: str, path: str) -> JsonObject:
-    return {"Type": "volume", "Source": name, "Target": path}
+def _volume(pod_uid: str, volume: EmptyDir | FilesVolume | NamedVolume, path: str) -> JsonObject:
+    body: JsonObject = {"Type": "volume", "Source": engine_volume(pod_uid, volume), "Target": path}
+    if isinstance(volume, NamedVolume) and volume.options:
+        body["VolumeOptions"] = {"NoCopy": True}  # a file server may not let us set a mode
+    return body
 
 
 def _json(labels: dict[str, str]) -> JsonObject:

@@ -18,6 +18,7 @@ from scheduler.drivers import (
     HostEvent,
     HostInfo,
     LogOptions,
+    NamedVolume,
     PodObservation,
     PullPolicy,
     SandboxSpec,
@@ -50,6 +51,7 @@ from .labels import (
     volume_name,
 )
 from .mounts import resolve
+from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
 from .ports import Ports
 from .processes import Processes
@@ -73,6 +75,7 @@ class DockerHost:
         self._devices = Devices(self._containers, address.devices)
         self._images = Images(engine)
         self._volumes = Volumes(engine)
+        self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
@@ -150,13 +153,17 @@ class DockerHost:
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Have volumes and infra container; an infra container that has ended runs again."""
         await self._end_older_sandboxes(spec)
-        await _all(*(self._ensure_volume(spec, volume) for volume in spec.volumes))
+        named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
+        others = (each for each in spec.volumes if not isinstance(each, NamedVolume))
+        await _all(*(self._ensure_volume(spec, volume) for volume in others))
+        fresh = await _all(*(self._lasting.ensure(spec.identity, volume) for volume in named))
         name = container_name(spec.identity, INFRA, spec.attempt)
         labels = sandbox_labels(spec, self._address.cluster)
         body = sandbox_body(spec, await self._ensure_infra_image(), labels)
         found = await ensure_created(self._containers, name, labels, body)
         if found.state.status != "running":
-            await self._files.give_to_group(found.id, spec)
+            made = [each for each, new in zip(named, fresh, strict=True) if new]
+            await self._files.give_to_group(found.id, spec, made)
             found = await ensure_started(self._containers, found.id)
         if found.state.status != "running":
             raise EngineRejected(
@@ -232,6 +239,10 @@ class DockerHost:
                     yield part
                 if left == 0:
                     return
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume that outlived its pods."""
+        await self._lasting.remove(name)
 
     async def write_volumes(
         self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]

@@ -15,6 +15,8 @@ from . import (
     namespace,
     node,
     node_metrics,
+    persistent_volume,
+    persistent_volume_claim,
     placement,
     pod,
     pod_disruption_budget,
@@ -26,6 +28,7 @@ from . import (
     secret,
     service,
     simulation,
+    storage_class,
 )
 
 ALL_KINDS = (
@@ -33,12 +36,15 @@ ALL_KINDS = (
     event.KIND,
     namespace.KIND,
     node.KIND,
+    persistent_volume.KIND,
+    persistent_volume_claim.KIND,
     pod.KIND,
     replication_controller.KIND,
     secret.KIND,
     service.KIND,
     lease.KIND,
     priority_class.KIND,
+    storage_class.KIND,
     pod_disruption_budget.KIND,
     docker_host.KIND,
     pod_group.KIND,
