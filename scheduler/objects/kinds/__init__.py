@@ -27,6 +27,7 @@ from . import (
     replication_controller,
     secret,
     service,
+    service_account,
     simulation,
     storage_class,
 )
@@ -42,6 +43,7 @@ ALL_KINDS = (
     replication_controller.KIND,
     secret.KIND,
     service.KIND,
+    service_account.KIND,
     lease.KIND,
     priority_class.KIND,
     storage_class.KIND,

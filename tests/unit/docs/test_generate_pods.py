@@ -22,6 +22,7 @@ VIEWS = {
     "EnvVar": pod.EnvVar,
     "ConfigMapKeySelector": pod.KeySelector,
     "SecretKeySelector": pod.KeySelector,
+    "LocalObjectReference": pod.LocalObjectReference,
     "EnvFromSource": pod.EnvFromSource,
     "ConfigMapEnvSource": pod.EnvSource,
     "SecretEnvSource": pod.EnvSource,
