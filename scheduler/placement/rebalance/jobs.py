@@ -37,12 +37,12 @@ from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
 from ...store.store import Store
 from ..batch.engine import SolverProcess
-from ..displacement import NODE
 from ..live import Absence
 from ..scenario import Scenario, ScenarioPod
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Solution
 from ..status_write import write_status
+from ..tenants import NODE
 from .floor import Floor
 from .marks import Marks
 from .movability import Scope, resting_since

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .arrays import Counts
-from .certifying import certify
+from .certifying import certify, complete
 from .deadline import FOREVER, Deadline
 from .improving import polish, settle_small
 from .objectives import Objective, Placed, Shortfall
@@ -110,6 +110,7 @@ def _solve(given: Problem, options: Options) -> Solution:
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("bound", search.prove),
         ("greedy", search.greedy),
+        ("contents", lambda: complete(search)),
         ("columns", search.generate),
         ("dive", search.dive),
         ("exact", lambda: settle_small(search)),
