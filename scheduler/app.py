@@ -246,7 +246,7 @@ async def _lead(service: Service) -> None:
             logger.warning("no longer leading: %s", "; ".join(map(str, _leaves(lost))))
         finally:
             service.hosts.current = None
-            leading.placement, leading.rules = None, {}
+            leading.placement, leading.agents, leading.rules = None, None, {}
         await asyncio.sleep(_PAUSE)
 
 
@@ -272,7 +272,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
         lease=settings.heartbeat_seconds, lease_duration=settings.node_grace_seconds
     )
     agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods)
-    service.hosts.current = agents
+    service.hosts.current = leading.agents = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
         group.create_task(placement.run(), name="placement")

@@ -34,6 +34,9 @@ _HEALTHY = (
 )
 
 
+_WORKING = ("EngineStuck", "False", "EngineWorks", "the container engine does what it is told")
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """What a Node is made of.
@@ -41,12 +44,14 @@ class Registration:
     Args:
         max_pods: where neither the DockerHost nor its engine says.
         epoch: of the leader writing.
+        stuck: why the engine does not do what it is told though it answers, "" when it does.
     """
 
     host: DockerHost
     info: HostInfo
     max_pods: int
     epoch: int | None
+    stuck: str = ""
 
     @property
     def address(self) -> str:
@@ -157,12 +162,14 @@ def _owned(meta: ObjectMeta, host: DockerHost) -> tuple[OwnerReference, ...]:
 def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeStatus:
     before = node.status if node else NodeStatus()
     info = made.info
-    others = tuple(c for c in before.conditions if c.type not in {h[0] for h in _HEALTHY})
+    stuck = ("EngineStuck", "True", "CallsUnanswered", made.stuck)
+    said = (*_HEALTHY, stuck if made.stuck else _WORKING)
+    others = tuple(c for c in before.conditions if c.type not in {words[0] for words in said})
     return replace(
         before,
         capacity=capacity(made),
         allocatable=allocatable(made),
-        conditions=(*(_healthy(before, now, *h) for h in _HEALTHY), *others),
+        conditions=(*(_condition(before, now, *words) for words in said), *others),
         addresses=(
             NodeAddress("InternalIP", made.address),
             NodeAddress("Hostname", info.hostname or made.host.name),
@@ -179,7 +186,7 @@ def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeSt
     )
 
 
-def _healthy(
+def _condition(
     before: NodeStatus, now: datetime, kind: str, status: str, reason: str, message: str
 ) -> Condition:
     old = before.condition(kind)

@@ -12,7 +12,8 @@ class NodeSettings:
         resync: between complete looks at a host, events or not (with jitter).
         settle: least time between two looks; events in between are answered by one.
         lease: between heartbeats; lease_duration: written into the Lease.
-        reconnect_initial, reconnect_limit: bounds of the back-off with full jitter.
+        reconnect_initial, reconnect_limit: bounds of the back-off towards a host that does not
+            answer, or answers and does not do what it is told.
         max_pods: pods per node, where the DockerHost does not say.
         events_per_second, events_burst: of all agents together; what exceeds them is dropped.
     """

@@ -46,6 +46,7 @@ async def test_a_host_becomes_a_node(cluster):
         "MemoryPressure": "False",
         "DiskPressure": "False",
         "PIDPressure": "False",
+        "EngineStuck": "False",
     }
     host = await cluster.host("h1", lambda h: h.status.node_name == "h1")
     assert host.status.engine_version == "simulated://1.0"
