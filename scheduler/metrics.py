@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from .api.traffic import Exposition, Traffic
 from .measures import Histogram, Labels
+from .nodes.circuit import CircuitState
 from .nodes.directory import NodeAgents
 from .placement.cycle import Placement
 from .placement.measures import PlacementMeasures
@@ -161,7 +162,7 @@ def _placement(found: PlacementMeasures) -> Iterator[Metric]:
 
 
 def _hosts(leading: Leading) -> Iterator[Metric]:
-    found = leading.agents.circuits() if leading.agents is not None else {}
+    found: Mapping[CircuitState, int] = leading.agents.circuits() if leading.agents else {}
     told = "Hosts by what is sent to their engines: all (closed), nothing because they do not "
     told += "answer or do not do what they are told (open), or one call to try them (half-open)."
     counts = {(str(state),): float(count) for state, count in found.items()}

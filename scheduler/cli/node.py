@@ -21,6 +21,7 @@ from .connection import (
 from .connection import (
     add_arguments as add_client_arguments,
 )
+from .docker_context import read_context
 from .drain import add_arguments as add_drain_arguments
 from .drain import cordon, drain, stay
 from .get import dump
@@ -36,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="action", required=True)
     add = verbs.add_parser("add", help="tell Ironfree of a host")
     add_client_arguments(add, namespaced=False)
-    add.add_argument("url", help="unix:///var/run/docker.sock · tcp://10.0.0.5:2376")
+    add.add_argument(
+        "url", nargs="?", help="unix:///var/run/docker.sock · tcp://10.0.0.5:2376 · ssh://me@host"
+    )
+    add.add_argument("--context", metavar="NAME", help="a Docker context, instead of a URL")
     add.add_argument("--name", default="", help="of the node; default: the host's name")
     add.add_argument("--zone", default="")
     add.add_argument("--driver", default="", help="default: as the address says")
@@ -80,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(connection: Connection, resources: Resources, arguments: argparse.Namespace) -> int:
-    url = cast(str, arguments.url)
+    url, tls = _reached(arguments)
     name = cast(str, arguments.name) or host_name(url)
     spec: JsonObject = {"address": url}
     if arguments.driver:
@@ -95,9 +99,9 @@ def _add(connection: Connection, resources: Resources, arguments: argparse.Names
     ):
         if pairs := _pairs(cast(list[str], getattr(arguments, flag)), f"--{flag}"):
             spec[field] = pairs
-    if arguments.tls:
+    if tls is not None:
         spec["tlsSecretName"] = f"{name}-tls"
-        secret = _tls_secret(f"{name}-tls", cast(Path, arguments.tls))
+        secret = _tls_secret(f"{name}-tls", tls)
         _apply(connection, resources, secret, TLS_NAMESPACE)
     host: JsonObject = {
         "apiVersion": "ironfree.dev/v1",
@@ -115,6 +119,19 @@ def _add(connection: Connection, resources: Resources, arguments: argparse.Names
     elif not arguments.no_wait:
         print(f"node/{name} ready")
     return 0
+
+
+def _reached(arguments: argparse.Namespace) -> tuple[str, Path | None]:
+    """Return the address that is given, and the folder of TLS material."""
+    url, context = cast(str | None, arguments.url), cast(str | None, arguments.context)
+    if (url is None) == (context is None):
+        raise BadRequest("give either a URL or --context NAME")
+    tls = cast(Path | None, arguments.tls)
+    if context is None:
+        assert url is not None
+        return url, tls
+    found = read_context(context)
+    return found.address, tls or found.tls
 
 
 def _apply(

@@ -1,4 +1,4 @@
-"""Writes the Events of pods and nodes (component kubelet), counted rather than repeated, and bounded."""
+"""Writes the Events of pods and nodes (component kubelet), repetitions counted, and bounded."""
 
 import asyncio
 import logging

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -66,7 +66,7 @@ class Session:
         made: Registration,
         host: Host,
         memories: dict[str, PodMemory],
-        stuck: Callable[[str], Awaitable[None]],
+        stuck: Callable[[str], Coroutine[None, None, None]],
     ) -> None:
         self._stuck = stuck
         self._office = office
