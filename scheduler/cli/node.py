@@ -1,4 +1,4 @@
-"""`ironfree node`: adds, lists and drains hosts (DockerHost and Node objects)."""
+"""`ironfree node`: adds, lists, examines and drains hosts (DockerHost and Node objects)."""
 
 import argparse
 import re
@@ -22,6 +22,7 @@ from .connection import (
     add_arguments as add_client_arguments,
 )
 from .docker_context import read_context
+from .doctor import doctor, findings, tell
 from .drain import add_arguments as add_drain_arguments
 from .drain import cordon, drain, stay
 from .get import dump
@@ -33,7 +34,7 @@ _TLS_FILES = {"ca.crt": "ca.pem", "tls.crt": "cert.pem", "tls.key": "key.pem"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verbs `node add`, `list`, `drain` and `uncordon`."""
+    """Declare the verbs `node add`, `list`, `doctor`, `drain` and `uncordon`."""
     verbs = parser.add_subparsers(dest="action", required=True)
     add = verbs.add_parser("add", help="tell Ironfree of a host")
     add_client_arguments(add, namespaced=False)
@@ -57,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
     add.add_argument("--no-wait", action="store_true", help="do not wait until it is ready")
     add_client_arguments(verbs.add_parser("list", help="print hosts and nodes"), namespaced=False)
+    examined = verbs.add_parser("doctor", help="say what is wrong with a host, and what to mend")
+    add_client_arguments(examined, namespaced=False)
+    examined.add_argument("name")
+    examined.add_argument("--timeout", type=float, default=20.0, metavar="SECONDS")
     for name, text in (
         ("drain", "let nothing new onto a node and move its pods, replacements first"),
         ("uncordon", "let pods onto a drained node again"),
@@ -77,6 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
             return _add(connection, resources, arguments)
         case "list":
             return _list(connection, resources, arguments)
+        case "doctor":
+            name, patience = cast(str, arguments.name), cast(float, arguments.timeout)
+            as_json = bool(arguments.json)
+            return doctor(connection, resources, name, patience, as_json=as_json)
         case "drain":
             return drain(connection, resources, arguments)
         case _:
@@ -117,7 +126,9 @@ def _add(connection: Connection, resources: Resources, arguments: argparse.Names
     if arguments.json:
         print(dump(stored, "json"), end="")
     elif not arguments.no_wait:
-        print(f"node/{name} ready")
+        print(f"node/{name} ready", flush=True)
+        found = findings(connection.get(resources.named("dockerhosts").path("", name)))
+        tell([check for check in found if not check["sound"]])
     return 0
 
 

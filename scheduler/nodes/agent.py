@@ -285,6 +285,22 @@ class NodeAgent:
             self._session.remade(self._made)
             await self.register()
 
+    async def examine(self, docker_host: DockerHost) -> None:
+        """Ask the engine again what it is, and put that on the DockerHost and the Node."""
+        self.docker_host = docker_host
+        host, made = self.host, self._made
+        if host is None or made is None:
+            return  # its conditions say why it is not reached
+        try:
+            async with asyncio.timeout(self._office.settings.connect_timeout):
+                info = await host.info()
+        except (DriverError, TimeoutError) as error:
+            _log.info("host %s cannot be examined: %s", self.name, error)
+            return
+        self._made = replace(made, host=docker_host, info=info)
+        await self._report(info, *_content(info))
+        await self.register()
+
     def disagrees(self, node: StoredObject | None) -> bool:
         """Return whether the Node in the store is not what this live host says it is."""
         if self._made is None or not self.alive:

@@ -137,8 +137,11 @@ class NodeAgents(HostDirectory):
         if agent is not None and docker_host is not None:
             if docker_host.connects_like(agent.docker_host):
                 same = docker_host.spec == agent.docker_host.spec
+                asked = docker_host.examine != agent.docker_host.examine
                 if not same or not docker_host.held:
                     await self._bravely(agent.changed(docker_host), name)
+                if asked:
+                    await self._bravely(agent.examine(docker_host), name)
                 return
             await self._stop(name)
         if docker_host is not None:

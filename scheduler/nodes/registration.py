@@ -252,10 +252,13 @@ def reachability(
     """
     before = host.status
     status = "True" if info is not None else "False"
+    said = [(kind, (status, reason, message)) for kind in ("Ready", "Reachable")]
+    said += _examined(host, info)
+    told = {kind for kind, _ in said}
     fresh = DockerHostStatus(
-        conditions=tuple(
-            _reached(before, host, kind, (status, reason, message), now)
-            for kind in ("Ready", "Reachable")
+        conditions=(
+            *(_reached(before, host, kind, words, now) for kind, words in said),
+            *(c for c in before.conditions if c.type not in told and info is None),
         ),
         node_name=host.name if info else before.node_name,
         engine_version=info.engine if info else before.engine_version,
@@ -263,6 +266,18 @@ def reachability(
         observed_generation=host.meta.generation,
     )
     return None if fresh == before else fresh
+
+
+def _examined(host: DockerHost, info: HostInfo | None) -> list[tuple[str, tuple[str, str, str]]]:
+    """Return the conditions of what the driver has examined, and on whose demand."""
+    if info is None:
+        return []
+    said = [
+        (f.check, ("True", "Sound", f.message) if f.sound else ("False", "ToMend", f.message))
+        for f in info.findings
+    ]
+    demand = host.examine
+    return [*said, ("Examined", ("True", "OnDemand", demand))] if demand else said
 
 
 def _reached(

@@ -107,6 +107,18 @@ class Ironfree:
         assert done.returncode == 0, f"kubectl {words}: {done.stderr}{done.stdout}\n{self.log()}"
         return done.stdout
 
+    def cli(self, *words: str) -> tuple[int, str]:
+        """Run `ironfree WORDS…` against this server; returns its exit code and output."""
+        done = subprocess.run(
+            [BIN / "ironfree", *words],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout or done.stderr
+
     def spawn(self, *words: str) -> "subprocess.Popen[str]":
         """Start a kubectl that goes on (watch, follow)."""
         return subprocess.Popen(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from scheduler.drivers import (
@@ -31,6 +32,7 @@ from .containers import Containers, LogQuery
 from .dialer import Dialer
 from .engine import INSPECT, Engine
 from .ensure import ensure_created, ensure_started
+from .examination import examine
 from .execs import Execs
 from .images import Images
 from .inspections import Inspections
@@ -85,15 +87,15 @@ class DockerHost:
 
     async def info(self) -> HostInfo:
         """Return the engine's facts."""
+        asked = datetime.now(UTC)
         info = await self._engine.read("/info", wire.Info, within=INSPECT)
+        api = self._engine.api_version
+        findings = examine(self._address, info, api, asked, datetime.now(UTC))
         version = self._engine.version
         swarm = info.swarm.node_addr if info.swarm else ""
-        warnings = [*(info.warnings or [])]
-        if not info.live_restore_enabled:
-            warnings.append("live-restore is off: a restart of dockerd stops every container")
         return HostInfo(
             engine=f"docker://{info.server_version or version.version}",
-            api_version=self._engine.api_version,
+            api_version=api,
             hostname=info.name,
             operating_system=info.operating_system,
             os=version.os,
@@ -103,8 +105,9 @@ class DockerHost:
             memory_bytes=info.mem_total,
             live_restore=info.live_restore_enabled,
             address=self._address.options.get("address", "") or self._engine.route.host or swarm,
-            warnings=tuple(warnings),
+            warnings=(*(info.warnings or ()), *(f.message for f in findings if not f.sound)),
             engine_id=_engine_id(info),
+            findings=findings,
         )
 
     async def ping(self) -> None:
