@@ -34,6 +34,7 @@ from .errors import AlreadyExists, ConfigurationError, Fenced, LeadershipLost, U
 from .informer import Informer
 from .metrics import Leading, Rooms, exposition, register
 from .nodes.directory import NodeAgents
+from .nodes.image_collection import CollectionLimits
 from .nodes.settings import NodeSettings
 from .objects.json import JsonObject
 from .objects.kinds import REGISTRY, explanation, simulation
@@ -41,6 +42,7 @@ from .objects.kinds.priority_class import SYSTEM_CLASSES
 from .objects.meta import now_seconds
 from .objects.node import node_view
 from .objects.pod import pod_view
+from .objects.storage import DEFAULT_CLASS, PROVISIONER
 from .objects.wire import decompose
 from .placement.batch.jobs import Placements
 from .placement.cycle import Placement
@@ -269,9 +271,15 @@ async def _run_parts(service: Service, epoch: int) -> None:
     )
     controllers = Controllers(store, REGISTRY, informers, epoch, pace)
     heartbeat = NodeSettings(
-        lease=settings.heartbeat_seconds, lease_duration=settings.node_grace_seconds
+        lease=settings.heartbeat_seconds,
+        lease_duration=settings.node_grace_seconds,
+        pulls_per_host=settings.pulls_per_host,
+        pulls_per_registry=settings.pulls_per_registry,
+        share_images=settings.share_images,
+        collection=CollectionLimits(settings.image_gc_high_percent, settings.image_gc_low_percent),
     )
-    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods)
+    pulls = service.rooms.pulls
+    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods, pulls)
     service.hosts.current = leading.agents = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
@@ -291,7 +299,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 async def _bootstrap(store: Store) -> None:
-    """Create the namespaces and priority classes that every cluster has; keeps present ones."""
+    """Create the namespaces and classes that every cluster has; keeps present ones."""
     namespaces: list[JsonObject] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in NAMESPACES
     ]
@@ -305,9 +313,16 @@ async def _bootstrap(store: Store) -> None:
         }
         for name, value in SYSTEM_CLASSES.items()
     ]
+    default: JsonObject = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "docker-volume", "annotations": {DEFAULT_CLASS: "true"}},
+        "provisioner": PROVISIONER,
+    }
+    given = (*namespaces, *classes, default)
     while True:
         try:
-            outcomes = await store.write_many([_creation(obj) for obj in (*namespaces, *classes)])
+            outcomes = await store.write_many([_creation(obj) for obj in given])
             break
         except Unavailable as error:
             logger.warning("%s; asking again in %g s", error, _PAUSE)

@@ -14,14 +14,20 @@ from ..store.store import Store
 from .agent import Connects, NodeAgent
 from .assigned_pod import BY_NODE, assigned
 from .circuit import CircuitState
+from .config_json import ConfigJson, default_path
 from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
+from .image_pulling import ImagePuller
+from .image_sharing import ImageSharing
 from .muster import Company, Muster
+from .pull_measures import PullMeasures
+from .pull_pacing import PacingLimits, PullPacer
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
+from .volume_removal import VolumeRemoval
 from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
@@ -40,6 +46,7 @@ class NodeAgents(HostDirectory):
         drivers: by the word in spec.driver.
         epoch: of this leader; every write carries it.
         pods: an informer with an index "node" that somebody else runs; None makes one.
+        pulls: where pulls of images are counted.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class NodeAgents(HostDirectory):
         epoch: int,
         settings: NodeSettings | None = None,
         pods: Informer[Pod] | None = None,
+        pulls: PullMeasures | None = None,
     ) -> None:
         self._store = store
         self._drivers = drivers
@@ -65,6 +73,7 @@ class NodeAgents(HostDirectory):
         self._muster = Muster(store, epoch)
         self._events = EventRecorder(store, epoch, self._settings)
         self._sources = VolumeSources(store)
+        self._removal = VolumeRemoval(store, epoch, self._nodes, self.host)
         self._office = Office(
             store,
             epoch,
@@ -74,12 +83,23 @@ class NodeAgents(HostDirectory):
             self._statuses,
             self._events,
             self._sources,
+            self._puller(pulls or PullMeasures()),
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changing: dict[str, bool] = {}  # being followed: whether there is more news
         self._group = asyncio.TaskGroup()
+
+    def _puller(self, measures: PullMeasures) -> ImagePuller:
+        settings = self._settings
+        return ImagePuller(
+            self._store,
+            ConfigJson(default_path()),
+            PullPacer(PacingLimits(settings.pulls_per_host, settings.pulls_per_registry), measures),
+            settings.pull_timeout,
+            ImageSharing(lambda: self._nodes.items, self.host) if settings.share_images else None,
+        )
 
     def host(self, node_name: str) -> Host | None:
         """Return the open connection of a node, or None when there is none now."""
@@ -107,6 +127,7 @@ class NodeAgents(HostDirectory):
             group.create_task(self._statuses.run(), name="pod statuses")
             group.create_task(self._events.run(), name="pod events")
             group.create_task(self._sources.run(), name="sources of volumes")
+            group.create_task(self._removal.run(), name="removal of volumes")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
             group.create_task(self._route_pods(), name="pods to agents")

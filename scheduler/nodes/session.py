@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,10 +20,13 @@ from ..store.operations import Remove, Replace
 from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .circuit import Circuit
+from .container_limits import node_limits
 from .engines import Engines
 from .event_recorder import EventRecorder
-from .execution import Words, Workshop
+from .execution import Workshop
 from .health import Watch
+from .host_storage import HostStorage, StorageReport
+from .image_pulling import ImagePuller, Words
 from .lifecycle import Decision, DesiredPod
 from .memory import Backoff, PodMemory, as_left
 from .muster import STARTED, Settled
@@ -50,6 +53,7 @@ class Office:
     statuses: StatusWriter
     events: EventRecorder
     sources: VolumeSources
+    puller: ImagePuller
 
 
 class Session:
@@ -57,6 +61,7 @@ class Session:
 
     Args:
         memories: of the host's pods by uid; outlive the session.
+        stored: takes in what there is to tell of the host's disk.
         stuck: told when the engine stops doing what it is told (why), and when it does again ("").
     """
 
@@ -66,6 +71,7 @@ class Session:
         made: Registration,
         host: Host,
         memories: dict[str, PodMemory],
+        stored: Callable[[StorageReport], Awaitable[None]],
         stuck: Callable[[str], Coroutine[None, None, None]],
     ) -> None:
         self._stuck = stuck
@@ -91,15 +97,22 @@ class Session:
         self.circuit = Circuit(self._circuit_changed, pace)
         self.shop = self._workshop(made)
         self._prober = Prober(host, self._tell)
+        settings = office.settings
+        self._storage = HostStorage(
+            self._node, host.images, stored, settings.collection, settings.storage
+        )
 
     def _workshop(self, made: Registration) -> Workshop:
         return Workshop(
+            node=self._node,
             host=self.host,
+            puller=self._office.puller,
             objects=self._office.store,
             settings=self._office.settings,
             epoch=self._office.epoch,
             host_ip=made.address,
             allocatable=allocatable(made),
+            limits=node_limits(made),
             tell=self._tell,
         )
 
@@ -124,6 +137,7 @@ class Session:
             try:
                 group.create_task(self._ping(), name=f"{self._node} ping")
                 group.create_task(self._prober.run(group), name=f"{self._node} probes")
+                group.create_task(self._storage.run(), name=f"{self._node} disk")
                 await self._look_forever()
             finally:
                 for worker in self._workers.values():

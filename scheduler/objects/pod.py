@@ -16,10 +16,13 @@ from .security import DNSConfig, PodSecurityContext, SecurityContext
 from .stored import Body, StoredObject
 from .view import View
 from .volumes import (
+    ClaimSource,
     ConfigMapSource,
+    CsiSource,
     DownwardSource,
     FieldRef,
     HostPathSource,
+    NfsSource,
     ProjectedSource,
     ResourceFieldRef,
     SecretSource,
@@ -142,7 +145,8 @@ class ImageVolumeSource(View, frozen=True):
 class Volume(View, frozen=True):
     """core/v1 Volume; other sources than these are rejected by validation.
 
-    An image can be simulated, for it bears on where a pod goes.
+    An image can be simulated, for it bears on where a pod goes. CSI is only found in what a claim
+    stands for.
     """
 
     name: str
@@ -153,6 +157,9 @@ class Volume(View, frozen=True):
     downward_api: DownwardSource | None = msgspec.field(name="downwardAPI", default=None)
     projected: ProjectedSource | None = None
     host_path: HostPathSource | None = None
+    persistent_volume_claim: ClaimSource | None = None
+    nfs: NfsSource | None = None
+    csi: CsiSource | None = None
 
 
 class Toleration(View, frozen=True):
@@ -286,6 +293,12 @@ class ReadinessGate(View, frozen=True):
     condition_type: str
 
 
+class LocalObjectReference(View, frozen=True):
+    """core/v1 LocalObjectReference."""
+
+    name: str = ""
+
+
 class PodSpec(View, frozen=True):
     """core/v1 PodSpec, the fields Ironfree acts on. `node_name` is read from the binding."""
 
@@ -321,6 +334,16 @@ class PodSpec(View, frozen=True):
     dns_policy: str = "ClusterFirst"
     dns_config: DNSConfig = DNSConfig()
     security_context: PodSecurityContext = PodSecurityContext()
+    service_account_name: str = ""
+    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
+
+
+def claim_names(spec: PodSpec) -> tuple[str, ...]:
+    """Return the names of the claims that a pod mounts, each once."""
+    if not spec.volumes:
+        return ()
+    claims = (volume.persistent_volume_claim for volume in spec.volumes)
+    return tuple(dict.fromkeys(claim.claim_name for claim in claims if claim is not None))
 
 
 class ContainerStateWaiting(View, frozen=True):

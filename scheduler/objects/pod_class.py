@@ -9,7 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from .meta import ObjectMeta
-from .pod import Pod, PodSpec
+from .pod import Pod, PodSpec, claim_names
 from .pod_group import group_name
 from .resources import PodRequests, pod_requests
 
@@ -53,20 +53,24 @@ class PodClass:
         spec: what every pod of the class declares.
         requests: what each copy asks of its node.
         host_ports: what each copy takes on its node; never two copies on one node if not empty.
+        claims: names of the PersistentVolumeClaims that its pods mount.
         owner: the controller whose pods are spread by default constraints, None for none or another
             kind of controller.
         group: name of the PodGroup that its pods belong to, "" for none.
         attracts: whether its pods have pod affinity or anti-affinity, so that they bear on where
             other pods may go.
+        names_nodes: whether it may go to none but nodes that it names, as a DaemonSet's pods.
     """
 
     __slots__ = (
         "_hash",
         "attracts",
+        "claims",
         "group",
         "host_ports",
         "key",
         "labels",
+        "names_nodes",
         "namespace",
         "owner",
         "requests",
@@ -82,10 +86,12 @@ class PodClass:
         self.group: str = group_name(self.labels, spec)
         self.requests: PodRequests = pod_requests(spec)
         self.host_ports: tuple[HostPort, ...] = host_ports(spec)
+        self.claims: tuple[str, ...] = claim_names(spec)
         affinity = spec.affinity
         self.attracts: bool = affinity is not None and (
             affinity.pod_affinity is not None or affinity.pod_anti_affinity is not None
         )
+        self.names_nodes: bool = bool(spec.node_name) or _names_nodes(spec)
         self._hash = hash(key)
 
     @property
@@ -128,6 +134,16 @@ def _owner(meta: ObjectMeta) -> Workload | None:
     owner = meta.controller_owner() if meta.owner_references else None
     resource = _SPREADING.get((owner.api_version, owner.kind)) if owner else None
     return (resource, owner.name) if owner and resource else None
+
+
+def _names_nodes(spec: PodSpec) -> bool:
+    """Tell whether every required term of node affinity names nodes."""
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    terms = affinity.required.node_selector_terms if affinity and affinity.required else ()
+    return bool(terms) and all(
+        any(each.key == "metadata.name" and each.operator == "In" for each in term.match_fields)
+        for term in terms
+    )
 
 
 def host_ports(spec: PodSpec) -> tuple[HostPort, ...]:

@@ -25,6 +25,13 @@ class Swarm(msgspec.Struct, rename="pascal"):
     node_addr: str = ""
 
 
+class Device(msgspec.Struct, rename="pascal"):
+    """One of `DiscoveredDevices` (since API 1.50)."""
+
+    source: str = ""
+    id: str = msgspec.field(default="", name="ID")
+
+
 class Info(msgspec.Struct, rename="pascal"):
     """`GET /info`."""
 
@@ -45,6 +52,7 @@ class Info(msgspec.Struct, rename="pascal"):
     memory_limit: bool | None = None
     cpu_cfs_quota: bool | None = None
     pids_limit: bool | None = None
+    discovered_devices: list[Device] | None = None
 
 
 class State(msgspec.Struct, rename="pascal"):
@@ -103,6 +111,7 @@ class Summary(msgspec.Struct, rename="pascal"):
     id: str
     state: str
     labels: dict[str, str] | None = None
+    names: list[str] | None = None
 
 
 class ImageConfig(msgspec.Struct, rename="pascal"):
@@ -116,6 +125,24 @@ class Image(msgspec.Struct, rename="pascal"):
 
     id: str
     config: ImageConfig | None = None
+    repo_tags: list[str] | None = None
+    repo_digests: list[str] | None = None
+    size: int = 0
+
+
+class ImageSummary(msgspec.Struct, rename="pascal"):
+    """One item of `GET /images/json`."""
+
+    id: str
+    repo_tags: list[str] | None = None
+    repo_digests: list[str] | None = None
+    size: int = 0
+
+
+class ImageUse(msgspec.Struct, rename="pascal"):
+    """One item of `GET /containers/json`, as far as its image goes."""
+
+    image_id: str = msgspec.field(default="", name="ImageID")
 
 
 class Created(msgspec.Struct, rename="pascal"):
@@ -192,11 +219,20 @@ class Event(msgspec.Struct):
     actor: Actor = msgspec.field(default_factory=Actor, name="Actor")
 
 
+class ProgressDetail(msgspec.Struct):
+    """Bytes of one layer; some lines count in other units."""
+
+    current: int | None = None
+    total: int | None = None
+
+
 class Progress(msgspec.Struct):
     """One line of a pull's or a load's progress; an error may come inside a 200."""
 
     error: str = ""
     status: str = ""
+    id: str = ""
+    progress_detail: ProgressDetail | None = msgspec.field(name="progressDetail", default=None)
 
 
 class Message(msgspec.Struct):

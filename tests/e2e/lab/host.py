@@ -75,7 +75,7 @@ class Host:
         self.unix_socket = self.directory / "docker.sock"
         self.tcp_address = f"{self.address}:{API_PORT}"
         self._switch = f"{slot.prefix}sw"
-        self._registries = f"10.77.{slot.number}.0/24"
+        self._registries = f"10.77.{slot.number}.254/32"  # on any port
         self._tls = tls
         self._outer: subprocess.Popen[bytes] | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -316,7 +316,7 @@ class Host:
     def _write_configuration(self) -> None:
         configuration = {
             "insecure-registries": [self._registries],
-            "max-download-attempts": 1,  # who tries again is for Ironfree to say
+            "max-download-attempts": 2,
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "live-restore": self.live_restore,
         }
