@@ -24,7 +24,7 @@ def certify(search: Search) -> None:
         bound, _ = search.bounds.of(given.objectives[goal], search.deadline)
         incumbent.prove(goal, bound)
     question = _question(search)
-    if question is None:
+    if question is None or (search.slots is not None and search.slots.close):
         return
     limited = search.deadline.part(_PART)
     prover = Prover(search.shape, question)

@@ -20,9 +20,13 @@ from .regions import regions
 from .regulation import Regulation
 from .settling import harvest, settle
 from .shapes import Shapes, shapes
+from .slots import Relaxed as Room
+from .slots import Slots
+from .slotting import fill_slots, slots
 from .solution import Progress
 
 _GREEDY = 0.15  # of the time
+_SLOTS = 0.4  # of the time that is left
 _GENERATION = 40  # rounds of pricing
 _VARIANTS = 32
 _SECONDS = 20.0
@@ -52,7 +56,8 @@ class Search:
         self.incumbent = Incumbent(given, limits.deadline, report)
         self.bounds: Bounds = bounds(given, self.shape)
         self.orders = orders(self.shape)
-        self.relaxed: Relaxed | None = None
+        self.relaxed: Relaxed | Room | None = None
+        self.slots: Slots | None = None
 
     @property
     def done(self) -> bool:
@@ -79,6 +84,11 @@ class Search:
 
     def generate(self) -> None:
         """Add columns while they make the master better."""
+        self.slots = self.slots or slots(self.pool, self.bounds, self.incumbent.bounds[0])
+        if self.slots is not None:
+            self.slots.generate(self.deadline.part(_SLOTS))
+            self.relaxed = self.slots.relaxed
+            return
         master = Master(self.pool)
         shape = self.shape
         every = np.arange(shape.number.size)
@@ -122,6 +132,9 @@ class Search:
             carried = meant + spare - (begun - state.left)
             wanted = np.where(self.regions.ruled, quotas[z], carried)
             wanted = np.clip(wanted, 0, state.left)
+            if self.slots is not None:
+                fill_slots(state, self.slots, mine, wanted, self.deadline)
+                continue
             number = np.bincount(state.type_of[mine], minlength=self.shape.number.size)
             chosen = dive(self.pool, self.pricer, number, wanted, self.deadline)
             settle(state, self.pool, chosen, mine, wanted)
