@@ -13,6 +13,7 @@ from .search import Search
 _PATIENCE = 40  # rounds without any gain
 _PART = 0.15  # of the nodes, for a dive
 _SMALL = 600  # pairs of nodes and classes, of a problem that is decided on as a whole
+_MODELLED = 500_000  # (rule, node) pairs, beyond which CP-SAT's model takes too long to write
 _FEW = 8  # nodes, for CP-SAT, to begin with
 _WORK, _WHOLE_WORK = 0.5, 20.0  # CP-SAT's deterministic seconds
 
@@ -34,7 +35,7 @@ def settle_small(search: Search) -> None:
 def polish(search: Search) -> None:
     """Empty some nodes and fill them by a dive, or exactly, again and again."""
     idle, many = 0, _FEW
-    ruled = bool(search.given.rules)
+    ruled = 0 < len(search.given.rules) * search.shape.type_of.size <= _MODELLED
     while not search.done and idle < _PATIENCE and search.incumbent.best is not None:
         state = search.incumbent.best.copy()
         if ruled and idle % 2:

@@ -26,7 +26,7 @@ from .slotting import fill_slots, slots
 from .solution import Progress
 
 _GREEDY = 0.15  # of the time
-_SLOTS = 0.4  # of the time that is left
+_SLOTS = 0.35  # of the time that is left
 _GENERATION = 40  # rounds of pricing
 _VARIANTS = 32
 _SECONDS = 20.0
@@ -72,15 +72,18 @@ class Search:
     def greedy(self) -> None:
         """Fill nodes class by class in several ways."""
         limited = self.deadline.part(_GREEDY)
+        took = 0.0
         for kind in KINDS:
             for order in self.orders:
-                if self.done or (limited.over and self.incumbent.best is not None):
+                if self.done or limited.left <= took:
                     return
+                began = limited.elapsed
                 state = self.empty()
                 fill_up(state, order, kind, self.deadline)
                 state.trim()
                 harvest(self.pool, state)
                 self.incumbent.offer(state)
+                took = limited.elapsed - began
 
     def generate(self) -> None:
         """Add columns while they make the master better."""

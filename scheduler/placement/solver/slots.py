@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .arrays import Counts, Reals
+from .arrays import Counts, Mask, Reals
 from .columns import Pool, density_orders, fill
 from .deadline import Deadline
 from .exchange import Exchange, Kinds, core
@@ -30,6 +30,8 @@ _PATIENCE = 3
 _VARIANTS = 16
 _KEPT = 4
 _NEAR = 0.01
+_PART = 0.25  # of the fractional columns, fixed at once
+_SHORT = 0.05  # of a rent
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,60 +54,60 @@ class Relaxed:
 
 @dataclass(slots=True)
 class SlotMaster:
-    """max value·y - cost·x with y + what larger gives away - what it gets ≤ room in Σ copies·x."""
+    """max value·y - cost·x with y + what larger gives away - what it gets ≤ room in Σ copies·x.
+
+    Args:
+        ruled_out: (J,) bool, columns not to be looked at; those added later all are.
+    """
 
     pool: Pool
     exchange: Exchange
+    ruled_out: Mask
     basis: Basis | None = None
 
     def relax(self, number: Counts, wanted: Counts, room: Counts, seconds: float) -> Relaxed | None:
         """Solve for `number` (T,) nodes, `wanted` (C,) copies and `room` (C,) that is there."""
-        programme = self._programme(number, wanted, room)
+        used = np.ones(len(self.pool), dtype=np.bool_)
+        used[: self.ruled_out.size] = ~self.ruled_out
+        programme = self._programme(number, wanted, room, used)
         answer = solve(programme, seconds)
         if answer.x is None:
             return None
         self.basis = answer.basis
         height, pairs = wanted.size, self.exchange.larger.size
-        x = np.clip(answer.x, 0.0, programme.upper)
+        found = np.clip(answer.x, 0.0, programme.upper)
+        x = np.zeros(used.size)
+        x[used] = found[height + pairs :]
         return Relaxed(
-            x=x[height + pairs :],
-            placed=x[:height],
-            moved=x[height : height + pairs],
+            x=x,
+            placed=found[:height],
+            moved=found[height : height + pairs],
             prices=answer.duals[number.size :],
             rents=answer.duals[: number.size],
             value=float(programme.objective @ answer.x),
         )
 
-    def _programme(self, number: Counts, wanted: Counts, room: Counts) -> Programme:
-        shape, types = self.pool.shape, self.pool.types
+    def _programme(self, number: Counts, wanted: Counts, room: Counts, used: Mask) -> Programme:
+        shape, types = self.pool.shape, self.pool.types[used]
         columns, classes, copies = self.pool.entries()
+        some = used[columns]
+        columns, classes, copies = (np.cumsum(used) - 1)[columns[some]], classes[some], copies[some]
         kinds, height = number.size, wanted.size
         larger, smaller = self.exchange.larger, self.exchange.smaller
-        pairs = larger.size
-        first = height + pairs
-        every = np.arange(types.size)
-        ones = np.ones(pairs)
+        pairs = np.arange(larger.size)
+        first, each, ones = height + pairs.size, np.arange(height), np.ones(pairs.size)
+        every = first + np.arange(types.size)
+        row_parts = [types, kinds + classes, kinds + each, kinds + larger, kinds + smaller]
+        column_parts = [every, first + columns, each, height + pairs, height + pairs]
+        parts = [np.ones(types.size), -copies, np.ones(height), ones, -ones]
+        exchanged = np.full(pairs.size, wanted.sum() + room.sum())
         return Programme(
-            objective=np.concatenate([shape.value, np.zeros(pairs), -shape.cost[types]]),
-            upper=np.concatenate(
-                [wanted, np.full(pairs, wanted.sum()), number[types]], dtype=np.float64
-            ),
+            objective=np.concatenate([shape.value, np.zeros(pairs.size), -shape.cost[types]]),
+            upper=np.concatenate([wanted, exchanged, number[types]], dtype=np.float64),
             most=np.concatenate([number, room], dtype=np.float64),
-            rows=np.concatenate(
-                [types, kinds + classes, kinds + np.arange(height), kinds + larger, kinds + smaller]
-            ),
-            columns=np.concatenate(
-                [
-                    first + every,
-                    first + columns,
-                    np.arange(height),
-                    height + np.arange(pairs),
-                    height + np.arange(pairs),
-                ]
-            ),
-            coefficients=np.concatenate(
-                [np.ones(types.size), -copies, np.ones(height), ones, -ones], dtype=np.float64
-            ),
+            rows=np.concatenate(row_parts),
+            columns=np.concatenate(column_parts),
+            coefficients=np.concatenate(parts, dtype=np.float64),
             basis=self._extended(first + types.size),
         )
 
@@ -144,13 +146,11 @@ class SlotPricer:
         chosen = core(shape, self.kinds, prices)
         pricer = Pricer(_restricted(shape, chosen), self.seed)
         earned, added = np.zeros(shape.number.size), 0
-        here = np.isin(np.arange(shape.number.size), open_types)
-        for alike in self._alike:
-            mine = alike[here[alike]]
-            if not mine.size or deadline.over:
-                continue
+        for mine in self._open(open_types):
+            if deadline.over:
+                break
             small, most = pricer.exact(int(mine[0]), prices[chosen], deadline)
-            earned[alike] = most
+            earned[mine] = most
             if small is None or not small.any():
                 continue
             content = np.zeros(shape.count.size, dtype=np.int64)
@@ -173,21 +173,29 @@ class SlotPricer:
         weights = np.concatenate(
             [np.ones((1, width)), self.random.dirichlet(np.full(width, 0.6), _VARIANTS - 1)]
         )
-        paid = np.repeat(prices[chosen][None], types.size, axis=0)
-        order = density_orders(small, types, paid, weights, self.random)
-        rows = np.tile(types, _VARIANTS)
+        groups = self._open(types)
+        firsts = np.array([alike[0] for alike in groups], dtype=np.int64)
+        paid = np.repeat(prices[chosen][None], firsts.size, axis=0)
+        order = density_orders(small, firsts, paid, weights, self.random)
+        rows = np.tile(firsts, _VARIANTS)
         filled = improve(small, rows, fill(small, rows, order, small.count), prices[chosen])
-        gains = filled @ prices[chosen] - shape.cost[rows]
+        gains = filled @ prices[chosen]
         added = 0
-        for t in types.tolist():
-            mine = np.flatnonzero(rows == t)
+        for alike in groups:
+            mine = np.flatnonzero(rows == alike[0])
             best = mine[np.argsort(-gains[mine], kind="stable")[:_KEPT]]
             for row in best[gains[best] >= gains[best[0]] * (1 - _NEAR)].tolist():
                 content = np.zeros(shape.count.size, dtype=np.int64)
                 content[chosen] = filled[row]
-                for one in (content, self._grown(t, content, prices)):
-                    added += self.pool.add(t, one)
+                grown = self._grown(int(alike[0]), content, prices)
+                for t in alike.tolist():
+                    added += self.pool.add(t, content) + self.pool.add(t, grown)
         return added
+
+    def _open(self, types: Counts) -> list[Counts]:
+        """Return the types with what types are like each."""
+        here = np.isin(np.arange(self.pool.shape.number.size), types)
+        return [alike[here[alike]] for alike in self._alike if here[alike].any()]
 
     def _grown(self, node_type: int, content: Counts, prices: Reals) -> Counts:
         """Give copies the room of larger classes as long as there is any, in any order."""
@@ -261,7 +269,7 @@ class Slots:
         Prices of the master are asked quickly while that helps, then exactly.
         """
         shape = self.pool.shape
-        master = SlotMaster(self.pool, self.exchange, self.basis)
+        master = SlotMaster(self.pool, self.exchange, np.zeros(0, dtype=np.bool_), self.basis)
         nothing = np.zeros_like(shape.count)
         every = np.arange(shape.number.size)
         last, idle = 0.0, 0
@@ -305,8 +313,7 @@ class Slots:
         Args:
             number: (T,) nodes to fill, wanted: (C,) copies to place.
         """
-        whole = number.sum() == self.pool.shape.number.sum()
-        master = SlotMaster(self.pool, self.exchange, self.basis if whole else None)
+        master = SlotMaster(self.pool, self.exchange, self._ruled_out(number))
         rest, room = number.copy(), np.zeros_like(wanted)
         chosen: dict[int, int] = {}
         for _ in range(_ROUNDS):
@@ -328,6 +335,16 @@ class Slots:
                     rest[t] -= times
         return chosen
 
+    def _ruled_out(self, number: Counts) -> Mask:
+        """Return (J,) columns of types without nodes, and those far short of their rent."""
+        types = self.pool.types
+        out = number[types] == 0
+        if self.relaxed is not None:
+            columns, classes, copies = self.pool.entries()
+            earned = np.bincount(columns, self.relaxed.prices[classes] * copies, types.size)
+            out |= earned < (1.0 - _SHORT) * self.relaxed.rents[types]
+        return np.asarray(out, dtype=np.bool_)
+
 
 def _fixed(x: Reals) -> dict[int, int]:
     """Take whole parts, and the most integral columns up to a part of what is left."""
@@ -335,7 +352,7 @@ def _fixed(x: Reals) -> dict[int, int]:
     fraction = np.maximum(x - whole, 0.0)
     some = whole > 0
     mass = float(fraction.sum())
-    quota = int(np.ceil(mass * (0.1 if some.any() else 0.25)))
+    quota = int(np.ceil(mass * _PART))
     order = np.argsort(-fraction, kind="stable")[:quota]
     order = order[fraction[order] > (0.5 if some.any() else _NONE)]
     whole[order] += 1

@@ -51,8 +51,9 @@ def fill_slots(
     for column, times in chosen.items():
         classes, copies = pool.content(column)
         room[classes] += times * copies
-    master = SlotMaster(pool, slots.exchange)
-    # The copies found are worth a little more than the time that is left.
+    every = np.ones(len(pool), dtype=np.bool_)
+    master = SlotMaster(pool, slots.exchange, every)
+    # A second beyond the deadline, if need be: without this LP the dive was for nothing.
     relaxed = master.relax(np.zeros_like(number), wanted, room, max(1.0, deadline.limit(_SECONDS)))
     if relaxed is None:
         return
