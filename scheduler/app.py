@@ -34,6 +34,7 @@ from .errors import AlreadyExists, ConfigurationError, Fenced, LeadershipLost, U
 from .informer import Informer
 from .metrics import Leading, Rooms, exposition, register
 from .nodes.directory import NodeAgents
+from .nodes.image_collection import CollectionLimits
 from .nodes.settings import NodeSettings
 from .objects.json import JsonObject
 from .objects.kinds import REGISTRY, explanation, simulation
@@ -269,9 +270,15 @@ async def _run_parts(service: Service, epoch: int) -> None:
     )
     controllers = Controllers(store, REGISTRY, informers, epoch, pace)
     heartbeat = NodeSettings(
-        lease=settings.heartbeat_seconds, lease_duration=settings.node_grace_seconds
+        lease=settings.heartbeat_seconds,
+        lease_duration=settings.node_grace_seconds,
+        pulls_per_host=settings.pulls_per_host,
+        pulls_per_registry=settings.pulls_per_registry,
+        share_images=settings.share_images,
+        collection=CollectionLimits(settings.image_gc_high_percent, settings.image_gc_low_percent),
     )
-    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods)
+    pulls = service.rooms.pulls
+    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods, pulls)
     service.hosts.current = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")

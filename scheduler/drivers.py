@@ -17,6 +17,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from .images import ImageStore
+
 
 @dataclass(frozen=True, slots=True)
 class TlsMaterial:
@@ -336,8 +338,9 @@ class Host(Protocol):
         """Stream hints on such pods until the connection breaks; raises HostUnreachable then."""
         ...
 
-    async def ensure_image(self, image: str, policy: PullPolicy) -> str:
-        """Have the image on the host by policy; returns its id, or raises ImageUnavailable."""
+    @property
+    def images(self) -> ImageStore:
+        """The host's images."""
         ...
 
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
@@ -381,7 +384,7 @@ class CrowdHost(Protocol):
     """What a Host may offer besides: to start many pods that differ by identity alone."""
 
     async def ensure_image(self, image: str, policy: PullPolicy) -> str:
-        """As Host.ensure_image."""
+        """Have the image on the host by policy; returns its id, or raises ImageUnavailable."""
         ...
 
     async def start_pods(

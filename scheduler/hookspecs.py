@@ -17,7 +17,7 @@ fast: no input or output, nothing remembered between calls but by `snapshot.gene
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag, auto
 from typing import Protocol, runtime_checkable
@@ -26,6 +26,7 @@ import numpy as np
 import pluggy
 from numpy.typing import NDArray
 
+from .batch_terms import Batch, BatchPlan, Complaint, Term
 from .drivers import Driver
 from .objects.json import JsonObject
 from .objects.pod_class import PodClass
@@ -34,7 +35,11 @@ from .snapshot import Counts, Mask, NodeFacts, Rows, Snapshot, TaintKey
 __all__ = [
     "Alike",
     "Args",
+    "Batch",
+    "BatchPlan",
+    "BatchRule",
     "Change",
+    "Complaint",
     "Counts",
     "CoupledScores",
     "Coupling",
@@ -55,6 +60,7 @@ __all__ = [
     "Scores",
     "Snapshot",
     "TaintKey",
+    "Term",
     "Verdict",
     "hookimpl",
     "hookspec",
@@ -317,6 +323,33 @@ class Scorer(Protocol):
         ...
 
 
+class BatchRule(Protocol):
+    """What a plugin says of batch placements (kind Placement); see scheduler.batch_terms.
+
+    A rule that also holds for pods placed one by one needs a filter for these, which may have the
+    same name. Synchronous and pure, as filters are.
+    """
+
+    @property
+    def name(self) -> str:
+        """CamelCase, unique among batch rules; in messages, goals and settings."""
+        ...
+
+    def terms(self, batch: Batch) -> Iterable[Term]:
+        """Say what holds for every plan of a batch, and what is good.
+
+        Called before the solver begins. If it fails, so does the Placement.
+        """
+        ...
+
+    def check(self, batch: Batch, plan: BatchPlan) -> Iterable[Complaint]:
+        """Judge a plan before it is applied, from the counts alone: the solver is not believed.
+
+        Called again for what is left of the plan, until there is no complaint.
+        """
+        ...
+
+
 @hookspec
 def ironfree_drivers() -> Sequence[Driver]:
     """Container engines this plugin can drive; names are unique over all plugins.
@@ -346,6 +379,21 @@ def ironfree_scorers(args: Args) -> Sequence[Scorer]:
     """Scorers; their weighted scores add up, the highest sum wins, then the lowest row.
 
     Called once per profile; a profile may give a scorer another weight than its own.
+
+    Args:
+        args: the profile's arguments of rules.
+
+    Raises:
+        ConfigurationError: arguments that cannot be; says which and why.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def ironfree_batch_rules(args: Args) -> Sequence[BatchRule]:
+    """Rules of batch placements: costs, constraints and bounds for the solver, and their check.
+
+    Called once per profile; a rule that the profile disables (as a filter) does not run.
 
     Args:
         args: the profile's arguments of rules.

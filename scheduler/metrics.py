@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from .api.traffic import Exposition, Traffic
 from .measures import Histogram, Labels
+from .nodes.pull_measures import PullMeasures
 from .placement.cycle import Placement
 from .placement.measures import PlacementMeasures
 from .plugin_manager import Rules
@@ -72,6 +73,7 @@ class Rooms:
     leading: Leading
     placement: PlacementMeasures
     traffic: Traffic
+    pulls: PullMeasures = field(default_factory=PullMeasures)
 
 
 def register(registry: CollectorRegistry, rooms: Rooms) -> None:
@@ -81,6 +83,7 @@ def register(registry: CollectorRegistry, rooms: Rooms) -> None:
     registry.register(_Reading(lambda: _plugins(rooms.leading)))
     registry.register(_Reading(lambda: _store(rooms.store)))
     registry.register(_Reading(lambda: _api(rooms.traffic)))
+    registry.register(_Reading(lambda: _pulls(rooms.pulls)))
     ProcessCollector(registry=registry)
 
 
@@ -190,6 +193,20 @@ def _api(traffic: Traffic) -> Iterator[Metric]:
     told = "Requests that are being answered, but for watches and streams."
     flying: dict[Labels, float] = {(kind,): count for kind, count in traffic.in_flight.items()}
     yield _gauge("apiserver_current_inflight_requests", told, ("request_kind",), flying)
+
+
+def _pulls(found: PullMeasures) -> Iterator[Metric]:
+    told = "Pulls of images that have ended, by outcome: pulled, failed (the registry or the "
+    told += "engine refused), or broken_off (nobody wanted it any more, or the host went away)."
+    yield _counter("ironfree_image_pulls", told, ("registry", "result"), found.outcomes)
+    told = "Seconds of pulls that succeeded."
+    yield _histograms("ironfree_image_pull_duration_seconds", told, (), {(): found.seconds})
+    told = "Seconds that pulls waited for their turn."
+    yield _histograms("ironfree_image_pull_wait_seconds", told, (), {(): found.waited})
+    told = "Pulls that wait for their turn."
+    yield _gauge("ironfree_image_pulls_waiting", told, ("registry",), found.waiting)
+    told = "Pulls under way."
+    yield _gauge("ironfree_image_pulls_under_way", told, ("registry",), found.pulling)
 
 
 def _gauge(

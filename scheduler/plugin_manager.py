@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import numpy as np
 import pluggy
@@ -25,7 +25,11 @@ from .hookspecs import (
     PROJECT,
     Alike,
     Args,
+    Batch,
+    BatchPlan,
+    BatchRule,
     Change,
+    Complaint,
     Counts,
     CoupledScores,
     Coupling,
@@ -39,6 +43,7 @@ from .hookspecs import (
     Scorer,
     Scores,
     Snapshot,
+    Term,
     Verdict,
 )
 from .measures import Histogram, exponential
@@ -243,17 +248,54 @@ class GuardedScores:
         return scores
 
 
+class GuardedBatchRule:
+    """A batch rule whose every failure is a PluginError naming it."""
+
+    def __init__(self, plugin: BatchRule, origin: str) -> None:
+        self._plugin = plugin
+        self.name: str = plugin.name
+        self.origin = origin
+
+    def terms(self, batch: Batch) -> tuple[Term, ...]:
+        """Ask for the terms; raises PluginError if the rule raises or gives something else."""
+        try:
+            found = tuple(self._plugin.terms(batch))
+        except Exception as error:
+            raise self._failed("terms", str(error)) from error
+        return self._all(found, get_args(Term), "terms")
+
+    def check(self, batch: Batch, plan: BatchPlan) -> tuple[Complaint, ...]:
+        """Have a plan judged; raises PluginError if the rule raises or gives something else."""
+        try:
+            found = tuple(self._plugin.check(batch, plan))
+        except Exception as error:
+            raise self._failed("check", str(error)) from error
+        return self._all(found, (Complaint,), "check")
+
+    def _all(self, found: tuple[T, ...], kinds: tuple[type, ...], what: str) -> tuple[T, ...]:
+        for each in found:
+            if not isinstance(each, kinds):
+                raise self._failed(what, f"it gave a {type(each).__name__}")
+        return found
+
+    def _failed(self, what: str, why: str) -> PluginError:
+        where = f"batch rule {self.name} of plugin {self.origin!r}"
+        return PluginError(f"{where} failed in {what}: {why}")
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What runs for the pods of one profile, in order.
 
     Args:
         preemption: how pods of lower priority are evicted for those without a node; None: never.
+        batch: what holds for Placements besides.
     """
 
     filters: tuple[GuardedFilter, ...]
     scorers: tuple[GuardedScorer, ...]
     preemption: PreemptionArgs | None = None
+    batch: tuple[GuardedBatchRule, ...] = ()
 
     def timings(self) -> dict[tuple[str, str], Timing]:
         """Return the time spent in every rule so far, by (name, "Filter" or "Score")."""
@@ -329,7 +371,8 @@ class PluginManager:
         args = {"args": Args(profile.args)}
         filters = self._gather("ironfree_filters", Filter, args)
         scorers = self._gather("ironfree_scorers", Scorer, args)
-        known = {rule.name for _, rule in (*filters, *scorers)} | BUILT_IN
+        batch = self._gather("ironfree_batch_rules", BatchRule, args)
+        known = {rule.name for _, rule in (*filters, *scorers, *batch)} | BUILT_IN
         missing = profile.named - known
         if missing:
             raise ConfigurationError(
@@ -341,6 +384,7 @@ class PluginManager:
             tuple(GuardedFilter(f, origin) for origin, f in filters if profile.has_filter(f.name)),
             tuple(GuardedScorer(s, origin, weight) for s, origin, weight in weighted if weight),
             profile.preempts(),
+            tuple(GuardedBatchRule(b, origin) for origin, b in batch if profile.has_filter(b.name)),
         )
 
     def _gather(

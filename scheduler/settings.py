@@ -20,6 +20,10 @@ _WHOLE = (
     "tombstone_seconds",
     "event_seconds",
     "decision_days",
+    "pulls_per_host",
+    "pulls_per_registry",
+    "image_gc_high_percent",
+    "image_gc_low_percent",
 )
 _POSITIVE = frozenset(_WHOLE) - {"port", "toleration_seconds"}
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
@@ -42,6 +46,11 @@ class Settings:
         tombstone_seconds: how long a watch may be away and still continue where it was.
         event_seconds: age at which Event objects are removed (Kubernetes: one hour).
         decision_days: age at which decision records are removed.
+        pulls_per_host, pulls_per_registry: images that one host pulls at once, and that all hosts
+            together pull at once from one registry.
+        image_gc_high_percent, image_gc_low_percent: how full a host's disk is from which on images
+            are removed until it is no fuller than the latter; 100 removes none.
+        share_images: copy an image that a host cannot pull, or may not, from a host that has it.
         profiles: a file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), whose
             profiles come on top of the built-in ones.
     """
@@ -60,6 +69,11 @@ class Settings:
     tombstone_seconds: int = 3600
     event_seconds: int = 3600
     decision_days: int = 180
+    pulls_per_host: int = 3
+    pulls_per_registry: int = 32
+    image_gc_high_percent: int = 85
+    image_gc_low_percent: int = 80
+    share_images: bool = False
     profiles: Path | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +91,11 @@ class Settings:
             raise ConfigurationError(
                 f"node_grace_seconds ({self.node_grace_seconds}) must exceed heartbeat_seconds "
                 f"({self.heartbeat_seconds}), or every node counts as lost"
+            )
+        if not self.image_gc_low_percent < self.image_gc_high_percent <= 100:
+            raise ConfigurationError(
+                f"image_gc_low_percent ({self.image_gc_low_percent}) must be below "
+                f"image_gc_high_percent ({self.image_gc_high_percent}), and that at most 100"
             )
         scheme = self.database_url.partition("://")[0]
         if self.database_url and scheme.partition("+")[0] not in {"postgresql", "postgres"}:
@@ -124,6 +143,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         tls_key=path("tls_key"),
         token=text("token"),
         profiles=path("profiles"),
+        share_images=_switch("IRONFREE_SHARE_IMAGES", text("share_images")),
         log_level=(text("log_level") or Settings.log_level).upper(),
         **numbers,
     )
+
+
+def _switch(name: str, found: str) -> bool:
+    if found.lower() not in {"", "true", "false"}:
+        raise ConfigurationError(f'{name} must be true or false, not "{found}"')
+    return found.lower() == "true"

@@ -10,12 +10,13 @@ from scheduler.placement.solver.objectives import (
     Balanced,
     HostCost,
     Kept,
+    Meeting,
     Placed,
     Preferred,
     Unfragmented,
 )
 from scheduler.placement.solver.problem import Problem
-from scheduler.placement.solver.rules import Apart, Cap, Exclusive, Gang, Spread, Together
+from scheduler.placement.solver.rules import Apart, Cap, Exclusive, Floor, Gang, Spread, Together
 from scheduler.placement.solver.solution import Solution, Status
 from scheduler.placement.solver.verifier import verify
 
@@ -28,11 +29,11 @@ def ints(low, high, *shape):
 
 
 @st.composite
-def rules(draw, nodes, classes, groups):
-    """Draw up to three rules."""
+def rules(draw, nodes, classes, groups, demands=""):
+    """Draw up to three rules; demands is "F" for Floors among them."""
     found = []
     some = st.lists(st.integers(0, classes - 1), min_size=1, unique=True).map(tuple)
-    for kind in draw(st.lists(st.sampled_from("EASTCG"), max_size=3)):
+    for kind in draw(st.lists(st.sampled_from("EASTCG" + demands), max_size=3)):
         domain = draw(st.one_of(st.none(), ints(-1, 1, groups)))
         many = nodes if domain is None else max(int(domain.max()) + 1, 1)
         if kind == "E":
@@ -50,11 +51,22 @@ def rules(draw, nodes, classes, groups):
         elif kind == "T":
             found.append(Together(draw(some), domain))
         elif kind == "C":
-            weight = draw(ints(0, 2, classes, groups)).astype(np.float64)
+            weight = draw(ints(-1, 2, classes, groups)).astype(np.float64)
             found.append(Cap(weight, float(draw(st.integers(0, 4)))))
+        elif kind == "F":
+            weight = draw(ints(-1, 2, classes, groups)).astype(np.float64)
+            found.append(Floor(weight, float(draw(st.integers(1, 3)))))
         elif kind == "G" and not any(isinstance(rule, Gang) for rule in found):
             found.append(Gang(draw(some)))
     return tuple(found)
+
+
+@st.composite
+def meetings(draw, classes, groups):
+    """Draw a pairwise term."""
+    some = st.lists(st.integers(0, classes - 1), min_size=1, unique=True).map(tuple)
+    domain = draw(st.one_of(st.none(), ints(-1, 1, groups)))
+    return Meeting(draw(some), draw(some), float(draw(st.integers(-2, 2))), domain)
 
 
 @st.composite
@@ -65,7 +77,8 @@ def objectives(draw, base, kinds=(Placed, HostCost, Preferred, Kept, Balanced, U
         Placed: lambda: Placed(draw(ints(0, 3, classes)).astype(np.float64)),
         HostCost: lambda: HostCost(draw(ints(0, 3, nodes)).astype(np.float64)),
         Preferred: lambda: Preferred(
-            draw(ints(-2, 2, classes, base.feasible.shape[1])).astype(np.float64)
+            draw(ints(-2, 2, classes, base.feasible.shape[1])).astype(np.float64),
+            tuple(draw(st.lists(meetings(classes, base.feasible.shape[1]), max_size=2))),
         ),
         Kept: lambda: Kept(draw(ints(0, 2, classes)).astype(np.float64)),
         Balanced: lambda: Balanced(base.free + draw(ints(1, 3, *base.free.shape))),
@@ -76,7 +89,7 @@ def objectives(draw, base, kinds=(Placed, HostCost, Preferred, Kept, Balanced, U
 
 
 @st.composite
-def problems(draw, nodes=3, classes=3, copies=2, kinds=None):
+def problems(draw, nodes=3, classes=3, copies=2, kinds=None, demands=""):
     """Draw a problem that trying everything can solve."""
     nodes, classes = draw(st.integers(1, nodes)), draw(st.integers(1, classes))
     groups = draw(st.integers(1, min(nodes, 2)))
@@ -99,7 +112,7 @@ def problems(draw, nodes=3, classes=3, copies=2, kinds=None):
         device_share=share,
         device_units=units,
         objectives=(Placed(np.ones(classes)),),
-        rules=draw(rules(nodes, classes, groups)),
+        rules=draw(rules(nodes, classes, groups, demands)),
         current=np.array(chosen, dtype=np.int64).reshape(-1, 3).T,
     )
     given = objectives(base) if kinds is None else objectives(base, kinds)
@@ -120,10 +133,11 @@ def value(given, objective, content):
     if isinstance(objective, HostCost):
         return -float(objective.cost[content.any(axis=1)].sum())
     if isinstance(objective, Preferred):
-        return sum(
+        linear = sum(
             float(objective.weight[c, given.group[n]]) * int(content[n, c])
             for n, c in zip(*np.nonzero(content), strict=True)
         )
+        return linear + sum(met(given, each, content) for each in objective.meetings)
     if isinstance(objective, Kept):
         return sum(
             float(objective.weight[c]) * min(int(content[n, c]), int(many))
@@ -133,6 +147,19 @@ def value(given, objective, content):
         used = objective.allocatable - given.free + given.demand @ content.T
         return -float(((used / objective.allocatable) ** 2).sum())
     raise AssertionError(objective)
+
+
+def met(given, meeting, content):
+    """Return what a pairwise term adds."""
+    where = [
+        n if meeting.domain is None else int(meeting.domain[given.group[n]])
+        for n in range(given.group.size)
+    ]
+    sides = [
+        {where[n] for n in range(len(where)) if where[n] >= 0 and content[n, list(side)].any()}
+        for side in (meeting.left, meeting.right)
+    ]
+    return meeting.worth * len(sides[0] & sides[1])
 
 
 def every_plan(given):

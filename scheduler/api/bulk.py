@@ -15,7 +15,6 @@ from aiohttp import web
 from ..errors import AlreadyExists, BadRequest, StatusError
 from ..objects.kind import Kind
 from ..objects.stored import StoredObject
-from ..store.operations import Create
 from . import status_errors
 from .backend import Backend
 from .creation import Creator, Draft, stamp, submission
@@ -168,9 +167,10 @@ class BulkCreator:
         """Store drafts together; generated names that are taken are generated again."""
         left = list(drafts)
         for attempt in range(_GENERATED_TRIES):
-            operations: list[Create] = [stamp(kind, draft) for _index, draft in left]
             try:
-                results = await self.backend.store.write_many(operations)
+                results = await self.backend.store.write_many(
+                    stamp(kind, [draft for _index, draft in left])
+                )
             except StatusError as error:
                 for index, _draft in left:
                     outcomes[index] = error

@@ -15,7 +15,7 @@ from ..objects.kind import Kind
 from ..objects.kinds.fields import child, ensure, text
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.service import HEADLESS
-from ..objects.meta import ObjectMeta, OwnerReference, now_seconds
+from ..objects.meta import ObjectMeta, OwnerReference, new_uids, now_seconds
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..objects.wire import decompose
 from ..store.operations import Create
@@ -222,7 +222,7 @@ class Creator:
         raise AssertionError("unreachable")
 
     async def _store(self, kind: Kind, draft: Draft, dry_run: bool) -> StoredObject:
-        operation = stamp(kind, draft)
+        [operation] = stamp(kind, [draft])
         if kind.resource == "services":
             return await self._store_service(operation, dry_run)
         if dry_run:
@@ -286,14 +286,17 @@ def replace_meta(draft: Draft, meta: ObjectMeta, warnings: tuple[str, ...]) -> D
     return Draft(meta, draft.body, draft.status, warnings)
 
 
-def stamp(kind: Kind, draft: Draft) -> Create:
-    """Return the write that makes the object; a new uid and generated name on every call."""
-    meta = metadata.stamped(draft.meta, kind)
-    body = draft.body
-    if kind.resource == "namespaces" and not draft.meta.name:
-        labels = {**meta.labels, "kubernetes.io/metadata.name": meta.name}
-        meta = replace(meta, labels=labels)
-    return Create(kind.resource, meta, body, draft.status)
+def stamp(kind: Kind, drafts: Sequence[Draft]) -> list[Create]:
+    """Return the writes that make the objects; new uids and generated names on every call."""
+    now = now_seconds()
+    writes: list[Create] = []
+    for draft, uid in zip(drafts, new_uids(len(drafts)), strict=True):
+        meta = metadata.stamped(draft.meta, kind, uid, now)
+        if kind.resource == "namespaces" and not draft.meta.name:
+            labels = {**meta.labels, "kubernetes.io/metadata.name": meta.name}
+            meta = replace(meta, labels=labels)
+        writes.append(Create(kind.resource, meta, draft.body, draft.status))
+    return writes
 
 
 def checked(

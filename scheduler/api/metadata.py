@@ -1,6 +1,7 @@
 """What metadata may say, and what the server writes into it."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import lru_cache
 
 from msgspec.structs import replace
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from ..errors import BadRequest, Cause
 from ..objects import names
 from ..objects.kind import Kind
-from ..objects.meta import ObjectMeta, new_uid, now_seconds
+from ..objects.meta import ObjectMeta
 from ..objects.stored import StoredObject
 
 _MAX_FINALIZER = 253
@@ -19,20 +20,15 @@ def _label_complaints(key: str, value: str) -> tuple[str, ...]:
     return tuple(names.labels_complaints({key: value}))
 
 
-@lru_cache(maxsize=65536)
-def _name_complaints(name: str, rule: str, prefix: bool) -> tuple[str, ...]:
-    return tuple(names.name_complaints(name, rule, prefix=prefix))
-
-
 def causes(meta: ObjectMeta, kind: Kind) -> Iterable[Cause]:
     """Yield a cause per bad field of metadata."""
     if meta.generate_name:
-        for complaint in _name_complaints(meta.generate_name, kind.name_rule, True):
+        for complaint in names.name_complaints(meta.generate_name, kind.name_rule, prefix=True):
             yield Cause(
                 "metadata.generateName", f'Invalid value: "{meta.generate_name}": {complaint}'
             )
     if meta.name:
-        for complaint in _name_complaints(meta.name, kind.name_rule, False):
+        for complaint in names.name_complaints(meta.name, kind.name_rule, prefix=False):
             yield Cause("metadata.name", f'Invalid value: "{meta.name[:300]}": {complaint}')
     elif not meta.generate_name:
         yield Cause(
@@ -93,15 +89,15 @@ def settle_namespace(meta: ObjectMeta, namespace: str, kind: Kind) -> ObjectMeta
     return meta if meta.namespace else replace(meta, namespace=namespace)
 
 
-def stamped(meta: ObjectMeta, kind: Kind) -> ObjectMeta:
+def stamped(meta: ObjectMeta, kind: Kind, uid: str, now: datetime) -> ObjectMeta:
     """Return the metadata of a new object: uid, creation time, generation, generated name."""
     return replace(
         meta,
         name=meta.name or names.generate(meta.generate_name),
-        uid=new_uid(),
+        uid=uid,
         resource_version="",
         generation=1 if kind.has_status else 0,
-        creation_timestamp=now_seconds(),
+        creation_timestamp=now,
         deletion_timestamp=None,
         deletion_grace_period_seconds=None,
     )

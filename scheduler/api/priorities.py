@@ -21,6 +21,7 @@ class Priorities:
         self._informer = Informer(store, RESOURCE, priority_view)
         self._classes: Mapping[str, PriorityView] = {}
         self._version = 0
+        self._looked_at: int = -1  # the informer's revision when they were compared last
 
     async def run(self) -> None:
         """Keep current until cancelled."""
@@ -33,6 +34,9 @@ class Priorities:
         return self._version
 
     def _refresh(self) -> None:
+        if self._informer.revision == self._looked_at:
+            return
+        self._looked_at = self._informer.revision
         items = {key.name: view for key, view in self._informer.items.items()}
         if items != self._classes:
             self._classes = items

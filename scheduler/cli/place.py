@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--objective",
         default="place=count,hosts=fewest",
         metavar="GOALS",
-        help="most important first: place=count|priority|value|RESOURCE, hosts=fewest|cost",
+        help="most important first: place=count|priority|value|RESOURCE, hosts=fewest|cost, "
+        "prefer=pods|RULE",
     )
     parser.add_argument("--deadline", type=int, default=30, metavar="SECONDS", help="default: 30")
     parser.add_argument("--profile", metavar="NAME", help="whose rules hold: a schedulerName")
@@ -176,8 +177,8 @@ def _goals(text: str) -> list[Json]:
     goals: list[Json] = []
     for part in text.split(","):
         field, equals, value = part.strip().partition("=")
-        if not equals or field not in {"place", "hosts"}:
-            raise BadRequest(f"--objective: {part!r} must be place=… or hosts=…")
+        if not equals or field not in {"place", "hosts", "prefer"}:
+            raise BadRequest(f"--objective: {part!r} must be place=…, hosts=… or prefer=…")
         goals.append({field: value})
     return goals
 

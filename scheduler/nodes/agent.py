@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -31,6 +31,7 @@ from .assigned_pod import BY_NODE, AssignedPod
 from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
 from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
 from .engines import EngineTaken
+from .host_storage import StorageReport
 from .memory import Backoff, PodMemory
 from .registration import (
     Registration,
@@ -214,7 +215,7 @@ class NodeAgent:
 
     async def _serve(self, host: Host, info: HostInfo) -> str:
         self._made = self._registration(info)
-        session = Session(self._office, self._made, host, self._memories)
+        session = Session(self._office, self._made, host, self._memories, self._stored)
         ended: list[Exception] = []
         try:
             if not await hold(self._office, self.docker_host):
@@ -231,7 +232,14 @@ class NodeAgent:
 
     def _registration(self, info: HostInfo) -> Registration:
         settings = self._office.settings
-        return Registration(self.docker_host, info, settings.max_pods, self._office.epoch)
+        before = self._made.storage if self._made else None
+        return Registration(self.docker_host, info, settings.max_pods, self._office.epoch, before)
+
+    async def _stored(self, report: StorageReport) -> None:
+        """Put on the Node what there is to tell of the host's disk."""
+        if self._made is not None:
+            self._made = replace(self._made, storage=report)
+            await self.register()
 
     # --- news -------------------------------------------------------------------------------
 

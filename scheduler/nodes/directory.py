@@ -12,11 +12,16 @@ from ..objects.stored import StoredObject
 from ..store.store import Store
 from .agent import NodeAgent
 from .assigned_pod import BY_NODE, assigned
+from .config_json import ConfigJson, default_path
 from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
+from .image_pulling import ImagePuller
+from .image_sharing import ImageSharing
 from .muster import Company, Muster
+from .pull_measures import PullMeasures
+from .pull_pacing import PacingLimits, PullPacer
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -38,6 +43,7 @@ class NodeAgents(HostDirectory):
         drivers: by the word in spec.driver.
         epoch: of this leader; every write carries it.
         pods: an informer with an index "node" that somebody else runs; None makes one.
+        pulls: where pulls of images are counted.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class NodeAgents(HostDirectory):
         epoch: int,
         settings: NodeSettings | None = None,
         pods: Informer[Pod] | None = None,
+        pulls: PullMeasures | None = None,
     ) -> None:
         self._store = store
         self._drivers = drivers
@@ -72,11 +79,22 @@ class NodeAgents(HostDirectory):
             self._statuses,
             self._events,
             self._sources,
+            self._puller(pulls or PullMeasures()),
         )
         self._connects = asyncio.Semaphore(_CONNECTS)
         self._agents: dict[str, NodeAgent] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group = asyncio.TaskGroup()
+
+    def _puller(self, measures: PullMeasures) -> ImagePuller:
+        settings = self._settings
+        return ImagePuller(
+            self._store,
+            ConfigJson(default_path()),
+            PullPacer(PacingLimits(settings.pulls_per_host, settings.pulls_per_registry), measures),
+            settings.pull_timeout,
+            ImageSharing(lambda: self._nodes.items, self.host) if settings.share_images else None,
+        )
 
     def host(self, node_name: str) -> Host | None:
         """Return the open connection of a node, or None when there is none now."""

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace as with_fields
@@ -22,11 +21,12 @@ from ..drivers import (
 )
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
 from ..objects.pod import Container, EphemeralContainer, Pod
-from ..objects.stored import ObjectKey, StoredObject
+from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod, service_account
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
 from .health import post_start
 from .hooks import LEAST_GRACE, pod_address, prepare_stop, run_hook
+from .image_pulling import ImagePuller, ImageRequest, Objects, Words
 from .instructions import (
     EnsureContainer,
     EnsureSandbox,
@@ -44,20 +44,8 @@ from .instructions import (
 from .pod_status import failed_start
 from .security import effective, root_problem, runs_as_non_root
 from .settings import NodeSettings
-from .translation import container_spec, pull_policy, sandbox_spec
+from .translation import container_spec, sandbox_spec
 from .volume_content import decoded, files_of, sources, written
-
-_SLOW_PULL = 1.0  # seconds after which a pull is worth an event of its own
-
-Words = tuple[str, str, str]  # an event's type, reason and message
-
-
-class Objects(Protocol):
-    """Reads objects of the store."""
-
-    async def get(self, key: ObjectKey) -> StoredObject | None:
-        """Return one object, or None."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +104,13 @@ class Workshop:
 
     Args:
         host_ip, allocatable: of the node, for references in environments.
+        puller: has images on the host.
         tell: records an event of a pod: words and container.
     """
 
+    node: str
     host: Host
+    puller: ImagePuller
     objects: Objects
     settings: NodeSettings
     epoch: int
@@ -148,16 +139,14 @@ async def carry_out(shop: Workshop, step: Instruction, subject: Subject) -> Effe
         raise HostUnreachable(
             f"{type(step).__name__} took too long; its outcome is unknown"
         ) from error
-    except ImageUnavailable as error:
-        return _image_refused(shop, step, subject, str(error))
-    except EngineRejected as error:
+    except (EngineRejected, ImageUnavailable) as error:
         return _refused(shop, step, subject, str(error))
 
 
-def _limit(settings: NodeSettings, step: Instruction) -> float:
+def _limit(settings: NodeSettings, step: Instruction) -> float | None:
     match step:
         case PullImage():
-            return settings.pull_timeout
+            return None  # the puller's: waiting for one's turn is no failure
         case StopContainer(_, _, grace, _):
             return grace + LEAST_GRACE + settings.remove_timeout
         case RunPostStart():
@@ -177,8 +166,7 @@ async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | R
         case WriteVolumes():
             return await _write_volumes(shop, subject)
         case PullImage(name, _):
-            await _pull(shop, subject, subject.container(name))
-            return _unchanged
+            return await _pull(shop, subject, subject.container(name))
         case EnsureContainer(name, attempt):
             return await _start(shop, subject, subject.container(name), attempt)
         case RunPostStart():
@@ -207,23 +195,16 @@ async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | R
 # --- pulling and starting -------------------------------------------------------------------
 
 
-async def _pull(shop: Workshop, subject: Subject, container: Container) -> None:
-    policy, image, pod = pull_policy(container), container.image, subject.pod
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    pulling = ("Normal", "Pulling", f'Pulling image "{image}"')
-    notice = loop.call_later(_SLOW_PULL, shop.tell, pod, pulling, container.name)
-    try:
-        await shop.host.ensure_image(image, policy)
-    finally:
-        notice.cancel()
-    took = loop.time() - begun
-    text = (
-        f'Successfully pulled image "{image}" in {took:.1f}s'
-        if took >= _SLOW_PULL
-        else f'Container image "{image}" is present on the host'
-    )
-    shop.tell(pod, ("Normal", "Pulled", text), container.name)
+async def _pull(shop: Workshop, subject: Subject, container: Container) -> Effect | Refusal:
+    pod = subject.pod
+    tell = partial(_tell, shop, pod, container.name)
+    request = ImageRequest(shop.node, shop.host.images, pod, container, tell)
+    problem = await shop.puller.ensure(request)
+    return _unchanged if problem is None else Refusal(problem.reason, problem.message)
+
+
+def _tell(shop: Workshop, pod: Pod, container: str, words: Words) -> None:
+    shop.tell(pod, words, container)
 
 
 async def _start(
@@ -384,22 +365,8 @@ async def _sources(shop: Workshop, namespace: str, container: Container) -> Sour
 # --- refusals -------------------------------------------------------------------------------
 
 
-def _image_refused(shop: Workshop, step: Instruction, subject: Subject, message: str) -> Refusal:
-    if not isinstance(step, PullImage):
-        return _refused(shop, step, subject, message)
-    container = subject.container(step.container)
-    never = container.image_pull_policy == "Never"
-    reason = "ErrImageNeverPull" if never else "ErrImagePull"
-    text = message if never else f'Failed to pull image "{container.image}": {message}'
-    shop.tell(subject.pod, ("Warning", "Failed", text), container.name)
-    shop.tell(subject.pod, ("Warning", "Failed", f"Error: {reason}"), container.name)
-    return Refusal(reason, message)
-
-
 def _refused(shop: Workshop, step: Instruction, subject: Subject, message: str) -> Refusal:
     match step:
-        case PullImage():
-            return _image_refused(shop, step, subject, message)
         case EnsureSandbox():
             text = f"Failed to create pod sandbox: {message}"
             shop.tell(subject.pod, ("Warning", "FailedCreatePodSandBox", text), "")

@@ -7,7 +7,7 @@ answer depends on nothing but its arguments (Kubernetes: kubelet's computePodAct
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -30,7 +30,7 @@ from .instructions import (
 )
 from .memory import PodMemory, crashed
 from .pod_case import DesiredPod, PodCase, Verdicts, judged, sandbox_of, spec_hash
-from .pod_report import SHOWN, report_of
+from .pod_report import BACK_OFF, SHOWN, report_of
 from .pod_status import PodFailure, PodReport, build_status, ended, restartable
 from .verdict import Fate, Verdict
 from .volume_content import version, written
@@ -196,7 +196,9 @@ def _run(case: PodCase) -> Decision:
             starts, later = _container_steps(case, verdicts)
             steps, wake = (*steps, *starts), _earliest([m for m in (wake, later) if m is not None])
     wake = _earliest([moment for moment in (wake, _deadline(case)) if moment is not None])
-    decision = _decide(case, report_of(case, verdicts), steps, wake, _notices(case, verdicts))
+    report = report_of(case, verdicts)
+    notices = (*_notices(case, verdicts), *_pull_notices(report))
+    decision = _decide(case, report, steps, wake, notices)
     return replace(decision, watches=_watches(case, verdicts))
 
 
@@ -432,6 +434,17 @@ def _notices(case: PodCase, verdicts: Verdicts) -> tuple[Notice, ...]:
         for container, verdict in verdicts.all
         if verdict.crashed_now and verdict.fate is Fate.WAIT
     )
+
+
+def _pull_notices(report: PodReport) -> Iterator[Notice]:
+    """Yield kubelet's words when a pull that has failed begins to wait."""
+    for each in (*report.apps, *report.inits, *report.ephemerals):
+        before = each.before.state.waiting if each.before else None
+        if each.waiting is None or each.waiting.reason != BACK_OFF or before == each.waiting:
+            continue
+        name, image = each.container.name, each.container.image
+        yield Notice("Normal", "BackOff", f'Back-off pulling image "{image}"', name)
+        yield Notice("Warning", "Failed", f"Error: {BACK_OFF}", name)
 
 
 def _decide(

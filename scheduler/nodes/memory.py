@@ -34,7 +34,7 @@ class Backoff:
 
 
 CRASH = Backoff(1, 300)
-PULL = Backoff(5, 300)
+PULL = Backoff(10, 300)  # kubelet's image back-off
 CREATE = Backoff(1, 60)
 
 

@@ -9,6 +9,7 @@ from .pod_status import ContainerReport, PodFailure, PodReport, ended, failed_st
 from .verdict import Fate, Verdict
 
 SHOWN = timedelta(seconds=2)  # how long ErrImagePull is shown before ImagePullBackOff
+BACK_OFF = "ImagePullBackOff"
 
 
 def report_of(
@@ -71,8 +72,8 @@ def _waiting(case: PodCase, container: Container, verdict: Verdict) -> Container
     failure = case.memory.of(container.name).failure
     if failure is not None and failure.attempt == verdict.attempt:
         if failure.reason == "ErrImagePull" and failure.at + SHOWN <= case.now:
-            text = f'Back-off pulling image "{container.image}": {failure.message}'
-            return ContainerStateWaiting("ImagePullBackOff", text)
+            text = f'Back-off pulling image "{container.image}": ErrImagePull: {failure.message}'
+            return ContainerStateWaiting(BACK_OFF, text)
         return ContainerStateWaiting(failure.reason, failure.message)
     if verdict.fate is Fate.WAIT and verdict.crash is not None:
         return ContainerStateWaiting("CrashLoopBackOff", _back_off(case, container, verdict))

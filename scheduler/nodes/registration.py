@@ -21,6 +21,7 @@ from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .docker_host import RESOURCE, DockerHost, DockerHostStatus, engine_of, url_ip
 from .engines import ENGINE
+from .host_storage import StorageReport
 
 VERSION = "v1.37.0+ironfree"
 LEASES = "leases.coordination.k8s.io"
@@ -32,6 +33,7 @@ _HEALTHY = (
     ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
     ("Ready", "True", "KubeletReady", "the container engine answers"),
 )
+_DISK_PRESSURE = ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Registration:
 
     Args:
         max_pods: where neither the DockerHost nor its engine says.
+        storage: the last word of the host's disk, None before the first.
         epoch: of the leader writing.
     """
 
@@ -47,6 +50,7 @@ class Registration:
     info: HostInfo
     max_pods: int
     epoch: int | None
+    storage: StorageReport | None = None
 
     @property
     def address(self) -> str:
@@ -157,12 +161,14 @@ def _owned(meta: ObjectMeta, host: DockerHost) -> tuple[OwnerReference, ...]:
 def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeStatus:
     before = node.status if node else NodeStatus()
     info = made.info
-    others = tuple(c for c in before.conditions if c.type not in {h[0] for h in _HEALTHY})
+    words = _conditions(made, before)
+    others = tuple(c for c in before.conditions if c.type not in {w[0] for w in words})
     return replace(
         before,
         capacity=capacity(made),
         allocatable=allocatable(made),
-        conditions=(*(_healthy(before, now, *h) for h in _HEALTHY), *others),
+        conditions=(*(_condition(before, now, *each) for each in words), *others),
+        images=before.images if made.storage is None else made.storage.images,
         addresses=(
             NodeAddress("InternalIP", made.address),
             NodeAddress("Hostname", info.hostname or made.host.name),
@@ -179,7 +185,17 @@ def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeSt
     )
 
 
-def _healthy(
+def _conditions(made: Registration, before: NodeStatus) -> tuple[tuple[str, str, str, str], ...]:
+    """Return type, status, reason and message of the conditions; the disk's stays until looked."""
+    disk = before.condition("DiskPressure")
+    if made.storage is not None:
+        pressure = made.storage.disk_pressure
+    else:
+        pressure = disk is not None and disk.status == "True"
+    return tuple(_DISK_PRESSURE if pressure and h[0] == "DiskPressure" else h for h in _HEALTHY)
+
+
+def _condition(
     before: NodeStatus, now: datetime, kind: str, status: str, reason: str, message: str
 ) -> Condition:
     old = before.condition(kind)

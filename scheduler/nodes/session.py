@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,8 +21,10 @@ from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .engines import Engines
 from .event_recorder import EventRecorder
-from .execution import Words, Workshop
+from .execution import Workshop
 from .health import Watch
+from .host_storage import HostStorage, StorageReport
+from .image_pulling import ImagePuller, Words
 from .lifecycle import Decision, DesiredPod
 from .memory import PodMemory, as_left
 from .muster import STARTED, Settled
@@ -49,6 +51,7 @@ class Office:
     statuses: StatusWriter
     events: EventRecorder
     sources: VolumeSources
+    puller: ImagePuller
 
 
 class Session:
@@ -56,10 +59,16 @@ class Session:
 
     Args:
         memories: of the host's pods by uid; outlive the session.
+        stored: takes in what there is to tell of the host's disk.
     """
 
     def __init__(
-        self, office: Office, made: Registration, host: Host, memories: dict[str, PodMemory]
+        self,
+        office: Office,
+        made: Registration,
+        host: Host,
+        memories: dict[str, PodMemory],
+        stored: Callable[[StorageReport], Awaitable[None]],
     ) -> None:
         self._office = office
         self._node = made.host.name
@@ -81,10 +90,16 @@ class Session:
         self.fence = asyncio.Event()
         self.shop = self._workshop(made)
         self._prober = Prober(host, self._tell)
+        settings = office.settings
+        self._storage = HostStorage(
+            self._node, host.images, stored, settings.collection, settings.storage
+        )
 
     def _workshop(self, made: Registration) -> Workshop:
         return Workshop(
+            node=self._node,
             host=self.host,
+            puller=self._office.puller,
             objects=self._office.store,
             settings=self._office.settings,
             epoch=self._office.epoch,
@@ -114,6 +129,7 @@ class Session:
             try:
                 group.create_task(self._ping(), name=f"{self._node} ping")
                 group.create_task(self._prober.run(group), name=f"{self._node} probes")
+                group.create_task(self._storage.run(), name=f"{self._node} disk")
                 await self._look_forever()
             finally:
                 for worker in self._workers.values():

@@ -1,6 +1,8 @@
 """How node agents pace themselves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from .image_collection import CollectionLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +15,11 @@ class NodeSettings:
         settle: least time between two looks; events in between are answered by one.
         lease: between heartbeats; lease_duration: written into the Lease.
         reconnect_initial, reconnect_limit: bounds of the back-off with full jitter.
+        pull_timeout: for one pull of an image, once it has begun.
+        pulls_per_host, pulls_per_registry: at once; the latter over all hosts.
+        share_images: copy images that cannot be pulled from host to host.
+        storage: between looks at a host's disk and images.
+        collection: when images are removed.
         max_pods: pods per node, where the DockerHost does not say.
         events_per_second, events_burst: of all agents together; what exceeds them is dropped.
     """
@@ -29,6 +36,11 @@ class NodeSettings:
     connect_timeout: float = 15.0
     list_timeout: float = 30.0
     pull_timeout: float = 900.0
+    pulls_per_host: int = 3
+    pulls_per_registry: int = 32
+    share_images: bool = False
+    storage: float = 60.0
+    collection: CollectionLimits = field(default_factory=CollectionLimits)
     start_timeout: float = 120.0
     remove_timeout: float = 120.0
     hook_timeout: float = 1800.0

@@ -14,6 +14,7 @@ from ..drivers import (
     SandboxSpec,
 )
 from ..objects import quantity
+from ..objects.image_reference import default_pull_policy
 from ..objects.meta import ObjectMeta
 from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
 from ..objects.volumes import SecretSource
@@ -156,13 +157,8 @@ def _pid_mode(spec: PodSpec) -> PidMode:
 
 
 def pull_policy(container: Container) -> PullPolicy:
-    """Return the container's pull policy; without one, Always for :latest (Kubernetes default)."""
-    if container.image_pull_policy:
-        return PullPolicy(container.image_pull_policy)
-    reference = container.image.rpartition("/")[2]
-    untagged = ":" not in reference and "@" not in reference
-    latest = untagged or reference.endswith(":latest")
-    return PullPolicy.ALWAYS if latest else PullPolicy.IF_NOT_PRESENT
+    """Return the container's pull policy, or Kubernetes' default for its image."""
+    return PullPolicy(container.image_pull_policy or default_pull_policy(container.image))
 
 
 def _expanded(

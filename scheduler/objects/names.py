@@ -82,15 +82,10 @@ def service_name_complaints(text: str) -> list[str]:
 
 def label_key_complaints(text: str) -> list[str]:
     """Return why text is not a label or annotation key (a qualified name: [prefix/]name)."""
-    rule = (
-        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-        "alphanumeric character"
-    )
-    form = _not_matching(rule, _KEY, "MyName", "my.name", "123-abc")
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix:
         suffix = " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        return [f"a valid label key {form}{suffix}"]
+        return [f"a valid label key {_key_form()}{suffix}"]
     found: list[str] = []
     if slash:
         complaints = subdomain_complaints(prefix) if prefix else ["must be non-empty"]
@@ -100,8 +95,16 @@ def label_key_complaints(text: str) -> list[str]:
     elif _bytes(name) > 63:
         found.append(f"name part {_too_long(63)}")
     if not _key(name):
-        found.append(f"name part {form}")
+        found.append(f"name part {_key_form()}")
     return found
+
+
+def _key_form() -> str:
+    rule = (
+        "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+        "alphanumeric character"
+    )
+    return _not_matching(rule, _KEY, "MyName", "my.name", "123-abc")
 
 
 def label_value_complaints(text: str) -> list[str]:

@@ -15,6 +15,9 @@ PRICE = "ironfree.dev/price"
 VALUE = "ironfree.dev/value"
 """Annotation of a pod template, label of a pod: what placing it is worth; 1 where it is absent."""
 
+PODS = "pods"
+"""The goal `prefer` that is about what pods prefer."""
+
 DEFAULT_DEADLINE = 30
 MOST_SECONDS = 3600
 MOST_PODS = 200_000
@@ -69,10 +72,19 @@ class Goal(View, frozen=True):
     Args:
         place: "count", "priority", "value" or a resource: the most of it.
         hosts: "fewest", or "cost" for the least by their price.
+        prefer: PODS for what the pods prefer, or the name of a plugin's batch rule.
     """
 
     place: str = ""
     hosts: str = ""
+    prefer: str = ""
+
+    @property
+    def label(self) -> str:
+        """The goal as it is named where one word must do."""
+        if self.prefer:
+            return f"prefer:{self.prefer}"
+        return f"place:{self.place}" if self.place else f"hosts:{self.hosts}"
 
 
 class PlacementSpec(View, frozen=True):

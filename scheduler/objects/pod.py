@@ -286,6 +286,12 @@ class ReadinessGate(View, frozen=True):
     condition_type: str
 
 
+class LocalObjectReference(View, frozen=True):
+    """core/v1 LocalObjectReference."""
+
+    name: str = ""
+
+
 class PodSpec(View, frozen=True):
     """core/v1 PodSpec, the fields Ironfree acts on. `node_name` is read from the binding."""
 
@@ -321,6 +327,8 @@ class PodSpec(View, frozen=True):
     dns_policy: str = "ClusterFirst"
     dns_config: DNSConfig = DNSConfig()
     security_context: PodSecurityContext = PodSecurityContext()
+    service_account_name: str = ""
+    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
 
 
 class ContainerStateWaiting(View, frozen=True):

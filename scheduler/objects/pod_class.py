@@ -58,6 +58,7 @@ class PodClass:
         group: name of the PodGroup that its pods belong to, "" for none.
         attracts: whether its pods have pod affinity or anti-affinity, so that they bear on where
             other pods may go.
+        names_nodes: whether it may go to none but nodes that it names, as a DaemonSet's pods.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class PodClass:
         "host_ports",
         "key",
         "labels",
+        "names_nodes",
         "namespace",
         "owner",
         "requests",
@@ -86,6 +88,7 @@ class PodClass:
         self.attracts: bool = affinity is not None and (
             affinity.pod_affinity is not None or affinity.pod_anti_affinity is not None
         )
+        self.names_nodes: bool = bool(spec.node_name) or _names_nodes(spec)
         self._hash = hash(key)
 
     @property
@@ -128,6 +131,16 @@ def _owner(meta: ObjectMeta) -> Workload | None:
     owner = meta.controller_owner() if meta.owner_references else None
     resource = _SPREADING.get((owner.api_version, owner.kind)) if owner else None
     return (resource, owner.name) if owner and resource else None
+
+
+def _names_nodes(spec: PodSpec) -> bool:
+    """Tell whether every required term of node affinity names nodes."""
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    terms = affinity.required.node_selector_terms if affinity and affinity.required else ()
+    return bool(terms) and all(
+        any(each.key == "metadata.name" and each.operator == "In" for each in term.match_fields)
+        for term in terms
+    )
 
 
 def host_ports(spec: PodSpec) -> tuple[HostPort, ...]:

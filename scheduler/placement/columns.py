@@ -97,7 +97,8 @@ class CountTable(Generic[K, E]):
     def over(cls, frozen: Mapping[K, Mapping[E, int]]) -> "CountTable[K, E]":
         """Return a table that starts as a frozen one and leaves that alone."""
         table = cls()
-        table._table = {key: cast(dict[E, int], inner) for key, inner in frozen.items()}
+        # Copied as a whole a dict hashes no key anew; there may be as many classes as pods.
+        table._table = dict(cast(Mapping[K, dict[E, int]], frozen))
         return table
 
     def live(self) -> Mapping[K, Mapping[E, int]]:

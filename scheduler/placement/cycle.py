@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..hookspecs import Change, PodClass
-from ..informer import Informer, Subscription
+from ..informer import AnyDelta, Delta, Informer, Subscription
 from ..objects.meta import now_seconds
 from ..objects.node import Node
 from ..objects.pod import Pod
@@ -23,7 +23,7 @@ from . import batches
 from .batches import Batches, Waiting
 from .binding import Binder, Bound, Refused
 from .checker import check, grouped
-from .displacement import Displaced, Displacement, Tenants
+from .displacement import Displaced, Displacement
 from .draft import Draft
 from .express import ExpressLane
 from .framework import Framework
@@ -42,6 +42,7 @@ from .reporting import Reporter
 from .scribe import Scribe
 from .state import ClusterState
 from .surroundings import Surroundings
+from .tenants import Tenants
 from .topology_check import CountedNodes
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Placement:
         store: where bindings, events and decisions go.
         rules: what runs, by schedulerName.
         epoch: of the leadership this runs under; every write carries it.
-        pods, nodes: informers that somebody else runs; pods indexed by displacement.NODE.
+        pods, nodes: informers that somebody else runs; pods indexed by tenants.NODE.
         measures: where it counts what it does.
     """
 
@@ -84,6 +85,7 @@ class Placement:
         }
         self._surroundings = Surroundings(store)
         self._state = ClusterState()
+        self._tenants = Tenants(pods, self._state)
         self.queue = SchedulingQueue()
         self.reporter = Reporter(store, pods, epoch)
         self._scribe = Scribe(store, self._frameworks, self._clock)
@@ -141,12 +143,12 @@ class Placement:
 
     async def _follow_nodes(self) -> None:
         async for deltas in self._node_deltas:
-            self._ingest.nodes(deltas)
+            self._take_nodes(deltas)
             self._wake.set()
 
     async def _follow_pods(self) -> None:
         async for deltas in self._pod_deltas:
-            self._ingest.pods(deltas, self._clock())
+            self._take_pods(deltas)
             self._wake.set()
 
     async def _follow_namespaces(self) -> None:
@@ -165,8 +167,16 @@ class Placement:
         for deltas in self._workload_deltas:
             self._ingest.workloads(deltas.take())
         self._ingest.groups(self._group_deltas.take())
-        self._ingest.nodes(self._node_deltas.take())
-        self._ingest.pods(self._pod_deltas.take(), self._clock())
+        self._take_nodes(self._node_deltas.take())
+        self._take_pods(self._pod_deltas.take())
+
+    def _take_nodes(self, deltas: Sequence[Delta[Node]]) -> None:
+        self._ingest.nodes(deltas)
+        self._tenants.nodes(deltas)
+
+    def _take_pods(self, deltas: Sequence[AnyDelta[Pod]]) -> None:
+        self._ingest.pods(deltas, self._clock())
+        self._tenants.pods(deltas)
 
     async def _something_to_do(self) -> None:
         while True:
@@ -209,7 +219,6 @@ class Placement:
         snapshot = self._state.freeze(revision)
         laps.lap("freeze")
         draft = Draft(snapshot)
-        tenants = Tenants(self._pods, self._state)
         allotments: list[Allotment] = []
         displaced: dict[PodClass, Displaced] = {}
         orders: list[Order] = []
@@ -218,7 +227,7 @@ class Placement:
             laps.lap("pop")
             decided += self.gangs.size(pod) if isinstance(pod, Gang) else len(pending)
             if isinstance(pod, Gang):
-                placed, found = self._decide_together(pod, pending[0], draft, tenants)
+                placed, found = self._decide_together(pod, pending[0], draft)
                 allotments += placed
                 orders += found
                 laps.lap("gang")
@@ -230,7 +239,7 @@ class Placement:
                 self._batches.unload(pod, placed[0].left, pending.arrived)
                 allotments[-1] = without_left(placed[0])
             elif placed[-1].left and self._rules[pod.scheduler_name].preemption is not None:
-                displaced[pod] = self._preempt(placed[-1], draft.snapshot, tenants)
+                displaced[pod] = self._preempt(placed[-1], draft.snapshot)
                 orders += displaced[pod].orders
                 laps.lap("preempt")
         self.measures.batch.add(decided)
@@ -248,7 +257,7 @@ class Placement:
         return self._displacement.place(framework, pod, pending, draft)
 
     def _decide_together(
-        self, gang: Gang, ticket: PendingPod, draft: Draft, tenants: Tenants
+        self, gang: Gang, ticket: PendingPod, draft: Draft
     ) -> tuple[list[Allotment], list[Order]]:
         """Place a gang, or say who must make room for it."""
         muster = self.gangs.take(gang, ticket)
@@ -265,7 +274,7 @@ class Placement:
             return placed, []
         search = Search(place, self._frameworks, self._clock)
         orders = self._displacement.preempt_together(
-            muster, why.message, draft.snapshot, tenants, search
+            muster, why.message, draft.snapshot, self._tenants, search
         )
         self.measures.preempted(order.preemption for order in orders)
         return placed, orders
@@ -277,11 +286,11 @@ class Placement:
             for pod in muster.pods
         )
 
-    def _preempt(self, allotment: Allotment, snapshot: Snapshot, tenants: Tenants) -> Displaced:
+    def _preempt(self, allotment: Allotment, snapshot: Snapshot) -> Displaced:
         profile = allotment.pod.scheduler_name
         framework, args = self._frameworks[profile], self._rules[profile].preemption
         assert args is not None
-        found = self._displacement.preempt(framework, allotment, snapshot, tenants, args)
+        found = self._displacement.preempt(framework, allotment, snapshot, self._tenants, args)
         self.measures.preempted(order.preemption for order in found.orders)
         return found
 

@@ -6,7 +6,7 @@ known to the informer, the pod preempts nobody else.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,39 +27,10 @@ from .orders import Order, OrderWriter
 from .plan import Allotment, PendingPod
 from .preemption import BY_POLICY, NEVER, VICTIMS_LEAVE, Preemption, Scope, ineligible, preempt
 from .reporting import Reporter
-from .state import ClusterState
-from .tenancy import Budget, RunningPod, Tenancy, is_being_cleared
+from .tenancy import Budget, Tenancy, is_being_cleared
+from .tenants import Tenants
 
 logger = logging.getLogger(__name__)
-
-NODE = "node"  # the index of the pods' informer that this needs
-
-
-class Tenants(Mapping[str, Sequence[RunningPod]]):
-    """The pods on each node, as they are now; made node by node when asked for."""
-
-    def __init__(self, pods: Informer[Pod], state: ClusterState) -> None:
-        self._pods = pods
-        self._state = state
-        self._known: dict[str, tuple[RunningPod, ...]] = {}
-
-    def __getitem__(self, node: str) -> Sequence[RunningPod]:
-        known = self._known.get(node)
-        if known is None:
-            residents: list[RunningPod] = []
-            for pod in self._pods.by_index(NODE, node):
-                counted = None if pod.terminal else self._state.counted(pod.meta.uid)
-                if counted is not None:
-                    residents.append(RunningPod.of(pod, counted[0]))
-            residents.sort(key=lambda each: each.key)
-            known = self._known[node] = tuple(residents)
-        return known
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
-
-    def __len__(self) -> int:
-        return len(self._known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +61,7 @@ class Displacement:
     """Nominates nodes, keeps their room, and sees the victims off.
 
     Args:
-        pods: indexed by NODE.
+        pods: what was last seen of them.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ class Boardings:
 
     def newly_named(self, key: ObjectKey) -> bool:
         """Tell whether a cohort that this batch made has a pod of that name."""
-        return any(
+        return bool(self._fresh) and any(
             lodging.cohort.namespace == key.namespace
             and lodging.cohort.ordinal(key.name) is not None
             for lodging in self._fresh.values()

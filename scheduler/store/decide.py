@@ -361,7 +361,7 @@ class _Batch:
         found: list[tuple[Bind, StoredObject]] = []
         ports: list[tuple[str, HostPort]] = []  # those of the members before
         for each in op.binds:
-            bind = msgspec.structs.replace(each, epoch=op.epoch)
+            bind = msgspec.structs.replace(each, epoch=None if op.apart else op.epoch)
             pod = self._objects[bind.pod]
             refused = unbindable(bind, pod) or self._node_taken(bind)
             if refused is not None or pod is None:

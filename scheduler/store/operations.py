@@ -73,7 +73,7 @@ class Bind(msgspec.Struct, frozen=True, gc=False):
     epoch: int | None = None
 
 
-MOST_BOUND = 8192  # pods that can be bound together: they are one transaction
+MOST_BOUND = 65_536  # pods that can be bound together: they are one transaction
 
 
 class BindAll(msgspec.Struct, frozen=True, gc=False):
@@ -83,10 +83,13 @@ class BindAll(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         binds: 1 to MOST_BOUND, each pod once; their own epochs do not count.
+        apart: made beside the leader's placement, which does not know of it: its bindings are
+            another binder's to these, and these are to it.
     """
 
     binds: tuple[Bind, ...]
     epoch: int | None = None
+    apart: bool = False
 
 
 class BoundTogether(msgspec.Struct, frozen=True, gc=False):

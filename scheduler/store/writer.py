@@ -53,14 +53,40 @@ _CLOSED = Unavailable(
 
 
 class Ticket:
-    """Operations of one caller, answered together and in order."""
+    """Operations of one caller, answered together and in order.
 
-    def __init__(self, ops: Sequence[AnyWrite], deadline: float) -> None:
+    Args:
+        size, weight: of all of them.
+    """
+
+    def __init__(self, ops: Sequence[AnyWrite], size: int, deadline: float) -> None:
         self.ops = ops
+        self.size = size
+        self.weight = sum(map(_weight, ops))
         self.outcomes: list[Outcome] = []
         self.sent = 0
         self.deadline = deadline
         self.future: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+
+    def take(self, room: int, bytes_left: int) -> tuple[Sequence[AnyWrite], int, int]:
+        """Take the operations that are due, as many as fit but one at least; count them as sent.
+
+        Returns:
+            the operations, their size and their weight.
+        """
+        if not self.sent and self.weight <= room and self.size <= bytes_left:
+            self.sent = len(self.ops)
+            return self.ops, self.size, self.weight
+        ops: list[AnyWrite] = []
+        size = weight = 0
+        for op in self.ops[self.sent : self.sent + room]:
+            ops.append(op)
+            size += _size(op)
+            weight += _weight(op)
+            if size >= bytes_left or weight >= room:
+                break
+        self.sent += len(ops)
+        return ops, size, weight
 
     def answer(self, outcomes: Sequence[Outcome]) -> None:
         """Add outcomes; the last ones resolve the caller's future."""
@@ -117,7 +143,7 @@ class Writer:
         full = self._queued + len(ops) > _QUEUE or self._queued_bytes + size > _QUEUE_BYTES
         if full and self._queued:
             raise Unavailable("too many writes are waiting; try again", retry_after=1)
-        ticket = Ticket(ops, time.monotonic() + self._patience)
+        ticket = Ticket(ops, size, time.monotonic() + self._patience)
         self._queue.append(ticket)
         self._queued += len(ops)
         self._queued_bytes += size
@@ -151,25 +177,20 @@ class Writer:
                 break
             ticket = self._queue.popleft()
             if ticket.future.cancelled() and ticket.sent == 0:
-                self._forget(ticket.ops)
+                self._forget(len(ticket.ops), ticket.size)
                 continue
-            ops: list[AnyWrite] = []
-            for op in ticket.ops[ticket.sent : ticket.sent + room]:
-                ops.append(op)
-                bytes_left -= _size(op)
-                room -= _weight(op)
-                if bytes_left <= 0 or room <= 0:
-                    break
-            ticket.sent += len(ops)
-            self._forget(ops)
+            ops, size, weight = ticket.take(room, bytes_left)
+            room -= weight
+            bytes_left -= size
+            self._forget(len(ops), size)
             slices.append((ticket, ops))
             if ticket.sent < len(ticket.ops):
                 self._queue.append(ticket)
         return slices
 
-    def _forget(self, ops: Sequence[AnyWrite]) -> None:
-        self._queued -= len(ops)
-        self._queued_bytes -= sum(map(_size, ops))
+    def _forget(self, count: int, size: int) -> None:
+        self._queued -= count
+        self._queued_bytes -= size
 
     async def _write(self, slices: list[Slice]) -> None:
         """Bring the slices to an answer, through outages and refusals by PostgreSQL."""
@@ -349,6 +370,8 @@ def _size(op: AnyWrite) -> int:
 
 def _weight(op: AnyWrite) -> int:
     """Return how much of a batch an operation takes; one that is larger has a batch of its own."""
+    if isinstance(op, (Create, Replace, Remove, Bind)):
+        return 1
     if isinstance(op, BindAll):
         return max(1, len(op.binds))
     if isinstance(op, (BindCohort, ReportCohort)):

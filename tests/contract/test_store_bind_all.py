@@ -85,7 +85,7 @@ async def test_a_leader_that_was_replaced_binds_nothing(cluster):
 
 
 async def test_more_than_a_batch_stays_one_write(cluster):
-    names = [f"p{n}" for n in range(5000)]
+    names = [f"p{n}" for n in range(12_000)]
     made = await pods(cluster, *names)
     snapshot = await cluster.revision()
     together = BindAll(tuple(bind(obj, "ab"[n % 2], snapshot) for n, obj in enumerate(made)))
@@ -101,7 +101,7 @@ async def test_more_than_a_batch_stays_one_write(cluster):
     assert isinstance(done, BoundTogether)
     assert all(isinstance(obj, StoredObject) for obj in beside)
     bound = (await cluster.list("pods")).objects
-    assert sum(obj.binding is not None for obj in bound) == 5000
+    assert sum(obj.binding is not None for obj in bound) == 12_000
 
 
 async def test_racing_binders_never_halve_a_group(cluster, database_url):
@@ -147,3 +147,18 @@ async def test_a_connection_lost_while_committing_is_no_half(cluster, monkeypatc
     assert done == BoundTogether(snapshot + 3)
     assert await nodes_of(cluster, made) == ["a", "a", "a"]
     assert await cluster.revision() == snapshot + 3
+
+
+@pytest.mark.parametrize("first", ["batch", "leader"])
+async def test_a_batch_and_its_leader_see_each_other_as_strangers(cluster, first):
+    """What one bound to a node since the other's snapshot, the other cannot know of."""
+    made = await pods(cluster, "p", "q")
+    snapshot = await cluster.revision()
+    async with cluster.leadership("x").hold() as epoch:
+        batch = BindAll((bind(made[0], "a", snapshot),), epoch, apart=True)
+        leader = BindAll((bind(made[1], "a", snapshot),), epoch)
+        writes = [batch, leader] if first == "batch" else [leader, batch]
+        done, refused = await cluster.bind_all(writes)
+    assert isinstance(done, BoundTogether)
+    assert isinstance(refused, Conflict)
+    assert "another binder" in str(refused)

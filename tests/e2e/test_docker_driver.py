@@ -24,14 +24,15 @@ from scheduler.drivers import (
     Mount,
     PodIdentity,
     PortMapping,
-    PullPolicy,
     SandboxSpec,
     TlsMaterial,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.images import PullProgress, RegistryCredentials
 from scheduler.streams import Ends, StreamingHost
 from tests.e2e import lab as laboratory
 from tests.e2e.lab.images import GUESTBOOK_IMAGES, SHELL_IMAGE
+from tests.e2e.lab.registry import ACCOUNT
 from tests.streaming_contract import check_echo, check_streams, check_usage
 
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -231,27 +232,41 @@ async def test_a_command_that_is_not_there_is_a_status(engine: Host):
 async def test_a_missing_image_is_told_and_a_pullable_one_is_had(
     engine: Host, lab: laboratory.Lab, host: laboratory.Host
 ):
-    assert await engine.ensure_image(SHELL_IMAGE, PullPolicy.IF_NOT_PRESENT)
-    with pytest.raises(ImageUnavailable, match="policy is Never"):
-        await engine.ensure_image("absent:v1", PullPolicy.NEVER)
-    name = f"{lab.registry().address}/driver/shell:v2"
+    def heard(_progress: PullProgress) -> None:
+        """Of layers that the host has already, an engine tells nothing."""
+
+    assert await engine.images.find(SHELL_IMAGE)
+    assert await engine.images.find("absent:v1") is None
+    registry = lab.registry()
+    name, private = (f"{a}/driver/shell:v2" for a in (registry.address, registry.private))
     with pytest.raises(ImageUnavailable, match=r"not found|unknown"):
-        await engine.ensure_image(name, PullPolicy.IF_NOT_PRESENT)
+        await engine.images.pull(name, None, heard)
     other = lab.hosts[1]
     other.run("tag", SHELL_IMAGE, name)
     other.run("push", "-q", name)
     other.remove_image(name)
-    ids = await asyncio.gather(
-        *(engine.ensure_image(name, policy) for policy in (PullPolicy.ALWAYS,) * 2),
-        engine.ensure_image(name, PullPolicy.IF_NOT_PRESENT),
-    )
-    assert len(set(ids)) == 1
+    await asyncio.gather(*(engine.images.pull(name, None, heard) for _ in range(2)))
+    found = await engine.images.find(name)
+    assert found is not None
+    assert found.size > 0
+    (digest,) = (each for each in found.names if each.startswith(f"{name.rpartition(':')[0]}@"))
     host.remove_image(name)
+    await engine.images.pull(digest, None, heard)
+    assert (await engine.images.find(digest)).id == found.id
+    with pytest.raises(ImageUnavailable, match=r"no basic auth|unauthorized"):
+        await engine.images.pull(private, None, heard)
+    wrong = RegistryCredentials(registry.private, ACCOUNT[0], "wrong-word")
+    with pytest.raises(ImageUnavailable, match=r"unauthorized|denied") as failure:
+        await engine.images.pull(private, wrong, heard)
+    assert "wrong-word" not in str(failure.value)
+    right = RegistryCredentials(registry.private, *ACCOUNT)
+    await engine.images.pull(private, right, heard)
+    assert (await engine.images.find(private)).id == found.id
+    host.remove_image(private)
+    host.remove_image(digest)
     sandbox = await engine.ensure_sandbox(SandboxSpec(POD, "web-0"))
     with pytest.raises(ImageUnavailable, match="absent"):
         await engine.ensure_container(sandbox, replace(shell("app", ""), image="absent:v1"))
-    with pytest.raises(ImageUnavailable):
-        await engine.ensure_image("Not An Image", PullPolicy.IF_NOT_PRESENT)
 
 
 async def test_logs_follow_tail_since_and_limits(engine: Host):

@@ -11,7 +11,7 @@ from scheduler.objects.pod import pod_view
 from scheduler.objects.stored import ObjectKey, intern_body
 from scheduler.placement import batches
 from scheduler.placement.cycle import Placement
-from scheduler.placement.displacement import NODE
+from scheduler.placement.tenants import NODE
 from scheduler.store.operations import Bind, Remove
 from tests.placement_cases import every_rule, spec
 from tests.store_values import create, replace

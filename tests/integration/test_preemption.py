@@ -252,3 +252,18 @@ async def test_a_terminating_pod_of_somebody_else_is_waited_for_as_for_a_victim(
         await service.seen(lambda p: nominated(p, "high"))
         await end(service, "low")
         assert (await service.seen(lambda p: p["high"].node))["high"].node == "n0"
+
+
+async def test_a_later_search_looks_at_who_is_there_by_then(service):
+    brief = {"cpu": "2", "terminationGracePeriodSeconds": 0}
+    async with running(service):
+        await start(service, pod("a", **brief), pod("b", 1, **brief), nodes=2)
+        await service.write(pod("high", 10, cpu="2"))
+        await service.seen(lambda p: "a" not in p and p["high"].node)
+        await end(service, "b")
+        await service.write(pod("c", 2, **brief))
+        await service.seen(lambda p: "b" not in p and "c" in p and p["c"].node)
+        await service.write(pod("higher", 9, cpu="2"))
+        pods = await service.seen(lambda p: "higher" in p and p["higher"].node)
+        assert "c" not in pods
+        assert {pods["high"].node, pods["higher"].node} == {"n0", "n1"}

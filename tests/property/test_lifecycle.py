@@ -425,7 +425,7 @@ def test_refusals_wait_longer_each_time_and_never_end(times):
         assert later.status.phase == "Pending"
         waits.append(later.wake_at - engine.now)
         engine.now = later.wake_at
-    assert waits == [timedelta(seconds=min(300, 5 * 2**i)) for i in range(times)]
+    assert waits == [timedelta(seconds=min(300, 10 * 2**i)) for i in range(times)]
 
 
 class Mishap(Enum):

@@ -52,6 +52,30 @@ def test_a_demand_for_everything_is_met_or_proved_impossible(problem):
         assert not found.nodes.size
 
 
+@MANY
+@given(problems(kinds=(HostCost, Preferred), demands="FF"))
+def test_what_rules_demand_is_met_or_proved_impossible(problem):
+    found = solve(problem)
+    if any(True for _ in every_plan(problem)):
+        assert found.status in (Status.OPTIMAL, Status.FEASIBLE), found.reason
+        assert verify(problem, found) == []
+        reached = tuple(goal.value if goal.maximised else -goal.value for goal in found.goals)
+        assert reached == pytest.approx(best(problem), abs=1e-6)
+    else:
+        assert found.status is Status.INFEASIBLE
+        assert not found.nodes.size
+
+
+@settings(max_examples=15, deadline=None)
+@given(problems(nodes=6, classes=5, copies=6, kinds=(Preferred,), demands="F"))
+def test_larger_demands_are_met_or_told_of(problem):
+    found = solve(problem, Options(seconds=2.0))
+    if found.status in (Status.OPTIMAL, Status.FEASIBLE):
+        assert verify(problem, found) == []
+    else:
+        assert found.reason
+
+
 @settings(max_examples=15, deadline=None)
 @given(problems(nodes=8, classes=6, copies=20))
 def test_equal_seeds_give_equal_plans(problem):

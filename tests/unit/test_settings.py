@@ -79,3 +79,33 @@ def test_nodes_and_access_can_be_set():
 def test_nodes_cannot_be_set_so_that_they_count_as_lost(name, value, complaint):
     with pytest.raises(ConfigurationError, match=complaint):
         read_settings({name: value})
+
+
+def test_images_can_be_paced_collected_and_shared():
+    settings = read_settings(
+        {
+            "IRONFREE_PULLS_PER_HOST": "1",
+            "IRONFREE_PULLS_PER_REGISTRY": "2",
+            "IRONFREE_IMAGE_GC_HIGH_PERCENT": "100",
+            "IRONFREE_IMAGE_GC_LOW_PERCENT": "99",
+            "IRONFREE_SHARE_IMAGES": "True",
+        }
+    )
+    assert (settings.pulls_per_host, settings.pulls_per_registry) == (1, 2)
+    assert (settings.image_gc_high_percent, settings.image_gc_low_percent) == (100, 99)
+    assert settings.share_images
+    assert not read_settings({}).share_images
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("IRONFREE_IMAGE_GC_HIGH_PERCENT", "80", r"image_gc_low_percent \(80\) must be below"),
+        ("IRONFREE_IMAGE_GC_HIGH_PERCENT", "101", "at most 100"),
+        ("IRONFREE_PULLS_PER_HOST", "0", "pulls_per_host must be positive"),
+        ("IRONFREE_SHARE_IMAGES", "maybe", "must be true or false"),
+    ],
+)
+def test_images_cannot_be_handled_otherwise(name, value, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        read_settings({name: value})

@@ -127,7 +127,9 @@ class NodeResourcesFit:
             if row is None:
                 room = np.zeros(snapshot.size, dtype=np.int64)
                 break
-            fits = (snapshot.allocatable[row] - snapshot.requested[row]) // amount
+            fits = snapshot.allocatable[row] - snapshot.requested[row]
+            if amount != 1:
+                fits //= amount
             room = fits if room is None else np.minimum(room, fits, out=room)
         if room is None:
             return None

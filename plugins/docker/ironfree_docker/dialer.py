@@ -17,18 +17,20 @@ from contextlib import AsyncExitStack, aclosing
 
 from scheduler.drivers import Connection, DialFailure
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
+from scheduler.images import Filesystem
 from scheduler.objects.json import JsonObject
 from scheduler.streams import STDOUT
 
 from . import tools
 from .containers import Containers
-from .engine import Engine
+from .engine import INSPECT, Engine
 from .frames import demultiplex
 from .hijack import Hijacked
 from .labels import CLUSTER
 
-_OPEN, _DATA, _CLOSE = 1, 2, 3
+_OPEN, _DATA, _CLOSE, _STAT = 1, 2, 3, 4
 _HEADER = struct.Struct("<IHH")
+_STATFS = struct.Struct("<5Q")  # of Linux's struct statfs: type, block size, blocks, free, for all
 _MOST = 4096
 
 
@@ -184,6 +186,29 @@ class Dialer:
         if error < 0:
             raise self._broken()
         return DialFailure(os.strerror(error).lower())
+
+    async def filesystem(self, within: float = INSPECT) -> Filesystem:
+        """The file system that containers and images are on.
+
+        Raises:
+            HostUnreachable: no answer. DriverError: the engine cannot run the dialer.
+        """
+        link = await self._up()
+        connection, number = link.new()
+        answer = b""
+        try:
+            async with asyncio.timeout(within):
+                if not await link.send(number, _STAT, b""):
+                    raise self._broken()
+                answer = await connection.receive()
+        except TimeoutError as error:
+            raise self._broken() from error
+        finally:
+            link.connections.pop(number, None)
+        if len(answer) < _STATFS.size:
+            raise DriverError(f"host {self._engine.name} cannot tell how full its disk is")
+        _, block, blocks, _, available = _STATFS.unpack_from(answer)
+        return Filesystem(blocks * block, available * block)
 
     def _broken(self) -> HostUnreachable:
         return HostUnreachable(f"host {self._engine.name}: the dialer's stream broke")

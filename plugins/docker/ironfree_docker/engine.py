@@ -154,13 +154,15 @@ class Engine:
         path: str,
         *,
         query: Mapping[str, str] | None = None,
-        data: JsonObject | bytes | None = None,
+        data: JsonObject | bytes | AsyncIterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
         silence: float | None = None,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Open a stream of unbounded length and yield its chunks.
 
         Args:
-            data: JSON or an archive to send.
+            data: JSON or an archive to send, which may come in parts.
+            headers: to send besides; they may be secret.
             silence: seconds without a byte after which the host counts as unreachable.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=silence)
@@ -171,7 +173,7 @@ class Engine:
                 self.route.base + self._prefix + path,
                 params=dict(query or {}),
                 data=_encoded(data),
-                headers=_content_type(data),
+                headers={**(headers or {}), **_content_type(data)},
                 timeout=timeout,
             )
             async with request as response:
@@ -301,13 +303,15 @@ def _hang_up(response: aiohttp.ClientResponse) -> None:
         connection.transport.abort()
 
 
-def _encoded(body: JsonObject | bytes | None) -> bytes | None:
+def _encoded(
+    body: JsonObject | bytes | AsyncIterator[bytes] | None,
+) -> bytes | AsyncIterator[bytes] | None:
     return msgspec.json.encode(body) if isinstance(body, dict) else body
 
 
-def _content_type(body: JsonObject | bytes | None) -> dict[str, str] | None:
+def _content_type(body: JsonObject | bytes | AsyncIterator[bytes] | None) -> dict[str, str]:
     if body is None:
-        return None
+        return {}
     return {"Content-Type": "application/json" if isinstance(body, dict) else "application/x-tar"}
 
 

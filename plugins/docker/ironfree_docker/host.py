@@ -18,7 +18,6 @@ from scheduler.drivers import (
     HostInfo,
     LogOptions,
     PodObservation,
-    PullPolicy,
     SandboxSpec,
     SandboxStatus,
 )
@@ -57,29 +56,33 @@ from .volumes import Volumes
 
 Value = TypeVar("Value")
 
-_PULLS = 3
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
 
 
 class DockerHost:
-    """An open engine. Options: `infraImage` (default: an image made on the host), `address`."""
+    """An open engine.
+
+    Options: `infraImage` (default: an image made on the host), `address`, `imageGC` ("all": images
+    that others put there are removed, too, when the disk is full).
+    """
 
     def __init__(self, engine: Engine, address: HostAddress) -> None:
         self._engine = engine
         self._address = address
         self._containers = Containers(engine)
-        self._images = Images(engine)
         self._volumes = Volumes(engine)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
+        here = pause.program(engine.version.arch) is not None
+        every = address.options.get("imageGC", "") == "all"
+        look = self._dialer.filesystem if here else None
+        self._images = Images(engine, address.cluster, look, every=every)
         self._processes = Processes(engine, address.cluster)
         self._ports = Ports(engine, address.cluster)
         self._usage = Usage(engine, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
-        self._pulls = asyncio.Semaphore(_PULLS)
-        self._pulling: dict[str, asyncio.Lock] = {}
         self._settled: dict[str, wire.Container] = {}  # exited ones; nothing of them changes
 
     async def info(self) -> HostInfo:
@@ -132,15 +135,10 @@ class DockerHost:
                     yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
         raise HostUnreachable(f"host {self._engine.name} ended its stream of events")
 
-    async def ensure_image(self, image: str, policy: PullPolicy) -> str:
-        """Have the image here by policy and return its id."""
-        lock = self._pulling.setdefault(image, asyncio.Lock())
-        try:
-            async with lock:  # whoever comes second finds what the first has pulled
-                return await self._have_image(image, policy)
-        finally:
-            if not lock.locked():
-                self._pulling.pop(image, None)
+    @property
+    def images(self) -> Images:
+        """The host's images."""
+        return self._images
 
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Have volumes and infra container; an infra container that has ended runs again."""
@@ -280,29 +278,17 @@ class DockerHost:
         for gone in self._settled.keys() - exited:
             del self._settled[gone]
 
-    async def _have_image(self, image: str, policy: PullPolicy) -> str:
-        if policy is not PullPolicy.ALWAYS:
-            found = await self._images.inspect(image)
-            if found is not None:
-                return found
-            if policy is PullPolicy.NEVER:
-                raise ImageUnavailable(
-                    f"host {self._engine.name} has no image {image} and the pull policy is Never"
-                )
-        async with self._pulls:
+    async def _have_image(self, image: str) -> None:
+        if await self._images.find(image) is None:
             await self._images.pull(image)
-        found = await self._images.inspect(image)
-        if found is None:
-            raise ImageUnavailable(f"host {self._engine.name} pulled {image} but does not show it")
-        return found
 
     async def _ensure_infra_image(self) -> str:
         async with self._infra_lock:
             if self._infra_image:
-                await self._have_image(self._infra_image, PullPolicy.IF_NOT_PRESENT)
+                await self._have_image(self._infra_image)
                 return self._infra_image
             if not await self._have_own_image():
-                await self._have_image(_FALLBACK_IMAGE, PullPolicy.IF_NOT_PRESENT)
+                await self._have_image(_FALLBACK_IMAGE)
                 return _FALLBACK_IMAGE
             return pause.IMAGE
 
@@ -320,7 +306,7 @@ class DockerHost:
         architecture = self._engine.version.arch
         if pause.program(architecture) is None:
             return False
-        if await self._images.inspect(pause.IMAGE) is None:
+        if await self._images.find(pause.IMAGE) is None:
             archive = pause.archive(architecture)
             assert archive is not None
             await self._images.load(archive)

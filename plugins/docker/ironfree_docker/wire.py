@@ -109,6 +109,24 @@ class Image(msgspec.Struct, rename="pascal"):
 
     id: str
     config: ImageConfig | None = None
+    repo_tags: list[str] | None = None
+    repo_digests: list[str] | None = None
+    size: int = 0
+
+
+class ImageSummary(msgspec.Struct, rename="pascal"):
+    """One item of `GET /images/json`."""
+
+    id: str
+    repo_tags: list[str] | None = None
+    repo_digests: list[str] | None = None
+    size: int = 0
+
+
+class ImageUse(msgspec.Struct, rename="pascal"):
+    """One item of `GET /containers/json`, as far as its image goes."""
+
+    image_id: str = msgspec.field(default="", name="ImageID")
 
 
 class Created(msgspec.Struct, rename="pascal"):
@@ -185,11 +203,20 @@ class Event(msgspec.Struct):
     actor: Actor = msgspec.field(default_factory=Actor, name="Actor")
 
 
+class ProgressDetail(msgspec.Struct):
+    """Bytes of one layer; some lines count in other units."""
+
+    current: int | None = None
+    total: int | None = None
+
+
 class Progress(msgspec.Struct):
     """One line of a pull's or a load's progress; an error may come inside a 200."""
 
     error: str = ""
     status: str = ""
+    id: str = ""
+    progress_detail: ProgressDetail | None = msgspec.field(name="progressDetail", default=None)
 
 
 class Message(msgspec.Struct):

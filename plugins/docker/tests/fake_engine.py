@@ -71,6 +71,11 @@ class FakeEngine:
             code -1 runs for ever.
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
+        pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
+        disk: block size, blocks, free blocks, and those free for all.
+        marks: further tags of images, with the image's id.
+        archive: what every image is saved as; loaded: what was loaded.
+        accounts: who may pull, anybody when empty; logins: who has tried.
     """
 
     api: str = "1.41"
@@ -85,6 +90,14 @@ class FakeEngine:
     hang: Counter[str] = field(default_factory=Counter)
     garbage: dict[str, bytes] = field(default_factory=dict)
     start_fails: dict[str, str] = field(default_factory=dict)
+    pull_lines: list[dict[str, Any]] = field(default_factory=list)
+    silent_pulls: bool = False
+    disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
+    archive: bytes = b""
+    loaded: list[bytes] = field(default_factory=list)
+    marks: dict[str, str] = field(default_factory=dict)
+    accounts: list[dict[str, str] | None] = field(default_factory=list)
+    logins: list[dict[str, str] | None] = field(default_factory=list)
 
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     execs: dict[str, FakeExec] = field(default_factory=dict)
@@ -162,6 +175,10 @@ class FakeEngine:
             ("POST", "/images/create", self._pull, "pull"),
             ("POST", "/images/load", self._load, "load"),
             ("GET", "/images/{name:.+}/json", self._image, "image"),
+            ("GET", "/images/json", self._images, "images"),
+            ("GET", "/images/{name:.+}/get", self._save, "save"),
+            ("POST", "/images/{name:.+}/tag", self._tag, "tag"),
+            ("DELETE", "/images/{name:.+}", self._remove_image, "remove-image"),
             ("POST", "/volumes/create", self._create_volume, "volume"),
             ("GET", "/volumes", self._volumes, "volumes"),
             ("DELETE", "/volumes/{name}", self._remove_volume, "remove-volume"),
@@ -230,10 +247,18 @@ class FakeEngine:
         return response
 
     async def _list(self, request: web.Request) -> web.Response:
-        wanted = json.loads(request.query["filters"])["label"]
+        wanted = json.loads(request.query.get("filters", "{}")).get("label", [])
         found = [c for c in self.containers.values() if all(_has(c.labels, w) for w in wanted)]
         return web.json_response(
-            [{"Id": c.id, "State": c.status, "Labels": c.labels or None} for c in found]
+            [
+                {
+                    "Id": c.id,
+                    "State": c.status,
+                    "Labels": c.labels or None,
+                    "ImageID": _image_id(c.body["Image"]),
+                }
+                for c in found
+            ]
         )
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -368,6 +393,9 @@ class FakeEngine:
                         writers[number].write(payload)
                     elif kind == 3 and number in writers:
                         writers.pop(number).close()
+                    elif kind == 4:
+                        stat = struct.pack("<IHH15Q", number, 2, 120, 0, *self.disk, *[0] * 10)
+                        request.transport.write(frame(1, stat))
             finally:
                 for writer in writers.values():
                     writer.close()
@@ -392,17 +420,30 @@ class FakeEngine:
         labels, point = self.volumes[name]["Labels"], f"/var/lib/docker/volumes/{name}/_data"
         return web.json_response({"Name": name, "Labels": labels, "Mountpoint": point})
 
-    async def _pull(self, request: web.Request) -> web.Response:
-        name = f"{request.query['fromImage']}:{request.query['tag']}"
-        if name not in self.pullable:
+    async def _pull(self, request: web.Request) -> web.StreamResponse:
+        tag = request.query["tag"]
+        name = f"{request.query['fromImage']}{'@' if ':' in tag else ':'}{tag}"
+        header = request.headers.get("X-Registry-Auth", "")
+        self.logins.append(json.loads(base64.urlsafe_b64decode(header)) if header else None)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'{"status":"Pulling"}\r\n')
+        for line in self.pull_lines:
+            await response.write(json.dumps(line).encode() + b"\r\n")
+        if self.silent_pulls:
+            self.hanging.release()
+            await self.stopping.wait()
+        if name in self.pullable and self.logins[-1] in (self.accounts or [self.logins[-1]]):
+            self.images.add(name)
+            await response.write(b'{"status":"Done"}\r\n')
+        else:
             message = f"manifest for {name} not found"
             line = {"errorDetail": {"message": message}, "error": message}
-            return web.Response(text='{"status":"Pulling"}\r\n' + json.dumps(line) + "\r\n")
-        self.images.add(name)
-        return web.Response(text='{"status":"Pulling"}\r\n{"status":"Done"}\r\n')
+            await response.write(json.dumps(line).encode() + b"\r\n")
+        return response
 
     async def _load(self, request: web.Request) -> web.Response:
-        await request.read()
+        self.loaded.append(await request.read())
         self.images.add(pause.IMAGE)
         return web.Response(text='{"stream":"Loaded image: ironfree/pause:1\\n"}\r\n')
 
@@ -410,7 +451,31 @@ class FakeEngine:
         name = request.match_info["name"]
         if name not in self.images:
             return _error(404, f"No such image: {name}")
-        return web.json_response({"Id": "sha256:" + hashlib.sha256(name.encode()).hexdigest()})
+        return web.json_response({"Id": _image_id(name), "RepoTags": [name], "Size": 7})
+
+    async def _save(self, _: web.Request) -> web.Response:
+        return web.Response(body=self.archive)
+
+    async def _images(self, _: web.Request) -> web.Response:
+        listed: dict[str, list[str]] = {_image_id(name): [name] for name in self.images}
+        for mark, image in self.marks.items():
+            listed.setdefault(image, []).append(mark)
+        return web.json_response(
+            [{"Id": i, "RepoTags": tags, "Size": 7} for i, tags in listed.items()]
+        )
+
+    async def _tag(self, request: web.Request) -> web.Response:
+        mark = f"{request.query['repo']}:{request.query['tag']}"
+        self.marks[mark] = request.match_info["name"]
+        return web.Response(status=201)
+
+    async def _remove_image(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if self.marks.pop(name, None) is None:
+            if name not in self.images:
+                return _error(404, f"No such image: {name}")
+            self.images.remove(name)
+        return web.json_response([{"Untagged": name}])
 
     async def _create_volume(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -479,6 +544,10 @@ async def _dial(
 def frame(stream: int, content: bytes) -> bytes:
     """One frame of multiplexed output."""
     return struct.pack(">BxxxI", stream, len(content)) + content
+
+
+def _image_id(name: str) -> str:
+    return "sha256:" + hashlib.sha256(name.encode()).hexdigest()
 
 
 def _has(labels: dict[str, str], wanted: str) -> bool:

@@ -19,10 +19,9 @@ from scheduler.drivers import (
     LogOptions,
     PodIdentity,
     PortMapping,
-    PullPolicy,
     SandboxSpec,
 )
-from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 from scheduler.streams import Ends, StreamingHost
 
 POD = PodIdentity("u-1", "default", "web", 1)
@@ -234,26 +233,6 @@ async def test_nothing_secret_is_in_a_message(engine: FakeEngine, host: Host):
     with pytest.raises(EngineRejected) as failure:
         await host.ensure_container(sandbox, APP)
     assert "very secret" not in f"{failure.value!r} {failure.value} {APP!r}"
-
-
-async def test_images_by_policy(engine: FakeEngine, host: Host):
-    engine.pullable = {"reg:5000/new:latest"}
-    assert await host.ensure_image("app:v1", PullPolicy.IF_NOT_PRESENT)
-    assert "pull" not in engine.calls
-    with pytest.raises(ImageUnavailable, match="manifest for app:v1 not found"):
-        await host.ensure_image("app:v1", PullPolicy.ALWAYS)
-    with pytest.raises(ImageUnavailable, match="Never"):
-        await host.ensure_image("reg:5000/new", PullPolicy.NEVER)
-    with pytest.raises(ImageUnavailable, match="does not show it"):
-        await host.ensure_image("reg:5000/new", PullPolicy.IF_NOT_PRESENT)
-    engine.pullable.add("reg:5000/new:v2")
-    pulls = engine.calls.count("pull")
-    policy = PullPolicy.IF_NOT_PRESENT
-    await asyncio.gather(*(host.ensure_image("reg:5000/new:v2", policy) for _ in range(10)))
-    assert engine.calls.count("pull") == pulls + 1
-    engine.reject["pull"] = (500, "dial tcp: lookup reg: no such host")
-    with pytest.raises(ImageUnavailable, match="no such host"):
-        await host.ensure_image("reg:5000/other", policy)
 
 
 async def test_another_processor_uses_an_image_of_a_registry(

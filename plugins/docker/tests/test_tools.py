@@ -1,5 +1,6 @@
 """The program that travels with the driver, run as it would run on a host."""
 
+import os
 import platform
 import shutil
 import socket
@@ -99,3 +100,14 @@ def test_dial_carries_connections_over_one_stream(program: list[str]):
         assert receive() == (9, 3, struct.pack("<i", 111))
         dialer.stdin.close()
         assert dialer.wait(10) == 0
+
+
+def test_dial_tells_of_the_file_system(program: list[str]):
+    asked = struct.pack("<IHH", 7, 4, 0)
+    answer = subprocess.run([*program, "dial"], input=asked, capture_output=True, check=True).stdout
+    number, kind, length = struct.unpack_from("<IHH", answer)
+    assert (number, kind, length) == (7, 2, 120)
+    _, block, blocks, *_ = struct.unpack_from("<5Q", answer, 8)
+    here = os.statvfs("/")
+    assert block * blocks == here.f_frsize * here.f_blocks
+    assert answer[8 + 120 :] == struct.pack("<IHHi", 7, 3, 4, 0)

@@ -21,6 +21,7 @@ from scheduler.drivers import (
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 
+from .images import Images
 from .machine import Machine, Process
 from .streams import Attached, Command, Echo
 
@@ -31,6 +32,12 @@ class SimulatedHost:
     def __init__(self, machine: Machine, cluster: str) -> None:
         self._machine = machine
         self._cluster = cluster
+        self._images = Images(machine, self._call)
+
+    @property
+    def images(self) -> Images:
+        """The host's images."""
+        return self._images
 
     async def info(self) -> HostInfo:
         """Return the host's shape as an engine would tell it."""
@@ -74,11 +81,12 @@ class SimulatedHost:
         raise HostUnreachable(f"simulated host {self._machine.name}: the event stream broke")
 
     async def ensure_image(self, image: str, policy: PullPolicy) -> str:
-        """Return the image's id; withheld images are refused."""
+        """Return the image's id, as Images has it, but in one call."""
         await self._call(self._machine.shape.pull)
         if not self._machine.has_image(image):
             words = "not present" if policy is PullPolicy.NEVER else "no such image to pull"
             raise ImageUnavailable(f"image {image}: {words}")
+        self._machine.pulled.add(image)
         return f"simulated://{image}"
 
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:

@@ -106,6 +106,10 @@ class Machine:
         self.starts: list[tuple[str, str, int]] = []  # (pod uid, container, attempt) in order
         self.commands: list[tuple[str, tuple[str, ...]]] = []  # (container id, command) in order
         self.files: dict[tuple[str, str], dict[str, bytes]] = {}  # by pod uid and volume
+        self.pulled: set[str] = set()
+        self.loaded: set[str] = set()
+        self.image_size = 0  # bytes of each
+        self.filled = 0  # bytes of the disk that are not of images
         self._missing: set[str] = set()
         self._behaviours: dict[str, Behaviour] = {}
         self._reachable = True
@@ -182,6 +186,11 @@ class Machine:
     def has_image(self, image: str) -> bool:
         """Return whether an image can be pulled."""
         return image not in self._missing
+
+    def images_in_use(self) -> set[str]:
+        """Return the images of all containers, running or not."""
+        places = self.pods.values()
+        return {p.spec.image for place in places for p in place.processes.values()}
 
     def observe(self, cluster: str | None = None) -> tuple[PodObservation, ...]:
         """Return everything the host has, or what of it an installation may see."""

@@ -25,6 +25,7 @@ from . import (
     replication_controller,
     secret,
     service,
+    service_account,
     simulation,
 )
 
@@ -37,6 +38,7 @@ ALL_KINDS = (
     replication_controller.KIND,
     secret.KIND,
     service.KIND,
+    service_account.KIND,
     lease.KIND,
     priority_class.KIND,
     pod_disruption_budget.KIND,

@@ -40,8 +40,10 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
         yield invalid("spec.deadlineSeconds", seconds, f"must be between 1 and {MOST_SECONDS}")
     yield from _pods_causes(child(spec, "pods"), text(spec, "mode"))
     yield from _hosts_causes(child(spec, "hosts"), text(spec, "mode"))
-    for path, goal in indexed(spec, "objective", "spec"):
+    for index, (path, goal) in enumerate(indexed(spec, "objective", "spec")):
         yield from _goal_causes(goal, path)
+        if index == 0 and text(goal, "prefer"):
+            yield invalid(f"{path}.prefer", text(goal, "prefer"), "must not be the first goal")
 
 
 def _pods_causes(pods: JsonObject, mode: str) -> Iterable[Cause]:
@@ -78,9 +80,9 @@ def _hosts_causes(hosts: JsonObject, mode: str) -> Iterable[Cause]:
 
 
 def _goal_causes(goal: JsonObject, path: str) -> Iterable[Cause]:
-    place, hosts = text(goal, "place"), text(goal, "hosts")
-    if bool(place) == bool(hosts):
-        yield invalid(path, "", "must set one of place and hosts")
+    place, hosts, prefer = text(goal, "place"), text(goal, "hosts"), text(goal, "prefer")
+    if bool(place) + bool(hosts) + bool(prefer) != 1:
+        yield invalid(path, "", "must set one of place, hosts and prefer")
     if hosts:
         yield from one_of(f"{path}.hosts", hosts, ("fewest", "cost"))
     elif place and place not in _WORTH:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ..image_reference import default_pull_policy
 from ..json import Json, JsonObject
 from ..quantity import canonical
 from .fields import child, children, default_text, ensure, setdefault, text
@@ -82,7 +83,7 @@ def _default_pod_requests(spec: JsonObject) -> None:
 def _default_container(container: JsonObject) -> None:
     default_text(container, "terminationMessagePath", "/dev/termination-log")
     default_text(container, "terminationMessagePolicy", "File")
-    default_text(container, "imagePullPolicy", _pull_policy(text(container, "image")))
+    default_text(container, "imagePullPolicy", default_pull_policy(text(container, "image")))
     for port in children(container, "ports"):
         default_text(port, "protocol", "TCP")
     for variable in children(container, "env"):
@@ -97,15 +98,6 @@ def _default_container(container: JsonObject) -> None:
             _default_probe(child(container, name))
     for name in ("postStart", "preStop"):
         _default_http_get(child(child(container, "lifecycle"), name))
-
-
-def _pull_policy(image: str) -> str:
-    """Return Always for :latest or no tag, IfNotPresent otherwise."""
-    if "@" in image:
-        return "IfNotPresent"
-    last = image.rpartition("/")[2]
-    tag = last.partition(":")[2]
-    return "Always" if tag in {"", "latest"} else "IfNotPresent"
 
 
 def _default_probe(probe: JsonObject) -> None:

@@ -56,8 +56,25 @@ def framework_for(
     return Framework((ChosenHosts(mask), *filters), scorers)
 
 
+@dataclass(frozen=True, slots=True)
+class Leash:
+    """How far a solver's answer is followed.
+
+    Args:
+        out: demands of which nothing is placed.
+        exactly: whether what the solver left is left.
+    """
+
+    out: frozenset[int] = frozenset()
+    exactly: bool = False
+
+
 def follow(
-    model: Model, solution: Solution | None, framework: Framework, snapshot: Snapshot
+    model: Model,
+    solution: Solution | None,
+    framework: Framework,
+    snapshot: Snapshot,
+    leash: Leash | None = None,
 ) -> Followed:
     """Return where the copies of a model's demands go.
 
@@ -67,10 +84,11 @@ def follow(
     Raises:
         PluginError: a filter failed.
     """
+    leash = leash or Leash()
     wanted = _wanted(model, solution, snapshot.size)
-    out: set[int] = set()
+    out = set(leash.out)
     while True:
-        done = _Pass(model.demands, wanted, framework, Draft(snapshot)).run(out)
+        done = _Pass(model.demands, wanted, framework, Draft(snapshot), leash.exactly).run(out)
         broken = _broken(model.demands, done.rows) - out
         if not broken:
             return done
@@ -100,12 +118,27 @@ def _broken(demands: Sequence[Demand], rows: Sequence[Rows]) -> set[int]:
     }
 
 
+def hold(
+    pods: Sequence[PodClass], wanted: Sequence[Counts], framework: Framework, snapshot: Snapshot
+) -> list[Counts]:
+    """Return (N,) copies of each class that the rules do not let where they are wanted."""
+    demands = [
+        Demand(pod, int(copies.sum()), 1.0) for pod, copies in zip(pods, wanted, strict=True)
+    ]
+    done = _Pass(demands, wanted, framework, Draft(snapshot), exactly=True).run(set())
+    return [
+        copies - np.bincount(rows, minlength=snapshot.size)
+        for copies, rows in zip(wanted, done.rows, strict=True)
+    ]
+
+
 @dataclass(slots=True)
 class _Pass:
     demands: Sequence[Demand]
     wanted: Sequence[Counts]
     framework: Framework
     draft: Draft
+    exactly: bool
 
     def run(self, out: set[int]) -> Followed:
         """Place every demand but those taken out."""
@@ -139,6 +172,8 @@ class _Pass:
         wanted = self.demands[c]
         missing = wanted.count - sum(each.size for each in rows)
         if missing <= 0:
+            return None
+        if self.exactly:
             return None
         decision = self.framework.decide(wanted.pod, missing, self.draft)
         rows.append(decision.rows)

@@ -46,6 +46,7 @@ from ..status_write import write_status
 from .engine import SolverProcess
 from .outcome import Outcome, decimal_text, settle
 from .preparation import Prepared, prepare
+from .renewal import Renewed, renew
 
 logger = logging.getLogger(__name__)
 
@@ -143,19 +144,23 @@ class Placements:
             status = replace(status, attempts=attempt, message=why)
             await self._tell(job, status)
             tried = await self._try(job, rules, engine, status)
-            status = _told(status, tried)
+            status = _told(status, tried.prepared, tried.outcome)
             if tried.outcome.solver.status == Status.INFEASIBLE or not tried.outcome.placed:
                 await self._end(job, Phase.INFEASIBLE, tried.outcome.solver.reason, status)
                 return
             if job.spec.mode != "commit":
                 await self._keep(job, tried.outcome)
-                await self._end(job, Phase.PLANNED, "", status)
+                await self._end(job, Phase.PLANNED, status.message, status)
                 return
             await self._tell(job, replace(status, phase=Phase.COMMITTING))
-            refused = await self._commit(tried.outcome.plan)
-            if refused is None:
-                await self._keep(job, tried.outcome)
-                await self._end(job, Phase.COMMITTED, "", status)
+            renewed = await self._renew(job, tried.outcome, rules)
+            refused = renewed.why
+            if renewed.outcome is not None:
+                refused = await self._commit(renewed.outcome.plan)
+            if renewed.outcome is not None and refused is None:
+                await self._keep(job, renewed.outcome)
+                status = _told(status, tried.prepared, renewed.outcome)
+                await self._end(job, Phase.COMMITTED, status.message, status)
                 return
             why = f"solved again, because the cluster had changed: {refused}"
         await self._end(
@@ -201,6 +206,13 @@ class Placements:
             report = SolverReport("", last.phase, (_reached(value, bound),), seconds)
             await self._tell(job, replace(status, pods=prepared.pods, solver=report))
 
+    async def _renew(self, job: PlacementJob, outcome: Outcome, rules: Rules) -> Renewed:
+        """Hold a plan against the newest state."""
+        cluster = await live_cluster(self._store, Absence())
+        if cluster.revision == outcome.plan.revision:
+            return Renewed(outcome)
+        return await asyncio.to_thread(renew, job, outcome, cluster, rules)
+
     async def _commit(self, plan: Plan) -> StatusError | None:
         """Bind every pod of a plan or none; returns why none."""
         binds: list[Bind] = []
@@ -221,7 +233,7 @@ class Placements:
                 f"{len(binds)} pods would be bound together, and at most {MOST_BOUND} can be; "
                 "choose fewer by spec.pods.selector"
             )
-        outcome = await self._bind(BindAll(tuple(binds), self._epoch))
+        outcome = await self._bind(BindAll(tuple(binds), self._epoch, apart=True))
         if outcome is None:
             await self._store.record_decisions(records)
         return outcome
@@ -256,11 +268,10 @@ class Placements:
         await write_status(self._store, key, job.meta.uid, status, self._epoch)
 
 
-def _told(status: PlacementStatus, tried: _Attempt) -> PlacementStatus:
-    outcome = tried.outcome
+def _told(status: PlacementStatus, prepared: Prepared, outcome: Outcome) -> PlacementStatus:
     return replace(
         status,
-        pods=tried.prepared.pods,
+        pods=prepared.pods,
         placed=outcome.placed,
         hosts_used=outcome.hosts_used,
         solver=outcome.solver,

@@ -9,7 +9,7 @@ holds for the real one, and `following` sees to the rules.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ..solver.objectives import Objective
 from ..solver.problem import Problem
 from ..solver.rules import Exclusive, Gang
 from ..state import request_vector
+from .stated import Liking, Stated
 from .topology import topology
 
 RESOURCES = "NodeResourcesFit"  # its answer is amounts: they go in as such
@@ -52,10 +53,14 @@ class Wish:
     Args:
         objectives: the most important first; their arrays are by demand and by host.
         require_all: whether less than everything is no solution.
+        stated: what plugins say of counts besides.
+        claims: by objective, a bound that a plugin vouches for; () for none.
     """
 
-    objectives: tuple[Objective, ...]
+    objectives: tuple[Objective | Liking, ...]
     require_all: bool = False
+    stated: Stated = field(default_factory=Stated)
+    claims: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +115,16 @@ def model(
     feasible = np.zeros((len(demands), hosts.size), dtype=np.bool_)
     for c, answer in enumerate(answers):
         feasible[c] = answer.mask
-    for c, mask in between.masks:
+    for c, mask in (*between.masks, *wish.stated.masks):
         feasible[c] &= mask
     free = np.maximum(snapshot.allocatable[:, hosts] - snapshot.requested[:, hosts], 0)
     demand = np.zeros((len(free), len(demands)), dtype=np.int64)
     for c, each in enumerate(demands):
         demand[:, c] = request_vector(each.pod, snapshot.resource_row)
     free, demand = _with_limits(free, demand, answers)
-    group, first = _groups(feasible, between.codes())
+    likings = [each for each in wish.objectives if isinstance(each, Liking)]
+    liked = [code for each in likings for code in each.codes()]
+    group, first = _groups(feasible, [*between.codes(), *wish.stated.codes(), *liked])
     gangs, whole = _gangs(demands)
     problem = Problem(
         free=free,
@@ -129,9 +136,18 @@ def model(
         devices=np.zeros((0, hosts.size), dtype=np.int64),
         device_share=np.zeros(len(demands), dtype=np.int64),
         device_units=np.zeros(len(demands), dtype=np.int64),
-        objectives=wish.objectives,
+        objectives=tuple(
+            each.by_group(len(demands), first) if isinstance(each, Liking) else each
+            for each in wish.objectives
+        ),
         require_all=wish.require_all,
-        rules=(*_ports(demands), *between.by_group(first), *gangs),
+        rules=(
+            *_ports(demands),
+            *between.by_group(first),
+            *wish.stated.by_group(len(demands), first),
+            *gangs,
+        ),
+        claims=wish.claims,
     )
     exact = whole and between.exact and all(each.exact for each in answers)
     return Model(problem, hosts, tuple(demands), exact)

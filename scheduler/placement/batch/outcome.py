@@ -5,19 +5,21 @@ Pure. The solver's words are about its numbers; here they are held against what 
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...batch_terms import BatchPlan
 from ...objects.placement_job import MOST_UNPLACED, Reached, SolverReport, Unplaced
 from ...snapshot import Rows
 from ...store.assignments import Assignment
 from ..checker import Counted, check
 from ..framework import Decision
 from ..plan import Allotment, PendingPod, Plan
-from ..solver.objectives import HostCost, Objective, Placed
+from ..solver.objectives import HostCost, Objective, Placed, Preferred
 from ..solver.solution import Goal, Solution, Status
-from .following import Followed, follow
+from .following import Followed, Leash, follow
+from .modelling import Model
 from .preparation import Prepared
 
 _NOISE = 1e-9
@@ -58,12 +60,14 @@ def settle(prepared: Prepared, solution: Solution | None, bound: Counted) -> Out
     Raises:
         PluginError: a filter failed.
     """
-    followed = follow(prepared.model, solution, prepared.framework, prepared.snapshot)
-    if prepared.model.problem.require_all and not _all_placed(prepared, followed):
+    followed, complaints = _judged(prepared, solution)
+    impossible = solution is not None and solution.status is Status.INFEASIBLE
+    incomplete = prepared.model.problem.require_all and not _all_placed(prepared, followed)
+    if impossible or incomplete:
         nobody = np.zeros(0, dtype=np.int64)
         followed = Followed(tuple([nobody] * len(followed.rows)), followed.decisions)
     plan = Plan(prepared.snapshot.revision, tuple(_allotments(prepared, followed)))
-    violations = check(plan, prepared.snapshot, bound)
+    violations = check(plan, prepared.snapshot, bound, prepared.groups)
     broken = {each.allotment for each in violations}
     kept = tuple(a for n, a in enumerate(plan.allotments) if n not in broken)
     rows = [
@@ -75,8 +79,70 @@ def settle(prepared: Prepared, solution: Solution | None, bound: Counted) -> Out
         sum(each.size for each in rows),
         int(np.unique(np.concatenate(rows)).size) if rows else 0,
         tuple(_unplaced(plan.allotments, broken))[:MOST_UNPLACED],
-        tuple(dict.fromkeys(each.message for each in violations)),
+        tuple(dict.fromkeys([*complaints, *(each.message for each in violations)])),
     )
+
+
+def _judged(prepared: Prepared, solution: Solution | None) -> tuple[Followed, list[str]]:
+    """Return what batch rules let be of a solution, and what they said against it.
+
+    If greedy placement of what the solver left is to blame, it is left; else the classes that a
+    rule names are taken out, with the gangs they belong to.
+    """
+    model, said = prepared.model, list[str]()
+    leash = Leash()
+    while True:
+        followed = follow(model, solution, prepared.framework, prepared.snapshot, leash)
+        if not prepared.rules:
+            return followed, said
+        plan = counted(prepared.batch.hosts, followed.rows)
+        found = [
+            (f"{rule.name}: {complaint.said}", complaint.classes)
+            for rule in prepared.rules
+            for complaint in rule.check(prepared.batch, plan)
+        ]
+        if not found:
+            return followed, said
+        if solution is not None and not leash.exactly:
+            leash = replace(leash, exactly=True)
+            continue
+        said += [message for message, _ in found]
+        if len(leash.out) == len(model.demands):
+            return followed, said
+        named = frozenset(c for _, classes in found for c in classes)
+        whole = any(not classes for _, classes in found) or named <= leash.out
+        gone = frozenset(range(len(model.demands))) if whole else _with_gangs(model, named)
+        leash = replace(leash, out=leash.out | gone)
+
+
+def _with_gangs(model: Model, classes: frozenset[int]) -> frozenset[int]:
+    pods = [each.pod for each in model.demands]
+    gangs = {(pods[c].namespace, pods[c].group) for c in classes if pods[c].group}
+    more = [c for c, pod in enumerate(pods) if (pod.namespace, pod.group) in gangs]
+    return classes | frozenset(more)
+
+
+def counted(chosen: Rows, rows: Sequence[Rows]) -> BatchPlan:
+    """Return a plan as batch rules see it.
+
+    Args:
+        chosen: (H,) rows of the hosts.
+        rows: by class, one a copy.
+    """
+    nothing = np.zeros(0, dtype=np.int64)
+    parts = [np.unique(_hosts(chosen, mine), return_counts=True) for mine in rows]
+    classes = [np.full(hosts.size, c, dtype=np.int64) for c, (hosts, _) in enumerate(parts)]
+    return BatchPlan(
+        np.concatenate([nothing, *classes]),
+        np.concatenate([nothing, *(hosts for hosts, _ in parts)]),
+        np.concatenate([nothing, *(copies for _, copies in parts)]),
+        chosen.size,
+    )
+
+
+def _hosts(chosen: Rows, rows: Rows) -> Rows:
+    """Return which of the hosts rows of the snapshot are."""
+    return np.searchsorted(chosen, rows).astype(np.int64)
 
 
 def _all_placed(prepared: Prepared, followed: Followed) -> bool:
@@ -121,12 +187,15 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
     objectives = prepared.model.problem.objectives
     values = [_value(objective, prepared, rows) for objective in objectives]
     if solution is None:
-        names = [type(objective).__name__ for objective in objectives]
-        pairs = zip(names, values, strict=True)
+        pairs = zip(_names(prepared), values, strict=True)
         told = tuple([Reached(name, decimal_text(value), "", "") for name, value in pairs])
         reason = "the solver did not answer in time; placed greedily"
         return SolverReport(str(Status.UNKNOWN), "", told, "", reason)
-    goals = list(_goals(solution.goals, values))
+    solved = [
+        replace(goal, name=name)
+        for goal, name in zip(solution.goals, _names(prepared), strict=True)
+    ]
+    goals = list(_goals(solved, values))
     status = solution.status
     if status is not Status.INFEASIBLE:
         proved = all(goal is not None and goal.proved for goal in goals)
@@ -134,9 +203,16 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
     seconds = f"{sum(solution.seconds.values()):.2f}"
     told = tuple(
         as_text(goal) if goal else Reached(asked.name, decimal_text(value), "", "")
-        for goal, asked, value in zip(goals, solution.goals, values, strict=True)
+        for goal, asked, value in zip(goals, solved, values, strict=True)
     )
-    return SolverReport(str(status), "", told, seconds, solution.reason)
+    reason = "; ".join([solution.reason, *prepared.vouched])
+    return SolverReport(str(status), "", told, seconds, reason)
+
+
+def _names(prepared: Prepared) -> list[str]:
+    """Return the objectives' names: the kind, or whose preferences."""
+    pairs = zip(prepared.model.problem.objectives, prepared.names, strict=True)
+    return [name if isinstance(each, Preferred) else type(each).__name__ for each, name in pairs]
 
 
 def _goals(solved: Sequence[Goal], values: Sequence[float]) -> Iterator[Goal | None]:
@@ -155,9 +231,26 @@ def _value(objective: Objective, prepared: Prepared, rows: Sequence[Rows]) -> fl
     """Return what a plan reaches of an objective that Placements have."""
     if isinstance(objective, Placed):
         return float(objective.value @ np.array([each.size for each in rows], dtype=np.float64))
+    if isinstance(objective, Preferred):
+        return _preferred(objective, prepared, rows)
     assert isinstance(objective, HostCost)
     used = np.isin(prepared.model.rows, np.concatenate(rows))
     return float(objective.cost[used].sum())
+
+
+def _preferred(objective: Preferred, prepared: Prepared, rows: Sequence[Rows]) -> float:
+    group = prepared.model.problem.group
+    hosts = [_hosts(prepared.model.rows, mine) for mine in rows]
+    total = sum(float(objective.weight[c, group[mine]].sum()) for c, mine in enumerate(hosts))
+    for meeting in objective.meetings:
+        codes = np.arange(group.size) if meeting.domain is None else meeting.domain[group]
+        left, right = (
+            np.unique(codes[np.concatenate([hosts[c] for c in side])])
+            for side in (meeting.left, meeting.right)
+        )
+        met = np.intersect1d(left, right, assume_unique=True)
+        total += meeting.worth * int((met >= 0).sum())
+    return total
 
 
 def as_text(goal: Goal) -> Reached:

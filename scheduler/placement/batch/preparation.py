@@ -5,22 +5,24 @@ Pure; takes as long as asking the rules about every class does, so it belongs in
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import msgspec
 import numpy as np
 
+from ...batch_terms import Batch
 from ...errors import BadRequest
 from ...objects.json import Json, JsonObject
-from ...objects.placement_job import MOST_PODS, PRICE, VALUE, Goal, PlacementJob
+from ...objects.placement_job import MOST_PODS, PODS, PRICE, VALUE, Goal, PlacementJob
 from ...objects.pod import LabelSelector
 from ...objects.pod_class import PodClass, pod_class
 from ...objects.selectors import EVERYTHING, Selector, from_label_selector
 from ...objects.stored import ObjectKey
-from ...plugin_manager import Rules
+from ...plugin_manager import GuardedBatchRule, Rules
 from ...snapshot import Rows, Snapshot
+from ..checker import GroupName
 from ..framework import Framework
 from ..plan import PendingPod
 from ..scenario import Scenario, ScenarioPod, pod_of, read_scenario
@@ -28,6 +30,8 @@ from ..solver.arrays import Reals
 from ..solver.objectives import HostCost, Objective, Placed
 from .following import framework_for
 from .modelling import Demand, Model, Wish, model
+from .preferences import preferences
+from .stated import Liking, state
 
 _EXACT = float(2**50)  # worths are sums of floats; beyond, lower priorities would be lost
 
@@ -40,12 +44,21 @@ class Prepared:
         snapshot: the cluster before it.
         members: by demand, its pods; the uids of those of templates are only told apart by.
         framework: the profile's rules on the hosts.
+        batch: what batch rules are told; rules: who are.
+        names: of the problem's objectives.
+        vouched: what is said of bounds that rules vouch for.
+        groups: minMember by namespace and name of PodGroup.
     """
 
     snapshot: Snapshot
     model: Model
     members: tuple[Sequence[PendingPod], ...]
     framework: Framework
+    batch: Batch
+    rules: tuple[GuardedBatchRule, ...]
+    names: tuple[str, ...]
+    vouched: tuple[str, ...]
+    groups: Mapping[GroupName, int]
 
     @property
     def pods(self) -> int:
@@ -64,9 +77,9 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
         BadRequest: the spec cannot be met by anything; says which field and why.
         PluginError: a filter failed.
     """
-    hosts_of = _hosts_of(job, cluster)
-    snapshot = hosts_of.state.freeze(cluster.revision)
-    hosts = _hosts(job, snapshot)
+    offered = _offered(job, cluster)
+    snapshot = offered.state.freeze(cluster.revision)
+    hosts = hosts_of(job, snapshot)
     members = _members(job, cluster)
     least = _least(job.meta.namespace, cluster)
     demands = [
@@ -75,10 +88,48 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
             members.items(), _worths(_first_place(job.spec.objective), members), strict=True
         )
     ]
-    wish = _wish(job.spec.objective, members, snapshot, hosts)
-    made = model(demands, snapshot, hosts, rules.filters, wish)
-    framework = framework_for(rules.filters, rules.scorers, snapshot, hosts)
-    return Prepared(snapshot, made, tuple(members.values()), framework)
+    goals = _goals(job.spec.objective, rules)
+    count = np.array([each.count for each in demands], dtype=np.int64)
+    batch = Batch(snapshot, hosts, tuple(members), count, tuple([goal.label for goal in goals]))
+    stated = state(batch, rules.batch)
+    likings = {each.name: each for each in (preferences(batch, rules.scorers), *stated.likings)}
+    named = dict(_objectives(goals, members, batch, likings))
+    claims = tuple([stated.bounds.get(name, (None, None))[1] for name in named])
+    first_hosts = bool(job.spec.objective[0].hosts)
+    wish = Wish(tuple(named.values()), first_hosts, stated, claims)
+    return Prepared(
+        snapshot=snapshot,
+        model=model(demands, snapshot, hosts, rules.filters, wish),
+        members=tuple(members.values()),
+        framework=framework_for(rules.filters, rules.scorers, snapshot, hosts),
+        batch=batch,
+        rules=rules.batch,
+        names=tuple(named),
+        vouched=tuple(
+            f"{rule} vouches for the bound {amount:g} of {goal}"
+            for goal, (rule, amount) in stated.bounds.items()
+            if goal in named
+        ),
+        groups=least_members(cluster),
+    )
+
+
+def least_members(cluster: Scenario) -> dict[GroupName, int]:
+    """Return minMember of every PodGroup."""
+    groups = cluster.groups or {}
+    return {(key.namespace, key.name): each.spec.min_member for key, each in groups.items()}
+
+
+def _goals(given: Sequence[Goal], rules: Rules) -> tuple[Goal, ...]:
+    """Return the objective with what it does not name: preferences, then rules' worths, last."""
+    wanted = [PODS, *(rule.name for rule in rules.batch)]
+    for index, goal in enumerate(given):
+        if goal.prefer and goal.prefer not in wanted:
+            raise BadRequest(
+                f"spec.objective[{index}].prefer is {goal.prefer!r}; there are {', '.join(wanted)}"
+            )
+    named = {goal.prefer for goal in given}
+    return (*given, *(Goal(prefer=name) for name in wanted if name not in named))
 
 
 def _least(namespace: str, cluster: Scenario) -> dict[str, int]:
@@ -94,14 +145,19 @@ def _least(namespace: str, cluster: Scenario) -> dict[str, int]:
     }
 
 
-def _hosts_of(job: PlacementJob, cluster: Scenario) -> Scenario:
+def _offered(job: PlacementJob, cluster: Scenario) -> Scenario:
     if not job.spec.hosts.nodes:
         return cluster
     given: list[Json] = [msgspec.json.decode(node) for node in job.spec.hosts.nodes]
     return read_scenario({"nodes": given})
 
 
-def _hosts(job: PlacementJob, snapshot: Snapshot) -> Rows:
+def hosts_of(job: PlacementJob, snapshot: Snapshot) -> Rows:
+    """Return the rows of the hosts that a Placement may use.
+
+    Raises:
+        BadRequest: there is none.
+    """
     selector = _selector(job.spec.hosts.selector)
     rows = [
         row
@@ -168,19 +224,20 @@ def _first_place(goals: Sequence[Goal]) -> str:
     return next((goal.place for goal in goals if goal.place), "count")
 
 
-def _wish(
+def _objectives(
     goals: Sequence[Goal],
     members: Mapping[PodClass, Sequence[PendingPod]],
-    snapshot: Snapshot,
-    hosts: Rows,
-) -> Wish:
-    objectives: list[Objective] = []
+    batch: Batch,
+    likings: Mapping[str, Liking],
+) -> Iterator[tuple[str, Objective | Liking]]:
+    """Yield goals by name, but for preferences that nobody has."""
     for goal in goals:
         if goal.place:
-            objectives.append(Placed(np.array(_worths(goal.place, members))))
-        else:
-            objectives.append(HostCost(_prices(goal.hosts, snapshot, hosts)))
-    return Wish(tuple(objectives), require_all=bool(goals[0].hosts))
+            yield goal.label, Placed(np.array(_worths(goal.place, members)))
+        elif goal.hosts:
+            yield goal.label, HostCost(_prices(goal.hosts, batch.snapshot, batch.hosts))
+        elif goal.prefer in likings and not likings[goal.prefer].empty:
+            yield goal.label, likings[goal.prefer]
 
 
 def _worths(place: str, members: Mapping[PodClass, Sequence[PendingPod]]) -> list[float]:

@@ -37,12 +37,12 @@ from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
 from ...store.store import Store
 from ..batch.engine import SolverProcess
-from ..displacement import NODE
 from ..live import Absence
 from ..scenario import Scenario, ScenarioPod
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Solution
 from ..status_write import write_status
+from ..tenants import NODE
 from .floor import Floor
 from .marks import Marks
 from .movability import Scope, resting_since
@@ -252,7 +252,15 @@ class Rebalances:
         ):
             pod = None
         there = self._pods.by_index(NODE, move.target) if pod is None else ()
-        return Sighting(pod, any(p.meta.annotations.get(REPLACES) == move.uid for p in there))
+        landed = any(p.meta.annotations.get(REPLACES) == move.uid for p in there)
+        return Sighting(pod, landed, self._is_lost(move.target))
+
+    def _is_lost(self, host: str) -> bool:
+        node = self._nodes.items.get(ObjectKey("nodes", "", host))
+        ready = node.status.condition("Ready") if node is not None else None
+        if node is None or ready is None:
+            return True
+        return ready.status != "True" or node.spec.unschedulable
 
     def _rules_of(self, job: RebalanceJob) -> Rules:
         rules = self._rules.get(job.spec.profile)

@@ -40,10 +40,12 @@ class Sighting:
     Args:
         leaving: the pod that is moved, None once it has gone or goes.
         landed: whether a replacement of it is on the host it was meant for.
+        lost: whether that host takes no pods any more: it is gone, silent or cordoned.
     """
 
     leaving: Pod | None
     landed: bool
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def settled(
 
     Once all of a plan are made the next plan is due; after a miss the plan is worth nothing, and
     the next one comes in its time. A move is missed when its pod has gone and none stands in for it
-    where it was meant to, or when it takes too long.
+    where it was meant to, when the host it was meant to go to is lost, or when it takes too long.
     """
     active: list[PlannedMove] = []
     made, missed = 0, list[str]()
@@ -104,6 +106,8 @@ def settled(
             made += 1
         elif seen.leaving is None:
             missed.append(f"pod {move.pod} went elsewhere than to {move.target}")
+        elif seen.lost:
+            missed.append(f"host {move.target}, where pod {move.pod} was to go, is lost")
         elif move.since is not None and (now - move.since).total_seconds() > spec.move_seconds:
             missed.append(f"pod {move.pod} was not replaced within {spec.move_seconds} s")
         else:

@@ -9,7 +9,7 @@ from .arrays import Counts, Reals
 from .deadline import Deadline
 from .devices import device_rows, violated
 from .linear import Answer, solve
-from .objectives import Balanced, HostCost, Kept, Objective, Placed, Preferred
+from .objectives import Balanced, HostCost, Kept, Objective, Placed, Preferred, Shortfall
 from .problem import Problem
 from .relaxation import Relaxation, relaxation
 from .rule_rows import add_rules
@@ -59,14 +59,15 @@ class Bounds:
         best, answer = self._cut(terms, deadline)
         self.prices = self.built.burden(self.built.rows.programme(terms), answer.duals)
         self._terms, self._x = terms, answer.x
-        return rounded(objective, best), answer
+        return rounded(objective, best + _met(self.given, objective)), answer
 
     def keep(self, objective: Objective, value: float) -> None:
         """Demand that an objective is no worse than a value from now on."""
         terms = linear_terms(self.built, self.given, objective)
         if terms is not None:
             some = np.flatnonzero(terms)
-            self.built.rows.add(some, -terms[some], _NOISE * (1 + abs(value)) - value)
+            least = value - _met(self.given, objective)
+            self.built.rows.add(some, -terms[some], _NOISE * (1 + abs(value)) - least)
 
     def _cut(self, terms: Reals, deadline: Deadline) -> tuple[float, Answer]:
         answer = solve(self.built.rows.programme(terms), deadline.limit(_SECONDS))
@@ -108,9 +109,24 @@ def linear_terms(built: Relaxation, given: Problem, objective: Objective) -> Rea
     elif isinstance(objective, HostCost):
         first = np.array([rows[0] for rows in built.shape.nodes], dtype=np.int64)
         terms[built.opened] = -objective.cost[first]
+    elif isinstance(objective, Shortfall):
+        terms[built.shortages] = -1.0
     else:
         return None
     return terms
+
+
+def _met(given: Problem, objective: Objective) -> float:
+    """Return the most that meetings can add, which the relaxation knows nothing of."""
+    if not isinstance(objective, Preferred):
+        return 0.0
+    total = 0.0
+    for meeting in objective.meetings:
+        domain = meeting.domain
+        many = given.group.size if domain is None else np.unique(domain[domain >= 0]).size
+        sides = [int(given.count[list(side)].sum()) for side in (meeting.left, meeting.right)]
+        total += max(meeting.worth, 0.0) * min(many, *sides)
+    return total
 
 
 def ceiling(given: Problem, objective: Objective) -> float:
@@ -118,7 +134,8 @@ def ceiling(given: Problem, objective: Objective) -> float:
     if isinstance(objective, Placed):
         return float(objective.value @ given.count)
     if isinstance(objective, Preferred):
-        return float(np.maximum(objective.weight, 0.0).max(axis=1, initial=0.0) @ given.count)
+        most = np.maximum(objective.weight, 0.0).max(axis=1, initial=0.0)
+        return float(most @ given.count) + _met(given, objective)
     if isinstance(objective, Kept):
         _, classes, copies = given.current
         return float(objective.weight[classes] @ copies)
@@ -136,7 +153,7 @@ def rounded(objective: Objective, bound: float) -> float:
     elif isinstance(objective, HostCost):
         sizes = objective.cost
     elif isinstance(objective, Preferred):
-        sizes = np.abs(objective.weight).reshape(-1)
+        sizes = np.append(np.abs(objective.weight), [abs(m.worth) for m in objective.meetings])
     else:
         return bound
     whole = np.rint(sizes).astype(np.int64)

@@ -5,24 +5,23 @@ import numpy as np
 from .arrays import Counts, Mask
 from .assembly import assemble
 from .bound import rounded
+from .deadline import Deadline
 from .enumeration import Proof, enumerate_contents
-from .objectives import HostCost, Placed
+from .objectives import HostCost, Placed, Shortfall
 from .proof import Prover, Question
 from .search import Search
 from .settling import settle
 from .weighing import weigh
 
 _PART = 0.3  # of the time that is left
+_EARLY = 0.5  # of the time, before columns are generated, if it goes on so long
 _TRIES = 3  # targets
 
 
 def certify(search: Search) -> None:
     """Bound the later goals; improve bounds by exact pricing, as long as that helps."""
     given, incumbent = search.given, search.incumbent
-    for goal in range(1, len(given.objectives)):
-        search.bounds.keep(given.objectives[goal - 1], incumbent.values[goal - 1])
-        bound, _ = search.bounds.of(given.objectives[goal], search.deadline)
-        incumbent.prove(goal, bound)
+    _bound_later(search)
     question = _question(search)
     if question is None or (search.slots is not None and search.slots.close):
         return
@@ -37,26 +36,46 @@ def certify(search: Search) -> None:
         prover.improve(search.pool, search.pricer, search.relaxed.prices, limited)
         incumbent.prove(question.goal, rounded(objective, prover.bound))
     if question.must.any() and np.array_equal(question.cost, np.rint(question.cost)):
-        _assemble(search, question, prover.proofs)
+        best = max(prover.proofs, key=lambda proof: -proof.bound, default=None)
+        _assemble(search, question, [best] if best is not None else [], search.deadline)
+
+
+def complete(search: Search) -> None:
+    """Look for a plan at the bound where only few contents can be part of one."""
+    if len(search.given.objectives) < 2 or not search.incumbent.within_goal(0, search.limits.gap):
+        return
+    _bound_later(search)
+    question = _question(search)
+    if question is not None and np.array_equal(question.cost, np.rint(question.cost)):
+        _assemble(search, question, [], search.deadline.part(_EARLY))
+
+
+def _bound_later(search: Search) -> None:
+    given, incumbent = search.given, search.incumbent
+    for goal in range(1, len(given.objectives)):
+        search.bounds.keep(given.objectives[goal - 1], incumbent.values[goal - 1])
+        bound, _ = search.bounds.of(given.objectives[goal], search.deadline)
+        incumbent.prove(goal, bound)
 
 
 def _question(search: Search) -> Question | None:
     """Return the goal that prices can bound: what is placed, then nodes if all is placed."""
     shape, objectives = search.shape, search.given.objectives
-    first, second = objectives[0], objectives[1] if len(objectives) > 1 else None
+    at = int(isinstance(objectives[0], Shortfall) and len(objectives) > 1)
+    first, second = objectives[at], objectives[at + 1] if len(objectives) > at + 1 else None
     scales = weigh(search.given).scales
     nothing, nobody = np.zeros(shape.count.size), np.zeros(shape.count.size, dtype=np.bool_)
     if not isinstance(first, Placed) or not first.value.any():
         return None
-    if not search.incumbent.within_goal(0, search.limits.gap):
+    if not search.incumbent.within_goal(at, search.limits.gap):
         start = np.minimum(first.value, search.bounds.prices)
         unpaid = np.zeros(shape.number.size)
-        return Question(0, first.value, unpaid, nobody, start, scales[0])
+        return Question(at, first.value, unpaid, nobody, start, scales[at])
     must = _must(search, first)
     if not isinstance(second, HostCost) or not second.cost.any() or not must.any():
         return None
     cost = second.cost[[int(rows[0]) for rows in shape.nodes]]
-    return Question(1, nothing, cost, must, search.bounds.prices, scales[1])
+    return Question(at + 1, nothing, cost, must, search.bounds.prices, scales[at + 1])
 
 
 def _must(search: Search, first: Placed) -> Mask:
@@ -69,12 +88,12 @@ def _must(search: Search, first: Placed) -> Mask:
     return wanted
 
 
-def _assemble(search: Search, question: Question, proofs: list[Proof]) -> None:
+def _assemble(search: Search, question: Question, proofs: list[Proof], deadline: Deadline) -> None:
     """Look for a plan at the bound among all contents that it could use; raise it if none is."""
     shape, incumbent = search.shape, search.incumbent
+    proofs = [*proofs, *_resource_proofs(search, question)]
     if not proofs or not question.must.all():
         return
-    proofs = [max(proofs, key=lambda proof: -proof.bound), *_resource_proofs(search, question)]
     for _ in range(_TRIES):
         target = round(-incumbent.bounds[question.goal])
         if search.done or target >= -incumbent.values[question.goal]:
@@ -82,13 +101,11 @@ def _assemble(search: Search, question: Question, proofs: list[Proof]) -> None:
         contents: list[tuple[int, Counts]] = []
         slack = np.array([target + proof.bound for proof in proofs])
         for t in range(shape.number.size):
-            found = enumerate_contents(
-                shape, t, float(question.cost[t]), proofs, slack, search.deadline
-            )
+            found = enumerate_contents(shape, t, float(question.cost[t]), proofs, slack, deadline)
             if found is None:
                 return
             contents += [(t, content) for content in found]
-        times, certain = assemble(shape, contents, question.cost, target, search.deadline)
+        times, certain = assemble(shape, contents, question.cost, target, deadline)
         if times is not None:
             _realise(search, contents, times)
             return

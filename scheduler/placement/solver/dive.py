@@ -7,6 +7,7 @@ import numpy as np
 from .arrays import Counts, Reals
 from .columns import Pool
 from .deadline import Deadline
+from .linear import Basis
 from .master import Master, Relaxed
 from .pricing import Pricer
 
@@ -42,7 +43,12 @@ class _Rest:
 
 
 def dive(
-    pool: Pool, pricer: Pricer, number: Counts, left: Counts, deadline: Deadline
+    pool: Pool,
+    pricer: Pricer,
+    number: Counts,
+    left: Counts,
+    deadline: Deadline,
+    basis: Basis | None = None,
 ) -> dict[int, int]:
     """Return how many nodes get which column; together never more nodes than there are.
 
@@ -51,9 +57,10 @@ def dive(
 
     Args:
         number: (T,) nodes to fill, left: (C,) copies to place.
+        basis: where a master of the same pool ended.
     """
     rest = _Rest(pool, number.copy(), left.copy())
-    master = Master(pool)
+    master = Master(pool, basis)
     for _ in range(_ROUNDS):
         if deadline.over or not rest.number.any() or not rest.left.any():
             break

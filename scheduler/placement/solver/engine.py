@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .arrays import Counts
-from .certifying import certify
+from .certifying import certify, complete
 from .deadline import FOREVER, Deadline
 from .improving import polish, settle_small
-from .objectives import Placed
+from .objectives import Objective, Placed, Shortfall
 from .problem import Problem
+from .rules import Floor
 from .search import Limits, Search
 from .solution import Goal, Progress, Solution, Status
+
+_NOISE = 1e-6
 
 
 def _nobody(_: Progress) -> None:
@@ -52,24 +55,53 @@ class Options:
 def solve(given: Problem, options: Options | None = None) -> Solution:
     """Return the best plan found in time, with what is proved about it.
 
-    A problem that demands everything is solved for as many copies as possible first; a bound below
-    all of them is the proof that it cannot be done.
+    What is demanded (Floors, everything placed) is solved for as a goal first; a bound that falls
+    short of it is the proof that it cannot be done.
     """
     options = options or Options()
-    if not given.require_all:
-        return _solve(given, options)
-    everything = Placed(np.ones(given.count.size))
-    asked = replace(given, require_all=False, objectives=(everything, *given.objectives))
+    demanded: list[Objective] = []
+    if any(isinstance(rule, Floor) for rule in given.rules):
+        demanded.append(Shortfall())
+    if given.require_all:
+        demanded.append(Placed(np.ones(given.count.size)))
+    asked = replace(
+        given,
+        require_all=False,
+        objectives=(*demanded, *given.objectives),
+        claims=(*[None] * len(demanded), *given.claims) if given.claims else (),
+    )
     found = _solve(asked, options)
-    most, goals = found.goals[0], found.goals[1:]
-    wanted = float(given.count.sum())
+    goals = found.goals[len(demanded) :]
+    for objective, goal in zip(demanded, found.goals, strict=False):
+        if isinstance(objective, Shortfall):
+            found = _floored(found, goal)
+        else:
+            found = _complete(found, goal, float(given.count.sum()))
+        if found.status in (Status.INFEASIBLE, Status.UNKNOWN):
+            return replace(found, goals=goals)
+    return replace(found, goals=goals, status=_status(goals))
+
+
+def _floored(found: Solution, missing: Goal) -> Solution:
+    """Return a solution that has what rules demand, or why there is none."""
+    if missing.value <= 0:
+        return found
+    if missing.bound > _NOISE:
+        reason = f"no plan meets what rules demand; at least {missing.bound:g} is always missing"
+        return _without_plan(found, Status.INFEASIBLE, reason)
+    reason = f"{missing.value:g} is missing of what rules demand; not proved that no plan has it"
+    return _without_plan(found, Status.UNKNOWN, reason)
+
+
+def _complete(found: Solution, most: Goal, wanted: float) -> Solution:
+    """Return a solution that has every copy, or why there is none."""
     if most.value == wanted:
-        return replace(found, goals=goals, status=_status(goals))
+        return found
     if most.bound < wanted - 0.5:
         reason = f"no plan places more than {most.bound:.0f} of {wanted:.0f} copies"
-        return _without_plan(found, goals, Status.INFEASIBLE, reason)
+        return _without_plan(found, Status.INFEASIBLE, reason)
     reason = f"{most.value:.0f} of {wanted:.0f} copies placed; not proved that no plan does more"
-    return _without_plan(found, goals, Status.UNKNOWN, reason)
+    return _without_plan(found, Status.UNKNOWN, reason)
 
 
 def _solve(given: Problem, options: Options) -> Solution:
@@ -78,6 +110,7 @@ def _solve(given: Problem, options: Options) -> Solution:
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("bound", search.prove),
         ("greedy", search.greedy),
+        ("contents", lambda: complete(search)),
         ("columns", search.generate),
         ("dive", search.dive),
         ("exact", lambda: settle_small(search)),
@@ -122,16 +155,13 @@ def _status(goals: tuple[Goal, ...]) -> Status:
     return Status.OPTIMAL if all(goal.proved for goal in goals) else Status.FEASIBLE
 
 
-def _without_plan(
-    found: Solution, goals: tuple[Goal, ...], status: Status, reason: str
-) -> Solution:
+def _without_plan(found: Solution, status: Status, reason: str) -> Solution:
     nothing: Counts = np.zeros(0, dtype=np.int64)
     return replace(
         found,
         nodes=nothing,
         classes=nothing,
         copies=nothing,
-        goals=goals,
         status=status,
         reason=reason,
     )

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Counts, Mask, Reals
+from .arrays import Counts, Reals
 from .deadline import Deadline
 from .devices import assign
+from .problem import MANY
 from .shapes import Shapes
 
 _MOST = 30_000  # contents: more than an integer programme can choose from
@@ -38,7 +39,8 @@ class _Search:
         asked: (L, R), most: (L,) copies, earned: (L, P) by proof.
         enough: (P,) least that a content earns.
         least: (L, R) the least that this class or a later one asks.
-        rates, richest: (P,) what a unit of which resource can still earn at most.
+        rates: (L, P, R) what a unit of a resource earns at most by this class or a later one.
+        sorted: (R + 1, L) classes by what they ask of each resource, and in any order.
     """
 
     classes: Counts
@@ -48,7 +50,20 @@ class _Search:
     enough: Reals
     least: Counts
     rates: Reals
-    richest: Counts
+    sorted: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Partial:
+    """M contents that may grow: positions of copies, what is left, what is earned."""
+
+    chosen: Counts
+    free: Counts
+    earned: Reals
+
+    def rows(self, some: slice | Counts) -> "_Partial":
+        """Return some of them."""
+        return _Partial(self.chosen[some], self.free[some], self.earned[some])
 
 
 def enumerate_contents(
@@ -67,15 +82,15 @@ def enumerate_contents(
         cost: of a node of the type, in the proofs' units.
         slack: (P,) target less bound of each proof, ≥ 0.
     """
-    if shape.apart is not None:
+    if shape.apart is not None or not np.isfinite(slack).all():
         return None
     classes = np.flatnonzero(shape.fit[node_type])
     size = shape.demand[classes] / np.maximum(shape.capacity[node_type], 1)
     giving = np.any(shape.demand[classes] < 0, axis=1)
-    classes = classes[np.lexsort((-size.max(axis=1, initial=0.0), ~giving))]
-    capacity, asked = shape.capacity[node_type], shape.demand[classes]
+    classes = classes[np.lexsort((size.sum(axis=1), ~giving))]
+    capacity, asked = _with_sum(shape.capacity[node_type], shape.demand[classes])
     earned = np.stack([proof.prices[classes] for proof in proofs], axis=1)
-    rates, richest = _rates(asked, earned, capacity)
+    order = [np.argsort(asked[:, r], kind="stable") for r in range(capacity.size)]
     search = _Search(
         classes=classes,
         asked=asked,
@@ -83,8 +98,8 @@ def enumerate_contents(
         earned=earned,
         enough=np.array([cost + p.rents[node_type] for p in proofs]) - slack - _NOISE,
         least=np.minimum.accumulate(asked[::-1], axis=0)[::-1],
-        rates=rates,
-        richest=richest,
+        rates=_rates(asked, earned),
+        sorted=np.stack([*order, np.arange(classes.size)]),
     )
     found = _grow(search, capacity, deadline)
     if found is None:
@@ -97,72 +112,120 @@ def enumerate_contents(
     return contents
 
 
+def _with_sum(capacity: Counts, asked: Counts) -> tuple[Counts, Counts]:
+    """Put first what all resources amount to, each about as weighty; few classes are small there."""
+    weight = max(int(capacity.max(initial=1)), 1) // np.maximum(capacity, 1)
+    total, sums = weight @ capacity, asked @ weight
+    return np.append(total, capacity), np.concatenate([sums[:, None], asked], axis=1)
+
+
 def _grow(search: _Search, capacity: Counts, deadline: Deadline) -> list[Counts] | None:
     """Add one copy at a time, never a class before the last one; return positions of copies."""
-    length = search.classes.size
-    step = max(1, _CHUNK // max(length, 1))
-    chosen = np.zeros((1, 0), dtype=np.int64)
-    stack = [(chosen, capacity[None], np.zeros((1, search.enough.size)))]
+    step = max(1, _CHUNK // max(search.classes.size, 1))
+    stack = [
+        _Partial(np.zeros((1, 0), np.int64), capacity[None], np.zeros((1, search.enough.size)))
+    ]
     found: list[Counts] = []
     work = 0
     while stack:
-        chosen, free, earned = stack.pop()
-        if len(chosen) > step:
-            stack.append((chosen[step:], free[step:], earned[step:]))
-            chosen, free, earned = chosen[:step], free[:step], earned[:step]
-        work += len(chosen) * length
+        part = stack.pop()
+        if len(part.chosen) > step:
+            stack.append(part.rows(slice(step, None)))
+            part = part.rows(slice(step))
         if deadline.over or work > _WORK or len(found) > _MOST:
             return None
-        done, hope = _extensions(search, chosen, free, earned)
-        rows, added = np.nonzero(done)
-        complete: Counts = np.concatenate([chosen[rows], added[:, None]], axis=1)
-        found.extend(complete)
-        rows, added = np.nonzero(hope)
+        rows, added = _last(search, part)
+        work += rows.size + len(part.chosen)
+        found.extend(np.concatenate([part.chosen[rows], added[:, None]], axis=1))
+        rows, added = _next(search, part)
+        work += rows.size
         if rows.size:
-            more = np.concatenate([chosen[rows], added[:, None]], axis=1)
-            gained = earned[rows] + search.earned[added]
-            stack.append((more, free[rows] - search.asked[added], gained))
+            more = np.concatenate([part.chosen[rows], added[:, None]], axis=1)
+            gained = part.earned[rows] + search.earned[added]
+            stack.append(_Partial(more, part.free[rows] - search.asked[added], gained))
     return found
 
 
-def _extensions(search: _Search, chosen: Counts, free: Counts, earned: Reals) -> tuple[Mask, Mask]:
-    """Return (M, L) which next copy completes a content, and which leaves hope for more."""
-    fits: Mask = np.ones((len(chosen), search.classes.size), dtype=np.bool_)
-    if chosen.shape[1]:
-        last = chosen[:, -1]
-        fits = np.arange(search.classes.size)[None] >= last[:, None]
-        again = (chosen == last[:, None]).sum(axis=1) >= search.most[last]
-        fits[np.flatnonzero(again), last[again]] = False
-    hope = fits.copy()
-    for r in range(free.shape[1]):
-        fits &= search.asked[None, :, r] <= free[:, r, None]
-        hope &= search.asked[None, :, r] + search.least[None, :, r] <= free[:, r, None]
-    hope &= fits
-    for p in range(search.enough.size):
-        gained = earned[:, p, None] + search.earned[None, :, p]
-        fits &= gained >= search.enough[p]
-        if np.isfinite(search.rates[p]):
-            r = int(search.richest[p])
-            left = free[:, r, None] - search.asked[None, :, r]
-            hope &= gained + search.rates[p] * left >= search.enough[p]
-    return fits, hope
+def _last(search: _Search, part: _Partial) -> tuple[Counts, Counts]:
+    """Return (row, class) pairs that are contents with enough earned.
 
-
-def _rates(asked: Counts, earned: Reals, capacity: Counts) -> tuple[Reals, Counts]:
-    """Return by proof what a unit of one resource can still earn at most, and which resource.
-
-    A rate holds for a resource if every class asks, at the rate, for as much as it earns. The
-    resource that promises least for an empty node is taken; the rate is infinite if there is none.
+    Where a proof says what a unit of a resource earns at most, the last copy must ask for a
+    certain part of what is left of it.
     """
-    rates = np.full(earned.shape[1], np.inf)
-    richest = np.zeros(earned.shape[1], dtype=np.int64)
-    for p in range(earned.shape[1]):
-        promised = np.inf
-        for r in range(capacity.size):
-            takes, brings = asked[:, r] > 0, asked[:, r] < 0
-            least = float((earned[takes, p] / asked[takes, r]).max(initial=0.0))
-            most = float((earned[brings, p] / asked[brings, r]).min(initial=np.inf))
-            idle = (asked[:, r] == 0) & (earned[:, p] > 0)
-            if least <= most and not idle.any() and least * capacity[r] < promised:
-                promised, rates[p], richest[p] = least * float(capacity[r]), least, r
-    return rates, richest
+    least = np.full(part.free.shape, -MANY)
+    for p, enough in enumerate(search.enough.tolist()):
+        wanting = enough - part.earned[:, p]
+        for r in np.flatnonzero(np.isfinite(search.rates[0, p]) & (search.rates[0, p] > 0)):
+            asked = np.ceil(wanting / search.rates[0, p, r] - _NOISE).astype(np.int64)
+            least[:, r] = np.maximum(least[:, r], asked)
+    rows, added = _pairs(search, part, least, part.free)
+    for p, enough in enumerate(search.enough.tolist()):
+        kept = part.earned[rows, p] + search.earned[added, p] >= enough
+        rows, added = rows[kept], added[kept]
+    return rows, added
+
+
+def _next(search: _Search, part: _Partial) -> tuple[Counts, Counts]:
+    """Return (row, class) pairs after which one more copy may yet complete a content."""
+    if part.chosen.shape[1]:
+        roomy = np.flatnonzero(np.all(2 * search.least[part.chosen[:, -1]] <= part.free, axis=1))
+    else:
+        roomy = np.arange(len(part.chosen))
+    some = part.rows(roomy)
+    rows, added = _pairs(search, some, np.full_like(some.free, -MANY), some.free)
+    for r in range(part.free.shape[1]):
+        kept = search.asked[added, r] + search.least[added, r] <= some.free[rows, r]
+        rows, added = rows[kept], added[kept]
+    for p, enough in enumerate(search.enough.tolist()):
+        for r in range(part.free.shape[1]):
+            left = some.free[rows, r] - search.asked[added, r]
+            gained = some.earned[rows, p] + search.earned[added, p]
+            with np.errstate(invalid="ignore"):  # an infinite rate on nothing says nothing
+                kept = ~(gained + search.rates[added, p, r] * left < enough)
+            rows, added = rows[kept], added[kept]
+    return roomy[rows], added
+
+
+def _pairs(search: _Search, part: _Partial, least: Counts, most: Counts) -> tuple[Counts, Counts]:
+    """Return pairs of a row and a class not before its last one that asks least … most of each
+    resource; candidates come from the resource that leaves fewest.
+
+    Args:
+        least, most: (M, R).
+    """
+    height, width = part.free.shape
+    begin, many = np.zeros((width + 1, height), np.int64), np.zeros((width + 1, height), np.int64)
+    many[width] = search.classes.size
+    for r in range(width):
+        sizes = search.asked[search.sorted[r], r]
+        begin[r] = np.searchsorted(sizes, least[:, r], side="left")
+        many[r] = np.searchsorted(sizes, most[:, r], side="right") - begin[r]
+    fewest = np.argmin(many, axis=0)
+    every = np.arange(height)
+    times = np.maximum(many[fewest, every], 0)
+    rows = np.repeat(every, times)
+    offset = np.arange(rows.size) - np.repeat(np.cumsum(times) - times, times)
+    added = search.sorted[fewest[rows], begin[fewest, every][rows] + offset]
+    if part.chosen.shape[1]:
+        last = part.chosen[:, -1]
+        again = (part.chosen == last[:, None]).sum(axis=1) >= search.most[last]
+        kept = (added > last[rows]) | ((added == last[rows]) & ~again[rows])
+        rows, added = rows[kept], added[kept]
+    for r in range(width):
+        asked = search.asked[added, r]
+        kept = (asked <= most[rows, r]) & (asked >= least[rows, r])
+        rows, added = rows[kept], added[kept]
+    return rows, added
+
+
+def _rates(asked: Counts, earned: Reals) -> Reals:
+    """Return (L, P, R) what a unit of a resource earns at most by this class or a later one.
+
+    Infinite where one of them earns without asking for it, or brings it along.
+    """
+    rates = np.zeros((*earned.shape, asked.shape[1]))
+    for r in range(asked.shape[1]):
+        size = asked[:, r, None]
+        free = (size < 0) | ((size == 0) & (earned > 0))
+        rates[:, :, r] = np.where(free, np.inf, earned / np.maximum(size, 1))
+    return np.maximum.accumulate(rates[::-1], axis=0)[::-1]

@@ -7,6 +7,7 @@ from .deadline import Deadline
 from .neighbourhood import neighbourhood
 from .neighbourhood_goals import Found, optimise
 from .neighbourhood_rules import add_rules
+from .objectives import Preferred
 from .occupancy import Occupancy
 from .search import Search
 
@@ -35,7 +36,9 @@ def settle_small(search: Search) -> None:
 def polish(search: Search) -> None:
     """Empty some nodes and fill them by a dive, or exactly, again and again."""
     idle, many = 0, _FEW
-    ruled = 0 < len(search.given.rules) * search.shape.type_of.size <= _MODELLED
+    preferring = any(isinstance(each, Preferred) for each in search.given.objectives)
+    ruled = bool(search.given.rules) or preferring
+    ruled &= len(search.given.rules) * search.shape.type_of.size <= _MODELLED
     while not search.done and idle < _PATIENCE and search.incumbent.best is not None:
         state = search.incumbent.best.copy()
         if ruled and idle % 2:

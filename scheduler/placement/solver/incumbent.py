@@ -13,13 +13,16 @@ from .objectives import (
     Balanced,
     HostCost,
     Kept,
+    Meeting,
     Objective,
     Placed,
     Preferred,
+    Shortfall,
     Unfragmented,
 )
 from .occupancy import Occupancy
 from .problem import Problem
+from .rules import Floor
 from .solution import Goal, Progress
 
 _NOISE = 1e-9
@@ -83,7 +86,7 @@ class Incumbent:
         """Report the first goal."""
         sign = 1.0 if maximised(self.given.objectives[0]) else -1.0
         value = sign * self.values[0] if self.values else -sign * math.inf
-        bound = sign * self.bounds[0]
+        bound = sign * self.bound(0)
         self.report(Progress(self.phase, value, bound, self.deadline.elapsed))
 
     def within(self, gap: float) -> bool:
@@ -94,17 +97,26 @@ class Incumbent:
         """Tell whether one goal is."""
         if not self.values:
             return False
-        if not math.isfinite(self.bounds[goal]):
+        bound = self.bound(goal)
+        if not math.isfinite(bound):
             return False
-        distance = self.bounds[goal] - self.values[goal]
-        return distance <= max(gap, _NOISE) * abs(self.bounds[goal])
+        return bound - self.values[goal] <= max(gap, _NOISE) * abs(bound)
+
+    def bound(self, goal: int) -> float:
+        """Return the best bound known; a claim that the best plan beats is none."""
+        proved = self.bounds[goal]
+        claim = self.given.claims[goal] if self.given.claims else None
+        if claim is None:
+            return proved
+        claim = claim if maximised(self.given.objectives[goal]) else -claim
+        beaten = bool(self.values) and self.values[goal] > claim + _NOISE * abs(claim)
+        return proved if beaten else min(proved, claim)
 
     def goals(self) -> tuple[Goal, ...]:
         """Return the objectives with values and bounds in their own directions."""
         found: list[Goal] = []
-        for objective, value, bound in zip(
-            self.given.objectives, self.values, self.bounds, strict=True
-        ):
+        bounds = [self.bound(goal) for goal in range(len(self.bounds))]
+        for objective, value, bound in zip(self.given.objectives, self.values, bounds, strict=True):
             up = maximised(objective)
             sign = 1.0 if up else -1.0
             proved = max(bound, value) if abs(bound - value) <= _NOISE * abs(value) else bound
@@ -114,7 +126,7 @@ class Incumbent:
 
 def maximised(objective: Objective) -> bool:
     """Tell the direction of an objective."""
-    return not isinstance(objective, HostCost | Balanced | Unfragmented)
+    return not isinstance(objective, HostCost | Balanced | Unfragmented | Shortfall)
 
 
 def achieved(given: Problem, state: Occupancy) -> tuple[float, ...]:
@@ -130,14 +142,40 @@ def _value(given: Problem, objective: Objective, state: Occupancy) -> float:
     if isinstance(objective, Preferred):
         per_group = np.zeros(objective.weight.shape)
         np.add.at(per_group.T, given.group, state.content.T)
-        return float((objective.weight * per_group).sum())
+        met = sum(_met(given, meeting, state) for meeting in objective.meetings)
+        return float((objective.weight * per_group).sum()) + met
     if isinstance(objective, Kept):
         nodes, classes, copies = given.current
         stay = np.minimum(state.content[classes, nodes], copies)
         return float(objective.weight[classes] @ stay)
     if isinstance(objective, Balanced):
         return -_imbalance(given, objective, state)
+    if isinstance(objective, Shortfall):
+        return -_missing(given, state)
     return -_waste(given, objective, state)
+
+
+def _met(given: Problem, meeting: Meeting, state: Occupancy) -> float:
+    """Return what a pairwise term adds."""
+    codes = np.arange(given.group.size)
+    if meeting.domain is not None:
+        codes = meeting.domain[given.group]
+    sides = [
+        np.unique(codes[state.content[list(side)].any(axis=0) & (codes >= 0)])
+        for side in (meeting.left, meeting.right)
+    ]
+    return meeting.worth * np.intersect1d(*sides, assume_unique=True).size
+
+
+def _missing(given: Problem, state: Occupancy) -> float:
+    """Return what is missing to the Floors."""
+    missing = 0.0
+    for rule in given.rules:
+        if isinstance(rule, Floor):
+            total = float((rule.weight[:, given.group] * state.content).sum())
+            short = rule.least - total
+            missing += short if short > _NOISE * (1.0 + rule.least) else 0.0
+    return missing
 
 
 def _imbalance(given: Problem, objective: Balanced, state: Occupancy) -> float:

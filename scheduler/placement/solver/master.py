@@ -36,9 +36,9 @@ class Relaxed:
 class Master:
     """Solves the restricted master again and again, each time from where the last one ended."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, basis: Basis | None = None) -> None:
         self.pool = pool
-        self._basis: Basis | None = None
+        self.basis = basis
 
     def relax(self, number: Counts, left: Counts, seconds: float) -> Relaxed | None:
         """Solve for `number` (T,) nodes and `left` (C,) copies; None if there was no time."""
@@ -47,7 +47,7 @@ class Master:
         answer = solve(programme, seconds)
         if answer.x is None:
             return None
-        self._basis = answer.basis
+        self.basis = answer.basis
         x = np.clip(answer.x[left.size :], 0.0, programme.upper[left.size :])
         rents, prices = answer.duals[: number.size], answer.duals[number.size :]
         return Relaxed(x, prices, rents, float(programme.objective @ answer.x))
@@ -77,8 +77,8 @@ class Master:
         )
 
     def _extended(self, size: int) -> Basis | None:
-        if self._basis is None:
+        if self.basis is None:
             return None
-        known = self._basis.variables
+        known = self.basis.variables
         fresh = np.full(size - known.size, _AT_LOWER, dtype=np.int64)
-        return Basis(np.concatenate([known, fresh]), self._basis.constraints)
+        return Basis(np.concatenate([known, fresh]), self.basis.constraints)

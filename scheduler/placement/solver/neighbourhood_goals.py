@@ -8,7 +8,17 @@ from ortools.sat.python import cp_model
 from .arrays import Counts
 from .deadline import Deadline
 from .neighbourhood import Neighbourhood, Terms, total
-from .objectives import Balanced, HostCost, Kept, Objective, Placed, Preferred
+from .objectives import (
+    Balanced,
+    HostCost,
+    Kept,
+    Meeting,
+    Objective,
+    Placed,
+    Preferred,
+    Shortfall,
+)
+from .rules import Floor
 
 _BALANCE = 1 << 30
 
@@ -66,7 +76,6 @@ def _content(made: Neighbourhood, solver: cp_model.CpSolver) -> Counts:
 
 
 def _terms(made: Neighbourhood, objective: Objective) -> Terms | None:
-    given = made.given
     if isinstance(objective, Placed):
         value = made.whole(objective.value)
         return [(x, int(value[c])) for (_, c), x in made.copies.items()]
@@ -74,13 +83,83 @@ def _terms(made: Neighbourhood, objective: Objective) -> Terms | None:
         cost = made.whole(objective.cost)
         return [(made.open(n), -int(cost[n])) for n in made.nodes.tolist()]
     if isinstance(objective, Preferred):
-        weight = made.whole(objective.weight)
-        return [(x, int(weight[c, given.group[n]])) for (n, c), x in made.copies.items()]
+        return _preferred(made, objective)
+    if isinstance(objective, Shortfall):
+        return _missing(made)
     if isinstance(objective, Kept):
         return _kept(made, objective)
     if isinstance(objective, Balanced):
         return _balanced(made, objective)
     return None
+
+
+def _preferred(made: Neighbourhood, objective: Preferred) -> Terms:
+    group = made.given.group
+    worths = np.array([meeting.worth for meeting in objective.meetings])
+    sizes = made.whole(np.append(objective.weight, worths))
+    weight = sizes[: objective.weight.size].reshape(objective.weight.shape)
+    terms = [(x, int(weight[c, group[n]])) for (n, c), x in made.copies.items()]
+    for meeting, worth in zip(
+        objective.meetings, sizes[objective.weight.size :].tolist(), strict=True
+    ):
+        terms += [(both, worth) for both in _meeting(made, meeting)]
+    return terms
+
+
+def _meeting(made: Neighbourhood, meeting: Meeting) -> list[cp_model.IntVar]:
+    """Return a choice per domain: whether both sides are there.
+
+    Held from below where it costs, from above where it gains; those that cannot change are left
+    out.
+    """
+    sides = [_side(made, meeting.domain, side) for side in (meeting.left, meeting.right)]
+    found: list[cp_model.IntVar] = []
+    for domain in sorted(set(sides[0][0]) | set(sides[1][0])):
+        if domain < 0 or any(domain not in terms and domain not in f for terms, f in sides):
+            continue
+        undecided = [terms[domain] for terms, fixed in sides if domain not in fixed]
+        if not undecided:
+            continue
+        both = made.model.new_bool_var("")
+        if meeting.worth > 0:
+            for terms in undecided:
+                made.at_most([(both, 1), *((x, -1) for x, _ in terms)], 0)
+        else:
+            choices = [(made.some(terms), 1) for terms in undecided]
+            made.at_most([*choices, (both, -1)], len(choices) - 1)
+        found.append(both)
+    return found
+
+
+def _side(
+    made: Neighbourhood, domain: Counts | None, classes: tuple[int, ...]
+) -> tuple[dict[int, Terms], set[int]]:
+    """Return variables of some classes by domain, and where they are whatever is decided."""
+    codes = np.arange(made.given.group.size) if domain is None else domain[made.given.group]
+    chosen, terms = set(classes), dict[int, Terms]()
+    for (n, c), x in made.copies.items():
+        if c in chosen:
+            terms.setdefault(int(codes[n]), []).append((x, 1))
+    there: list[int] = codes[made.rest[list(classes)].any(axis=0)].tolist()
+    return terms, set(there)
+
+
+def _missing(made: Neighbourhood) -> Terms:
+    """Return what is missing to each Floor."""
+    floors = [rule for rule in made.given.rules if isinstance(rule, Floor)]
+    sizes = made.whole(np.concatenate([np.append(f.weight, f.least) for f in floors]))
+    group, found, at = made.given.group, list[tuple[cp_model.IntVar, int]](), 0
+    for rule in floors:
+        weight = sizes[at : at + rule.weight.size].reshape(rule.weight.shape)
+        least = int(sizes[at + rule.weight.size])
+        at += rule.weight.size + 1
+        there = int((weight[:, group] * made.rest).sum())
+        terms = [(x, int(weight[c, group[n]])) for (n, c), x in made.copies.items()]
+        most = max(least - there, 0) + sum(made.upper[x.index] * max(-w, 0) for x, w in terms)
+        missing = made.model.new_int_var(0, most, "")
+        made.at_most([*((x, -w) for x, w in terms), (missing, -1)], there - least)
+        found.append((missing, -1))
+    return found
 
 
 def _kept(made: Neighbourhood, objective: Kept) -> Terms:

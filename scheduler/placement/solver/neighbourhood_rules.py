@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 
 from .neighbourhood import Neighbourhood, Terms, counted, total
-from .rules import Apart, Cap, Exclusive, Gang, Rule, Spread, Together
+from .rules import Apart, Cap, Exclusive, Floor, Gang, Rule, Spread, Together
 
 
 def add_rules(made: Neighbourhood) -> None:
@@ -15,6 +15,8 @@ def add_rules(made: Neighbourhood) -> None:
             _cap(made, rule)
         elif isinstance(rule, Gang):
             _gang(made, rule)
+        elif isinstance(rule, Floor):
+            continue  # Shortfall is about it
         elif isinstance(rule, Exclusive):
             _exclusive(made, rule)
         elif isinstance(rule, Apart):
@@ -26,7 +28,7 @@ def add_rules(made: Neighbourhood) -> None:
 
 
 def _domain(made: Neighbourhood, rule: Rule, node: int) -> int:
-    assert not isinstance(rule, Cap | Gang)
+    assert not isinstance(rule, Cap | Floor | Gang)
     if rule.domain is not None:
         return int(rule.domain[made.given.group[node]])
     uncounted = isinstance(rule, Spread) and rule.existing[node] < 0
@@ -108,7 +110,7 @@ def _cap(made: Neighbourhood, rule: Cap) -> None:
     weight = rule.weight
     if not np.array_equal(weight, np.rint(weight)):
         made.exact = False
-    scale = 1.0 if made.exact else 1e6 / max(float(weight.max(initial=0.0)), 1e-12)
+    scale = 1.0 if made.exact else 1e6 / max(float(np.abs(weight).max(initial=0.0)), 1e-12)
     terms = [
         (x, int(np.ceil(weight[c, group[n]] * scale)))
         for (n, c), x in made.copies.items()

@@ -29,14 +29,32 @@ class HostCost:
 
 
 @dataclass(frozen=True, slots=True)
+class Meeting:
+    """A pairwise term: each domain that has copies of both sides is worth so much.
+
+    Args:
+        left, right: classes.
+        worth: of either sign.
+        domain: (K,) codes as of the rules; None: every node is one.
+    """
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    worth: float
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Preferred:
     """Honour preferences and plugins' terms: maximise Σ weight[c, k] · copies of c in group k.
 
     Args:
         weight: (C, K) float64, of either sign.
+        meetings: what is added for classes that meet.
     """
 
     weight: Reals
+    meetings: tuple[Meeting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +93,12 @@ class Unfragmented:
     popularity: Reals
 
 
-Objective = Placed | HostCost | Preferred | Kept | Balanced | Unfragmented
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """Meet what rules demand: minimise Σ over the problem's Floors of what is missing to `least`.
+
+    The engine puts it first where there are Floors; nobody else needs it.
+    """
+
+
+Objective = Placed | HostCost | Preferred | Kept | Balanced | Unfragmented | Shortfall

@@ -9,9 +9,12 @@ from .arrays import Counts, Reals
 from .columns import Pool, density_orders, fill
 from .deadline import Deadline
 from .devices import assign, patterns
+from .filling import fill_sparsely
 from .shapes import Shapes
 
 _SCALE = 1_000_000
+_SPARSE = 2_000_000  # numbers, up to which all places are looked at at once
+_ROWS = 256  # fillings in all: where there are few types, more of each
 _WORK = 1.0  # CP-SAT's deterministic seconds per node type
 
 
@@ -21,7 +24,7 @@ class Pricer:
 
     Args:
         seed: of the weights of resources tried.
-        variants: fillings tried per type of node.
+        variants: fillings tried per type of node, at least.
     """
 
     shape: Shapes
@@ -38,14 +41,16 @@ class Pricer:
             return 0
         shape = self.shape
         width = shape.demand.shape[1] + 1
+        many = max(self.variants, min(_ROWS // types.size, 4 * self.variants))
         weights = np.concatenate(
-            [np.ones((1, width)), self.random.dirichlet(np.full(width, 0.6), self.variants - 1)]
+            [np.ones((1, width)), self.random.dirichlet(np.full(width, 0.6), many - 1)]
         )
         paid = _paid(shape, types, prices)
         order = density_orders(shape, types, paid, weights, self.random)
-        all_types = np.tile(types, self.variants)
-        contents = fill(shape, all_types, order, left)
-        gains = (contents * np.tile(paid, (self.variants, 1))).sum(axis=1)
+        all_types = np.tile(types, many)
+        small = order.size * shape.demand.shape[1] <= _SPARSE
+        contents = (fill_sparsely if small else fill)(shape, all_types, order, left)
+        gains = (contents * np.tile(paid, (many, 1))).sum(axis=1)
         profit = gains - shape.cost[all_types] - rents[all_types]
         scale = 1e-7 * (1.0 + float(np.abs(rents).max(initial=0.0)))
         added = 0

@@ -38,6 +38,7 @@ class Problem:
         objectives: lexicographic, most important first.
         require_all: whether anything less than everything is no solution.
         rules: between copies; all hold.
+        claims: by objective, a bound that somebody else vouches for, None for none; () for none.
         current: (3, E) int64, today's (node, class, copies) of pods that are to be placed anew; the
             search starts there, and `Kept` counts what stays.
 
@@ -57,6 +58,7 @@ class Problem:
     objectives: tuple[Objective, ...]
     require_all: bool = False
     rules: tuple[Rule, ...] = ()
+    claims: tuple[float | None, ...] = ()
     current: Counts = field(default_factory=_nothing)
 
     def __post_init__(self) -> None:
@@ -81,6 +83,8 @@ class Problem:
                 raise ValueError(f"{name} is negative")
         if ((self.device_units > 0) & (self.device_share == 0)).any():
             raise ValueError("a class takes devices but no share of them")
+        if self.claims and len(self.claims) != len(self.objectives):
+            raise ValueError(f"{len(self.claims)} claims for {len(self.objectives)} objectives")
         if not self.objectives:
             raise ValueError("there is no objective")
 

@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Counts, Mask, Reals
 from .occupancy import Occupancy
 from .problem import Problem
-from .rules import Apart, Cap, Gang
+from .rules import Apart, Cap, Floor, Gang
 from .shapes import Shapes
 
 _MOST = 256  # regions; beyond, rules are kept by trimming alone
@@ -57,7 +57,11 @@ def regions(given: Problem, shape: Shapes) -> Regions:
     ruled = np.zeros(given.count.size, dtype=np.bool_)
     for rule in given.rules:
         if isinstance(rule, Cap):
-            ruled |= np.any(rule.weight > 0, axis=1)
+            ruled |= np.any(rule.weight != 0, axis=1)
+        elif isinstance(rule, Floor):
+            ruled |= np.any(rule.weight != 0, axis=1)
+            kinds = np.unique(rule.weight, axis=1, return_inverse=True)[1]
+            codes.append(kinds.reshape(-1)[shape.group].astype(np.int64))
         elif isinstance(rule, Gang):
             ruled[list(rule.classes)] = True
         elif rule.domain is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .arrays import Counts
 from .problem import MANY, Problem
-from .rules import Apart, Cap, Exclusive, Gang, Rule, Spread, Together
+from .rules import Apart, Cap, Exclusive, Floor, Gang, Rule, Spread, Together
 
 Trim = tuple[tuple[int, ...], Counts, int]
 
@@ -95,6 +95,8 @@ class Regulation:
         elif isinstance(rule, Gang):
             self.gangs.append(rule)
             self.gang_of |= dict.fromkeys(rule.classes, rule)
+        elif isinstance(rule, Floor):
+            return  # a goal, not a limit
         elif rule.domain is not None:
             many = max(int(rule.domain.max(initial=-1)) + 1, 1)
             if isinstance(rule, Spread):

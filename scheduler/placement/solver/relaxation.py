@@ -78,6 +78,7 @@ class Relaxation:
         types, classes: (V,) of the pairs; variable v is the copies of classes[v] on types[v].
         opened: (T,) variables, nodes in use by type.
         capacities: rows that are about what nodes have.
+        shortages: variables, what is missing to Floors.
     """
 
     shape: Shapes
@@ -86,6 +87,7 @@ class Relaxation:
     opened: Counts
     capacities: list[int]
     rows: Rows
+    shortages: list[int] = field(default_factory=list[int])
 
     def amounts(self, x: Reals) -> Reals:
         """Return (T, C) copies of classes on all nodes of a type."""

@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Counts, Mask
 from .problem import Problem
 from .relaxation import Relaxation
-from .rules import Apart, Cap, Exclusive, Gang, Spread, Together
+from .rules import Apart, Cap, Exclusive, Floor, Gang, Spread, Together
 
 
 def add_rules(built: Relaxation, given: Problem) -> None:
@@ -19,6 +19,8 @@ def add_rules(built: Relaxation, given: Problem) -> None:
     for rule in given.rules:
         if isinstance(rule, Cap):
             _cap(built, rule)
+        elif isinstance(rule, Floor):
+            _floor(built, rule)
         elif isinstance(rule, Gang):
             _gang(built, rule)
         elif rule.domain is None:
@@ -47,6 +49,18 @@ def _cap(built: Relaxation, rule: Cap) -> None:
     weight = rule.weight[built.classes, built.shape.group[built.types]]
     some = np.flatnonzero(weight)
     built.rows.add(some, weight[some], rule.most)
+
+
+def _floor(built: Relaxation, rule: Floor) -> None:
+    """What is missing to the least is a variable, which Shortfall counts."""
+    weight = rule.weight[built.classes, built.shape.group[built.types]]
+    some = np.flatnonzero(weight)
+    upper = np.array(built.rows.upper)[some]
+    most = rule.least + float(np.maximum(-weight[some], 0.0) @ upper)
+    missing = built.rows.variables(np.array([most]))
+    built.shortages.extend(missing.tolist())
+    columns = np.append(some, missing)
+    built.rows.add(columns, np.append(-weight[some], -1.0), -rule.least)
 
 
 def _exclusive(built: Relaxation, rule: Exclusive, domain: Counts) -> None:

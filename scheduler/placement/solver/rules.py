@@ -67,12 +67,25 @@ class Cap:
     """A plugin's linear term: Σ weight[c, k] · copies of class c in group k ≤ most.
 
     Args:
-        weight: (C, K) float64 ≥ 0.
-        most: ≥ 0.
+        weight: (C, K) float64, of either sign.
+        most: ≥ 0, so that placing nothing is allowed.
     """
 
     weight: Reals
     most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A plugin's demand: Σ weight[c, k] · copies of class c in group k ≥ least.
+
+    Args:
+        weight: (C, K) float64, of either sign.
+        least: > 0.
+    """
+
+    weight: Reals
+    least: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +95,4 @@ class Gang:
     classes: tuple[int, ...]
 
 
-Rule = Exclusive | Apart | Spread | Together | Cap | Gang
+Rule = Exclusive | Apart | Spread | Together | Cap | Floor | Gang

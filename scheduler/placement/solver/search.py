@@ -12,7 +12,9 @@ from .deadline import Deadline
 from .dive import dive
 from .greedy import KINDS, fill_up, orders
 from .incumbent import Incumbent
+from .linear import Basis
 from .master import Master, Relaxed
+from .objectives import Shortfall
 from .occupancy import Occupancy
 from .pricing import Pricer
 from .problem import Problem
@@ -25,9 +27,10 @@ from .slots import Slots
 from .slotting import fill_slots, slots
 from .solution import Progress
 
-_GREEDY = 0.15  # of the time
+_GREEDY = 0.1  # of the time
 _SLOTS = 0.35  # of the time that is left
 _GENERATION = 40  # rounds of pricing
+_GENERATING = 0.45  # of the time that is left
 _VARIANTS = 32
 _SECONDS = 20.0
 
@@ -58,6 +61,7 @@ class Search:
         self.orders = orders(self.shape)
         self.relaxed: Relaxed | Room | None = None
         self.slots: Slots | None = None
+        self.basis: Basis | None = None
 
     @property
     def done(self) -> bool:
@@ -66,8 +70,12 @@ class Search:
 
     def prove(self) -> None:
         """Bound the first goal."""
-        bound, _ = self.bounds.of(self.given.objectives[0], self.deadline)
+        first, *others = self.given.objectives
+        bound, _ = self.bounds.of(first, self.deadline)
         self.incumbent.prove(0, bound)
+        if isinstance(first, Shortfall) and others:  # how the rest is best packed, demands met
+            self.bounds.keep(first, bound)
+            self.bounds.of(others[0], self.deadline)
 
     def greedy(self) -> None:
         """Fill nodes class by class in several ways."""
@@ -92,16 +100,17 @@ class Search:
             self.slots.generate(self.deadline.part(_SLOTS))
             self.relaxed = self.slots.relaxed
             return
-        master = Master(self.pool)
+        master = Master(self.pool, self.basis)
         shape = self.shape
         every = np.arange(shape.number.size)
+        limited = self.deadline.part(_GENERATING)
         for _ in range(_GENERATION):
-            if self.done:
+            if self.done or limited.over:
                 return
             relaxed = master.relax(shape.number, shape.count, self.deadline.limit(_SECONDS))
             if relaxed is None:
                 return
-            self.relaxed = relaxed
+            self.relaxed, self.basis = relaxed, master.basis
             prices, rents = relaxed.prices, relaxed.rents
             if not self.pricer.quick(self.pool, prices, rents, every, shape.count):
                 return
@@ -139,7 +148,8 @@ class Search:
                 fill_slots(state, self.slots, mine, wanted, self.deadline)
                 continue
             number = np.bincount(state.type_of[mine], minlength=self.shape.number.size)
-            chosen = dive(self.pool, self.pricer, number, wanted, self.deadline)
+            basis = self.basis if mine.size == state.type_of.size else None
+            chosen = dive(self.pool, self.pricer, number, wanted, self.deadline, basis)
             settle(state, self.pool, chosen, mine, wanted)
         self.top_up(state)
 

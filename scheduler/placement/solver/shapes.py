@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .arrays import Counts, Mask, Reals
-from .objectives import Balanced, HostCost
+from .objectives import Balanced, HostCost, Preferred
 from .problem import WHOLE, Problem
-from .rules import Apart, Cap, Exclusive, Gang, Spread
+from .rules import Apart, Cap, Exclusive, Floor, Gang, Spread
 from .weighing import Weights, weigh
 
 
@@ -144,10 +144,14 @@ def _groups(given: Problem, weights: Weights) -> Counts:
     """Return (N,) codes of groups, those that differ in nothing merged."""
     rows: list[Reals] = [given.feasible.astype(np.float64), weights.prefer]
     for rule in given.rules:
-        if isinstance(rule, Cap):
+        if isinstance(rule, Cap | Floor):
             rows.append(rule.weight)
         elif not isinstance(rule, Gang) and rule.domain is not None:
             rows.append(rule.domain[None].astype(np.float64))
+    for objective in given.objectives:
+        if isinstance(objective, Preferred):
+            domains = [meeting.domain for meeting in objective.meetings]
+            rows += [d[None].astype(np.float64) for d in domains if d is not None]
     codes = np.unique(np.concatenate(rows), axis=1, return_inverse=True)[1].reshape(-1)
     return codes[given.group].astype(np.int64)
 

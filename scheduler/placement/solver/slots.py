@@ -21,6 +21,7 @@ from .swaps import improve
 _AT_LOWER = 2  # MathOpt's BASIS_STATUS_AT_LOWER_BOUND
 _SECONDS = 20.0
 _ROUNDS = 60
+_GENERATION = 300  # rounds of pricing
 _STEPS = (0.3, 1.0)  # from the best prices known to the master's
 _CLOSE = 1e-4
 _GROWN = 4  # contents made of one by giving its copies more room
@@ -273,7 +274,9 @@ class Slots:
         nothing = np.zeros_like(shape.count)
         every = np.arange(shape.number.size)
         last, idle = 0.0, 0
-        while not deadline.over:
+        for _ in range(_GENERATION):
+            if deadline.over:
+                break
             relaxed = master.relax(shape.number, shape.count, nothing, deadline.limit(_SECONDS))
             if relaxed is None:
                 break

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from .problem import Problem
-from .rules import Apart, Cap, Exclusive, Gang, Rule, Spread, Together
+from .rules import Apart, Cap, Exclusive, Floor, Gang, Rule, Spread, Together
 from .solution import Solution
 
 _SEARCH = 1_000_000  # steps in looking for devices before giving up
@@ -126,6 +126,8 @@ def _rule(given: Problem, rule: Rule, placed: Placed) -> Iterable[str]:
         return _together(given, rule, placed)
     if isinstance(rule, Cap):
         return _cap(given, rule, placed)
+    if isinstance(rule, Floor):
+        return _floor(given, rule, placed)
     return _gang(given, rule, placed)
 
 
@@ -183,10 +185,20 @@ def _together(given: Problem, rule: Together, placed: Placed) -> Iterator[str]:
         yield f"copies in domains {sorted(domains)}"
 
 
-def _cap(given: Problem, rule: Cap, placed: Placed) -> Iterator[str]:
-    total = sum(
+def _weighed(given: Problem, rule: Cap | Floor, placed: Placed) -> float:
+    return sum(
         float(rule.weight[c, given.group[node]]) * copies for (node, c), copies in placed.items()
     )
+
+
+def _floor(given: Problem, rule: Floor, placed: Placed) -> Iterator[str]:
+    total = _weighed(given, rule, placed)
+    if total < rule.least - _NOISE * (1.0 + rule.least):
+        yield f"weighs {total}, at least {rule.least}"
+
+
+def _cap(given: Problem, rule: Cap, placed: Placed) -> Iterator[str]:
+    total = _weighed(given, rule, placed)
     if total > rule.most + _NOISE * (1.0 + abs(rule.most)):
         yield f"weighs {total}, at most {rule.most}"
 

@@ -61,7 +61,7 @@ class Host:
         self.unix_socket = self.directory / "docker.sock"
         self.tcp_address = f"{self.address}:{API_PORT}"
         self._switch = f"{slot.prefix}sw"
-        self._registry = f"10.77.{slot.number}.254:5000"
+        self._registries = f"10.77.{slot.number}.254/32"  # on any port
         self._tls = tls
         self._outer: subprocess.Popen[bytes] | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -275,9 +275,10 @@ class Host:
 
     def _write_configuration(self) -> None:
         configuration = {
-            "insecure-registries": [self._registry],
+            "insecure-registries": [self._registries],
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "live-restore": True,
+            "max-download-attempts": 2,
         }
         (self.directory / "daemon.json").write_text(json.dumps(configuration))
 

@@ -9,7 +9,7 @@ from scheduler.informer import Informer
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.placement.cycle import Placement
-from scheduler.placement.displacement import NODE
+from scheduler.placement.tenants import NODE
 from tests.placement_cases import every_rule
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

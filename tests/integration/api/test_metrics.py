@@ -19,8 +19,8 @@ from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.placement.cycle import Placement
-from scheduler.placement.displacement import NODE
 from scheduler.placement.measures import PlacementMeasures
+from scheduler.placement.tenants import NODE
 from tests.placement_cases import every_rule
 from tests.store_values import create
 

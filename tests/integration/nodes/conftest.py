@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from dataclasses import replace as replace_settings
 
 import msgspec
 import pytest
@@ -28,6 +29,7 @@ FAST = NodeSettings(
     resync=0.5,
     settle=0.01,
     lease=0.3,
+    storage=0.2,
     reconnect_initial=0.02,
     reconnect_limit=0.1,
 )
@@ -46,9 +48,10 @@ class Cluster:
         self.agents = None
         self._running = None
 
-    async def start_agents(self):
+    async def start_agents(self, **changes):
         """Start agents, as a leader does."""
-        self.agents = NodeAgents(self.store, {"simulated": self.driver}, self.epoch, FAST)
+        settings = replace_settings(FAST, **changes)
+        self.agents = NodeAgents(self.store, {"simulated": self.driver}, self.epoch, settings)
         self._running = asyncio.create_task(self.agents.run())
 
     async def stop_agents(self):

@@ -109,3 +109,46 @@ async def test_events_are_counted_not_repeated_and_bounded(store, pods):
             recorder.record(subject, "h1", ("Normal", "Flood", str(number)))
         await eventually({"again": 3, "0": 1, "1": 1})
         assert recorder.dropped == 18
+
+
+async def test_a_node_tells_its_images_and_the_pressure_on_its_disk(cluster):
+    await cluster.add_host("h1", options={"disk": "100Gi"})
+    await cluster.ready("h1")
+    machine = cluster.driver.machine("h1")
+    machine.image_size = 10 << 20
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+
+    def node(test):
+        return cluster.until(cluster.nodes, "", "h1", lambda n: n is not None and test(n.status))
+
+    await node(lambda s: any("web:1" in i.names for i in s.images))
+    machine.filled = machine.shape.disk
+    found = await node(lambda s: s.condition("DiskPressure").status == "True")
+    assert found.status.condition("DiskPressure").reason == "KubeletHasDiskPressure"
+    assert found.status.condition("Ready").status == "True"
+    assert "web:1" in machine.pulled, "an image in use stays"
+    machine.filled = 0
+    await node(lambda s: s.condition("DiskPressure").status == "False")
+
+
+async def test_an_image_that_cannot_be_pulled_comes_from_another_host(cluster):
+    await cluster.stop_agents()
+    await cluster.start_agents(share_images=True)
+    for name in "h1", "h2":
+        await cluster.add_host(name)
+        await cluster.ready(name)
+    await cluster.add_pod("first", "h1")
+    await cluster.running("first")
+    await cluster.until(cluster.nodes, "", "h1", lambda n: n is not None and n.status.images)
+    machine = cluster.driver.machine("h2")
+    machine.withhold("web:1")
+    never = [{"name": "web", "image": "web:1", "imagePullPolicy": "Never"}]
+    await cluster.add_pod("second", "h2", containers=never)
+    await cluster.running("second")
+    machine.loaded.clear()
+    machine.pulled.clear()
+    await cluster.add_pod("third", "h2")
+    await cluster.running("third")
+    told = [event["message"] for event in await cluster.events("Pulled")]
+    assert sum("copied from another host" in each for each in told) == 2

@@ -242,6 +242,63 @@ async def test_what_is_stopped_is_taken_back(service):
     await service.eventually(untouched, "everything is as it was")
 
 
+async def moving(service):
+    """Have a move under way that cannot end, for its replacement never counts as available."""
+    before = await fragmented(service, hosts=2, min_ready=1000)
+    await rebalance(service, mode="auto", budget={"maxMovesPerHour": 1, "maxParallel": 1})
+    await service.running(3)
+    status = await reached(service, lambda s: s.get("active"), what="is moving")
+    (move,) = status["active"]
+    return before, move
+
+
+async def unmarked(service):
+    """Wait until no pod is marked and as many run as should; return them by uid."""
+
+    async def look():
+        pods = (await service.get(PODS))["items"]
+        said = [p["metadata"].get("annotations", {}) for p in pods]
+        marked = [each for each in said if "ironfree.dev/replace-on" in each]
+        return len(await where(service)) == len(pods) == 2 and not marked
+
+    await service.eventually(look, "two pods, none marked")
+    return await service.running(2)
+
+
+async def test_a_pod_that_is_deleted_while_it_moves_has_its_replacement(service):
+    before, move = await moving(service)
+    name = move["pod"].partition("/")[2]
+    gone = await service.call("DELETE", f"{PODS}/{name}", {"gracePeriodSeconds": 0})
+    assert gone.code == 200, gone.body
+    status = await reached(service, lambda s: s.get("made"), what="has made its move")
+    assert (status["made"], status["missed"], status.get("active", [])) == (1, 0, [])
+    after = await unmarked(service)
+    assert {pod["spec"]["nodeName"] for pod in after.values()} == {move["to"]}
+    assert len(set(after) & set(before)) == 1
+
+
+async def test_a_move_to_a_host_that_is_cordoned_is_broken_off(service):
+    before, move = await moving(service)
+    node = await service.get(f"/api/v1/nodes/{move['to']}")
+    node["spec"]["unschedulable"] = True
+    del node["metadata"]["resourceVersion"]
+    assert (await service.call("PUT", f"/api/v1/nodes/{move['to']}", node)).code == 200
+    status = await reached(service, lambda s: s.get("missed"), what="has missed its move")
+    assert (status["made"], status.get("active", [])) == (0, [])
+    assert set(await unmarked(service)) == set(before)
+
+
+async def test_a_host_that_goes_while_pods_move_to_it_takes_none_with_it(service):
+    before, move = await moving(service)
+    assert (await service.call("DELETE", f"{HOSTS}/{move['to']}")).code == 200
+    status = await reached(service, lambda s: s.get("missed"), what="has missed its move")
+    assert (status["made"], status.get("active", [])) == (0, [])
+    after = await unmarked(service)
+    assert move["uid"] in after
+    assert {pod["spec"]["nodeName"] for pod in after.values()} == {move["from"]}
+    assert set(before) - set(after)
+
+
 async def test_a_pod_that_waits_gets_room(service):
     await fragmented(service, hosts=2, per_host=3)
     await controller(service, "big", 1, "6")

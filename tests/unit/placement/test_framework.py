@@ -177,3 +177,39 @@ def test_a_rejection_may_say_that_fewer_changes_help_it():
     plain = Framework([Hints(reasoned=False)], [])
     _, decision = decide(cluster(node("a")), wanted, framework=plain)
     assert decision.diagnosis.wakes_on == Change.NODE_ADDED | Change.NODE_TAINTS
+
+
+def _on(*names, terms=1):
+    term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": list(names)}]}
+    required = {"nodeSelectorTerms": [term] * terms}
+    field = "requiredDuringSchedulingIgnoredDuringExecution"
+    return {"affinity": {"nodeAffinity": {field: required}}}
+
+
+def test_a_pod_that_names_its_only_node_is_not_scored():
+    state = cluster(node("a", cpu="2"), node("b", cpu="2"))
+    names, decision = decide(state, a_class(cpu="1", **_on("b")), 3)
+    assert names == ["b", "b"]
+    assert decision.alternatives == ()
+    assert decision.diagnosis is not None
+    _, scored = decide(state, a_class(cpu="1"), 1)
+    assert scored.alternatives
+
+
+def test_a_node_that_is_the_only_one_left_is_scored_unless_the_pod_names_it():
+    state = cluster(node("a", cpu="2"), node("b", cpu="1"))
+    names, decision = decide(state, a_class(cpu="2"))
+    assert names == ["a"]
+    assert decision.alternatives[0].scores
+
+
+def test_which_classes_name_nodes():
+    assert a_class(**_on("a", terms=2)).names_nodes
+    assert a_class(nodeName="a").names_nodes
+    assert not a_class().names_nodes
+    either = _on("a", terms=2)
+    (field,) = either["affinity"]["nodeAffinity"]
+    disk = {"key": "disk", "operator": "Exists"}
+    either["affinity"]["nodeAffinity"][field]["nodeSelectorTerms"][1] = {"matchExpressions": [disk]}
+    assert not a_class(**either).names_nodes
+    assert a_class(**_on()).names_nodes  # names none, and may go nowhere

@@ -6,6 +6,7 @@
  * `dial` carries many connections over one stream of frames. A frame is a little-endian header
  * {u32 id, u16 kind, u16 length} and its payload of at most 4096 bytes. It ends with its input.
  *   in:  OPEN (a struct sockaddr), DATA, CLOSE     out: OPENED, DATA, CLOSED (i32 errno, 0: end)
+ *   in:  STAT, of the file system that containers are on     out: DATA (a struct statfs), CLOSED
  *
  * Without a C library, so that it is small enough to travel inside the driver: `make tools`
  * builds it for every processor. Numbers of the calls: Linux's system call tables.
@@ -17,7 +18,7 @@ typedef unsigned int u32;
 
 #if defined(__x86_64__)
 enum { READ = 0, WRITE = 1, CLOSE = 3, SOCKET = 41, CONNECT = 42, SENDTO = 44, GETSOCKOPT = 55,
-       GETDENTS = 217, EXIT = 231, OPENAT = 257, UNLINKAT = 263, RENAMEAT = 264, SYMLINKAT = 266,
+       STATFS = 137, GETDENTS = 217, EXIT = 231, OPENAT = 257, UNLINKAT = 263, RENAMEAT = 264, SYMLINKAT = 266,
        READLINKAT = 267, FACCESSAT = 269, PPOLL = 271, DIRECTORY = 0200000, NOFOLLOW = 0400000 };
 __asm__(".globl _start\n_start: xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call begin\n");
 static long call(long number, long a, long b, long c, long d, long e)
@@ -31,7 +32,7 @@ static long call(long number, long a, long b, long c, long d, long e)
 }
 #elif defined(__aarch64__)
 enum { READ = 63, WRITE = 64, CLOSE = 57, SOCKET = 198, CONNECT = 203, SENDTO = 206,
-       GETSOCKOPT = 209, GETDENTS = 61, EXIT = 94, OPENAT = 56, UNLINKAT = 35, RENAMEAT = 38,
+       GETSOCKOPT = 209, STATFS = 43, GETDENTS = 61, EXIT = 94, OPENAT = 56, UNLINKAT = 35, RENAMEAT = 38,
        SYMLINKAT = 36, READLINKAT = 78, FACCESSAT = 48, PPOLL = 73, DIRECTORY = 040000,
        NOFOLLOW = 0100000 };
 __asm__(".globl _start\n_start: mov x29,#0\n mov x0,sp\n bl begin\n");
@@ -51,7 +52,7 @@ static long call(long number, long a, long b, long c, long d, long e)
 
 enum { AGAIN = 11, IS_DIRECTORY = 21, TOO_MANY = 24, NO_BUFFER = 105, IN_PROGRESS = 115 };
 enum { MOST = 4096, SLOTS = 512 };
-enum { OPEN = 1, DATA = 2, SHUT = 3 };
+enum { OPEN = 1, DATA = 2, SHUT = 3, STAT = 4, STAT_SIZE = 120 };
 
 static void leave(int status)
 {
@@ -137,6 +138,14 @@ static void open_connection(void)
         end(slot, -result);
 }
 
+static void tell_stat(void)
+{
+    long result = SYS(STATFS, "/", out.payload, 0, 0, 0);
+    if (!result)
+        tell(in.id, DATA, STAT_SIZE);
+    tell_end(in.id, -result);
+}
+
 static void take_frame(void)
 {
     fill((u8 *)&in, 8);
@@ -145,6 +154,10 @@ static void take_frame(void)
     fill(in.payload, in.length);
     if (in.kind == OPEN) {
         open_connection();
+        return;
+    }
+    if (in.kind == STAT) {
+        tell_stat();
         return;
     }
     for (int slot = 1; slot <= SLOTS; slot++) {

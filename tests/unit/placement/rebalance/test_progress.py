@@ -122,6 +122,14 @@ def test_moves_end_well_or_are_missed():
     assert (found.made, found.missed, found.active) == (0, 4, ())
 
 
+def test_a_move_to_a_host_that_is_lost_is_broken_off():
+    status = RebalanceStatus(moves=(move(9),), active=(move(1, NOW),))
+    there = member("p", "h", cpu="1")
+    found = settled(status, SPEC, lambda _: Sighting(there, False, lost=True), NOW)
+    assert (found.active, found.moves, found.missed) == ((), (), 1)
+    assert found.message == "host a, where pod default/p1 was to go, is lost"
+
+
 def test_the_next_plan_is_due_once_all_moves_are_made():
     status = RebalanceStatus(active=(move(1, NOW),), next_plan_time=NOW + timedelta(hours=1))
     assert settled(status, SPEC, lambda _: Sighting(None, True), NOW).next_plan_time is None

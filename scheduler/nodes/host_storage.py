@@ -1,0 +1,109 @@
+"""Looks after a host's disk: removes images when it is full, says what images there are."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from ..errors import DriverError, EngineRejected, Fenced, StatusError
+from ..images import Filesystem, ImageStore, LocalImage
+from ..objects.node import ContainerImage
+from .image_collection import CollectionLimits, excess, has_pressure, removable, told
+
+_log = logging.getLogger(__name__)
+_SOON = 0.25  # of the interval, until the first look
+
+
+@dataclass(frozen=True, slots=True)
+class StorageReport:
+    """What a Node tells of its host's disk and images."""
+
+    images: tuple[ContainerImage, ...] = ()
+    disk_pressure: bool = False
+
+
+class HostStorage:
+    """One per session.
+
+    Args:
+        changed: takes in every look whose report differs from the one before.
+        interval: seconds between looks.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        images: ImageStore,
+        changed: Callable[[StorageReport], Awaitable[None]],
+        limits: CollectionLimits,
+        interval: float,
+    ) -> None:
+        self._node = node
+        self._images = images
+        self._changed = changed
+        self._limits = limits
+        self._interval = interval
+        self._used: dict[str, float] = {}
+        self._said: StorageReport | None = None
+        self._trouble = ""
+
+    async def run(self) -> None:
+        """Look every so often, until cancelled; a look that fails is made again next time."""
+        wait = self._interval * _SOON
+        while True:
+            await asyncio.sleep(wait * random.uniform(0.8, 1.2))
+            wait = self._interval
+            try:
+                await self.look()
+                self._trouble = ""
+            except Fenced:
+                raise
+            except (DriverError, StatusError) as error:
+                if str(error) != self._trouble:
+                    self._trouble = str(error)
+                    _log.warning("disk of host %s: %s", self._node, error)
+
+    async def look(self) -> None:
+        """Look once, and remove images if there is need."""
+        images = await self._note_uses()
+        disk = await self._images.filesystem()
+        if disk is not None and await self._make_room(disk, images):
+            images, disk = await self._images.list(), await self._images.filesystem()
+        report = StorageReport(told(images), disk is not None and has_pressure(disk))
+        if report != self._said:
+            await self._changed(report)
+            self._said = report
+
+    async def _note_uses(self) -> Sequence[LocalImage]:
+        images, now = await self._images.list(), asyncio.get_running_loop().time()
+        before = self._used
+        self._used = {i.id: now if i.in_use else before.get(i.id, now) for i in images}
+        return images
+
+    async def _make_room(self, disk: Filesystem, images: Sequence[LocalImage]) -> bool:
+        """Remove images until the disk is no longer full; returns whether one was."""
+        wanted = excess(disk, self._limits)
+        if not wanted:
+            return False
+        now, freed, removed = asyncio.get_running_loop().time(), 0, 0
+        for image in removable(images, self._used, now, self._limits.least_age):
+            if freed >= wanted:
+                break
+            try:
+                await self._images.remove(image)
+            except EngineRejected as error:
+                _log.info("image %s stays on host %s: %s", image.id, self._node, error)
+                continue
+            freed, removed = freed + image.size, removed + 1
+        full = 100 - disk.available * 100 // disk.capacity
+        _log.log(
+            logging.INFO if freed >= wanted else logging.WARNING,
+            "disk of host %s: %d %% full; removed %d images of %d MiB, wanted %d MiB",
+            self._node,
+            full,
+            removed,
+            freed >> 20,
+            wanted >> 20,
+        )
+        return removed > 0

@@ -1,0 +1,70 @@
+"""Who runs on each node, for the search for victims."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from ..informer import AnyDelta, CohortDelta, Delta, Informer
+from ..objects.node import Node
+from ..objects.pod import Pod
+from .state import ClusterState
+from .tenancy import RunningPod
+
+NODE = "node"  # the index of the pods' informer that this needs
+_KEPT = 250_000  # pods whose nodes are remembered
+
+
+class Tenants(Mapping[str, Sequence[RunningPod]]):
+    """The pods on each node, as they are now; made node by node when asked for.
+
+    What was made is kept until the node's pods change, so that of several searches in a row each
+    looks at what the one before has moved. `pods` and `nodes` must be told of every change.
+    """
+
+    def __init__(self, pods: Informer[Pod], state: ClusterState) -> None:
+        self._pods = pods
+        self._state = state
+        self._known: dict[str, tuple[RunningPod, ...]] = {}
+        self._kept = 0  # pods in _known
+
+    def pods(self, deltas: Iterable[AnyDelta[Pod]]) -> None:
+        """Forget what is known of the nodes of pods that changed."""
+        if not self._known:
+            return
+        for delta in deltas:
+            if isinstance(delta, CohortDelta):
+                for node in set(delta.change.nodes):
+                    self._forget(node)
+                continue
+            for pod in (delta.old, delta.new):
+                if pod is not None and pod.node:
+                    self._forget(pod.node)
+
+    def nodes(self, deltas: Iterable[Delta[Node]]) -> None:
+        """Forget what is known of nodes that came or went: only pods of known nodes count."""
+        for delta in deltas:
+            if delta.old is None or delta.new is None:
+                self._forget(delta.key.name)
+
+    def _forget(self, node: str) -> None:
+        self._kept -= len(self._known.pop(node, ()))
+
+    def __getitem__(self, node: str) -> Sequence[RunningPod]:
+        known = self._known.get(node)
+        if known is None:
+            residents: list[RunningPod] = []
+            for pod in self._pods.by_index(NODE, node):
+                counted = None if pod.terminal else self._state.counted(pod.meta.uid)
+                if counted is not None:
+                    residents.append(RunningPod.of(pod, counted[0]))
+            residents.sort(key=lambda each: each.key)
+            if self._kept > _KEPT:
+                self._known.clear()
+                self._kept = 0
+            known = self._known[node] = tuple(residents)
+            self._kept += len(known)
+        return known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)

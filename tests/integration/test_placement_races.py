@@ -1,0 +1,291 @@
+"""Placements whose cluster changes while they are solved or committed, on a real store.
+
+The runner and online placement are those of the service; what happens meanwhile is put exactly
+between solving and committing, or between the last look and the commit.
+"""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from scheduler.informer import Informer
+from scheduler.objects.placement_job import FINAL, RESOURCE, placement_job
+from scheduler.objects.pod_group import RESOURCE as GROUPS
+from scheduler.objects.stored import Body, ObjectKey
+from scheduler.placement.batch import jobs
+from scheduler.placement.batch.jobs import Placements
+from scheduler.placement.solver.engine import Options, solve
+from scheduler.store.operations import BindAll, BoundTogether, Remove
+from tests.integration.test_cycle import Service, node, passing, pod
+from tests.placement_cases import every_rule
+from tests.store_values import bind, create, key, replace
+
+CPU = 4000
+
+
+class Bench(Service):
+    """Online placement and Placements of one leader, and what happens between the two."""
+
+    def __init__(self, store, epoch):
+        super().__init__(store, epoch)
+        self.epoch = epoch
+        self.jobs = Informer(store, RESOURCE, placement_job)
+        self.placements = Placements(store, every_rule(), epoch)
+        self.solved = []  # one coroutine function for each time the solver has answered
+        self.binding = []  # one for each time a plan is about to be bound
+
+    async def solve(self, problem, seconds, heard):
+        found = await asyncio.to_thread(solve, problem, Options(seconds))
+        if self.solved:
+            await self.solved.pop(0)()
+        return found
+
+    async def close(self):
+        """Nothing runs."""
+
+    async def bind_all(self, ops):
+        if self.binding and ops[0].apart:
+            await self.binding.pop(0)()
+        return await type(self.store).bind_all(self.store, ops)
+
+    async def place(self, name="go", **spec):
+        asked = {"mode": "commit", "pods": {"selector": {}}, "deadlineSeconds": 10}
+        goals = [{"place": "count"}, {"hosts": "fewest"}]
+        whole = {**asked, "objective": goals, "profile": "default-scheduler", **spec}
+        body = Body(msgspec.json.encode({"spec": whole}))
+        await self.write(create(RESOURCE, name, "default", body, status=b'{"phase":"Pending"}'))
+
+    async def ended(self, name="go"):
+        """Wait for the end of a Placement; return its status."""
+        at = ObjectKey(RESOURCE, "default", name)
+
+        def final():
+            found = self.jobs.items.get(at)
+            return found is not None and found.status.phase in FINAL
+
+        await passing(self.jobs, final)
+        return self.jobs.items[at].status
+
+    async def nodes_by_pod(self):
+        """Return pod → node, as the store has it."""
+        return {
+            each.meta.name: each.binding.node if each.binding else ""
+            for each in (await self.store.list("pods")).objects
+        }
+
+    async def used(self):
+        """Return node → requested thousandths of cpu, of bindings in the store."""
+        used = {}
+        for each in (await self.store.list("pods")).objects:
+            if each.binding is not None:
+                requests = msgspec.json.decode(each.body.json)["spec"]["containers"][0]["resources"]
+                amount = int(requests["requests"]["cpu"]) * 1000
+                used[each.binding.node] = used.get(each.binding.node, 0) + amount
+        return used
+
+
+@pytest.fixture
+async def bench(store, monkeypatch):
+    await store.write(create("namespaces", "default"))
+    async with store.leadership("test").hold() as epoch:
+        running = Bench(store, epoch)
+        monkeypatch.setattr(jobs, "SolverProcess", lambda: running)
+        monkeypatch.setattr(store, "bind_all", running.bind_all)
+        parts = (running.pods, running.nodes, running.events, running.jobs, running.placement)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each.run()) for each in (*parts, running.placements)]
+            yield running
+            for task in tasks:
+                task.cancel()
+
+
+def held(name, cpu="2", **more):
+    """Return a pod that only a Placement places."""
+    return pod(name, cpu=cpu, schedulerName="batch", **more)
+
+
+def remove(name, resource="pods", namespace="default"):
+    return Remove(key(resource, name, namespace))
+
+
+async def online(bench, *names, cpu="2"):
+    """Have pods placed online, and wait until they are bound."""
+    await bench.write(*(pod(name, cpu=cpu) for name in names))
+    await bench.seen(lambda pods: all(name in pods and pods[name].node for name in names))
+
+
+@pytest.mark.parametrize("moment", ["solved", "binding"])
+async def test_a_pod_placed_online_meanwhile_is_not_crowded_out(bench, moment):
+    """The same leader binds beside the Placement; neither may overcommit the other's host."""
+    await bench.write(node("n0"), node("n1"), held("p0"), held("p1"), held("p2"), held("p3"))
+
+    async def meanwhile():
+        await online(bench, "late")
+
+    getattr(bench, moment).append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    assert status.phase == "Committed", status
+    assert (status.attempts, status.placed, status.pods) == (2, 3, 4), status
+    used = await bench.used()
+    assert used == {"n0": CPU, "n1": CPU}
+
+
+async def test_online_placement_does_not_crowd_out_what_was_committed_meanwhile(bench):
+    """What it decided on before the commit it decides on again."""
+    await bench.write(node("n0"), held("p0"))
+    made = await bench.store.get(key("pods", "p0", "default"))
+    snapshot = await bench.store.revision()
+    late = (await bench.write(held("late", cpu="4")))[0]
+    batch = BindAll((bind(made, "n0", snapshot),), bench.epoch, apart=True)
+    [done] = await bench.store.bind_all([batch])
+    assert isinstance(done, BoundTogether)
+    [refused] = await bench.store.write_many([bind(late, "n0", snapshot, epoch=bench.epoch)])
+    assert "another binder has used node" in str(refused)
+
+
+async def test_two_placements_for_the_same_hosts_take_turns(bench):
+    await bench.write(node("n0"), *(held(f"a{n}", labels=None) for n in range(2)))
+    await bench.write(held("b0"), held("b1"))
+    await bench.place("one")
+    await bench.place("two")
+    first, second = await bench.ended("one"), await bench.ended("two")
+    assert (first.phase, first.placed) == ("Committed", 2)
+    assert (second.phase, second.placed) == ("Infeasible", 0)
+    assert await bench.used() == {"n0": CPU}
+
+
+async def test_a_rival_commit_for_the_same_hosts_leads_to_another_solution(bench):
+    """Another process commits its own batch in the very moment; nothing is overcommitted."""
+    await bench.write(node("n0"), node("n1", cpu="8"))
+    mine = await bench.write(*(held(f"a{n}", cpu="4") for n in range(2)))
+    rivals = await bench.write(pod("r0", cpu="4", schedulerName="other"))
+
+    async def rival():
+        read = await bench.store.get(rivals[0].key)
+        write = BindAll((bind(read, "n1", await bench.store.revision()),), bench.epoch, apart=True)
+        [done] = await type(bench.store).bind_all(bench.store, [write])
+        assert isinstance(done, BoundTogether)
+
+    bench.binding.append(rival)
+    names = [each.meta.name for each in mine]
+    await bench.place(pods={"selector": {"matchExpressions": []}})
+    status = await bench.ended()
+    assert status.phase == "Committed", status
+    assert status.attempts == 2
+    nodes = await bench.nodes_by_pod()
+    assert sorted(nodes[name] for name in names) in (["n0", "n1"], ["n1", "n0"])
+    assert max((await bench.used()).values()) <= 8000
+
+
+async def test_pods_deleted_while_solving_are_left_out_and_the_rest_is_committed(bench):
+    await bench.write(node("n0"), *(held(f"p{n}", cpu="1") for n in range(4)))
+
+    async def meanwhile():
+        await bench.write(remove("p1"))
+
+    bench.solved.append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    assert status.phase == "Committed", status
+    assert (status.attempts, status.placed) == (1, 3)
+    assert status.message == "pods that were deleted, bound or changed meanwhile: 1"
+    assert await bench.nodes_by_pod() == dict.fromkeys(("p0", "p2", "p3"), "n0")
+
+
+async def test_pods_deleted_while_committing_are_left_out_of_the_next_solution(bench):
+    await bench.write(node("n0"), *(held(f"p{n}", cpu="1") for n in range(4)))
+
+    async def meanwhile():
+        await bench.write(remove("p1"))
+
+    bench.binding.append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    assert (status.phase, status.attempts, status.placed) == ("Committed", 2, 3), status
+
+
+async def test_a_placement_whose_pods_are_all_gone_says_so(bench):
+    await bench.write(node("n0"), held("p0"))
+
+    async def meanwhile():
+        await bench.write(remove("p0"))
+
+    bench.solved.append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    assert status.phase == "Failed"
+    assert "no pending pod is chosen" in status.message
+
+
+@pytest.mark.parametrize("moment", ["solved", "binding"])
+@pytest.mark.parametrize("loss", ["cordoned", "gone"])
+async def test_a_host_that_is_lost_meanwhile_gets_nothing(bench, moment, loss):
+    await bench.write(node("n0"), node("n1"), held("p0"), held("p1"))
+
+    async def meanwhile():
+        lost = await bench.store.get(key("nodes", first[0]))
+        if loss == "gone":
+            await bench.write(remove(first[0], "nodes", ""))
+        else:
+            await bench.write(replace(lost, body=Body(b'{"spec":{"unschedulable":true}}')))
+
+    first = ["n0"]
+    getattr(bench, moment).append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    assert status.phase == "Committed", status
+    assert set((await bench.nodes_by_pod()).values()) == {"n1"}
+    assert status.attempts == 2
+
+
+def gang(name, least):
+    body = Body(msgspec.json.encode({"spec": {"minMember": least}}))
+    return create(GROUPS, name, "default", body)
+
+
+def member(name, **more):
+    return held(name, schedulingGroup={"podGroupName": "g"}, **more)
+
+
+async def test_a_gang_is_committed_whole(bench):
+    await bench.write(node("n0"), node("n1"), gang("g", 3), *(member(f"m{n}") for n in range(3)))
+    await bench.place(pods={"groups": ["g"]})
+    status = await bench.ended()
+    assert (status.phase, status.placed) == ("Committed", 3), status
+    assert "" not in (await bench.nodes_by_pod()).values()
+
+
+@pytest.mark.parametrize("moment", ["solved", "binding"])
+async def test_a_gang_that_loses_its_room_meanwhile_is_not_placed_in_part(bench, moment):
+    await bench.write(node("n0"), node("n1"), gang("g", 4), *(member(f"m{n}") for n in range(4)))
+    await bench.write(held("single", cpu="1"))
+
+    async def meanwhile():
+        await online(bench, "late")
+
+    getattr(bench, moment).append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    nodes = await bench.nodes_by_pod()
+    assert (status.phase, status.attempts, status.placed) == ("Committed", 2, 1), status
+    assert nodes["single"]
+    assert {nodes[f"m{n}"] for n in range(4)} == {""}
+    assert max((await bench.used()).values()) <= CPU
+
+
+async def test_a_gang_that_loses_a_member_meanwhile_is_not_placed_in_part(bench):
+    await bench.write(node("n0"), node("n1"), gang("g", 3), *(member(f"m{n}") for n in range(3)))
+    await bench.write(held("single", cpu="1"))
+
+    async def meanwhile():
+        await bench.write(remove("m1"))
+
+    bench.solved.append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    nodes = await bench.nodes_by_pod()
+    assert (status.phase, status.attempts) == ("Committed", 2), status
+    assert nodes["single"]
+    assert (nodes["m0"], nodes["m2"]) == ("", "")
