@@ -22,7 +22,7 @@ from .regions import regions
 from .regulation import Regulation
 from .settling import harvest, settle
 from .shapes import Shapes, shapes
-from .slots import Relaxed as Room
+from .slot_master import Relaxed as Room
 from .slots import Slots
 from .slotting import fill_slots, slots
 from .solution import Progress

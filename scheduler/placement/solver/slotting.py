@@ -9,7 +9,8 @@ from .deadline import Deadline
 from .exchange import Takers, exchange, handed_out
 from .objectives import Placed
 from .occupancy import Occupancy
-from .slots import SlotMaster, Slots
+from .slot_master import SlotMaster
+from .slots import Slots
 from .weighing import weigh
 
 _SECONDS = 20.0
