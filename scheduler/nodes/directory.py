@@ -25,6 +25,7 @@ from .pull_pacing import PacingLimits, PullPacer
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
+from .volume_removal import VolumeRemoval
 from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class NodeAgents(HostDirectory):
         self._muster = Muster(store, epoch)
         self._events = EventRecorder(store, epoch, self._settings)
         self._sources = VolumeSources(store)
+        self._removal = VolumeRemoval(store, epoch, self._nodes, self.host)
         self._office = Office(
             store,
             epoch,
@@ -118,6 +120,7 @@ class NodeAgents(HostDirectory):
             group.create_task(self._statuses.run(), name="pod statuses")
             group.create_task(self._events.run(), name="pod events")
             group.create_task(self._sources.run(), name="sources of volumes")
+            group.create_task(self._removal.run(), name="removal of volumes")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
             group.create_task(self._route_pods(), name="pods to agents")

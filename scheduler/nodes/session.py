@@ -19,6 +19,7 @@ from ..objects.stored import ObjectKey
 from ..store.operations import Remove, Replace
 from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
+from .container_limits import node_limits
 from .engines import Engines
 from .event_recorder import EventRecorder
 from .execution import Workshop
@@ -105,6 +106,7 @@ class Session:
             epoch=self._office.epoch,
             host_ip=made.address,
             allocatable=allocatable(made),
+            limits=node_limits(made),
             tell=self._tell,
         )
 

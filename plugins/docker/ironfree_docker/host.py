@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
 from typing import TypeVar
 
 from scheduler.drivers import (
@@ -17,6 +18,7 @@ from scheduler.drivers import (
     HostEvent,
     HostInfo,
     LogOptions,
+    NamedVolume,
     PodObservation,
     SandboxSpec,
     SandboxStatus,
@@ -27,6 +29,7 @@ from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
 from .containers import Containers, LogQuery
+from .devices import Devices, device_label, device_options
 from .dialer import Dialer
 from .engine import INSPECT, Engine
 from .ensure import ensure_created, ensure_started
@@ -47,6 +50,7 @@ from .labels import (
     volume_name,
 )
 from .mounts import resolve
+from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
 from .ports import Ports
 from .processes import Processes
@@ -70,7 +74,9 @@ class DockerHost:
         self._engine = engine
         self._address = address
         self._containers = Containers(engine)
+        self._devices = Devices(self._containers, address.devices)
         self._volumes = Volumes(engine)
+        self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
@@ -83,6 +89,7 @@ class DockerHost:
         self._usage = Usage(engine, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
+        self._unprotected = False  # the engine cannot shield processes from the kernel's OOM killer
         self._settled: dict[str, wire.Container] = {}  # exited ones; nothing of them changes
 
     async def info(self) -> HostInfo:
@@ -104,6 +111,7 @@ class DockerHost:
             cpus=info.cpus,
             memory_bytes=info.mem_total,
             live_restore=info.live_restore_enabled,
+            resources=self._devices.offered(info),
             address=self._address.options.get("address", "") or self._engine.route.host or swarm,
             warnings=tuple(warnings),
             engine_id=_engine_id(info),
@@ -143,13 +151,17 @@ class DockerHost:
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Have volumes and infra container; an infra container that has ended runs again."""
         await self._end_older_sandboxes(spec)
-        await _all(*(self._ensure_volume(spec, volume) for volume in spec.volumes))
+        named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
+        others = (each for each in spec.volumes if not isinstance(each, NamedVolume))
+        await _all(*(self._ensure_volume(spec, volume) for volume in others))
+        fresh = await _all(*(self._lasting.ensure(spec.identity, volume) for volume in named))
         name = container_name(spec.identity, INFRA, spec.attempt)
         labels = sandbox_labels(spec, self._address.cluster)
         body = sandbox_body(spec, await self._ensure_infra_image(), labels)
         found = await ensure_created(self._containers, name, labels, body)
         if found.state.status != "running":
-            await self._files.give_to_group(found.id, spec)
+            made = [each for each, new in zip(named, fresh, strict=True) if new]
+            await self._files.give_to_group(found.id, spec, made)
             found = await ensure_started(self._containers, found.id)
         if found.state.status != "running":
             raise EngineRejected(
@@ -163,15 +175,27 @@ class DockerHost:
         self, sandbox: SandboxStatus, spec: ContainerSpec
     ) -> ContainerStatus:
         """Have this attempt created and started once."""
+        if spec.oom_score < 0 and self._unprotected:
+            spec = replace(spec, oom_score=0)
+        found = await self._start(sandbox, spec)
+        if spec.oom_score < 0 and start_failed(found) and "oom_score_adj" in found.state.error:
+            self._unprotected = True  # an engine without CAP_SYS_RESOURCE, in a container or so
+            await self._containers.remove(found.id, force=True)
+            found = await self._start(sandbox, replace(spec, oom_score=0))
+        return container_status(found)
+
+    async def _start(self, sandbox: SandboxStatus, spec: ContainerSpec) -> wire.Container:
         name = container_name(sandbox.identity, spec.name, spec.attempt)
         labels = container_labels(sandbox, spec, self._address.cluster)
         uid = sandbox.identity.uid
         mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
-        body = container_body(sandbox, spec, labels, mounts)
-        found = await ensure_created(self._containers, name, labels, body)
+        async with self._devices.given(sandbox.identity, spec, self._engine.api) as devices:
+            labels |= device_label(devices)
+            body = container_body(sandbox, spec, labels, mounts, device_options(devices))
+            found = await ensure_created(self._containers, name, labels, body)
         if found.state.status == "created" and not start_failed(found):
             found = await ensure_started(self._containers, found.id)
-        return container_status(found)
+        return found
 
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """TERM, after the grace KILL; returns when it has stopped."""
@@ -192,6 +216,7 @@ class DockerHost:
         volumes = await self._volumes.list(label)
         ours = (v.name for v in volumes if belongs(v.labels or {}, self._address.cluster))
         await _all(*(self._volumes.remove(name) for name in ours))
+        self._devices.forget(pod_uid)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
         """Stream raw output."""
@@ -212,6 +237,10 @@ class DockerHost:
                     yield part
                 if left == 0:
                     return
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume that outlived its pods."""
+        await self._lasting.remove(name)
 
     async def write_volumes(
         self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]

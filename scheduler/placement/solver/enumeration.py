@@ -85,6 +85,8 @@ def enumerate_contents(
     if shape.apart is not None or not np.isfinite(slack).all():
         return None
     classes = np.flatnonzero(shape.fit[node_type])
+    if not classes.size:
+        return []
     size = shape.demand[classes] / np.maximum(shape.capacity[node_type], 1)
     giving = np.any(shape.demand[classes] < 0, axis=1)
     classes = classes[np.lexsort((size.sum(axis=1), ~giving))]
@@ -113,7 +115,7 @@ def enumerate_contents(
 
 
 def _with_sum(capacity: Counts, asked: Counts) -> tuple[Counts, Counts]:
-    """Put first what all resources amount to, each about as weighty; few classes are small there."""
+    """Put first what all resources together amount to: few classes are small there."""
     weight = max(int(capacity.max(initial=1)), 1) // np.maximum(capacity, 1)
     total, sums = weight @ capacity, asked @ weight
     return np.append(total, capacity), np.concatenate([sums[:, None], asked], axis=1)

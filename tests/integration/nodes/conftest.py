@@ -29,7 +29,7 @@ FAST = NodeSettings(
     resync=0.5,
     settle=0.01,
     lease=0.3,
-    storage=0.2,
+    storage=3600.0,  # a Node that changes meanwhile refuses the bindings of tests
     reconnect_initial=0.02,
     reconnect_limit=0.1,
 )
@@ -49,7 +49,7 @@ class Cluster:
         self._running = None
 
     async def start_agents(self, **changes):
-        """Start agents, as a leader does."""
+        """Start agents, as a leader does; with other settings than usual if they are given."""
         settings = replace_settings(FAST, **changes)
         self.agents = NodeAgents(self.store, {"simulated": self.driver}, self.epoch, settings)
         self._running = asyncio.create_task(self.agents.run())
