@@ -42,6 +42,7 @@ from .objects.kinds.priority_class import SYSTEM_CLASSES
 from .objects.meta import now_seconds
 from .objects.node import node_view
 from .objects.pod import pod_view
+from .objects.storage import DEFAULT_CLASS, PROVISIONER
 from .objects.wire import decompose
 from .placement.batch.jobs import Placements
 from .placement.cycle import Placement
@@ -247,7 +248,7 @@ async def _lead(service: Service) -> None:
             logger.warning("no longer leading: %s", "; ".join(map(str, _leaves(lost))))
         finally:
             service.hosts.current = None
-            leading.placement, leading.rules = None, {}
+            leading.placement, leading.agents, leading.rules = None, None, {}
         await asyncio.sleep(_PAUSE)
 
 
@@ -279,7 +280,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     )
     pulls = service.rooms.pulls
     agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods, pulls)
-    service.hosts.current = agents
+    service.hosts.current = leading.agents = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
         group.create_task(placement.run(), name="placement")
@@ -298,7 +299,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 async def _bootstrap(store: Store) -> None:
-    """Create the namespaces and priority classes that every cluster has; keeps present ones."""
+    """Create the namespaces and classes that every cluster has; keeps present ones."""
     namespaces: list[JsonObject] = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in NAMESPACES
     ]
@@ -312,9 +313,16 @@ async def _bootstrap(store: Store) -> None:
         }
         for name, value in SYSTEM_CLASSES.items()
     ]
+    default: JsonObject = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": "docker-volume", "annotations": {DEFAULT_CLASS: "true"}},
+        "provisioner": PROVISIONER,
+    }
+    given = (*namespaces, *classes, default)
     while True:
         try:
-            outcomes = await store.write_many([_creation(obj) for obj in (*namespaces, *classes)])
+            outcomes = await store.write_many([_creation(obj) for obj in given])
             break
         except Unavailable as error:
             logger.warning("%s; asking again in %g s", error, _PAUSE)

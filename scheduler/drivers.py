@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -38,6 +38,8 @@ class HostAddress:
         url: unix:///path, tcp://host:port, or what the driver understands.
         tls: client certificate and CA, for tcp only.
         options: the DockerHost's spec.options, for the driver alone.
+        devices: resource → ids of the devices that containers asking for it are given, each to one
+            container at a time; what an id may be is the driver's to say.
         cluster: this installation's id. What a pod has on the engine carries it, and what carries
             another is somebody else's: neither seen nor touched. What carries none is ours.
     """
@@ -47,6 +49,21 @@ class HostAddress:
     tls: TlsMaterial | None = None
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     cluster: str = ""
+    devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something examined of a host.
+
+    Args:
+        check: what, as one CamelCase word; becomes a condition of the DockerHost.
+        message: what is; and where it is not sound, what to mend.
+    """
+
+    check: str
+    sound: bool
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,7 @@ class HostInfo:
     address: str = ""  # an IP that other hosts can reach, if known
     warnings: tuple[str, ...] = ()
     engine_id: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 class PullPolicy(StrEnum):
@@ -142,6 +160,20 @@ class FilesVolume:
     memory: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NamedVolume:
+    """A volume of the engine's own making.
+
+    Args:
+        lasting: its name on the engine, if it is to stay when the pod goes; "" for the pod's own.
+        options: for the engine's local driver, e.g. type, device and o of a mount.
+    """
+
+    name: str
+    lasting: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+
 class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     """The part of a pod that its containers share.
 
@@ -155,7 +187,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     hostname: str
     attempt: int = 0
     ports: tuple[PortMapping, ...] = ()
-    volumes: tuple[EmptyDir | FilesVolume, ...] = ()
+    volumes: tuple[EmptyDir | FilesVolume | NamedVolume, ...] = ()
     host_network: bool = False
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
@@ -173,6 +205,7 @@ class Mount:
 
     Args:
         sub_path: what of the volume, "" for all of it.
+        lasting: the volume's name on the engine, where it is not the pod's own.
         host_path: of the host instead of a volume; create: make a directory if there is nothing.
         propagation: "", "HostToContainer" or "Bidirectional"; of host paths only.
     """
@@ -184,6 +217,15 @@ class Mount:
     host_path: str = ""
     create: bool = False
     propagation: str = ""
+    lasting: str = ""
+
+
+class Ulimit(NamedTuple):
+    """A limit of a container's processes (getrlimit(2)), e.g. "nofile"; -1 is none."""
+
+    name: str
+    soft: int
+    hard: int
 
 
 class PidMode(StrEnum):
@@ -203,6 +245,10 @@ class ContainerSpec:
         env: in order; values may be secret, so they are never printed.
         cpu_request, cpu_limit: thousandths of a core; 0 means none.
         memory_limit: bytes; 0 means none.
+        swap: bytes it may swap besides, where it has a memory limit.
+        oom_score: added to the score by which the kernel picks whom to kill (oom_score_adj).
+        pids_limit: most processes and threads; 0 means no limit.
+        devices: resource and how many of its devices.
         attempt: 0, 1, 2 … one per restart; part of the container's name.
         spec_hash: of everything that cannot change in place; differs → not the same container.
         user: "uid", "uid:gid", or "" for the image's own.
@@ -227,6 +273,11 @@ class ContainerSpec:
     cpu_request: int = 0
     cpu_limit: int = 0
     memory_limit: int = 0
+    swap: int = 0
+    oom_score: int = 0
+    pids_limit: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    devices: tuple[tuple[str, int], ...] = ()
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
@@ -471,6 +522,18 @@ class FilesHost(Protocol):
 
         Args:
             spec: that the sandbox was made of.
+        """
+        ...
+
+
+@runtime_checkable
+class VolumeHost(Protocol):
+    """What a Host offers to remove volumes that outlive their pods."""
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a lasting volume of this installation, and its data. Gone is fine.
+
+        EngineRejected while a container uses it, or when it is somebody else's.
         """
         ...
 

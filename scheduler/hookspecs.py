@@ -96,6 +96,7 @@ class Change(IntFlag):
     POD_PLACED = auto()  # a pod was bound, by whomever
     POD_LABELS = auto()  # a bound pod's labels changed, or it is being deleted from now on
     NAMESPACE = auto()  # a namespace came, or its labels changed
+    STORAGE = auto()  # a claim, a volume or a storage class came, changed or went
     ANY = (
         NODE_ADDED
         | NODE_REMOVED
@@ -106,6 +107,7 @@ class Change(IntFlag):
         | POD_PLACED
         | POD_LABELS
         | NAMESPACE
+        | STORAGE
     )
 
 

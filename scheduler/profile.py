@@ -25,9 +25,6 @@ BUILT_IN = frozenset(
         "NodeVolumeLimits",
         "PrioritySort",
         GATES,
-        "VolumeBinding",
-        "VolumeRestrictions",
-        "VolumeZone",
     }
 )
 _FILTERS = ("preFilter", "filter")

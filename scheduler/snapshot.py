@@ -6,7 +6,7 @@ operations. This room decides nothing and knows no store.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import msgspec
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .objects.pod_class import HostPort, PodClass, Workload
 from .objects.selectors import Selector
+from .objects.storage import Storage
 
 Mask = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -107,6 +108,8 @@ class Snapshot:
         images: image name → {row: bytes}, as nodes report them.
         namespaces: name → labels.
         workloads: namespace → (resource, name) → what its services and controllers select.
+        claiming: of placed, the classes that mount claims.
+        storage: volumes, claims and classes; None where nothing is said of any.
         all_rows: (N,) 0 … N-1, the very object that scorers get when they are asked for every row.
     """
 
@@ -132,6 +135,10 @@ class Snapshot:
     namespaces: Mapping[str, Mapping[str, str]]
     workloads: Mapping[str, Mapping[Workload, Selector]]
     all_rows: Rows
+    claiming: Mapping[PodClass, Mapping[int, int]] = field(
+        default_factory=dict[PodClass, Mapping[int, int]]
+    )
+    storage: Storage | None = None
 
     @property
     def size(self) -> int:

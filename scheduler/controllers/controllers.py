@@ -16,6 +16,7 @@ from .pod_groups import PodGroupController
 from .replication import ReplicationController
 from .settings import ControllerSettings
 from .taint_eviction import TaintEviction
+from .volume_binding import VolumeBinding
 
 
 class Controllers:
@@ -47,6 +48,7 @@ class Controllers:
             Disruption(fenced, registry, informers, settings, clock),
             PodCollection(fenced, informers, settings, clock),
             PodGroupController(fenced, informers, settings, clock),
+            VolumeBinding(fenced, informers, settings, clock),
             GarbageCollection(fenced, registry, informers, settings, clock),
             NamespaceContent(fenced, registry, informers, settings, clock),
         )

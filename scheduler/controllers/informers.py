@@ -13,15 +13,27 @@ from ..objects.disruption import DisruptionBudget, disruption_budget
 from ..objects.kind import KindRegistry
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
-from ..objects.pod import Pod, pod_view
+from ..objects.pod import Pod, claim_names, pod_view
 from ..objects.pod_group import PodGroup
 from ..objects.replication import REPLACE_ON, Replication, replication_view
+from ..objects.storage import (
+    CLAIMS,
+    CLASSES,
+    VOLUMES,
+    Claim,
+    NamedClass,
+    PersistentVolume,
+    claim_view,
+    class_view,
+    volume_view,
+)
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.store import Store
 
 NODE, OWNER, ORPHAN, SELECTOR, TERMINAL = "node", "owner", "orphan", "selector", "terminal"
 NAMESPACE = "namespace"
 MOVING = "moving"
+CLAIM = "claim"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
 
@@ -119,6 +131,11 @@ def _orphan_labels(pod: Pod) -> tuple[str, ...]:
     return tuple([pair(meta.namespace, k, v) for k, v in meta.labels.items()])
 
 
+def _claims(pod: Pod) -> tuple[str, ...]:
+    """Index by the claims a pod mounts, as namespace/name."""
+    return tuple([f"{pod.meta.namespace}/{name}" for name in claim_names(pod.spec)])
+
+
 def _selector(controller: Replication) -> list[str]:
     """Index by the first pair only: a pod that matches carries it, and few others do."""
     first = min(controller.selector.items(), default=None)
@@ -130,6 +147,7 @@ POD_INDEXERS: Mapping[str, Callable[[Pod], tuple[str, ...]]] = {
     OWNER: owner_uids,
     ORPHAN: _orphan_labels,
     TERMINAL: lambda pod: ("terminal",) if pod.terminal else (),
+    CLAIM: _claims,
     MOVING: lambda pod: (MOVING,) if REPLACE_ON in pod.meta.annotations else (),
 }
 NODE_INDEXERS: Mapping[str, Callable[[Node], tuple[str, ...]]] = {OWNER: owner_uids}
@@ -149,6 +167,7 @@ class Informers:
         replications: with the indexers of `open`.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
+        claims, volumes, classes: of storage; indexed by owner.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
     """
@@ -158,6 +177,9 @@ class Informers:
     replications: Informer[Replication]
     budgets: Informer[DisruptionBudget]
     groups: Informer[PodGroup]
+    claims: Informer[Claim]
+    volumes: Informer[PersistentVolume]
+    classes: Informer[NamedClass]
     others: Mapping[str, Informer[Named]]
 
     @classmethod
@@ -170,7 +192,7 @@ class Informers:
     ) -> "Informers":
         """Build the informers; those given are shared and run by whoever made them."""
         known = {"pods", "nodes", "replicationcontrollers", EVENTS}
-        known |= {disruption.RESOURCE, pod_group.RESOURCE}
+        known |= {disruption.RESOURCE, pod_group.RESOURCE, CLAIMS, VOLUMES, CLASSES}
         return cls(
             pods or Informer(store, "pods", pod_view, POD_INDEXERS),
             nodes or Informer(store, "nodes", node_view, NODE_INDEXERS),
@@ -182,6 +204,9 @@ class Informers:
             ),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
+            Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
+            Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
+            Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
@@ -197,6 +222,9 @@ class Informers:
             "replicationcontrollers": self.replications,
             disruption.RESOURCE: self.budgets,
             pod_group.RESOURCE: self.groups,
+            CLAIMS: self.claims,
+            VOLUMES: self.volumes,
+            CLASSES: self.classes,
             **self.others,
         }
 

@@ -13,6 +13,7 @@ import msgspec
 
 from ..drivers import HostAddress, TlsMaterial
 from ..errors import ConfigurationError
+from ..objects import quantity
 from ..objects.meta import ObjectMeta
 from ..objects.node import Taint
 from ..objects.pod import Condition, View
@@ -22,10 +23,21 @@ RESOURCE = "dockerhosts.ironfree.dev"
 TLS_NAMESPACE = "kube-system"
 FINALIZER = "ironfree.dev/containers"
 """Keeps a deleted DockerHost until its containers are gone."""
+EXAMINE = "ironfree.dev/examine"
+"""Annotation of a DockerHost: a new value has the host examined, and is then in its status."""
 SYSTEM = ObjectKey("namespaces", "", "kube-system")
 """Exists once per installation, so its uid is the installation's id."""
 BY_ENGINE = "engine"
+GPU = "nvidia.com/gpu"
+_MOST_DEVICES = 1024
 _USER = re.compile(r"//[^/@]*@")
+
+
+class DeviceResource(View, frozen=True):
+    """ironfree.v1.DeviceResource."""
+
+    name: str
+    ids: tuple[str, ...] = ()
 
 
 class DockerHostSpec(View, frozen=True):
@@ -41,6 +53,11 @@ class DockerHostSpec(View, frozen=True):
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
     options: dict[str, str] = {}
+    pod_pids_limit: int = 0
+    swap_behavior: str = ""
+    swap: str | int | float = 0
+    ulimits: dict[str, str] = {}
+    devices: tuple[DeviceResource, ...] = ()
 
 
 class DockerHostStatus(View, frozen=True):
@@ -77,6 +94,11 @@ class DockerHost(msgspec.Struct, frozen=True):
         return self.meta.deletion_timestamp is not None
 
     @property
+    def examine(self) -> str:
+        """The latest demand that it be examined."""
+        return self.meta.annotations.get(EXAMINE, "")
+
+    @property
     def held(self) -> bool:
         """Whether it has the finalizer that waits for its containers."""
         return FINALIZER in self.meta.finalizers
@@ -84,10 +106,20 @@ class DockerHost(msgspec.Struct, frozen=True):
     def connects_like(self, other: "DockerHost") -> bool:
         """Return whether an open connection to the other is one to this, for the same purpose."""
         same = self.meta.uid == other.meta.uid and self.deleting == other.deleting
+        same = same and devices_of(self) == devices_of(other)
         return same and all(
             getattr(self.spec, field) == getattr(other.spec, field)
             for field in ("address", "driver", "tls_secret_name", "options")
         )
+
+
+def devices_of(host: DockerHost) -> dict[str, tuple[str, ...]]:
+    """Return the devices a host declares, by resource; GPUs that are only counted have numbers."""
+    found = {each.name: each.ids for each in host.spec.devices}
+    count = host.spec.capacity.get(GPU)
+    if GPU not in found and count is not None:
+        found[GPU] = tuple(map(str, range(min(quantity.value(str(count)), _MOST_DEVICES))))
+    return found
 
 
 def engine_of(host: DockerHost) -> str:
@@ -146,7 +178,12 @@ def host_address(
     if host.spec.tls_secret_name:
         tls = _tls(host, secret)
     return HostAddress(
-        host.name, host.spec.address, tls, host.spec.options, cluster=system.meta.uid
+        host.name,
+        host.spec.address,
+        tls,
+        host.spec.options,
+        cluster=system.meta.uid,
+        devices=devices_of(host),
     )
 
 

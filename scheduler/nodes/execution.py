@@ -23,6 +23,8 @@ from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
 from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod, service_account
+from .claims import ClaimProblem, with_claims
+from .container_limits import NodeLimits, limited
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
 from .health import post_start
 from .hooks import LEAST_GRACE, pod_address, prepare_stop, run_hook
@@ -104,6 +106,7 @@ class Workshop:
 
     Args:
         host_ip, allocatable: of the node, for references in environments.
+        limits: what the node sets for all of its containers.
         puller: has images on the host.
         tell: records an event of a pod: words and container.
     """
@@ -116,6 +119,7 @@ class Workshop:
     epoch: int
     host_ip: str
     allocatable: Mapping[str, str | int | float]
+    limits: NodeLimits
     tell: Callable[[Pod, Words, str], None]
 
 
@@ -161,8 +165,7 @@ async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | R
     host = shop.host
     match step:
         case EnsureSandbox(attempt):
-            spec = sandbox_spec(subject.pod, attempt, shop.epoch)
-            return partial(_with_sandbox, spec.identity, await host.ensure_sandbox(spec))
+            return await _make_sandbox(shop, subject, attempt)
         case WriteVolumes():
             return await _write_volumes(shop, subject)
         case PullImage(name, _):
@@ -190,6 +193,14 @@ async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | R
             return _nothing
         case FinishDeletion():
             raise AssertionError("FinishDeletion is not the host's to do")
+
+
+async def _make_sandbox(shop: Workshop, subject: Subject, attempt: int) -> Effect | Refusal:
+    pod = await _with_claims(shop, subject)
+    if isinstance(pod, Refusal):
+        return pod
+    spec = sandbox_spec(pod, attempt, shop.epoch)
+    return partial(_with_sandbox, spec.identity, await shop.host.ensure_sandbox(spec))
 
 
 # --- pulling and starting -------------------------------------------------------------------
@@ -229,8 +240,12 @@ async def _start(
             subject,
             "its target container does not run",
         )
-    alone = container_spec(subject.pod.spec, container, attempt, sandbox.attempt, env)
-    spec = replace(alone, process_namespace_of=target)
+    pod = await _with_claims(shop, subject)
+    if isinstance(pod, Refusal):
+        return pod
+    alone = container_spec(pod.spec, container, attempt, sandbox.attempt, env)
+    spec = limited(alone, pod, container, shop.limits)
+    spec = replace(spec, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):
@@ -320,8 +335,21 @@ async def _write_volumes(shop: Workshop, subject: Subject) -> Effect | Refusal:
         volumes.append(made)
     if not isinstance(shop.host, FilesHost):
         return _mount_failed(shop, pod, "this sort of host offers no way to fill volumes")
-    await shop.host.write_volumes(sandbox, sandbox_spec(pod, sandbox.attempt, shop.epoch), volumes)
+    claiming = await _with_claims(shop, subject)
+    if isinstance(claiming, Refusal):
+        return claiming
+    spec = sandbox_spec(claiming, sandbox.attempt, shop.epoch)
+    await shop.host.write_volumes(sandbox, spec, volumes)
     return _unchanged
+
+
+async def _with_claims(shop: Workshop, subject: Subject) -> Pod | Refusal:
+    """Return the pod with what its claims stand for."""
+    found = await with_claims(shop.objects.get, subject.pod)
+    if isinstance(found, ClaimProblem):
+        text = f'MountVolume.SetUp failed for volume "{found.volume}" : {found.message}'
+        return _mount_failed(shop, subject.pod, text)
+    return found
 
 
 def _mount_failed(shop: Workshop, pod: Pod, text: str) -> Refusal:

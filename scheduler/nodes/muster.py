@@ -28,7 +28,7 @@ from ..drivers import (
 )
 from ..errors import DriverError, Fenced, StatusError, Unavailable
 from ..objects.cohort import Cohort, Stencil, plain
-from ..objects.pod import Pod, pod_view
+from ..objects.pod import Pod, claim_names, pod_view
 from ..store.operations import CohortChange, ReportCohort
 from ..store.store import Store
 from .environment import ConfigProblem, PodFacts, Sources, resolve
@@ -279,7 +279,8 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
         for c in spec.containers
     )
     varies = varies or watched or any(runs_as_non_root(spec, c) for c in spec.containers)
-    varies = varies or spec.active_deadline_seconds is not None or bool(written(sample))
+    varies = varies or spec.active_deadline_seconds is not None
+    varies = varies or bool(written(sample) or claim_names(spec))
     if spec.init_containers or spec.host_network or varies or stored is None:
         return None
     facts = PodFacts(sample, "", "", "default", {})

@@ -7,6 +7,7 @@ from ..drivers import (
     EmptyDir,
     FilesVolume,
     Mount,
+    NamedVolume,
     PidMode,
     PodIdentity,
     PortMapping,
@@ -17,7 +18,7 @@ from ..objects import quantity
 from ..objects.image_reference import default_pull_policy
 from ..objects.meta import ObjectMeta
 from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
-from ..objects.volumes import SecretSource
+from ..objects.volumes import NfsSource, SecretSource
 from .environment import expand
 from .lifecycle import spec_hash
 from .security import effective
@@ -124,7 +125,7 @@ def container_spec(
     )
 
 
-def _volume(volume: Volume) -> EmptyDir | FilesVolume | None:
+def _volume(volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:
     """Return a volume that is made for the pod, None for one that is not."""
     empty = volume.empty_dir
     if empty is not None:
@@ -133,7 +134,23 @@ def _volume(volume: Volume) -> EmptyDir | FilesVolume | None:
     if is_written(volume):
         secret = any(isinstance(g.source, SecretSource) for g in projections(volume))
         return FilesVolume(volume.name, memory=secret)
+    if volume.nfs is not None:
+        return NamedVolume(volume.name, options=_nfs(volume.nfs))
+    if volume.csi is not None:
+        return NamedVolume(volume.name, volume.csi.volume_handle)
     return None
+
+
+def _nfs(source: NfsSource) -> tuple[tuple[str, str], ...]:
+    """Return a mount as the engine's local driver is told of it."""
+    server = f"[{source.server}]" if ":" in source.server else source.server
+    options = ",".join((f"addr={source.server}", *source.mount_options))
+    return (("type", "nfs"), ("device", f"{server}:{source.path}"), ("o", options))
+
+
+def _only_read(volume: Volume) -> bool:
+    sources = (volume.persistent_volume_claim, volume.nfs, volume.csi)
+    return is_written(volume) or any(each is not None and each.read_only for each in sources)
 
 
 def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) -> Mount:
@@ -142,11 +159,12 @@ def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) 
     return Mount(
         volume=mount.name,
         path=mount.mount_path,
-        read_only=mount.read_only or (volume is not None and is_written(volume)),
+        read_only=mount.read_only or (volume is not None and _only_read(volume)),
         sub_path=expand(mount.sub_path_expr, dict(env)) or mount.sub_path,
         host_path=source.path if source is not None else "",
         create=source is not None and source.type in {"", "DirectoryOrCreate"},
         propagation="" if mount.mount_propagation == "None" else mount.mount_propagation,
+        lasting=volume.csi.volume_handle if volume is not None and volume.csi is not None else "",
     )
 
 

@@ -16,10 +16,13 @@ from .security import DNSConfig, PodSecurityContext, SecurityContext
 from .stored import Body, StoredObject
 from .view import View
 from .volumes import (
+    ClaimSource,
     ConfigMapSource,
+    CsiSource,
     DownwardSource,
     FieldRef,
     HostPathSource,
+    NfsSource,
     ProjectedSource,
     ResourceFieldRef,
     SecretSource,
@@ -142,7 +145,8 @@ class ImageVolumeSource(View, frozen=True):
 class Volume(View, frozen=True):
     """core/v1 Volume; other sources than these are rejected by validation.
 
-    An image can be simulated, for it bears on where a pod goes.
+    An image can be simulated, for it bears on where a pod goes. CSI is only found in what a claim
+    stands for.
     """
 
     name: str
@@ -153,6 +157,9 @@ class Volume(View, frozen=True):
     downward_api: DownwardSource | None = msgspec.field(name="downwardAPI", default=None)
     projected: ProjectedSource | None = None
     host_path: HostPathSource | None = None
+    persistent_volume_claim: ClaimSource | None = None
+    nfs: NfsSource | None = None
+    csi: CsiSource | None = None
 
 
 class Toleration(View, frozen=True):
@@ -329,6 +336,14 @@ class PodSpec(View, frozen=True):
     security_context: PodSecurityContext = PodSecurityContext()
     service_account_name: str = ""
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()
+
+
+def claim_names(spec: PodSpec) -> tuple[str, ...]:
+    """Return the names of the claims that a pod mounts, each once."""
+    if not spec.volumes:
+        return ()
+    claims = (volume.persistent_volume_claim for volume in spec.volumes)
+    return tuple(dict.fromkeys(claim.claim_name for claim in claims if claim is not None))
 
 
 class ContainerStateWaiting(View, frozen=True):

@@ -9,7 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from .meta import ObjectMeta
-from .pod import Pod, PodSpec
+from .pod import Pod, PodSpec, claim_names
 from .pod_group import group_name
 from .resources import PodRequests, pod_requests
 
@@ -53,6 +53,7 @@ class PodClass:
         spec: what every pod of the class declares.
         requests: what each copy asks of its node.
         host_ports: what each copy takes on its node; never two copies on one node if not empty.
+        claims: names of the PersistentVolumeClaims that its pods mount.
         owner: the controller whose pods are spread by default constraints, None for none or another
             kind of controller.
         group: name of the PodGroup that its pods belong to, "" for none.
@@ -64,6 +65,7 @@ class PodClass:
     __slots__ = (
         "_hash",
         "attracts",
+        "claims",
         "group",
         "host_ports",
         "key",
@@ -84,6 +86,7 @@ class PodClass:
         self.group: str = group_name(self.labels, spec)
         self.requests: PodRequests = pod_requests(spec)
         self.host_ports: tuple[HostPort, ...] = host_ports(spec)
+        self.claims: tuple[str, ...] = claim_names(spec)
         affinity = spec.affinity
         self.attracts: bool = affinity is not None and (
             affinity.pod_affinity is not None or affinity.pod_anti_affinity is not None

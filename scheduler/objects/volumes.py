@@ -82,3 +82,33 @@ class HostPathSource(View, frozen=True):
 
     path: str
     type: str = ""
+
+
+class ClaimSource(View, frozen=True):
+    """core/v1 PersistentVolumeClaimVolumeSource."""
+
+    claim_name: str
+    read_only: bool = False
+
+
+class NfsSource(View, frozen=True):
+    """core/v1 NFSVolumeSource."""
+
+    server: str
+    path: str
+    read_only: bool = False
+    mount_options: tuple[str, ...] = ()  # of a PersistentVolume
+
+
+class LocalSource(View, frozen=True):
+    """core/v1 LocalVolumeSource."""
+
+    path: str
+
+
+class CsiSource(View, frozen=True):
+    """core/v1 CSIPersistentVolumeSource."""
+
+    driver: str
+    volume_handle: str = ""
+    read_only: bool = False

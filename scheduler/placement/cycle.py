@@ -16,6 +16,7 @@ from ..informer import AnyDelta, Delta, Informer, Subscription
 from ..objects.meta import now_seconds
 from ..objects.node import Node
 from ..objects.pod import Pod
+from ..objects.stored import StoredObject
 from ..plugin_manager import Rules
 from ..snapshot import Snapshot
 from ..store.store import Store
@@ -107,6 +108,7 @@ class Placement:
             self._surroundings.controllers.subscribe(),
         )
         self._group_deltas = self._surroundings.groups.subscribe()
+        self._storage_deltas = [each.subscribe() for each in self._surroundings.storage]
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(PLANS_IN_FLIGHT)
         self._said: dict[PodClass, str] = {}
@@ -130,6 +132,8 @@ class Placement:
             group.create_task(self._follow_pods(), name="placement pods")
             group.create_task(self._follow_namespaces(), name="placement namespaces")
             group.create_task(self._follow_groups(), name="placement groups")
+            for deltas in self._storage_deltas:
+                group.create_task(self._follow_storage(deltas), name="placement storage")
             while True:
                 await self._slots.acquire()
                 await self._something_to_do()
@@ -161,12 +165,19 @@ class Placement:
             self._ingest.groups(deltas)
             self._wake.set()
 
+    async def _follow_storage(self, subscription: Subscription[StoredObject]) -> None:
+        async for deltas in subscription:
+            self._ingest.storage(deltas)
+            self._wake.set()
+
     def _drain(self) -> None:
         """Take over everything that informers have delivered."""
         self._ingest.namespaces(self._namespace_deltas.take())
         for deltas in self._workload_deltas:
             self._ingest.workloads(deltas.take())
         self._ingest.groups(self._group_deltas.take())
+        for storage in self._storage_deltas:
+            self._ingest.storage(storage.take())
         self._take_nodes(self._node_deltas.take())
         self._take_pods(self._pod_deltas.take())
 

@@ -23,6 +23,7 @@ class Draft:
         self._ports = CountTable[tuple[str, int], tuple[int, str]].over(base.ports)
         self._placed = CountTable[PodClass, int].over(base.placed)
         self._attracting = CountTable[PodClass, int].over(base.attracting)
+        self._claiming = CountTable[PodClass, int].over(base.claiming)
         requested, assumed = self._requested.view(), self._assumed.view()
         requested.flags.writeable = assumed.flags.writeable = False
         self.snapshot = replace(
@@ -32,6 +33,7 @@ class Draft:
             ports=self._ports.live(),
             placed=self._placed.live(),
             attracting=self._attracting.live(),
+            claiming=self._claiming.live(),
         )
 
     def add(self, pod: PodClass, rows: Rows) -> None:
@@ -54,5 +56,7 @@ class Draft:
         self._placed.add(pod, row, count)
         if pod.attracts:
             self._attracting.add(pod, row, count)
+        if pod.claims:
+            self._claiming.add(pod, row, count)
         for port in pod.host_ports:
             self._ports.add((port.protocol, port.port), (row, port.host_ip), count)

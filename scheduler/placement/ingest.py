@@ -16,7 +16,7 @@ from ..objects.pod import Pod
 from ..objects.pod_class import PodClass, pod_class
 from ..objects.pod_group import PodGroup
 from ..objects.selectors import Selector
-from ..objects.stored import ObjectKey
+from ..objects.stored import ObjectKey, StoredObject
 from .batches import Waiting
 from .nominations import Nominations
 from .plan import PendingPod
@@ -103,6 +103,16 @@ class Ingest:
         for delta in deltas:
             key = delta.key
             self._state.set_workload(key.namespace, key.resource, key.name, delta.new)
+
+    def storage(self, deltas: Iterable[Delta[StoredObject]]) -> None:
+        """Take over changes of volumes, claims and storage classes."""
+        self._state.storage.begin()
+        changed = False
+        for delta in deltas:
+            self._state.storage.set(delta.key, delta.new)
+            changed = True
+        if changed:
+            self._queue.changed(Change.STORAGE)
 
     def groups(self, deltas: Iterable[Delta[PodGroup]]) -> None:
         """Take over changes of PodGroups."""

@@ -20,6 +20,7 @@ from ..objects.pod_group import RESOURCE as GROUPS
 from ..objects.pod_group import pod_group
 from ..objects.stored import ObjectKey, StoredObject
 from .scenario import Scenario, ScenarioPod
+from .storage_table import RESOURCES as STORAGE
 from .surroundings import selector_of
 from .tenancy import Budget
 
@@ -27,7 +28,7 @@ NODES, PODS, NAMESPACES = "nodes", "pods", "namespaces"
 SELECTING = ("services", "replicationcontrollers")
 BUDGETS = "poddisruptionbudgets.policy"
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
-RESOURCES = (NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES, GROUPS)
+RESOURCES = (NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES, GROUPS, *STORAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class LiveCluster:
 
     def __init__(self, absence: Absence) -> None:
         self.scenario = Scenario(live=True)
+        self.scenario.state.storage.begin()
         self._groups = self.scenario.groups = {}
         self._absence = absence
         self._displaced: list[ScenarioPod] = []
@@ -97,6 +99,8 @@ class LiveCluster:
                 self._groups[stored.key] = pod_group(stored)
             case "priorityclasses.scheduling.k8s.io":
                 self.scenario.priorities[meta.name] = priority_view(stored)
+            case _ if resource in STORAGE:
+                state.storage.set(stored.key, stored)
             case _:
                 selector = selector_of(resource, stored)
                 state.set_workload(meta.namespace, resource, meta.name, selector)

@@ -21,6 +21,7 @@ from ..objects.selectors import Selector
 from ..snapshot import Counts, NodeFacts, Snapshot, TaintKey
 from .columns import Column, CountTable
 from .facts import FactColumns
+from .storage_table import StorageTable
 
 _CORE = (CPU, MEMORY, EPHEMERAL_STORAGE, PODS)
 
@@ -30,6 +31,7 @@ class ClusterState:
 
     def __init__(self) -> None:
         self._facts = FactColumns()
+        self.storage = StorageTable()
         self._resources: list[str] = list(_CORE)
         self._resource_row = {name: row for row, name in enumerate(_CORE)}
         self._offers: list[Mapping[str, int]] = []
@@ -40,6 +42,7 @@ class ClusterState:
         self._placed = CountTable[PodClass, int]()
         self._leaving = CountTable[PodClass, int]()
         self._attracting = CountTable[PodClass, int]()
+        self._claiming = CountTable[PodClass, int]()
         self._images = CountTable[str, int]()
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._workloads: Mapping[str, Mapping[Workload, Selector]] = {}  # never changed in place
@@ -299,6 +302,8 @@ class ClusterState:
             placed=self._placed.freeze(),
             leaving=self._leaving.freeze(),
             attracting=self._attracting.freeze(),
+            claiming=self._claiming.freeze(),
+            storage=self.storage.freeze(),
             images=self._images.freeze(),
             namespaces=self._namespaces,
             workloads=self._workloads,
@@ -336,6 +341,8 @@ class ClusterState:
         self._placed.add(pod, row, count)
         if pod.attracts:
             self._attracting.add(pod, row, count)
+        if pod.claims:
+            self._claiming.add(pod, row, count)
         for port in pod.host_ports:
             self._ports.add((port.protocol, port.port), (row, port.host_ip), count)
 
@@ -360,6 +367,7 @@ class ClusterState:
         self._placed = CountTable[PodClass, int]()
         self._leaving = CountTable[PodClass, int]()
         self._attracting = CountTable[PodClass, int]()
+        self._claiming = CountTable[PodClass, int]()
         self._images = CountTable[str, int]()
         row_of = self._facts.row_of
         for uid, (pod, node) in self._pods.items():

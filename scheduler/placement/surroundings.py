@@ -12,6 +12,7 @@ from ..objects.replication import Replication, replication_view
 from ..objects.selectors import Selector, from_map
 from ..objects.stored import StoredObject
 from ..store.store import Store
+from .storage_table import RESOURCES as STORAGE
 
 
 class _ServiceSpec(View, frozen=True):
@@ -26,7 +27,7 @@ _service = msgspec.json.Decoder(_ServiceBody)
 
 
 class Surroundings:
-    """Follows namespaces, services, ReplicationControllers, PodDisruptionBudgets and PodGroups."""
+    """Follows namespaces, services, ReplicationControllers, budgets, PodGroups and storage."""
 
     def __init__(self, store: Store) -> None:
         self.namespaces = Informer(store, "namespaces", _labels)
@@ -34,7 +35,15 @@ class Surroundings:
         self.controllers = Informer(store, "replicationcontrollers", _replicated)
         self.budgets = Informer(store, disruption.RESOURCE, disruption_budget)
         self.groups = Informer(store, pod_group.RESOURCE, pod_group.pod_group)
-        self._all = (self.namespaces, self.services, self.controllers, self.budgets, self.groups)
+        self.storage = tuple(Informer(store, resource, _itself) for resource in STORAGE)
+        self._all = (
+            self.namespaces,
+            self.services,
+            self.controllers,
+            self.budgets,
+            self.groups,
+            *self.storage,
+        )
 
     async def run(self) -> None:
         """Keep current, forever."""
@@ -44,11 +53,17 @@ class Surroundings:
             group.create_task(self.controllers.run(), name="placement's controllers")
             group.create_task(self.budgets.run(), name="placement's budgets")
             group.create_task(self.groups.run(), name="placement's groups")
+            for resource, informer in zip(STORAGE, self.storage, strict=True):
+                group.create_task(informer.run(), name=f"placement's {resource}")
 
     async def synced(self) -> None:
         """Wait until all have taken their first list."""
         for informer in self._all:
             await informer.synced()
+
+
+def _itself(stored: StoredObject) -> StoredObject:
+    return stored
 
 
 def _labels(stored: StoredObject) -> dict[str, str]:

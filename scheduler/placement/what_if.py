@@ -71,6 +71,7 @@ class WhatIf:
             self._vectors[:, code] = request_vector(pod, base.resource_row)
         self._has_ports = np.array([bool(pod.host_ports) for pod in classes], dtype=np.bool_)
         self._attracts = np.array([pod.attracts for pod in classes], dtype=np.bool_)
+        self._claims = np.array([bool(pod.claims) for pod in classes], dtype=np.bool_)
         self._out = np.zeros(len(pods), dtype=np.bool_)
         self._requested = base.requested.copy()
         self._guests: dict[PodClass, Counts] = {}
@@ -135,6 +136,7 @@ class WhatIf:
             *(c for c in coming if c[1].host_ports),
         ]
         drawing = [*self._going(gone[self._attracts[codes]]), *(c for c in coming if c[1].attracts)]
+        using = [*self._going(gone[self._claims[codes]]), *(c for c in coming if c[1].claims)]
         left = self._going(gone[self._leaving[gone]])
         return replace(
             base,
@@ -143,6 +145,7 @@ class WhatIf:
             placed=_Lazy(lambda: _counted(base.placed, [*self._going(gone), *coming])),
             leaving=_Lazy(lambda: _counted(base.leaving, left)) if left else base.leaving,
             attracting=_counted(base.attracting, drawing) if drawing else base.attracting,
+            claiming=_counted(base.claiming, using) if using else base.claiming,
         )
 
     def _coming(self, guests: Rows) -> Iterator[_Change]:

@@ -19,6 +19,9 @@ from .node_resources_fit import NodeResourcesFit
 from .node_unschedulable import NodeUnschedulable
 from .pod_topology_spread import PodTopologySpread
 from .taint_toleration import TaintToleration
+from .volume_binding import VolumeBinding
+from .volume_restrictions import VolumeRestrictions
+from .volume_zone import VolumeZone
 
 
 @hookimpl
@@ -31,6 +34,9 @@ def ironfree_filters(args: Args) -> Sequence[Filter]:
         NodeAffinity.from_args(args.of("NodeAffinity")),
         NodePorts(),
         NodeResourcesFit.from_args(args.of("NodeResourcesFit")),
+        VolumeRestrictions(),
+        VolumeBinding(),
+        VolumeZone(),
         PodTopologySpread.from_args(args.of("PodTopologySpread")),
         InterPodAffinity.from_args(args.of("InterPodAffinity")),
     )

@@ -1,9 +1,17 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
-from scheduler.drivers import ContainerSpec, PidMode, SandboxSpec, SandboxStatus
+from scheduler.drivers import (
+    ContainerSpec,
+    EmptyDir,
+    FilesVolume,
+    NamedVolume,
+    PidMode,
+    SandboxSpec,
+    SandboxStatus,
+)
 from scheduler.objects.json import Json, JsonObject
 
-from .labels import volume_name
+from .labels import engine_volume
 from .mounts import Mounts
 from .pause import VOLUME_DIRECTORIES
 
@@ -32,7 +40,7 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         "LogConfig": _LOG,
         "CpuShares": 2,
         "Mounts": [
-            _volume(volume_name(spec.identity.uid, volume.name), f"/volumes/{index}")
+            _volume(spec.identity.uid, volume, f"/volumes/{index}")
             for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES])
         ],
         "Dns": list(spec.dns_servers),
@@ -52,9 +60,17 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
 
 
 def container_body(
-    sandbox: SandboxStatus, spec: ContainerSpec, labels: dict[str, str], mounts: Mounts
+    sandbox: SandboxStatus,
+    spec: ContainerSpec,
+    labels: dict[str, str],
+    mounts: Mounts,
+    devices: JsonObject | None = None,
 ) -> JsonObject:
-    """An app container inside a sandbox's network and IPC namespaces."""
+    """An app container inside a sandbox's network and IPC namespaces.
+
+    Args:
+        devices: what HostConfig says of them.
+    """
     joined = f"container:{sandbox.id}"
     host: JsonObject = {
         "NetworkMode": joined,
@@ -70,7 +86,15 @@ def container_body(
         "CapAdd": list(spec.capabilities_added),
         "CapDrop": list(spec.capabilities_dropped),
         "SecurityOpt": _security_options(spec),
+        "OomScoreAdj": spec.oom_score,
+        **(devices or {}),
     }
+    if spec.pids_limit:
+        host["PidsLimit"] = spec.pids_limit
+    if spec.ulimits:
+        host["Ulimits"] = [
+            {"Name": n, "Soft": soft, "Hard": hard} for n, soft, hard in spec.ulimits
+        ]
     if spec.process_namespace_of:
         host["PidMode"] = f"container:{spec.process_namespace_of}"
     elif spec.pid is not PidMode.CONTAINER:
@@ -81,7 +105,8 @@ def container_body(
         host["CpuPeriod"] = _PERIOD
         host["CpuQuota"] = max(spec.cpu_limit * _PERIOD // 1000, _LEAST_QUOTA)
     if spec.memory_limit:
-        host["Memory"] = host["MemorySwap"] = spec.memory_limit  # equal: no swap on top
+        host["Memory"] = spec.memory_limit
+        host["MemorySwap"] = spec.memory_limit + spec.swap  # of both together
     body: JsonObject = {
         "Image": spec.image,
         "Labels": _json(labels),
@@ -116,8 +141,11 @@ def cpu_shares(millis: int) -> int:
     return min(max(millis * 1024 // 1000, 2), 262_144)
 
 
-def _volume(name: str, path: str) -> JsonObject:
-    return {"Type": "volume", "Source": name, "Target": path}
+def _volume(pod_uid: str, volume: EmptyDir | FilesVolume | NamedVolume, path: str) -> JsonObject:
+    body: JsonObject = {"Type": "volume", "Source": engine_volume(pod_uid, volume), "Target": path}
+    if isinstance(volume, NamedVolume) and volume.options:
+        body["VolumeOptions"] = {"NoCopy": True}  # a file server may not let us set a mode
+    return body
 
 
 def _json(labels: dict[str, str]) -> JsonObject:

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from scheduler.drivers import (
@@ -17,6 +19,7 @@ from scheduler.drivers import (
     HostEvent,
     HostInfo,
     LogOptions,
+    NamedVolume,
     PodObservation,
     SandboxSpec,
     SandboxStatus,
@@ -27,11 +30,14 @@ from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
 from .containers import Containers, LogQuery
+from .devices import Devices, device_label, device_options
 from .dialer import Dialer
 from .engine import INSPECT, Engine
 from .ensure import ensure_created, ensure_started
+from .examination import examine
 from .execs import Execs
 from .images import Images
+from .inspections import Inspections
 from .labels import (
     ATTEMPT,
     CONTENT,
@@ -47,6 +53,7 @@ from .labels import (
     volume_name,
 )
 from .mounts import resolve
+from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
 from .ports import Ports
 from .processes import Processes
@@ -70,7 +77,9 @@ class DockerHost:
         self._engine = engine
         self._address = address
         self._containers = Containers(engine)
+        self._devices = Devices(self._containers, address.devices)
         self._volumes = Volumes(engine)
+        self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
@@ -83,19 +92,20 @@ class DockerHost:
         self._usage = Usage(engine, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
-        self._settled: dict[str, wire.Container] = {}  # exited ones; nothing of them changes
+        self._unprotected = False  # the engine cannot shield processes from the kernel's OOM killer
+        self._inspections = Inspections(self._containers)
 
     async def info(self) -> HostInfo:
         """Return the engine's facts."""
+        asked = datetime.now(UTC)
         info = await self._engine.read("/info", wire.Info, within=INSPECT)
+        api = self._engine.api_version
+        findings = examine(self._address, info, api, asked, datetime.now(UTC))
         version = self._engine.version
         swarm = info.swarm.node_addr if info.swarm else ""
-        warnings = [*(info.warnings or [])]
-        if not info.live_restore_enabled:
-            warnings.append("live-restore is off: a restart of dockerd stops every container")
         return HostInfo(
             engine=f"docker://{info.server_version or version.version}",
-            api_version=self._engine.api_version,
+            api_version=api,
             hostname=info.name,
             operating_system=info.operating_system,
             os=version.os,
@@ -104,9 +114,11 @@ class DockerHost:
             cpus=info.cpus,
             memory_bytes=info.mem_total,
             live_restore=info.live_restore_enabled,
+            resources=self._devices.offered(info),
             address=self._address.options.get("address", "") or self._engine.route.host or swarm,
-            warnings=tuple(warnings),
+            warnings=(*(info.warnings or ()), *(f.message for f in findings if not f.sound)),
             engine_id=_engine_id(info),
+            findings=findings,
         )
 
     async def ping(self) -> None:
@@ -116,23 +128,27 @@ class DockerHost:
     async def observe(self) -> tuple[PodObservation, ...]:
         """List every pod of this installation here."""
         listed = await self._list(POD_UID)
-        self._forget({each.id for each in listed if each.state == "exited"})
+        self._inspections.keep(each.id for each in listed)
         self._execs.forget({each.id for each in listed if each.state == "running"})
-        found = await _all(*(self._examine(each) for each in listed))
+        found = await _all(*(self._inspections.look(each) for each in listed))
         return observations(each for each in found if each is not None)
 
     async def events(self) -> AsyncIterator[HostEvent]:
         """Stream hints. The first, without a pod, says that the stream is open: list after it."""
-        async with aclosing(self._containers.events(POD_UID)) as events:
-            async for event in events:
-                if event is None:
-                    yield HostEvent(pod_uid="", action="open")
-                    continue
-                attributes = event.actor.attributes or {}
-                ours = belongs(attributes, self._address.cluster)
-                if ours and not event.action.startswith("exec_"):
-                    self._settled.pop(event.actor.id, None)
-                    yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
+        try:
+            async with aclosing(self._containers.events(POD_UID)) as events:
+                async for event in events:
+                    if event is None:
+                        self._inspections.listen(on=True)
+                        yield HostEvent(pod_uid="", action="open")
+                        continue
+                    attributes = event.actor.attributes or {}
+                    ours = belongs(attributes, self._address.cluster)
+                    if ours and not event.action.startswith("exec_"):
+                        self._inspections.heard(event.actor.id)
+                        yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
+        finally:
+            self._inspections.listen(on=False)
         raise HostUnreachable(f"host {self._engine.name} ended its stream of events")
 
     @property
@@ -143,13 +159,17 @@ class DockerHost:
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Have volumes and infra container; an infra container that has ended runs again."""
         await self._end_older_sandboxes(spec)
-        await _all(*(self._ensure_volume(spec, volume) for volume in spec.volumes))
+        named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
+        others = (each for each in spec.volumes if not isinstance(each, NamedVolume))
+        await _all(*(self._ensure_volume(spec, volume) for volume in others))
+        fresh = await _all(*(self._lasting.ensure(spec.identity, volume) for volume in named))
         name = container_name(spec.identity, INFRA, spec.attempt)
         labels = sandbox_labels(spec, self._address.cluster)
         body = sandbox_body(spec, await self._ensure_infra_image(), labels)
         found = await ensure_created(self._containers, name, labels, body)
         if found.state.status != "running":
-            await self._files.give_to_group(found.id, spec)
+            made = [each for each, new in zip(named, fresh, strict=True) if new]
+            await self._files.give_to_group(found.id, spec, made)
             found = await ensure_started(self._containers, found.id)
         if found.state.status != "running":
             raise EngineRejected(
@@ -163,15 +183,27 @@ class DockerHost:
         self, sandbox: SandboxStatus, spec: ContainerSpec
     ) -> ContainerStatus:
         """Have this attempt created and started once."""
+        if spec.oom_score < 0 and self._unprotected:
+            spec = replace(spec, oom_score=0)
+        found = await self._start(sandbox, spec)
+        if spec.oom_score < 0 and start_failed(found) and "oom_score_adj" in found.state.error:
+            self._unprotected = True  # an engine without CAP_SYS_RESOURCE, in a container or so
+            await self._containers.remove(found.id, force=True)
+            found = await self._start(sandbox, replace(spec, oom_score=0))
+        return container_status(found)
+
+    async def _start(self, sandbox: SandboxStatus, spec: ContainerSpec) -> wire.Container:
         name = container_name(sandbox.identity, spec.name, spec.attempt)
         labels = container_labels(sandbox, spec, self._address.cluster)
         uid = sandbox.identity.uid
         mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
-        body = container_body(sandbox, spec, labels, mounts)
-        found = await ensure_created(self._containers, name, labels, body)
+        async with self._devices.given(sandbox.identity, spec, self._engine.api) as devices:
+            labels |= device_label(devices)
+            body = container_body(sandbox, spec, labels, mounts, device_options(devices))
+            found = await ensure_created(self._containers, name, labels, body)
         if found.state.status == "created" and not start_failed(found):
             found = await ensure_started(self._containers, found.id)
-        return container_status(found)
+        return found
 
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """TERM, after the grace KILL; returns when it has stopped."""
@@ -192,6 +224,7 @@ class DockerHost:
         volumes = await self._volumes.list(label)
         ours = (v.name for v in volumes if belongs(v.labels or {}, self._address.cluster))
         await _all(*(self._volumes.remove(name) for name in ours))
+        self._devices.forget(pod_uid)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
         """Stream raw output."""
@@ -212,6 +245,10 @@ class DockerHost:
                     yield part
                 if left == 0:
                     return
+
+    async def remove_volume(self, name: str) -> None:
+        """Remove a volume that outlived its pods."""
+        await self._lasting.remove(name)
 
     async def write_volumes(
         self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]
@@ -265,18 +302,6 @@ class DockerHost:
         """Ours only. The engine cannot be asked for "this label or none", so it lists all."""
         listed = await self._containers.list(label)
         return [each for each in listed if belongs(each.labels or {}, self._address.cluster)]
-
-    async def _examine(self, listed: wire.Summary) -> wire.Container | None:
-        if listed.id in self._settled:
-            return self._settled[listed.id]
-        found = await self._containers.inspect(listed.id)
-        if found is not None and listed.state == "exited" == found.state.status:
-            self._settled[listed.id] = found
-        return found
-
-    def _forget(self, exited: set[str]) -> None:
-        for gone in self._settled.keys() - exited:
-            del self._settled[gone]
 
     async def _have_image(self, image: str) -> None:
         if await self._images.find(image) is None:

@@ -7,7 +7,15 @@ name cannot run into each other and `POD` is no container's name.
 
 from collections.abc import Mapping
 
-from scheduler.drivers import ContainerSpec, PodIdentity, SandboxSpec, SandboxStatus
+from scheduler.drivers import (
+    ContainerSpec,
+    EmptyDir,
+    FilesVolume,
+    NamedVolume,
+    PodIdentity,
+    SandboxSpec,
+    SandboxStatus,
+)
 
 _PREFIX = "ironfree.dev/"
 CLUSTER = _PREFIX + "cluster"
@@ -22,8 +30,13 @@ SPEC_HASH = _PREFIX + "spec-hash"
 SANDBOX = _PREFIX + "sandbox"
 """On an app: the id of the infra container whose namespaces it lives in."""
 
+DEVICES = _PREFIX + "devices"
+"""On an app: which devices of the host it was given, as JSON."""
 CONTENT = _PREFIX + "content"
 """On a volume: its files are written by Ironfree, and no container writes into it."""
+
+LASTING = _PREFIX + "lasting"
+"""On a volume: it stays when its pods go."""
 
 INFRA = "POD"
 
@@ -37,6 +50,12 @@ def container_name(identity: PodIdentity, container: str, attempt: int) -> str:
 def volume_name(pod_uid: str, volume: str) -> str:
     """The one name of a pod's volume."""
     return f"ironfree_{pod_uid}_{volume}"
+
+
+def engine_volume(pod_uid: str, volume: EmptyDir | FilesVolume | NamedVolume) -> str:
+    """The one name of a volume that a pod mounts, be it the pod's or not."""
+    lasting = volume.lasting if isinstance(volume, NamedVolume) else ""
+    return lasting or volume_name(pod_uid, volume.name)
 
 
 def belongs(labels: Mapping[str, str], cluster: str) -> bool:

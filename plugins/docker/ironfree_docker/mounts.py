@@ -58,7 +58,7 @@ def _check(mount: Mount) -> None:
 def _volume(pod_uid: str, mount: Mount) -> JsonObject:
     return {
         "Type": "volume",
-        "Source": volume_name(pod_uid, mount.volume),
+        "Source": mount.lasting or volume_name(pod_uid, mount.volume),
         "Target": mount.path,
         "ReadOnly": mount.read_only,
         "VolumeOptions": {"NoCopy": True},  # a volume is as it was made, whatever the image has
@@ -87,7 +87,7 @@ def _bind(found: Mounts, mount: Mount) -> None:
 
 async def _part(volumes: Volumes, pod_uid: str, mount: Mount, api: tuple[int, int]) -> JsonObject:
     """A part of a volume whose files only Ironfree writes, by its path on the host."""
-    volume = await volumes.inspect(volume_name(pod_uid, mount.volume))
+    volume = await volumes.inspect(mount.lasting or volume_name(pod_uid, mount.volume))
     if volume is None or CONTENT not in (volume.labels or {}) or not volume.mountpoint:
         least, offered = (".".join(map(str, each)) for each in (SUBPATH, api))
         raise EngineRejected(

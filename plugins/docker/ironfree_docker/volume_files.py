@@ -9,12 +9,12 @@ import base64
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from urllib.parse import quote
 
 import msgspec
 
-from scheduler.drivers import EmptyDir, FilesVolume, SandboxSpec, VolumeFile
+from scheduler.drivers import EmptyDir, FilesVolume, NamedVolume, SandboxSpec, VolumeFile
 from scheduler.errors import EngineRejected
 
 from . import tools
@@ -39,14 +39,20 @@ class VolumeFiles:
         self._engine = engine
         self._execs = execs
 
-    async def give_to_group(self, infra: str, spec: SandboxSpec) -> None:
-        """Give a new pod's volumes on disk to its fsGroup; those in memory are mounted so."""
+    async def give_to_group(
+        self, infra: str, spec: SandboxSpec, made: Collection[NamedVolume]
+    ) -> None:
+        """Give a new pod's volumes on disk to its fsGroup; those in memory are mounted so.
+
+        Args:
+            made: lasting volumes that were made just now; others keep what they have.
+        """
         if spec.fs_group is None:
             return
         disks = [
             index
             for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES])
-            if isinstance(volume, EmptyDir) and volume.medium != "Memory"
+            if (isinstance(volume, EmptyDir) and volume.medium != "Memory") or volume in made
         ]
         if disks:
             entries = (_directory(str(index), _SHARED, spec.fs_group) for index in disks)

@@ -25,6 +25,13 @@ class Swarm(msgspec.Struct, rename="pascal"):
     node_addr: str = ""
 
 
+class Device(msgspec.Struct, rename="pascal"):
+    """One of `DiscoveredDevices` (since API 1.50)."""
+
+    source: str = ""
+    id: str = msgspec.field(default="", name="ID")
+
+
 class Info(msgspec.Struct, rename="pascal"):
     """`GET /info`."""
 
@@ -38,6 +45,14 @@ class Info(msgspec.Struct, rename="pascal"):
     live_restore_enabled: bool = False
     warnings: list[str] | None = None
     swarm: Swarm | None = None
+    driver: str = ""
+    system_time: datetime | None = None
+    cgroup_version: str = ""
+    cgroup_driver: str = ""
+    memory_limit: bool | None = None
+    cpu_cfs_quota: bool | None = None
+    pids_limit: bool | None = None
+    discovered_devices: list[Device] | None = None
 
 
 class State(msgspec.Struct, rename="pascal"):
@@ -96,6 +111,7 @@ class Summary(msgspec.Struct, rename="pascal"):
     id: str
     state: str
     labels: dict[str, str] | None = None
+    names: list[str] | None = None
 
 
 class ImageConfig(msgspec.Struct, rename="pascal"):

@@ -71,6 +71,7 @@ class FakeEngine:
             code -1 runs for ever.
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
+        cdi: names of devices it has found.
         pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
         disk: block size, blocks, free blocks, and those free for all.
         marks: further tags of images, with the image's id.
@@ -105,6 +106,7 @@ class FakeEngine:
     archives: list[tuple[str, dict[str, tarfile.TarInfo]]] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cdi: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     busiest: Counter[str] = field(default_factory=Counter)
     hanging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -234,6 +236,7 @@ class FakeEngine:
                 "ServerVersion": "20.10.24",
                 "LiveRestoreEnabled": False,
                 "Warnings": None,
+                "DiscoveredDevices": [{"Source": "cdi", "ID": each} for each in self.cdi] or None,
             }
         )
 
@@ -255,6 +258,7 @@ class FakeEngine:
                     "Id": c.id,
                     "State": c.status,
                     "Labels": c.labels or None,
+                    "Names": [f"/{c.name}"],
                     "ImageID": _image_id(c.body["Image"]),
                 }
                 for c in found

@@ -15,6 +15,8 @@ from . import (
     namespace,
     node,
     node_metrics,
+    persistent_volume,
+    persistent_volume_claim,
     placement,
     pod,
     pod_disruption_budget,
@@ -27,6 +29,7 @@ from . import (
     service,
     service_account,
     simulation,
+    storage_class,
 )
 
 ALL_KINDS = (
@@ -34,6 +37,8 @@ ALL_KINDS = (
     event.KIND,
     namespace.KIND,
     node.KIND,
+    persistent_volume.KIND,
+    persistent_volume_claim.KIND,
     pod.KIND,
     replication_controller.KIND,
     secret.KIND,
@@ -41,6 +46,7 @@ ALL_KINDS = (
     service_account.KIND,
     lease.KIND,
     priority_class.KIND,
+    storage_class.KIND,
     pod_disruption_budget.KIND,
     docker_host.KIND,
     pod_group.KIND,

@@ -10,6 +10,7 @@ from ..kind import Cell, Column, Kind, Printer, text_at
 from ..names import label_value_complaints
 from .causes import invalid, label_map_causes
 from .fields import child, children, default_text, text
+from .host_limit_validation import host_limit_causes
 from .node import amount_causes, taint_causes
 from .printing import AGE, NAME, age, name, or_none
 
@@ -40,6 +41,7 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
         yield Cause("spec.driver", f'Invalid value: "{driver[:80]}": must be a driver\'s name')
     for field in ("capacity", "reserved"):
         yield from amount_causes(spec, field, "spec")
+    yield from host_limit_causes(spec, "spec")
     yield from label_map_causes(child(spec, "labels"), "spec.labels")
     for complaint in label_value_complaints(text(spec, "zone")):  # it becomes a label of the Node
         yield invalid("spec.zone", text(spec, "zone"), complaint)

@@ -170,6 +170,21 @@ LIFECYCLE: Table = {"postStart": _YES, "preStop": _YES, "stopSignal": _YES}
 
 HANDLER: Table = {"exec": _YES, "httpGet": _YES, "tcpSocket": _YES, "sleep": _YES}
 
+HTTP_GET: Table = {
+    "path": _YES,
+    "port": _YES,
+    "host": _YES,
+    "scheme": _YES,
+    "httpHeaders": _YES,
+    "protocol": _reject("probes and hooks speak HTTP/1.1"),
+}
+
+GRPC: Table = {
+    "port": _YES,
+    "service": _YES,
+    "mode": _reject("probes speak gRPC without TLS"),
+}
+
 _NOT_EPHEMERAL = _reject("may not be set for ephemeral containers")
 
 EPHEMERAL_CONTAINER: Table = CONTAINER | {
@@ -204,9 +219,11 @@ CAPABILITIES: Table = {"add": _YES, "drop": _YES}
 
 POD_OS: Table = {"name": _reject("only Linux runs here", "linux")}
 
+_COUNTED = _supported("huge pages are counted; an engine cannot limit them")
+
 RESOURCES: Table = {
-    "limits": _YES,
-    "requests": _YES,
+    "limits": _COUNTED,
+    "requests": _COUNTED,
     "claims": _reject("dynamic resource allocation is not supported"),
 }
 
@@ -222,11 +239,11 @@ VOLUME: Table = {
     "secret": _YES,
     "projected": _YES,
     "downwardAPI": _YES,
-    "persistentVolumeClaim": _NO_VOLUME,
+    "persistentVolumeClaim": _YES,
     "ephemeral": _NO_VOLUME,
     "image": _NO_VOLUME,
     "csi": _NO_VOLUME,
-    "nfs": _NO_VOLUME,
+    "nfs": _supported("by the engine's local driver; the host needs an NFS client"),
     "iscsi": _NO_VOLUME,
     "fc": _NO_VOLUME,
     "flexVolume": _NO_VOLUME,
@@ -332,6 +349,8 @@ TABLES: Mapping[str, Table] = {
     "core.v1.Probe": PROBE,
     "core.v1.Lifecycle": LIFECYCLE,
     "core.v1.LifecycleHandler": HANDLER,
+    "core.v1.HTTPGetAction": HTTP_GET,
+    "core.v1.GRPCAction": GRPC,
     "core.v1.EphemeralContainer": EPHEMERAL_CONTAINER,
     "core.v1.SecurityContext": SECURITY,
     "core.v1.Capabilities": CAPABILITIES,
@@ -412,11 +431,25 @@ def _container(container: JsonObject, path: str) -> Iterator[Finding]:
     capabilities = child(security, "capabilities")
     yield from _look(CAPABILITIES, capabilities, f"{path}.securityContext.capabilities")
     yield from _look(RESOURCES, child(container, "resources"), f"{path}.resources")
+    yield from _actions(container, path)
     for index, mount in enumerate(children(container, "volumeMounts")):
         yield from _look(VOLUME_MOUNT, mount, f"{path}.volumeMounts[{index}]")
     for index, variable in enumerate(children(container, "env")):
         source = child(variable, "valueFrom")
         yield from _look(ENV_SOURCE, source, f"{path}.env[{index}].valueFrom")
+
+
+def _actions(container: JsonObject, path: str) -> Iterator[Finding]:
+    """Look at what probes and hooks do."""
+    lifecycle = child(container, "lifecycle")
+    for holder, where, names in (
+        (container, path, ("livenessProbe", "readinessProbe", "startupProbe")),
+        (lifecycle, f"{path}.lifecycle", ("postStart", "preStop")),
+    ):
+        for name in names:
+            action = child(holder, name)
+            yield from _look(HTTP_GET, child(action, "httpGet"), f"{where}.{name}.httpGet")
+            yield from _look(GRPC, child(action, "grpc"), f"{where}.{name}.grpc")
 
 
 def _look(table: Table, obj: JsonObject, path: str) -> Iterator[Finding]:

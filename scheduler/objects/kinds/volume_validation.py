@@ -38,7 +38,13 @@ def _source(volume: JsonObject, path: str) -> Iterator[Cause]:
         where = f"{path}.emptyDir[sizeLimit]"
         yield invalid(where, str(empty["sizeLimit"]), "must be greater than or equal to 0")
     if volume.get("hostPath") is not None:
-        yield from _host_path(child(volume, "hostPath"), f"{path}.hostPath")
+        yield from host_path_causes(child(volume, "hostPath"), f"{path}.hostPath")
+    if volume.get("nfs") is not None:
+        yield from nfs_causes(child(volume, "nfs"), f"{path}.nfs")
+    if volume.get("persistentVolumeClaim") is not None:
+        claim = text(child(volume, "persistentVolumeClaim"), "claimName")
+        if not claim:
+            yield required(f"{path}.persistentVolumeClaim.claimName")
     yield from _written(volume, path, whole=True)
     projected = child(volume, "projected")
     yield from _mode(projected, "defaultMode", f"{path}.projected")
@@ -48,7 +54,21 @@ def _source(volume: JsonObject, path: str) -> Iterator[Cause]:
         yield from _written(each, where, whole=False)
 
 
-def _host_path(source: JsonObject, path: str) -> Iterator[Cause]:
+def nfs_causes(source: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per bad field of an NFS source."""
+    server, export = text(source, "server"), text(source, "path")
+    if not server:
+        yield required(f"{path}.server")
+    elif "," in server or any(each.isspace() for each in server):  # they would be mount options
+        yield invalid(f"{path}.server", server, "must be a host name or an address")
+    if not export:
+        yield required(f"{path}.path")
+    elif not export.startswith("/"):
+        yield invalid(f"{path}.path", export, "must be an absolute path")
+
+
+def host_path_causes(source: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per bad field of a path on the host."""
     host = text(source, "path")
     if not host:
         yield required(f"{path}.path")

@@ -23,7 +23,7 @@ def certify(search: Search) -> None:
     given, incumbent = search.given, search.incumbent
     _bound_later(search)
     question = _question(search)
-    if question is None:
+    if question is None or (search.slots is not None and search.slots.close):
         return
     limited = search.deadline.part(_PART)
     prover = Prover(search.shape, question)

@@ -21,6 +21,9 @@ class Pool:
         self._types: list[int] = []
         self._classes: list[Counts] = []
         self._copies: list[Counts] = []
+        empty = np.zeros(0, dtype=np.int64)
+        self._entries = (empty, empty, empty)
+        self._listed = 0
 
     def __len__(self) -> int:
         return len(self._types)
@@ -53,14 +56,17 @@ class Pool:
 
     def entries(self) -> tuple[Counts, Counts, Counts]:
         """Return (column, class, copies) of all columns, column after column."""
-        sizes = np.array([classes.size for classes in self._classes], dtype=np.int64)
-        columns = np.repeat(np.arange(sizes.size), sizes)
-        empty = np.zeros(0, dtype=np.int64)
-        return (
-            columns,
-            np.concatenate([empty, *self._classes]),
-            np.concatenate([empty, *self._copies]),
-        )
+        fresh, first = self._classes[self._listed :], self._listed
+        if fresh:
+            sizes = np.array([classes.size for classes in fresh], dtype=np.int64)
+            columns, classes, copies = self._entries
+            self._entries = (
+                np.concatenate([columns, np.repeat(np.arange(sizes.size) + first, sizes)]),
+                np.concatenate([classes, *fresh]),
+                np.concatenate([copies, *self._copies[first:]]),
+            )
+            self._listed = len(self)
+        return self._entries
 
 
 def take(devices: Counts, share: Counts, copies: Counts, units: Counts) -> Counts:

@@ -85,6 +85,8 @@ def enumerate_contents(
     if shape.apart is not None or not np.isfinite(slack).all():
         return None
     classes = np.flatnonzero(shape.fit[node_type])
+    if not classes.size:
+        return []
     size = shape.demand[classes] / np.maximum(shape.capacity[node_type], 1)
     giving = np.any(shape.demand[classes] < 0, axis=1)
     classes = classes[np.lexsort((size.sum(axis=1), ~giving))]
@@ -113,7 +115,7 @@ def enumerate_contents(
 
 
 def _with_sum(capacity: Counts, asked: Counts) -> tuple[Counts, Counts]:
-    """Put first what all resources amount to, each about as weighty; few classes are small there."""
+    """Put first what all resources together amount to: few classes are small there."""
     weight = max(int(capacity.max(initial=1)), 1) // np.maximum(capacity, 1)
     total, sums = weight @ capacity, asked @ weight
     return np.append(total, capacity), np.concatenate([sums[:, None], asked], axis=1)
@@ -136,7 +138,8 @@ def _grow(search: _Search, capacity: Counts, deadline: Deadline) -> list[Counts]
             return None
         rows, added = _last(search, part)
         work += rows.size + len(part.chosen)
-        found.extend(np.concatenate([part.chosen[rows], added[:, None]], axis=1))
+        complete: Counts = np.concatenate([part.chosen[rows], added[:, None]], axis=1)
+        found.extend(complete)
         rows, added = _next(search, part)
         work += rows.size
         if rows.size:
@@ -201,9 +204,9 @@ def _pairs(search: _Search, part: _Partial, least: Counts, most: Counts) -> tupl
         begin[r] = np.searchsorted(sizes, least[:, r], side="left")
         many[r] = np.searchsorted(sizes, most[:, r], side="right") - begin[r]
     fewest = np.argmin(many, axis=0)
-    every = np.arange(height)
+    every: Counts = np.arange(int(height), dtype=np.int64)
     times = np.maximum(many[fewest, every], 0)
-    rows = np.repeat(every, times)
+    rows: Counts = np.repeat(every, times)
     offset = np.arange(rows.size) - np.repeat(np.cumsum(times) - times, times)
     added = search.sorted[fewest[rows], begin[fewest, every][rows] + offset]
     if part.chosen.shape[1]:

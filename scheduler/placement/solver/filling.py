@@ -69,7 +69,7 @@ def fill_sparsely(shape: Shapes, types: Counts, order: Counts, left: Counts) -> 
         fits = rows.most > 0
         for asked, free in zip(rows.asked, rows.free.T, strict=True):
             fits &= asked <= free[:, None]
-        some = fits.any(axis=1)
+        some: Mask = np.any(fits, axis=1)
         if not some.all():
             contents[number[~some]] = rows.content[~some]
             number, rows, fits = number[some], rows.keep(some), fits[some]

@@ -69,7 +69,7 @@ def _place_gang(state: Occupancy, gang: Gang, kind: str) -> None:
 
 
 def orders(shape: Shapes) -> list[Counts]:
-    """Return ways to order classes: large first, scarce first, worth most first."""
+    """Return ways to order classes: worth most for their size first, large first, scarce first."""
     top = np.maximum(shape.capacity.max(axis=0, initial=1), 1).astype(np.float64)
     device = (shape.share * shape.units)[:, None] / _DEVICE
     sizes = np.append(shape.demand / top, device, axis=1)
@@ -78,8 +78,8 @@ def orders(shape: Shapes) -> list[Counts]:
     places = (shape.fit > 0).T @ shape.number
     gain = shape.value / (total + 1e-9)
     return [
+        np.lexsort((-total, -gain.round(3))),
         np.lexsort((-total, ~worth)),
         np.lexsort((-largest, ~worth)),
         np.lexsort((-total, places, ~worth)),
-        np.lexsort((-total, -gain.round(3))),
     ]

@@ -13,7 +13,9 @@ from .search import Search
 
 _PATIENCE = 40  # rounds without any gain
 _PART = 0.15  # of the nodes, for a dive
+_PARTS = (0.2, 0.5, 1.0, 1.0)  # of the nodes in use, where nodes cost something
 _SMALL = 600  # pairs of nodes and classes, of a problem that is decided on as a whole
+_MODELLED = 500_000  # (rule, node) pairs, beyond which CP-SAT's model takes too long to write
 _FEW = 8  # nodes, for CP-SAT, to begin with
 _WORK, _WHOLE_WORK = 0.5, 20.0  # CP-SAT's deterministic seconds
 
@@ -37,6 +39,7 @@ def polish(search: Search) -> None:
     idle, many = 0, _FEW
     preferring = any(isinstance(each, Preferred) for each in search.given.objectives)
     ruled = bool(search.given.rules) or preferring
+    ruled &= len(search.given.rules) * search.shape.type_of.size <= _MODELLED
     while not search.done and idle < _PATIENCE and search.incumbent.best is not None:
         state = search.incumbent.best.copy()
         if ruled and idle % 2:
@@ -73,6 +76,8 @@ def _rearrange(
 def _inefficient(search: Search, state: Occupancy) -> Counts:
     """Return nodes whose content earns least for its rent, some of them at random."""
     many = max(2, int(_PART * state.type_of.size))
+    if search.shape.cost.any():
+        many = max(2, int(search.random.choice(_PARTS) * state.used.sum()))
     if search.relaxed is None:
         return search.random.permutation(state.type_of.size)[:many]
     return np.argsort(-_loss(search, state, 0.5), kind="stable")[:many]

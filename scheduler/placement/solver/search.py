@@ -22,9 +22,13 @@ from .regions import regions
 from .regulation import Regulation
 from .settling import harvest, settle
 from .shapes import Shapes, shapes
+from .slot_master import Relaxed as Room
+from .slots import Slots
+from .slotting import fill_slots, slots
 from .solution import Progress
 
 _GREEDY = 0.1  # of the time
+_SLOTS = 0.35  # of the time that is left
 _GENERATION = 40  # rounds of pricing
 _GENERATING = 0.45  # of the time that is left
 _VARIANTS = 32
@@ -55,7 +59,8 @@ class Search:
         self.incumbent = Incumbent(given, limits.deadline, report)
         self.bounds: Bounds = bounds(given, self.shape)
         self.orders = orders(self.shape)
-        self.relaxed: Relaxed | None = None
+        self.relaxed: Relaxed | Room | None = None
+        self.slots: Slots | None = None
         self.basis: Basis | None = None
 
     @property
@@ -75,18 +80,26 @@ class Search:
     def greedy(self) -> None:
         """Fill nodes class by class in several ways."""
         limited = self.deadline.part(_GREEDY)
+        took = 0.0
         for kind in KINDS:
             for order in self.orders:
-                if self.done or (limited.over and self.incumbent.best is not None):
+                if self.done or limited.left <= took:
                     return
+                began = limited.elapsed
                 state = self.empty()
                 fill_up(state, order, kind, self.deadline)
                 state.trim()
                 harvest(self.pool, state)
                 self.incumbent.offer(state)
+                took = limited.elapsed - began
 
     def generate(self) -> None:
         """Add columns while they make the master better."""
+        self.slots = self.slots or slots(self.pool, self.bounds, self.incumbent.bounds[0])
+        if self.slots is not None:
+            self.slots.generate(self.deadline.part(_SLOTS))
+            self.relaxed = self.slots.relaxed
+            return
         master = Master(self.pool, self.basis)
         shape = self.shape
         every = np.arange(shape.number.size)
@@ -131,6 +144,9 @@ class Search:
             carried = meant + spare - (begun - state.left)
             wanted = np.where(self.regions.ruled, quotas[z], carried)
             wanted = np.clip(wanted, 0, state.left)
+            if self.slots is not None:
+                fill_slots(state, self.slots, mine, wanted, self.deadline)
+                continue
             number = np.bincount(state.type_of[mine], minlength=self.shape.number.size)
             basis = self.basis if mine.size == state.type_of.size else None
             chosen = dive(self.pool, self.pricer, number, wanted, self.deadline, basis)

@@ -157,10 +157,10 @@ def _groups(given: Problem, weights: Weights) -> Counts:
 
 
 def _with_exclusives(given: Problem) -> tuple[Counts, Counts]:
-    """An exclusive set is one more resource of which every node has `most`."""
+    """An exclusive set is one more resource of which every node has `most`; see also `_limits`."""
     free, demand = [given.free], [given.demand]
     for rule in given.rules:
-        if isinstance(rule, Exclusive) and rule.domain is None:
+        if isinstance(rule, Exclusive) and rule.domain is None and len(rule.classes) > 1:
             row = np.zeros((1, given.count.size), dtype=np.int64)
             row[0, list(rule.classes)] = 1
             demand.append(row)
@@ -170,6 +170,8 @@ def _with_exclusives(given: Problem) -> tuple[Counts, Counts]:
 
 def _limits(given: Problem) -> Counts:
     """Return the most copies per node; a spread over nodes allows its skew above the minimum.
+
+    A class that is exclusive with nobody but itself has a limit, not a resource of its own.
 
     The minimum over nodes can be no more than all copies shared out evenly.
     """
@@ -181,6 +183,8 @@ def _limits(given: Problem) -> Counts:
             total = int(given.count[members].sum() + there.sum())
             most = total // max(there.size, 1) + rule.skew
             limit[members] = np.minimum(limit[members], most)
+        elif isinstance(rule, Exclusive) and rule.domain is None and len(rule.classes) == 1:
+            limit[rule.classes[0]] = min(int(limit[rule.classes[0]]), rule.most)
     return limit
 
 

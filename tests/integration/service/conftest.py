@@ -65,7 +65,7 @@ class Process:
         )
         ready = asyncio.Event()
         self._reading = asyncio.create_task(self._read(ready))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await ready.wait()
         assert self.url, self.output
         return self

@@ -34,7 +34,7 @@ async def service(postgres, processes, tmp_path, monkeypatch):
         ready = [c for c in conditions if c["type"] == "Ready" and c["status"] == "True"]
         return len(ready) == 5
 
-    await started.eventually(look, "5 nodes ready")
+    await started.eventually(look, "5 nodes ready", seconds=60)
     return started
 
 
@@ -84,7 +84,8 @@ async def test_licences_hold_for_a_placement_and_for_the_pods_after_it(service):
         conditions = {c["type"]: c for c in pod["status"].get("conditions", ())}
         return conditions.get("PodScheduled", {}).get("message")
 
-    assert "no licence left for vendor/db" in await service.eventually(told, "late is told why")
+    reason = await service.eventually(told, "late is told why", seconds=60)
+    assert "no licence left for vendor/db" in reason
     running = next(name for name, node in (await nodes(service, "db")).items() if node)
     gone = await service.call("DELETE", f"{PODS}/{running}", {"gracePeriodSeconds": 0})
     assert gone.code == 200, gone.body
@@ -93,4 +94,5 @@ async def test_licences_hold_for_a_placement_and_for_the_pods_after_it(service):
         return (await nodes(service, "late"))["late"]
 
     others = {node for name, node in (await nodes(service, "db")).items() if name != running}
-    assert await service.eventually(placed, "late has a node") not in others - {""}
+    node = await service.eventually(placed, "late has a node", seconds=60)
+    assert node not in others - {""}

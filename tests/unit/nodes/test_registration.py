@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scheduler.drivers import HostInfo
 from scheduler.errors import ConfigurationError
-from scheduler.nodes.docker_host import docker_host_view, host_address
+from scheduler.nodes.docker_host import devices_of, docker_host_view, host_address
 from scheduler.nodes.registration import (
     Registration,
     allocatable,
@@ -154,3 +154,14 @@ def test_tls_material_is_never_printed():
     assert address.tls.key == b"hush"
     assert address.cluster == "this-installation"
     assert "hush" not in repr(address)
+
+
+def test_devices_are_named_or_numbered():
+    named = [{"name": "nvidia.com/gpu", "ids": ["GPU-a"]}, {"name": "x.org/kvm", "ids": ["/k"]}]
+    both = host(devices=named, capacity={"nvidia.com/gpu": 2})
+    assert devices_of(both) == {"nvidia.com/gpu": ("GPU-a",), "x.org/kvm": ("/k",)}
+    assert devices_of(host(capacity={"nvidia.com/gpu": 2})) == {"nvidia.com/gpu": ("0", "1")}
+    assert devices_of(host()) == {}
+    assert host_address(both, None, SYSTEM).devices == devices_of(both)
+    assert not both.connects_like(host(devices=named[:1]))
+    assert host(devices=named).connects_like(host(devices=named, zone="z"))

@@ -32,7 +32,7 @@ def test_a_zero_that_says_something_is_reported():
 
 def test_paths_lead_to_the_field():
     spec = {
-        "volumes": [{"name": "a"}, {"name": "b", "nfs": {}}],
+        "volumes": [{"name": "a"}, {"name": "b", "iscsi": {}}],
         "containers": [
             {
                 "volumeMounts": [{"name": "a", "recursiveReadOnly": "Enabled"}],
@@ -42,7 +42,7 @@ def test_paths_lead_to_the_field():
         ],
     }
     assert {cause.field for cause in rejections(spec, "t.spec")} == {
-        "t.spec.volumes[1].nfs",
+        "t.spec.volumes[1].iscsi",
         "t.spec.containers[0].volumeMounts[0].recursiveReadOnly",
         "t.spec.containers[0].env[0].valueFrom.fileKeyRef",
         "t.spec.containers[0].securityContext.windowsOptions",

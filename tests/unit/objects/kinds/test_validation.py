@@ -62,3 +62,41 @@ def test_what_becomes_a_label_of_the_node_must_be_one(spec, field, says):
 
 def test_labels_of_a_host_are_those_kubernetes_takes():
     assert causes_of_host(labels={"example.com/rack": "r1", "spare": ""}, zone="eu-1.a_b") == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "says"),
+    [
+        ({"podPidsLimit": -1}, "spec.podPidsLimit", "greater than or equal to 0"),
+        ({"swapBehavior": "Some"}, "spec.swapBehavior", '"NoSwap", "LimitedSwap"'),
+        ({"swap": "-1Gi"}, "spec.swap", "greater than or equal to 0"),
+        ({"ulimits": {"files": "1"}}, "spec.ulimits[files]", "nofile"),
+        ({"ulimits": {"nofile": "many"}}, "spec.ulimits[nofile]", "SOFT:HARD"),
+        ({"ulimits": {"nofile": "2:1"}}, "spec.ulimits[nofile]", "must not exceed"),
+        ({"ulimits": {"nofile": "-1:1"}}, "spec.ulimits[nofile]", "must not exceed"),
+        ({"devices": [{"name": "gpu", "ids": ["0"]}]}, "spec.devices[0].name", "extended resource"),
+        ({"devices": [{"name": "a.b/c"}]}, "spec.devices[0].ids", "Required"),
+        ({"devices": [{"name": "a.b/c", "ids": ["x y"]}]}, "spec.devices[0].ids[0]", "a word"),
+        ({"devices": [{"name": "a.b/c", "ids": ["0"] * 2}]}, "spec.devices[0].ids[1]", "Duplicate"),
+        (
+            {"devices": [{"name": "a.b/c", "ids": ["0"]}], "capacity": {"a.b/c": 1}},
+            "spec.capacity[a.b/c]",
+            "spec.devices",
+        ),
+    ],
+)
+def test_limits_and_devices_of_a_host(spec, field, says):
+    ((where, message),) = causes_of_host(**spec)
+    assert where == field
+    assert says in message
+
+
+def test_a_host_may_limit_and_equip_its_containers():
+    spec = {
+        "podPidsLimit": 100,
+        "swapBehavior": "LimitedSwap",
+        "swap": "4Gi",
+        "ulimits": {"nofile": "1024:-1", "core": "0", "memlock": "-1"},
+        "devices": [{"name": "nvidia.com/gpu", "ids": ["0", "GPU-1", "/dev/x", "a.b/c=d"]}],
+    }
+    assert causes_of_host(**spec) == []

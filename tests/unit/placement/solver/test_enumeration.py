@@ -1,0 +1,58 @@
+"""The contents of a node that the proofs leave are those found by trying everything."""
+
+from itertools import product
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scheduler.placement.solver.columns import density_orders, fill
+from scheduler.placement.solver.deadline import Deadline
+from scheduler.placement.solver.enumeration import Proof, enumerate_contents
+from scheduler.placement.solver.filling import fill_sparsely
+from scheduler.placement.solver.problem import problem
+from scheduler.placement.solver.shapes import shapes
+from tests.solver_cases import problems
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_every_content_with_enough_earned_is_listed_once(data):
+    width = data.draw(st.integers(1, 3))
+    many = data.draw(st.integers(1, 5))
+    sizes = st.lists(st.integers(-1, 7), min_size=width, max_size=width)
+    asked = np.array(data.draw(st.lists(sizes, min_size=many, max_size=many)), dtype=np.int64).T
+    count = np.array(data.draw(st.lists(st.integers(1, 3), min_size=many, max_size=many)))
+    shape = shapes(problem(np.full((width, 6), 10, dtype=np.int64), asked, count))
+    paid = data.draw(st.lists(st.integers(0, 8), min_size=many, max_size=many))
+    proof = Proof(np.array(paid) / 10, np.zeros(1), 0.0)
+    slack = np.array([data.draw(st.integers(0, 5)) / 10])
+    found = enumerate_contents(shape, 0, 1.0, [proof], slack, Deadline())
+    assert found is not None
+    listed = [tuple(content.tolist()) for content in found]
+    expected = {
+        content
+        for content in product(*(range(int(c) + 1) for c in shape.fit[0]))
+        if any(content)
+        and (asked @ np.array(content) <= 10).all()
+        and proof.prices @ np.array(content) >= 1.0 - slack[0] - 1e-9
+    }
+    assert len(set(listed)) == len(listed)
+    assert set(listed) == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.integers(0, 99))
+def test_both_ways_to_fill_nodes_give_the_same(given, seed):
+    shape = shapes(given)
+    if (shape.demand < 0).any():  # what a class brings along lets one way go back, not the other
+        return
+    random = np.random.default_rng(seed)
+    types = np.arange(shape.number.size)
+    prices = random.random((types.size, shape.count.size))
+    weights = random.random((3, shape.demand.shape[1] + 1)) + 0.1
+    order = density_orders(shape, types, prices, weights, random)
+    rows = np.tile(types, 3)
+    assert np.array_equal(
+        fill(shape, rows, order, shape.count), fill_sparsely(shape, rows, order, shape.count)
+    )
