@@ -248,7 +248,7 @@ async def _lead(service: Service) -> None:
             logger.warning("no longer leading: %s", "; ".join(map(str, _leaves(lost))))
         finally:
             service.hosts.current = None
-            leading.placement, leading.rules = None, {}
+            leading.placement, leading.agents, leading.rules = None, None, {}
         await asyncio.sleep(_PAUSE)
 
 
@@ -280,7 +280,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     )
     pulls = service.rooms.pulls
     agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods, pulls)
-    service.hosts.current = agents
+    service.hosts.current = leading.agents = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
         group.create_task(placement.run(), name="placement")

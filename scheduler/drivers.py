@@ -53,6 +53,20 @@ class HostAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """Something examined of a host.
+
+    Args:
+        check: what, as one CamelCase word; becomes a condition of the DockerHost.
+        message: what is; and where it is not sound, what to mend.
+    """
+
+    check: str
+    sound: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class HostInfo:
     """What the engine says of its host (docker: /info and /version).
 
@@ -76,6 +90,7 @@ class HostInfo:
     address: str = ""  # an IP that other hosts can reach, if known
     warnings: tuple[str, ...] = ()
     engine_id: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
 class PullPolicy(StrEnum):

@@ -24,6 +24,8 @@ from prometheus_client.registry import Collector
 
 from .api.traffic import Exposition, Traffic
 from .measures import Histogram, Labels
+from .nodes.circuit import CircuitState
+from .nodes.directory import NodeAgents
 from .nodes.pull_measures import PullMeasures
 from .placement.cycle import Placement
 from .placement.measures import PlacementMeasures
@@ -43,6 +45,7 @@ class Leading:
     """
 
     placement: Placement | None = None
+    agents: NodeAgents | None = None
     rules: Mapping[str, Rules] = field(default_factory=dict[str, Rules])
 
 
@@ -81,6 +84,7 @@ def register(registry: CollectorRegistry, rooms: Rooms) -> None:
     registry.register(_Reading(lambda: _queue(rooms.leading)))
     registry.register(_Reading(lambda: _placement(rooms.placement)))
     registry.register(_Reading(lambda: _plugins(rooms.leading)))
+    registry.register(_Reading(lambda: _hosts(rooms.leading)))
     registry.register(_Reading(lambda: _store(rooms.store)))
     registry.register(_Reading(lambda: _api(rooms.traffic)))
     registry.register(_Reading(lambda: _pulls(rooms.pulls)))
@@ -158,6 +162,14 @@ def _placement(found: PlacementMeasures) -> Iterator[Metric]:
     told += "once a gang, the others once a batch."
     name = "ironfree_scheduling_phase_duration_seconds"
     yield _histograms(name, told, ("phase",), found.phases)
+
+
+def _hosts(leading: Leading) -> Iterator[Metric]:
+    found: Mapping[CircuitState, int] = leading.agents.circuits() if leading.agents else {}
+    told = "Hosts by what is sent to their engines: all (closed), nothing because they do not "
+    told += "answer or do not do what they are told (open), or one call to try them (half-open)."
+    counts = {(str(state),): float(count) for state, count in found.items()}
+    yield _gauge("ironfree_host_circuits", told, ("state",), counts)
 
 
 def _plugins(leading: Leading) -> Iterator[Metric]:

@@ -107,6 +107,15 @@ def pytest_configure(config):
         config.pluginmanager.register(SharedServer())
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Print how long recoveries took (tests/e2e/recovery.py); no test asserts it."""
+    reports = terminalreporter.getreports("passed")
+    told = [said for r in reports for name, said in r.user_properties if name == "time to recover"]
+    if told:
+        terminalreporter.section("time to recover, until desired is observed again")
+        terminalreporter.write_line("\n".join(told))
+
+
 @pytest.fixture(scope="session")
 def postgres_url(request):
     """A running PostgreSQL server (not crash safe), with the template database."""
@@ -134,6 +143,15 @@ async def database_url(postgres_url):
     """A migrated, empty database of the test's own."""
     async with _database(postgres_url) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_url):
+    """A migrated database that the tests of a module share."""
+    database = _database(postgres_url)
+    with asyncio.Runner() as runner:
+        yield runner.run(database.__aenter__())
+        runner.run(database.__aexit__(None, None, None))
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ VERBS = (
     Verb("up", "service", "start everything in one process: API, scheduler, controllers, nodes"),
     Verb("serve", "service", "the same as up, without looking for hosts or examples"),
     Verb("migrate", "migrate", "bring the database's schema to this version"),
-    Verb("node", "node", "add, list or drain hosts"),
+    Verb("node", "node", "add, list, examine or drain hosts"),
     Verb("apply", "apply", "create or change objects from YAML or JSON files"),
     Verb("get", "get", "print objects"),
     Verb("describe", "describe", "print one object in full, with its events"),

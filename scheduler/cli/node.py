@@ -1,4 +1,4 @@
-"""`ironfree node`: adds, lists and drains hosts (DockerHost and Node objects)."""
+"""`ironfree node`: adds, lists, examines and drains hosts (DockerHost and Node objects)."""
 
 import argparse
 import re
@@ -21,6 +21,8 @@ from .connection import (
 from .connection import (
     add_arguments as add_client_arguments,
 )
+from .docker_context import read_context
+from .doctor import doctor, findings, tell
 from .drain import add_arguments as add_drain_arguments
 from .drain import cordon, drain, stay
 from .get import dump
@@ -32,11 +34,14 @@ _TLS_FILES = {"ca.crt": "ca.pem", "tls.crt": "cert.pem", "tls.key": "key.pem"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verbs `node add`, `list`, `drain` and `uncordon`."""
+    """Declare the verbs `node add`, `list`, `doctor`, `drain` and `uncordon`."""
     verbs = parser.add_subparsers(dest="action", required=True)
     add = verbs.add_parser("add", help="tell Ironfree of a host")
     add_client_arguments(add, namespaced=False)
-    add.add_argument("url", help="unix:///var/run/docker.sock · tcp://10.0.0.5:2376")
+    add.add_argument(
+        "url", nargs="?", help="unix:///var/run/docker.sock · tcp://10.0.0.5:2376 · ssh://me@host"
+    )
+    add.add_argument("--context", metavar="NAME", help="a Docker context, instead of a URL")
     add.add_argument("--name", default="", help="of the node; default: the host's name")
     add.add_argument("--zone", default="")
     add.add_argument("--driver", default="", help="default: as the address says")
@@ -53,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
     add.add_argument("--no-wait", action="store_true", help="do not wait until it is ready")
     add_client_arguments(verbs.add_parser("list", help="print hosts and nodes"), namespaced=False)
+    examined = verbs.add_parser("doctor", help="say what is wrong with a host, and what to mend")
+    add_client_arguments(examined, namespaced=False)
+    examined.add_argument("name")
+    examined.add_argument("--timeout", type=float, default=20.0, metavar="SECONDS")
     for name, text in (
         ("drain", "let nothing new onto a node and move its pods, replacements first"),
         ("uncordon", "let pods onto a drained node again"),
@@ -73,6 +82,10 @@ def run(arguments: argparse.Namespace) -> int:
             return _add(connection, resources, arguments)
         case "list":
             return _list(connection, resources, arguments)
+        case "doctor":
+            name, patience = cast(str, arguments.name), cast(float, arguments.timeout)
+            as_json = bool(arguments.json)
+            return doctor(connection, resources, name, patience, as_json=as_json)
         case "drain":
             return drain(connection, resources, arguments)
         case _:
@@ -80,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _add(connection: Connection, resources: Resources, arguments: argparse.Namespace) -> int:
-    url = cast(str, arguments.url)
+    url, tls = _reached(arguments)
     name = cast(str, arguments.name) or host_name(url)
     spec: JsonObject = {"address": url}
     if arguments.driver:
@@ -95,9 +108,9 @@ def _add(connection: Connection, resources: Resources, arguments: argparse.Names
     ):
         if pairs := _pairs(cast(list[str], getattr(arguments, flag)), f"--{flag}"):
             spec[field] = pairs
-    if arguments.tls:
+    if tls is not None:
         spec["tlsSecretName"] = f"{name}-tls"
-        secret = _tls_secret(f"{name}-tls", cast(Path, arguments.tls))
+        secret = _tls_secret(f"{name}-tls", tls)
         _apply(connection, resources, secret, TLS_NAMESPACE)
     host: JsonObject = {
         "apiVersion": "ironfree.dev/v1",
@@ -113,8 +126,23 @@ def _add(connection: Connection, resources: Resources, arguments: argparse.Names
     if arguments.json:
         print(dump(stored, "json"), end="")
     elif not arguments.no_wait:
-        print(f"node/{name} ready")
+        print(f"node/{name} ready", flush=True)
+        found = findings(connection.get(resources.named("dockerhosts").path("", name)))
+        tell([check for check in found if not check["sound"]])
     return 0
+
+
+def _reached(arguments: argparse.Namespace) -> tuple[str, Path | None]:
+    """Return the address that is given, and the folder of TLS material."""
+    url, context = cast(str | None, arguments.url), cast(str | None, arguments.context)
+    if (url is None) == (context is None):
+        raise BadRequest("give either a URL or --context NAME")
+    tls = cast(Path | None, arguments.tls)
+    if context is None:
+        assert url is not None
+        return url, tls
+    found = read_context(context)
+    return found.address, tls or found.tls
 
 
 def _apply(

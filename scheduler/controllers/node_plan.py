@@ -20,6 +20,7 @@ _PRESSURES = {
     "DiskPressure": "node.kubernetes.io/disk-pressure",
     "PIDPressure": "node.kubernetes.io/pid-pressure",
     "NetworkUnavailable": "node.kubernetes.io/network-unavailable",
+    "EngineStuck": "ironfree.dev/engine-stuck",
 }
 _OWN = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURES.values()})
 _HEARTBEATS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")

@@ -72,7 +72,8 @@ def plan(
 ) -> ReplicationPlan:
     """Return what makes the pods those the controller asks for.
 
-    Terminating pods and pods that have Succeeded or Failed count as gone.
+    Terminating pods and pods that have Succeeded or Failed count as gone; but one that may run once
+    at most is not succeeded while it is Terminating, for it may still run on a host that is away.
 
     Args:
         pods: of the controller's namespace; at least those it owns and the orphans it selects.
@@ -84,10 +85,13 @@ def plan(
     adopt: list[Pod] = []
     orphan: list[Pod] = []
     deleting = controller.meta.deletion_timestamp is not None
+    lingering = 0
     for pod in pods:
-        if not active(pod):
-            continue
         owner = pod.meta.controller_owner()
+        if not active(pod):
+            ours = owner is not None and owner.uid == controller.meta.uid
+            lingering += ours and not pod.terminal and _only_once(pod)
+            continue
         matches = selects(controller.selector, pod.meta.labels)
         if owner is None:
             if matches and not deleting:
@@ -108,7 +112,7 @@ def plan(
     )
     doomed = [*replaced, *doomed[: max(excess, 0)]][:burst]
     gone = {pod.meta.uid for pod in doomed}
-    creates = min(-excess, burst) if excess < 0 else 0
+    creates = min(max(0, -excess - lingering), burst)
     return ReplicationPlan(
         creates=creates,
         deletes=tuple(doomed),
@@ -121,8 +125,11 @@ def plan(
 
 
 def _is_leaving(pod: Pod) -> bool:
-    said = pod.meta.annotations
-    return said.get(REPLACE_FIRST) == "true" and said.get(AT_MOST_ONCE) != "true"
+    return pod.meta.annotations.get(REPLACE_FIRST) == "true" and not _only_once(pod)
+
+
+def _only_once(pod: Pod) -> bool:
+    return pod.meta.annotations.get(AT_MOST_ONCE) == "true"
 
 
 def _successions(leaving: Sequence[Pod], staying: Sequence[Pod]) -> tuple[Succession, ...]:

@@ -28,6 +28,7 @@ from ..objects.meta import now_seconds
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .assigned_pod import BY_NODE, AssignedPod
+from .circuit import CircuitState
 from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
 from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
 from .engines import EngineTaken
@@ -56,6 +57,14 @@ class Heartbeat:
     renewed_at: float = float("-inf")
 
 
+@dataclass(frozen=True, slots=True)
+class Connects:
+    """Room to connect to hosts: those that have failed before wait for each other alone."""
+
+    first: asyncio.Semaphore
+    again: asyncio.Semaphore
+
+
 class NodeAgent:
     """One host's agent."""
 
@@ -64,7 +73,7 @@ class NodeAgent:
         office: Office,
         docker_host: DockerHost,
         drivers: Mapping[str, Driver],
-        connects: asyncio.Semaphore,
+        connects: Connects,
     ) -> None:
         self.docker_host = docker_host
         self.heartbeat = Heartbeat()
@@ -76,6 +85,7 @@ class NodeAgent:
         self._memories: dict[str, PodMemory] = {}
         self._registering = asyncio.Lock()
         self._said = ""
+        self._failures = 0  # to connect and stay so, in a row
 
     @property
     def name(self) -> str:
@@ -86,6 +96,11 @@ class NodeAgent:
     def host(self) -> Host | None:
         """The open connection, if there is one now."""
         return self._session.host if self._session else None
+
+    @property
+    def circuit(self) -> CircuitState:
+        """What may be sent to the engine; nothing while there is no session."""
+        return self._session.circuit.state if self._session else CircuitState.OPEN
 
     @property
     def alive(self) -> bool:
@@ -104,7 +119,6 @@ class NodeAgent:
         """
         settings = self._office.settings
         backoff = Backoff(settings.reconnect_initial, settings.reconnect_limit)
-        failures = 0
         while True:
             begun = asyncio.get_running_loop().time()
             try:
@@ -117,9 +131,9 @@ class NodeAgent:
                 _log.exception("the agent of host %s met a bug; it starts over", self.name)
                 why = "an internal error"
             lasted = asyncio.get_running_loop().time() - begun
-            failures = 1 if lasted > settings.reconnect_limit else failures + 1
+            self._failures = 1 if lasted > settings.reconnect_limit else self._failures + 1
             self._say(why)
-            await asyncio.sleep(random.uniform(0, backoff.delay(failures).total_seconds()))
+            await asyncio.sleep(random.uniform(0, backoff.delay(self._failures).total_seconds()))
 
     def _say(self, what: str) -> None:
         """Log how the host is, once for as long as it stays so."""
@@ -188,11 +202,14 @@ class NodeAgent:
         self._check_engine(None)
         address = await self._address()
         try:
-            async with self._connects, asyncio.timeout(self._office.settings.connect_timeout):
+            room = self._connects.again if self._failures else self._connects.first
+            async with room, asyncio.timeout(self._office.settings.connect_timeout):
                 host = await driver.connect(address)
                 try:
                     info = await host.info()
                     self._check_engine(info)
+                    if self._failures:  # what cannot be looked at must not count as alive again
+                        await host.observe()
                     return host, info
                 except BaseException:
                     await host.close()
@@ -215,7 +232,7 @@ class NodeAgent:
 
     async def _serve(self, host: Host, info: HostInfo) -> str:
         self._made = self._registration(info)
-        session = Session(self._office, self._made, host, self._memories, self._stored)
+        session = Session(self._office, self._made, host, self._memories, self._stored, self._stuck)
         ended: list[Exception] = []
         try:
             if not await hold(self._office, self.docker_host):
@@ -241,6 +258,19 @@ class NodeAgent:
             self._made = replace(self._made, storage=report)
             await self.register()
 
+    async def _stuck(self, why: str) -> None:
+        """Put on the Node, and tell, whether the engine does what it is told."""
+        if self._made is None:
+            return
+        self._made = replace(self._made, stuck=why)
+        words = (
+            ("Warning", "EngineStuck", f"Nothing new is started here: {why}")
+            if why
+            else ("Normal", "EngineWorks", "The container engine does again what it is told")
+        )
+        self._office.events.record_node(self.name, words)
+        await self.register()
+
     # --- news -------------------------------------------------------------------------------
 
     @property
@@ -259,9 +289,25 @@ class NodeAgent:
         self.docker_host = docker_host
         if self._session is not None and self._made is not None:
             await hold(self._office, docker_host)
-            self._made = self._registration(self._made.info)
+            self._made = replace(self._registration(self._made.info), stuck=self._made.stuck)
             self._session.remade(self._made)
             await self.register()
+
+    async def examine(self, docker_host: DockerHost) -> None:
+        """Ask the engine again what it is, and put that on the DockerHost and the Node."""
+        self.docker_host = docker_host
+        host, made = self.host, self._made
+        if host is None or made is None:
+            return  # its conditions say why it is not reached
+        try:
+            async with asyncio.timeout(self._office.settings.connect_timeout):
+                info = await host.info()
+        except (DriverError, TimeoutError) as error:
+            _log.info("host %s cannot be examined: %s", self.name, error)
+            return
+        self._made = replace(made, host=docker_host, info=info)
+        await self._report(info, *_content(info))
+        await self.register()
 
     def disagrees(self, node: StoredObject | None) -> bool:
         """Return whether the Node in the store is not what this live host says it is."""

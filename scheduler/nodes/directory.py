@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Mapping
 
 from ..drivers import Driver, Host, HostDirectory
@@ -10,8 +11,9 @@ from ..informer import CohortDelta, Delta, Informer
 from ..objects.pod import Pod, pod_view
 from ..objects.stored import StoredObject
 from ..store.store import Store
-from .agent import NodeAgent
+from .agent import Connects, NodeAgent
 from .assigned_pod import BY_NODE, assigned
+from .circuit import CircuitState
 from .config_json import ConfigJson, default_path
 from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
@@ -83,9 +85,10 @@ class NodeAgents(HostDirectory):
             self._sources,
             self._puller(pulls or PullMeasures()),
         )
-        self._connects = asyncio.Semaphore(_CONNECTS)
+        self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._changing: dict[str, bool] = {}  # being followed: whether there is more news
         self._group = asyncio.TaskGroup()
 
     def _puller(self, measures: PullMeasures) -> ImagePuller:
@@ -102,6 +105,10 @@ class NodeAgents(HostDirectory):
         """Return the open connection of a node, or None when there is none now."""
         agent = self._agents.get(node_name)
         return agent.host if agent else None
+
+    def circuits(self) -> Counter[CircuitState]:
+        """Return how many hosts' circuits are in each state."""
+        return Counter(agent.circuit for agent in self._agents.values())
 
     async def run(self) -> None:
         """Run until cancelled.
@@ -133,7 +140,16 @@ class NodeAgents(HostDirectory):
         async for deltas in self._hosts.subscribe():
             for delta in deltas:
                 name = delta.key.name
-                await self._host_changed(name, self._hosts.get("", name))
+                if name not in self._changing:
+                    self._group.create_task(self._follow_host(name))
+                self._changing[name] = True
+
+    async def _follow_host(self, name: str) -> None:
+        """Do what a DockerHost says now; a host that lets go late keeps no other waiting."""
+        while self._changing[name]:
+            self._changing[name] = False
+            await self._host_changed(name, self._hosts.get("", name))
+        del self._changing[name]
 
     async def _host_changed(self, name: str, docker_host: DockerHost | None) -> None:
         agent = self._agents.get(name)
@@ -142,8 +158,11 @@ class NodeAgents(HostDirectory):
         if agent is not None and docker_host is not None:
             if docker_host.connects_like(agent.docker_host):
                 same = docker_host.spec == agent.docker_host.spec
+                asked = docker_host.examine != agent.docker_host.examine
                 if not same or not docker_host.held:
                     await self._bravely(agent.changed(docker_host), name)
+                if asked:
+                    await self._bravely(agent.examine(docker_host), name)
                 return
             await self._stop(name)
         if docker_host is not None:

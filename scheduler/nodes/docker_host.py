@@ -23,6 +23,8 @@ RESOURCE = "dockerhosts.ironfree.dev"
 TLS_NAMESPACE = "kube-system"
 FINALIZER = "ironfree.dev/containers"
 """Keeps a deleted DockerHost until its containers are gone."""
+EXAMINE = "ironfree.dev/examine"
+"""Annotation of a DockerHost: a new value has the host examined, and is then in its status."""
 SYSTEM = ObjectKey("namespaces", "", "kube-system")
 """Exists once per installation, so its uid is the installation's id."""
 BY_ENGINE = "engine"
@@ -90,6 +92,11 @@ class DockerHost(msgspec.Struct, frozen=True):
     def deleting(self) -> bool:
         """Whether it is to go."""
         return self.meta.deletion_timestamp is not None
+
+    @property
+    def examine(self) -> str:
+        """The latest demand that it be examined."""
+        return self.meta.annotations.get(EXAMINE, "")
 
     @property
     def held(self) -> bool:

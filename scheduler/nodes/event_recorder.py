@@ -1,4 +1,4 @@
-"""Writes the Events of pods (component kubelet), counted rather than repeated, and bounded."""
+"""Writes the Events of pods and nodes (component kubelet), repetitions counted, and bounded."""
 
 import asyncio
 import logging
@@ -34,9 +34,6 @@ class EventRecorder:
         Args:
             words: type ("Normal" or "Warning"), reason, message.
         """
-        if not self._allowed():
-            self.dropped += 1
-            return
         kind, reason, message = words
         meta = pod.meta
         note = Note(
@@ -49,6 +46,17 @@ class EventRecorder:
             kind == "Warning",
             _field_path(pod, container),
         )
+        self._put(node, note)
+
+    def record_node(self, node: str, words: tuple[str, str, str]) -> None:
+        """Record that something happened to a node; its uid is its name, as kubelet has it."""
+        kind, reason, message = words
+        self._put(node, Note("Node", "", node, node, reason, message, kind == "Warning"))
+
+    def _put(self, node: str, note: Note) -> None:
+        if not self._allowed():
+            self.dropped += 1
+            return
         self._pending[node, note] = self._pending.get((node, note), 0) + 1
         self._wake.set()
 

@@ -124,10 +124,11 @@ def _delete(case: PodCase) -> Decision:
         return Decision((FinishDeletion(meta.uid),), None, case.memory)
     report = report_of(case, judged(case), over=not case.running())
     left = (meta.deletion_timestamp - case.now).total_seconds() if meta.deletion_timestamp else 0.0
+    granted = meta.deletion_grace_period_seconds  # bounds it, should a clock have been set back
     running = _stop_order(case)
     if not running:
         return _decide(case, report, (RemovePod(meta.uid),))
-    grace = max(1, math.ceil(left))
+    grace = max(1, math.ceil(left if granted is None else min(left, granted)))
     return _decide(case, report, _stops(running, grace, "Stopping container"))
 
 
@@ -314,9 +315,9 @@ def _sandbox_steps(
     if dead is not None:
         return (RemoveSandbox(dead.id),), None
     failure, crash = case.memory.sandbox_failure, case.memory.sandbox_crash
-    waits = [failure.retry_at] if failure else []
-    waits += [crash.until] if crash else []
-    if max(waits, default=case.now) > case.now:
+    waits = [failure.retry_at] if failure and failure.holds(case.now) else []
+    waits += [crash.until] if crash and crash.holds(case.now) else []
+    if waits:
         return (), max(waits)
     return (EnsureSandbox(case.memory.sandbox_attempts),), None
 
@@ -327,7 +328,7 @@ def _volume_steps(case: PodCase, attempt: int) -> tuple[tuple[Instruction, ...],
     if wanted == memory.volumes or not wanted:
         return (), None
     failure = memory.volumes_failure
-    if failure is not None and failure.attempt == attempt and failure.retry_at > case.now:
+    if failure is not None and failure.attempt == attempt and failure.holds(case.now):
         return (), failure.retry_at
     return (WriteVolumes(attempt, wanted),), None
 

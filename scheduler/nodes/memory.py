@@ -55,6 +55,10 @@ class Failure:
     at: datetime
     retry_at: datetime
 
+    def holds(self, now: datetime) -> bool:
+        """Return whether it is too early to try again."""
+        return _ahead(self.retry_at, self.retry_at - self.at, now)
+
 
 @dataclass(frozen=True, slots=True)
 class Crash:
@@ -73,6 +77,19 @@ class Crash:
     def delay_seconds(self) -> int:
         """The delay, for messages."""
         return int(CRASH.delay(self.count).total_seconds()) if self.count else 0
+
+    def holds(self, now: datetime) -> bool:
+        """Return whether it is too early for the next attempt."""
+        return _ahead(self.until, CRASH.delay(self.count), now)
+
+
+def _ahead(until: datetime, delay: timedelta, now: datetime) -> bool:
+    """Return whether a moment is ahead; one that lies too far ahead is of a clock since set back.
+
+    Args:
+        delay: after which it was to come, when it was set.
+    """
+    return timedelta(0) < until - now <= 2 * delay
 
 
 @dataclass(frozen=True, slots=True)

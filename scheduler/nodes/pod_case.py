@@ -72,8 +72,16 @@ class PodCase:
         return sandbox.id if sandbox and sandbox.running else None
 
     def history(self, name: str) -> Sequence[ContainerStatus]:
-        """Return a container's attempts, newest first."""
+        """Return a container's attempts, newest first.
+
+        None when a later one was shown, which somebody has removed: those before it tell nothing
+        of how that ended, and their successor's name is taken.
+        """
         found = [c for c in (self.observed.containers if self.observed else ()) if c.name == name]
+        shown = self.shown(name)
+        counted = (shown.restart_count or 0) if shown else 0
+        if all(c.attempt < counted and c.state is EngineState.EXITED for c in found):
+            return ()
         return sorted(found, key=lambda c: c.attempt, reverse=True)
 
     def running(self, names: Iterable[str] | None = None) -> Sequence[ContainerStatus]:

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from ..drivers import PodObservation
@@ -18,6 +19,7 @@ from ..errors import DriverError, Fenced, StatusError
 from ..objects.pod import PodStatus
 from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod
+from .circuit import Circuit
 from .execution import Refusal, Subject, Workshop, carry_out
 from .health import Watch, after_probe
 from .hooks import pod_address
@@ -38,6 +40,8 @@ from .volume_content import sources
 
 _log = logging.getLogger(__name__)
 _LONGEST_RETRY = 30.0
+_BROKEN = EnsureSandbox | EnsureContainer | WriteVolumes
+"""What a circuit holds back: whatever ends or removes something is always tried."""
 
 
 class Desk(Protocol):
@@ -46,6 +50,7 @@ class Desk(Protocol):
     looks: int  # how many looks at the host have begun
     fence: asyncio.Event  # set when nothing stale is left on the host
     shop: Workshop
+    circuit: Circuit
 
     def assigned(self, uid: str) -> AssignedPod | None:
         """Return the pod if the store has it on this host."""
@@ -285,7 +290,9 @@ class PodWorker:
             self._desk.follow(self.uid, sources(subject.pod), self._source_changed)
             self._stale = False
         try:
-            outcome = await carry_out(self._desk.shop, instruction, subject)
+            call = partial(carry_out, self._desk.shop, instruction, subject)
+            broken = isinstance(instruction, _BROKEN)
+            outcome = await (self._desk.circuit.send(call) if broken else call())
         except (DriverError, StatusError) as error:
             _log.info("pod %s on %s: %s", self.uid, self._desk.shop.host_ip, error)
             return False

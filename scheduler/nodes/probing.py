@@ -106,7 +106,7 @@ class Prober:
         target = Target(self._host, container, watch.container_id, probed.address)
         made = _Round(watch, probed.pod, target, probed.judged, Tally())
         started = probed.started.get(watch.container_id)
-        self._schedule(made, _first_delay(watch, started, datetime.now(UTC)))
+        self._schedule(made, first_delay(watch, started, datetime.now(UTC)))
         return made
 
     def _schedule(self, each: _Round, delay: float) -> None:
@@ -169,7 +169,7 @@ class Prober:
             each.judged(each.watch, verdict)
 
 
-def _first_delay(watch: Watch, started: datetime | None, now: datetime) -> float:
+def first_delay(watch: Watch, started: datetime | None, now: datetime) -> float:
     """Return the seconds until a probe's first round.
 
     A container that has run for long was probed by a leader before: all of a host come at once
@@ -178,7 +178,7 @@ def _first_delay(watch: Watch, started: datetime | None, now: datetime) -> float
     probe = watch.probe
     left = float(probe.initial_delay_seconds)
     if started is not None:
-        age = now - started
+        age = max(timedelta(0), now - started)  # the host's clock may be ahead of ours
         left -= age.total_seconds()
         if left < 0 and age > _FRESH:
             return random.uniform(0, max(1, probe.period_seconds))

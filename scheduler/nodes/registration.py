@@ -36,6 +36,9 @@ _HEALTHY = (
 _DISK_PRESSURE = ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
 
 
+_WORKING = ("EngineStuck", "False", "EngineWorks", "the container engine does what it is told")
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """What a Node is made of.
@@ -44,6 +47,7 @@ class Registration:
         max_pods: where neither the DockerHost nor its engine says.
         storage: the last word of the host's disk, None before the first.
         epoch: of the leader writing.
+        stuck: why the engine does not do what it is told though it answers, "" when it does.
     """
 
     host: DockerHost
@@ -51,6 +55,7 @@ class Registration:
     max_pods: int
     epoch: int | None
     storage: StorageReport | None = None
+    stuck: str = ""
 
     @property
     def address(self) -> str:
@@ -192,7 +197,9 @@ def _conditions(made: Registration, before: NodeStatus) -> tuple[tuple[str, str,
         pressure = made.storage.disk_pressure
     else:
         pressure = disk is not None and disk.status == "True"
-    return tuple(_DISK_PRESSURE if pressure and h[0] == "DiskPressure" else h for h in _HEALTHY)
+    stuck = ("EngineStuck", "True", "CallsUnanswered", made.stuck) if made.stuck else _WORKING
+    healthy = (_DISK_PRESSURE if pressure and h[0] == "DiskPressure" else h for h in _HEALTHY)
+    return (*healthy, stuck)
 
 
 def _condition(
@@ -261,10 +268,13 @@ def reachability(
     """
     before = host.status
     status = "True" if info is not None else "False"
+    said = [(kind, (status, reason, message)) for kind in ("Ready", "Reachable")]
+    said += _examined(host, info)
+    told = {kind for kind, _ in said}
     fresh = DockerHostStatus(
-        conditions=tuple(
-            _reached(before, host, kind, (status, reason, message), now)
-            for kind in ("Ready", "Reachable")
+        conditions=(
+            *(_reached(before, host, kind, words, now) for kind, words in said),
+            *(c for c in before.conditions if c.type not in told and info is None),
         ),
         node_name=host.name if info else before.node_name,
         engine_version=info.engine if info else before.engine_version,
@@ -272,6 +282,18 @@ def reachability(
         observed_generation=host.meta.generation,
     )
     return None if fresh == before else fresh
+
+
+def _examined(host: DockerHost, info: HostInfo | None) -> list[tuple[str, tuple[str, str, str]]]:
+    """Return the conditions of what the driver has examined, and on whose demand."""
+    if info is None:
+        return []
+    said = [
+        (f.check, ("True", "Sound", f.message) if f.sound else ("False", "ToMend", f.message))
+        for f in info.findings
+    ]
+    demand = host.examine
+    return [*said, ("Examined", ("True", "OnDemand", demand))] if demand else said
 
 
 def _reached(

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from msgspec.structs import replace as with_fields
 
 from ..drivers import CrowdHost, EngineState, Host, PodObservation
-from ..errors import Conflict, HostUnreachable, NotFound
+from ..errors import Conflict, DriverError, HostUnreachable, NotFound
 from ..informer import Informer
 from ..objects.cohort import Cohort
 from ..objects.pod import Pod, PodStatus
@@ -19,6 +19,7 @@ from ..objects.stored import ObjectKey
 from ..store.operations import Remove, Replace
 from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
+from .circuit import Circuit
 from .container_limits import node_limits
 from .engines import Engines
 from .event_recorder import EventRecorder
@@ -27,7 +28,7 @@ from .health import Watch
 from .host_storage import HostStorage, StorageReport
 from .image_pulling import ImagePuller, Words
 from .lifecycle import Decision, DesiredPod
-from .memory import PodMemory, as_left
+from .memory import Backoff, PodMemory, as_left
 from .muster import STARTED, Settled
 from .pod_worker import PodWorker
 from .probing import ProbedPod, Prober
@@ -61,6 +62,7 @@ class Session:
     Args:
         memories: of the host's pods by uid; outlive the session.
         stored: takes in what there is to tell of the host's disk.
+        stuck: told when the engine stops doing what it is told (why), and when it does again ("").
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Session:
         host: Host,
         memories: dict[str, PodMemory],
         stored: Callable[[StorageReport], Awaitable[None]],
+        stuck: Callable[[str], Coroutine[None, None, None]],
     ) -> None:
+        self._stuck = stuck
         self._office = office
         self._node = made.host.name
         self._runtime = made.info.engine.partition(":")[0]
@@ -89,6 +93,8 @@ class Session:
         self.alive_at = asyncio.get_running_loop().time()
         self.looks = 0
         self.fence = asyncio.Event()
+        pace = Backoff(office.settings.reconnect_initial, office.settings.reconnect_limit)
+        self.circuit = Circuit(self._circuit_changed, pace)
         self.shop = self._workshop(made)
         self._prober = Prober(host, self._tell)
         settings = office.settings
@@ -192,6 +198,9 @@ class Session:
                 await self._office.store.write(
                     Replace("pods", meta, stored.body, stored.status, stored.revision, epoch)
                 )
+
+    def _circuit_changed(self, failure: DriverError | None) -> None:
+        self._group.create_task(self._stuck(str(failure) if failure else ""))
 
     def _tell(self, pod: Pod, words: Words, container: str) -> None:
         self._office.events.record(pod, self._node, words, container)

@@ -14,7 +14,8 @@ class NodeSettings:
         resync: between complete looks at a host, events or not (with jitter).
         settle: least time between two looks; events in between are answered by one.
         lease: between heartbeats; lease_duration: written into the Lease.
-        reconnect_initial, reconnect_limit: bounds of the back-off with full jitter.
+        reconnect_initial, reconnect_limit: bounds of the back-off towards a host that does not
+            answer, or answers and does not do what it is told.
         pull_timeout: for one pull of an image, once it has begun.
         pulls_per_host, pulls_per_registry: at once; the latter over all hosts.
         share_images: copy images that cannot be pulled from host to host.

@@ -121,7 +121,7 @@ def _after_end(
     new = crash is None or crash.attempt != latest.attempt
     if crash is None or new:
         crash = crashed(crash, latest.attempt, _ran(latest), now)
-    fate = Fate.WAIT if crash.until > now else Fate.START
+    fate = Fate.WAIT if crash.holds(now) else Fate.START
     return Verdict(fate, latest.attempt + 1, until=crash.until, crash=crash, crashed_now=new)
 
 
@@ -132,7 +132,7 @@ def _after_failure(
     failure = memory.of(container.name).failure
     if verdict.fate is not Fate.START or failure is None or failure.attempt != verdict.attempt:
         return verdict
-    if failure.retry_at <= now:
+    if not failure.holds(now):
         return verdict
     return Verdict(Fate.WAIT, verdict.attempt, until=failure.retry_at, lost=verdict.lost)
 

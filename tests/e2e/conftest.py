@@ -3,13 +3,14 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.lab import Host, Lab, missing_requirements
-from tests.e2e.service import Ironfree
+from tests.e2e.recovery import Recovery, measured
+from tests.e2e.service import Ironfree, eventually
 
 HOSTS = 3
 HERE = Path(__file__).parent
@@ -65,6 +66,38 @@ def ironfree(lab: Lab, database_url: str) -> Iterator[Ironfree]:
     with _running(database_url) as service:
         service.add_hosts(lab)
         yield service
+
+
+@pytest.fixture(scope="module")
+def ironfree_of_module(lab_of_session: Lab, module_database_url: str) -> Iterator[Ironfree]:
+    """Use `shared_ironfree` instead."""
+    with _running(module_database_url) as service:
+        service.add_hosts(lab_of_session)
+        yield service
+
+
+@pytest.fixture
+def shared_ironfree(lab: Lab, ironfree_of_module: Ironfree) -> Iterator[Ironfree]:
+    """As `ironfree`, but one process for all tests of a module; emptied after each."""
+    service = ironfree_of_module
+    service.wait_for_hosts(lab.hosts)
+    yield service
+    service.kubectl("delete", "rc,pods", "--all", "--wait=false")
+    lab.reset()  # so that all hosts answer
+    eventually(lambda: not service.pods(), what="all pods are gone")
+
+
+@pytest.fixture
+def bare_ironfree(lab: Lab, database_url: str) -> Iterator[Ironfree]:
+    """Ironfree in a process of its own, without hosts."""
+    with _running(database_url) as service:
+        yield service
+
+
+@pytest.fixture
+def recovery(record_property: Callable[[str, object], None]) -> Recovery:
+    """Measures the time from the end of a fault until all is as desired."""
+    return measured(record_property)
 
 
 @pytest.fixture

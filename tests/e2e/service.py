@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,6 +107,18 @@ class Ironfree:
         assert done.returncode == 0, f"kubectl {words}: {done.stderr}{done.stdout}\n{self.log()}"
         return done.stdout
 
+    def cli(self, *words: str) -> tuple[int, str]:
+        """Run `ironfree WORDS…` against this server; returns its exit code and output."""
+        done = subprocess.run(
+            [BIN / "ironfree", *words],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout or done.stderr
+
     def spawn(self, *words: str) -> "subprocess.Popen[str]":
         """Start a kubectl that goes on (watch, follow)."""
         return subprocess.Popen(
@@ -145,14 +157,31 @@ class Ironfree:
             wide = self.kubectl("get", "pods", "-A", "-o", "wide")
             raise AssertionError(f"{error}\n{wide}\n{self.log()}") from error
 
-    def add_hosts(self, lab: Lab, hosts: Sequence[Host] = ()) -> None:
-        """Tell it of hosts (default: all), over TCP with TLS, and wait until they are Ready."""
+    def add_hosts(
+        self, lab: Lab, hosts: Sequence[Host] = (), addresses: Mapping[str, str] | None = None
+    ) -> None:
+        """Tell it of hosts (default: all), and wait until they are Ready.
+
+        Args:
+            addresses: of hosts that are reached otherwise than over TCP with TLS.
+        """
         hosts = hosts or lab.hosts
-        self.kubectl("apply", "-f", "-", given=json.dumps(_hosts(lab, hosts)))
-        eventually(
-            lambda: sum(map(is_ready, self.get("nodes")["items"])) == len(hosts),
-            what="every host is a Ready node",
-        )
+        told = _hosts(lab, hosts, addresses or {})
+        self.kubectl("apply", "-f", "-", given=json.dumps(told))
+        self.wait_for_hosts(hosts)
+
+    def wait_for_hosts(self, hosts: Sequence[Host]) -> None:
+        """Wait until every host is a Ready node that pods may come to."""
+        names = {host.name for host in hosts}
+
+        def look() -> bool:
+            nodes = self.get("nodes")["items"]
+            good = {
+                n["metadata"]["name"] for n in nodes if is_ready(n) and not n["spec"].get("taints")
+            }
+            return names <= good
+
+        eventually(look, what="every host is a Ready node")
 
 
 def is_ready(obj: Any) -> bool:
@@ -164,7 +193,18 @@ def is_ready(obj: Any) -> bool:
 def replication_controller(
     name: str, replicas: int, *, command: Sequence[str] = (), gone_after: int = 2, **container: Any
 ) -> str:
-    """A ReplicationController of shell pods that leave a lost host after `gone_after` seconds."""
+    """A ReplicationController of shell pods, spread evenly over the hosts that answer.
+
+    Args:
+        gone_after: seconds after which they leave a host that does not.
+    """
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "nodeTaintsPolicy": "Honor",
+        "labelSelector": {"matchLabels": {"app": name}},
+    }
     lost = ("node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready")
     return json.dumps(
         {
@@ -177,6 +217,7 @@ def replication_controller(
                     "metadata": {"labels": {"app": name}},
                     "spec": {
                         "terminationGracePeriodSeconds": 1,
+                        "topologySpreadConstraints": [spread],
                         "tolerations": [
                             {
                                 "key": key,
@@ -214,7 +255,7 @@ def copies(hosts: Sequence[Host]) -> dict[str, list[str]]:
     return found
 
 
-def _hosts(lab: Lab, hosts: Sequence[Host]) -> Any:
+def _hosts(lab: Lab, hosts: Sequence[Host], addresses: Mapping[str, str]) -> Any:
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -231,8 +272,11 @@ def _hosts(lab: Lab, hosts: Sequence[Host]) -> Any:
             "kind": "DockerHost",
             "metadata": {"name": host.name},
             "spec": {
-                "address": f"tcp://{host.tcp_address}",
-                "tlsSecretName": "lab-tls",
+                **(
+                    {"address": addresses[host.name]}
+                    if host.name in addresses
+                    else {"address": f"tcp://{host.tcp_address}", "tlsSecretName": "lab-tls"}
+                ),
                 "capacity": {"cpu": "4", "memory": "2Gi"},
             },
         }

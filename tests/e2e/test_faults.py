@@ -1,11 +1,26 @@
 """What breaks in a real data centre, on real daemons: nothing is lost and nothing runs twice."""
 
+import json
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 
-from tests.e2e.lab import Lab
-from tests.e2e.service import Ironfree, copies, eventually, replication_controller
+from tests.e2e.lab import Host, Lab, Relay
+from tests.e2e.lab.images import SHELL_IMAGE, shell_image
+from tests.e2e.recovery import Recovery
+from tests.e2e.service import Ironfree, copies, eventually, is_ready, replication_controller
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
+
+NONSENSE = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n<html>",
+    b'HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n[{"Id": null}',
+    b"HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\n[",
+    b"HTTP/1.1 500 Oops\r\nContent-Length: 2\r\n\r\n\xff\xfe",
+    b"\x16\x03\x01\x00\x00",
+)
 
 
 def apply(ironfree: Ironfree, manifest: str) -> None:
@@ -20,98 +35,296 @@ def on_host(pods, name: str):
     return [pod for pod in pods if pod["spec"]["nodeName"] == name]
 
 
-def test_a_killed_container_is_replaced_in_its_pod(ironfree: Ironfree, lab: Lab):
+def restarts(pods) -> list[int]:
+    return [c["restartCount"] for p in pods for c in p["status"]["containerStatuses"]]
+
+
+def settled(ironfree: Ironfree, hosts: Sequence[Host], count: int):
+    """Wait until desired is observed: `count` ready pods, and on the hosts just these, once."""
+    pods = ironfree.running(count)
+
+    def once() -> bool:
+        found = copies(hosts)
+        return set(found) == uids(pods) and all(len(places) == 1 for places in found.values())
+
+    eventually(once, what="just these containers run, each once")
+    eventually(lambda: uids(ironfree.pods()) == uids(pods), what="and no other pod is left")
+    return pods
+
+
+def container_of(host: Host, pod, name: str):
+    """The running container of that name of a pod, as its daemon says."""
+    uid = pod["metadata"]["uid"]
+    (found,) = [
+        c
+        for c in host.containers(label=f"ironfree.dev/pod-uid={uid}")
+        if c.state == "running" and c.labels["ironfree.dev/container"] == name
+    ]
+    return found
+
+
+def test_containers_killed_and_removed_from_outside_are_replaced_in_their_pod(
+    shared_ironfree: Ironfree, lab: Lab, recovery: Recovery
+):
+    ironfree = shared_ironfree
     apply(ironfree, replication_controller("web", 1))
     (pod,) = ironfree.running(1)
     host = lab.host(pod["spec"]["nodeName"])
-    (victim,) = [c for c in host.containers() if c.labels.get("ironfree.dev/container") == "main"]
-    host.kill(victim.id)
 
-    def restarted():
+    def restarted(count: int):
         (now,) = ironfree.pods()
         status = now["status"]["containerStatuses"][0]
-        return status["restartCount"] == 1 and status["state"].get("running") and status
+        return status["restartCount"] == count and is_ready(now) and status
 
-    status = eventually(restarted, what="restartCount 1 and running")
+    host.kill(container_of(host, pod, "main").id)
+    with recovery("a container was killed"):
+        status = eventually(lambda: restarted(1), what="restartCount 1 and ready")
     assert status["lastState"]["terminated"]["exitCode"] == 137
-    assert uids(ironfree.pods()) == uids([pod])
+    host.remove(container_of(host, pod, "main").id)
+    with recovery("a container was removed"):
+        eventually(lambda: restarted(2), what="restartCount 2 and ready")
+    host.remove(container_of(host, pod, "POD").id)
+    with recovery("a sandbox was removed"):
+        eventually(lambda: restarted(3), what="restartCount 3 and ready")
+    assert uids(settled(ironfree, lab.hosts, 1)) == uids([pod])
 
 
-def test_an_excess_pod_is_removed_from_its_host(ironfree: Ironfree, lab: Lab):
+def test_an_excess_pod_is_removed_from_its_host(shared_ironfree: Ironfree, lab: Lab):
+    ironfree = shared_ironfree
     apply(ironfree, replication_controller("web", 4))
     before = uids(ironfree.running(4))
     ironfree.kubectl("scale", "rc/web", "--replicas=1")
-    kept = uids(ironfree.running(1))
-    assert kept < before
-    eventually(lambda: set(copies(lab.hosts)) == kept, what="only the kept pod's container runs")
+    assert uids(settled(ironfree, lab.hosts, 1)) < before
 
 
-def test_pods_of_a_host_that_loses_power_start_elsewhere_and_never_run_twice(
-    ironfree: Ironfree, lab: Lab
+def test_pods_of_hosts_lost_to_power_and_partition_start_elsewhere_and_never_run_twice(
+    shared_ironfree: Ironfree, lab: Lab, recovery: Recovery
 ):
+    ironfree = shared_ironfree
     apply(ironfree, replication_controller("web", 6))
     before = ironfree.running(6)
-    lost = lab.host(before[0]["spec"]["nodeName"])
-    stranded = uids(on_host(before, lost.name))
-    lost.power_off()
-    after = ironfree.running(6, away_from=lost.name)
-    assert not uids(after) & stranded, "replacements are new pods"
-    lost.boot()
-    eventually(lambda: uids(ironfree.pods()) == uids(after), what="stranded pods are gone")
-    assert all(len(places) == 1 for places in copies(lab.hosts).values())
-    assert set(copies(lab.hosts)) == uids(after)
-
-
-def test_a_partitioned_host_heals_without_duplicates(ironfree: Ironfree, lab: Lab):
-    apply(ironfree, replication_controller("web", 6))
-    before = ironfree.running(6)
-    cut_off = lab.host(before[0]["spec"]["nodeName"])
+    lost, cut_off, whole = lab.hosts
+    assert all(on_host(before, host.name) for host in lab.hosts), "pods on every host"
     stranded = uids(on_host(before, cut_off.name))
+    lost.power_off()
     cut_off.partition()
-    after = ironfree.running(6, away_from=cut_off.name)
+
+    def moved():
+        pods = [p for p in ironfree.pods() if "deletionTimestamp" not in p["metadata"]]
+        there = on_host(pods, whole.name)
+        return len(there) == len(pods) == 6 and all(map(is_ready, there)) and there
+
+    after = eventually(moved, 60, "six ready pods on the host that is left")
+    assert uids(on_host(before, whole.name)) < uids(after)
     # Nobody can stop what runs behind a partition; its pods stay Terminating, never replaced by
     # a pod of the same identity.
-    assert stranded <= set(copies(lab.hosts))
+    assert stranded <= set(copies([cut_off]))
     cut_off.heal()
-    eventually(lambda: set(copies(lab.hosts)) == uids(after), what="stale pods are removed")
-    eventually(lambda: uids(ironfree.pods()) == uids(after), what="and forgotten")
+    with recovery("a partition"):
+        eventually(lambda: not copies([cut_off]), what="stale pods are removed")
+    lost.boot()
+    with recovery("a loss of power"):
+        assert uids(settled(ironfree, lab.hosts, 6)) == uids(after)
 
 
-def test_a_short_partition_moves_nothing(ironfree: Ironfree, lab: Lab):
-    apply(ironfree, replication_controller("web", 3, gone_after=120))
+@pytest.mark.parametrize(
+    "faults", [("partition", "kill_daemon"), ("api_partition", "pause_daemon")]
+)
+def test_short_outages_move_nothing_and_slow_nobody_else(
+    shared_ironfree: Ironfree, lab: Lab, recovery: Recovery, faults: tuple[str, str]
+):
+    ironfree = shared_ironfree
+    port = {"containerPort": 8080, "hostPort": 8080}  # so there is one on each host
+    served = {"command": ["httpd", "-f", "-p", "8080"], "ports": [port]}
+    apply(ironfree, replication_controller("web", 3, gone_after=240, **served))
     before = ironfree.running(3)
-    cut_off = lab.host(before[0]["spec"]["nodeName"])
-    cut_off.partition()
-    node = f"node/{cut_off.name}"
-    ironfree.kubectl("wait", node, "--for=condition=Ready=Unknown", "--timeout=40s")
-    cut_off.heal()
-    ironfree.kubectl("wait", node, "--for=condition=Ready", "--timeout=40s")
-    after = ironfree.running(3)
-    assert uids(after) == uids(before)
-    assert {c["restartCount"] for p in after for c in p["status"]["containerStatuses"]} == {0}
+    first, second, healthy = lab.hosts
+    containers = {host.name: {c.id for c in host.containers()} for host in lab.hosts}
+    for host, fault in zip((first, second), faults, strict=True):
+        getattr(host, fault)()
+    for host in (first, second):
+        node = f"node/{host.name}"
+        ironfree.kubectl("wait", node, "--for=condition=Ready=Unknown", "--timeout=60s")
+    apply(ironfree, replication_controller("late", 2))
+    assert len(on_host(ironfree.running(2, "app=late"), healthy.name)) == 2
+    if "api_partition" in faults:  # the workload serves while its engine cannot be asked
+        with socket.create_connection((first.address, 8080), timeout=10) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.recv(64).startswith(b"HTTP/1")
+    for host, fault in zip((first, second), faults, strict=True):
+        host.heal()
+        if fault == "pause_daemon":
+            host.resume_daemon()
+        host.start_daemon()
+        with recovery(f"{fault} ended"):
+            ironfree.kubectl("wait", f"node/{host.name}", "--for=condition=Ready", "--timeout=60s")
+    after = settled(ironfree, lab.hosts, 5)
+    assert uids(before) < uids(after)
+    assert set(restarts(after)) == {0}
+    for host in (first, second):
+        assert {c.id for c in host.containers()} == containers[host.name]
+
+
+def test_a_dockerd_without_live_restore_starts_its_pods_again_in_place(
+    shared_ironfree: Ironfree, lab: Lab, recovery: Recovery
+):
+    ironfree = shared_ironfree
+    apply(ironfree, replication_controller("web", 3, gone_after=240))
+    before = ironfree.running(3)
+    host = lab.host(before[0]["spec"]["nodeName"])
+    hit = uids(on_host(before, host.name))
+    host.restart_daemon(live_restore=False)
+
+    def restarted():
+        pods = ironfree.pods()
+        again = uids(p for p in pods if restarts([p]) == [1] and is_ready(p))
+        return again == hit
+
+    with recovery("a restart of dockerd without live-restore"):
+        eventually(restarted, what="the host's pods have started once more")
+    assert uids(settled(ironfree, lab.hosts, 3)) == uids(before)
+    (said,) = [
+        c
+        for c in ironfree.get("dockerhost", host.name)["status"]["conditions"]
+        if c["type"] == "Ready"
+    ]
+    assert "live-restore is off" in said["message"]
 
 
 def test_a_scheduler_killed_while_starting_forty_pods_ends_with_forty_once_each(
-    ironfree: Ironfree, lab: Lab
+    ironfree: Ironfree, lab: Lab, recovery: Recovery
 ):
     apply(ironfree, replication_controller("web", 40))
     eventually(lambda: len(copies(lab.hosts)) >= 8, what="some of the 40 are starting")
     ironfree.kill()
     assert len(copies(lab.hosts)) < 40, "killed too late to prove anything"
-    ironfree.start()
-    pods = ironfree.running(40, seconds=90)
-    assert {len(places) for places in copies(lab.hosts).values()} == {1}
-    assert set(copies(lab.hosts)) == uids(pods)
-    assert {c["restartCount"] for p in pods for c in p["status"]["containerStatuses"]} == {0}
+    with recovery("the scheduler was killed while starting 40 pods, its start included"):
+        ironfree.start()
+        ironfree.running(40, seconds=90)
+    assert set(restarts(settled(ironfree, lab.hosts, 40))) == {0}
 
 
-def test_a_restarted_dockerd_keeps_its_pods(ironfree: Ironfree, lab: Lab):
-    apply(ironfree, replication_controller("web", 3, gone_after=120))
-    before = ironfree.running(3)
-    host = lab.host(before[0]["spec"]["nodeName"])
-    ids = {c.id for c in host.containers()}
-    host.kill_daemon()
-    host.start_daemon()
-    after = ironfree.running(3)
-    assert uids(after) == uids(before)
-    assert {c.id for c in host.containers()} == ids
+def test_a_foreign_container_with_a_pods_name_is_left_alone_and_told(
+    shared_ironfree: Ironfree, lab: Lab, recovery: Recovery
+):
+    ironfree, host = shared_ironfree, lab.hosts[0]
+    only_there = {"kubernetes.io/hostname": host.name}
+    main = {"name": "main", "image": SHELL_IMAGE, "command": ["sleep", "100000"]}
+    gate = {"name": "ironfree.dev/test"}
+    spec = {"containers": [main], "nodeSelector": only_there, "schedulingGates": [gate]}
+    spec["terminationGracePeriodSeconds"] = 1
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lone"}, "spec": spec}
+    apply(ironfree, json.dumps(pod))
+    uid = ironfree.get("pod", "lone")["metadata"]["uid"]
+    name = f"ironfree_POD_lone_default_{uid}_0"
+    host.run("run", "-d", "--name", name, SHELL_IMAGE, "sleep", "1000")
+    foreign = host.inspect(name)
+    ungated = json.dumps({"spec": {"schedulingGates": None}})
+    ironfree.kubectl("patch", "pod", "lone", "--type=merge", "-p", ungated)
+
+    def told():
+        events = ironfree.get("events", "--field-selector", "involvedObject.name=lone")["items"]
+        return [e["message"] for e in events if name in e["message"]]
+
+    eventually(told, what="an event names the container that is in the way")
+    assert host.inspect(name)["State"] == foreign["State"]
+    host.remove(name)
+    with recovery("a container in the way was removed"):
+        settled(ironfree, lab.hosts, 1)
+
+
+def test_a_pull_that_breaks_off_midway_is_tried_again(
+    shared_ironfree: Ironfree, lab: Lab, recovery: Recovery
+):
+    ironfree, maker = shared_ironfree, lab.hosts[0]
+    registry = lab.registry()
+    pushed, image = f"{registry.address}/travels:v1", f"{lab.gateway}:5001/travels:v1"
+    maker.load(shell_image(pushed, ballast=1 << 20))
+    maker.run("push", pushed)
+    maker.remove_image(pushed)
+    host, _, port = registry.address.partition(":")
+    with Relay.run((lab.gateway, 5001), (host, int(port))) as relay:
+        relay.faults.break_after = 256 << 10
+        apply(ironfree, replication_controller("web", 3, image=image))
+
+        def waiting():
+            states = [s for p in ironfree.pods() for s in p["status"].get("containerStatuses", ())]
+            reasons = [s["state"].get("waiting", {}).get("reason") for s in states]
+            return relay.faults.broken and {"ErrImagePull", "ImagePullBackOff"} & {*reasons}
+
+        eventually(waiting, what="pods say that the pull failed")
+        assert not copies(lab.hosts)
+        relay.faults.break_after = 0
+        with recovery("pulls were broken off midway"):
+            settled(ironfree, lab.hosts, 3)
+    for each in lab.hosts:
+        each.remove_image(image)
+
+
+def test_a_slow_host_and_one_that_loses_packets_run_their_pods_once(
+    bare_ironfree: Ironfree, lab: Lab, tmp_path: Path, recovery: Recovery
+):
+    """The kernel may lack netem, so a relay makes the slow link."""
+    ironfree, (lossy, slow, _) = bare_ironfree, lab.hosts
+    with Relay.run(tmp_path / "slow.sock", slow.unix_socket) as relay:
+        ironfree.add_hosts(lab, [lossy, slow], {slow.name: f"unix://{tmp_path / 'slow.sock'}"})
+        relay.faults.delay, relay.faults.rate = 0.1, 256 << 10
+        lossy.lose(0.1)
+        with recovery("ordering 6 pods from a slow host and one that loses every tenth packet"):
+            apply(ironfree, replication_controller("web", 6, gone_after=240))
+            pods = ironfree.running(6, seconds=120)
+        assert all(on_host(pods, host.name) for host in (lossy, slow))
+        lossy.heal()
+        relay.faults.delay, relay.faults.rate = 0.0, 0
+        settled(ironfree, lab.hosts, 6)
+        assert set(restarts(pods)) == {0}
+
+
+def test_an_engine_that_answers_nonsense_is_named_and_its_pods_stay(
+    bare_ironfree: Ironfree, lab: Lab, tmp_path: Path, recovery: Recovery
+):
+    ironfree, (mad, sane, _) = bare_ironfree, lab.hosts
+
+    def reachable() -> str:
+        conditions = ironfree.get("dockerhost", mad.name)["status"]["conditions"]
+        return next(c["status"] for c in conditions if c["type"] == "Reachable")
+
+    with Relay.run(tmp_path / "mad.sock", mad.unix_socket) as relay:
+        ironfree.add_hosts(lab, [mad, sane], {mad.name: f"unix://{tmp_path / 'mad.sock'}"})
+        apply(ironfree, replication_controller("web", 4, gone_after=240))
+        before = ironfree.running(4)
+        assert all(on_host(before, host.name) for host in (mad, sane))
+        relay.faults.nonsense = NONSENSE
+        relay.hang_up()
+        eventually(lambda: reachable() == "False", what="the engine counts as unreachable")
+        ironfree.kubectl("scale", "rc/web", "--replicas=6")
+        ironfree.kubectl("wait", f"node/{mad.name}", "--for=condition=Ready=Unknown")
+        relay.faults.nonsense = ()
+        with recovery("an engine has talked nonsense"):
+            after = settled(ironfree, lab.hosts, 6)
+        assert uids(before) < uids(after)
+        assert set(restarts(after)) == {0}
+
+
+def test_a_full_disk_stops_what_is_new_and_nothing_that_runs(
+    bare_ironfree: Ironfree, lab: Lab, recovery: Recovery
+):
+    ironfree = bare_ironfree
+    with lab.small_host(disk=64) as host:
+        ironfree.add_hosts(lab, [host])
+        apply(ironfree, replication_controller("web", 1, gone_after=240))
+        before = ironfree.running(1)
+        host.fill_disk()
+        ironfree.kubectl("scale", "rc/web", "--replicas=3")
+
+        def told():
+            events = ironfree.get("events")["items"]
+            return [e for e in events if "no space left on device" in e["message"]]
+
+        eventually(told, what="an event says that no space is left")
+        assert set(copies([host])) == uids(before)
+        host.free_disk()
+        with recovery("a disk was full"):
+            after = settled(ironfree, [host], 3)
+        assert uids(before) < uids(after)
+        assert restarts(on_host(before, host.name)) == [0]

@@ -19,6 +19,10 @@ from .duplex import CHUNK, PlainWire, TlsWire, Wire
 _TCP = re.compile(r"(?:tcp|https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[^/:@?#]+)(?::(?P<port>\d+))?/?")
 
 
+LOCAL = "http://docker"
+"""What requests through a unix socket start with; HTTP wants a name, and no one reads it."""
+
+
 @dataclass(frozen=True)
 class Route:
     """A parsed address.
@@ -26,7 +30,7 @@ class Route:
     Args:
         base: URL that requests start with.
         socket: path of a unix socket, or "" for TCP.
-        host: IP or name reached over TCP, or "".
+        host: IP or name of the machine, or "" for this one.
         port: its TCP port, or 0.
         tls: context for TCP with TLS, or None.
     """
@@ -63,18 +67,20 @@ class Route:
 def route(address: HostAddress) -> Route:
     """Parse an address; DriverError saying what to mend.
 
-    Accepted: unix:///path, tcp://host[:port]; the ports default to 2375, with TLS 2376.
+    Accepted, besides ssh:// (see ssh.py): unix:///path, tcp://host[:port]; the ports default to
+    2375, with TLS 2376.
     """
     if address.url.startswith("unix://"):
         path = address.url.removeprefix("unix://")
         if not path.startswith("/"):
             raise DriverError(f"host {address.name}: {address.url!r} needs an absolute path")
-        return Route(base="http://docker", socket=path)
+        return Route(LOCAL, path)
     match = _TCP.fullmatch(address.url)
     if match is None or int(match["port"] or 1) not in range(1, 65536):
         shown = re.sub(r"//[^/@]*@", "//…@", address.url)  # no password in a condition
         raise DriverError(
-            f"host {address.name}: address {shown!r} is neither unix:///path nor tcp://host:port"
+            f"host {address.name}: address {shown!r} is none of unix:///path, "
+            "tcp://host:port and ssh://user@host"
         )
     scheme = "https" if address.tls else "http"
     port = match["port"] or ("2376" if address.tls else "2375")

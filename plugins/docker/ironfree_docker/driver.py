@@ -1,4 +1,4 @@
-"""The Docker driver: opens hosts by unix socket or TCP, with TLS or without."""
+"""The Docker driver: opens hosts by unix socket, TCP (with TLS or without) or SSH."""
 
 from scheduler.drivers import Host, HostAddress
 

@@ -13,12 +13,13 @@ import aiohttp
 import msgspec
 
 from scheduler.drivers import HostAddress
-from scheduler.errors import DriverError, EngineRejected
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 from scheduler.objects.json import JsonObject
 
 from . import wire
-from .connection import Route, failures_named, route
+from .connection import LOCAL, Route, failures_named, route
 from .hijack import Hijacked, hijack
+from .ssh import Tunnel, login
 
 Answer = TypeVar("Answer")
 
@@ -42,9 +43,10 @@ _CHUNK = 64 << 10
 class Engine:
     """A connection to one Docker Engine; open it with `Engine.open`."""
 
-    def __init__(self, name: str, way: Route) -> None:
+    def __init__(self, name: str, way: Route, tunnel: Tunnel | None = None) -> None:
         self.name = name
         self.route = way
+        self._tunnel = tunnel
         self.version = wire.Version(version="", api_version="")
         self._prefix = ""
         self._calls = self._session(READS + MUTATIONS)
@@ -57,10 +59,19 @@ class Engine:
     @classmethod
     async def open(cls, address: HostAddress) -> "Engine":
         """Connect and agree on an API version; DriverError saying what to mend."""
-        engine = cls(address.name, route(address))
+        if address.url.startswith("ssh://"):
+            to = login(address)
+            tunnel = await Tunnel.open(address.name, to)
+            engine = cls(address.name, Route(LOCAL, tunnel.socket, to.host), tunnel)
+        else:
+            engine = cls(address.name, route(address))
         try:
             engine.version = await engine.read("/version", wire.Version, within=INSPECT)
             engine._prefix = f"/v{_agreed(address.name, engine.version)}"
+        except HostUnreachable as error:
+            told = await engine._tunnel.explain(error) if engine._tunnel else error
+            await engine.close()
+            raise told from error
         except BaseException:
             await engine.close()
             raise
@@ -80,6 +91,8 @@ class Engine:
         """Release the connections."""
         await self._calls.close()
         await self._streams.close()
+        if self._tunnel is not None:
+            await self._tunnel.close()
 
     async def ping(self) -> None:
         """Return when the engine answers; never queued behind other calls."""

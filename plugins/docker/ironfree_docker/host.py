@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from scheduler.drivers import (
@@ -33,8 +34,10 @@ from .devices import Devices, device_label, device_options
 from .dialer import Dialer
 from .engine import INSPECT, Engine
 from .ensure import ensure_created, ensure_started
+from .examination import examine
 from .execs import Execs
 from .images import Images
+from .inspections import Inspections
 from .labels import (
     ATTEMPT,
     CONTENT,
@@ -90,19 +93,19 @@ class DockerHost:
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
         self._unprotected = False  # the engine cannot shield processes from the kernel's OOM killer
-        self._settled: dict[str, wire.Container] = {}  # exited ones; nothing of them changes
+        self._inspections = Inspections(self._containers)
 
     async def info(self) -> HostInfo:
         """Return the engine's facts."""
+        asked = datetime.now(UTC)
         info = await self._engine.read("/info", wire.Info, within=INSPECT)
+        api = self._engine.api_version
+        findings = examine(self._address, info, api, asked, datetime.now(UTC))
         version = self._engine.version
         swarm = info.swarm.node_addr if info.swarm else ""
-        warnings = [*(info.warnings or [])]
-        if not info.live_restore_enabled:
-            warnings.append("live-restore is off: a restart of dockerd stops every container")
         return HostInfo(
             engine=f"docker://{info.server_version or version.version}",
-            api_version=self._engine.api_version,
+            api_version=api,
             hostname=info.name,
             operating_system=info.operating_system,
             os=version.os,
@@ -113,8 +116,9 @@ class DockerHost:
             live_restore=info.live_restore_enabled,
             resources=self._devices.offered(info),
             address=self._address.options.get("address", "") or self._engine.route.host or swarm,
-            warnings=tuple(warnings),
+            warnings=(*(info.warnings or ()), *(f.message for f in findings if not f.sound)),
             engine_id=_engine_id(info),
+            findings=findings,
         )
 
     async def ping(self) -> None:
@@ -124,23 +128,27 @@ class DockerHost:
     async def observe(self) -> tuple[PodObservation, ...]:
         """List every pod of this installation here."""
         listed = await self._list(POD_UID)
-        self._forget({each.id for each in listed if each.state == "exited"})
+        self._inspections.keep(each.id for each in listed)
         self._execs.forget({each.id for each in listed if each.state == "running"})
-        found = await _all(*(self._examine(each) for each in listed))
+        found = await _all(*(self._inspections.look(each) for each in listed))
         return observations(each for each in found if each is not None)
 
     async def events(self) -> AsyncIterator[HostEvent]:
         """Stream hints. The first, without a pod, says that the stream is open: list after it."""
-        async with aclosing(self._containers.events(POD_UID)) as events:
-            async for event in events:
-                if event is None:
-                    yield HostEvent(pod_uid="", action="open")
-                    continue
-                attributes = event.actor.attributes or {}
-                ours = belongs(attributes, self._address.cluster)
-                if ours and not event.action.startswith("exec_"):
-                    self._settled.pop(event.actor.id, None)
-                    yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
+        try:
+            async with aclosing(self._containers.events(POD_UID)) as events:
+                async for event in events:
+                    if event is None:
+                        self._inspections.listen(on=True)
+                        yield HostEvent(pod_uid="", action="open")
+                        continue
+                    attributes = event.actor.attributes or {}
+                    ours = belongs(attributes, self._address.cluster)
+                    if ours and not event.action.startswith("exec_"):
+                        self._inspections.heard(event.actor.id)
+                        yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
+        finally:
+            self._inspections.listen(on=False)
         raise HostUnreachable(f"host {self._engine.name} ended its stream of events")
 
     @property
@@ -294,18 +302,6 @@ class DockerHost:
         """Ours only. The engine cannot be asked for "this label or none", so it lists all."""
         listed = await self._containers.list(label)
         return [each for each in listed if belongs(each.labels or {}, self._address.cluster)]
-
-    async def _examine(self, listed: wire.Summary) -> wire.Container | None:
-        if listed.id in self._settled:
-            return self._settled[listed.id]
-        found = await self._containers.inspect(listed.id)
-        if found is not None and listed.state == "exited" == found.state.status:
-            self._settled[listed.id] = found
-        return found
-
-    def _forget(self, exited: set[str]) -> None:
-        for gone in self._settled.keys() - exited:
-            del self._settled[gone]
 
     async def _have_image(self, image: str) -> None:
         if await self._images.find(image) is None:

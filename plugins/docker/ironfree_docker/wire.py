@@ -45,6 +45,13 @@ class Info(msgspec.Struct, rename="pascal"):
     live_restore_enabled: bool = False
     warnings: list[str] | None = None
     swarm: Swarm | None = None
+    driver: str = ""
+    system_time: datetime | None = None
+    cgroup_version: str = ""
+    cgroup_driver: str = ""
+    memory_limit: bool | None = None
+    cpu_cfs_quota: bool | None = None
+    pids_limit: bool | None = None
     discovered_devices: list[Device] | None = None
 
 

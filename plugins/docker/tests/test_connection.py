@@ -49,7 +49,7 @@ async def test_a_version_that_is_none_is_told(tmp_path: Path, engine: FakeEngine
 
 @pytest.mark.parametrize(
     "url",
-    ["", "docker", "unix://relative", "tcp://", "tcp://h:0", "tcp://h:99999", "ssh://h",
+    ["", "docker", "unix://relative", "tcp://", "tcp://h:0", "tcp://h:99999",
      "tcp://user:word@h", "tcp://h/path", "tcp://h:2375?x=1"],
 )  # fmt: skip
 def test_an_address_that_cannot_work_is_told(url: str):

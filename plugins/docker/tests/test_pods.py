@@ -209,6 +209,30 @@ async def test_exited_containers_are_looked_at_once(engine: FakeEngine, host: Ho
     assert await host.observe() == ()
 
 
+async def test_running_containers_are_looked_at_again_after_an_event(
+    engine: FakeEngine, host: Host
+):
+    sandbox = await host.ensure_sandbox(SPEC)
+    status = await host.ensure_container(sandbox, APP)
+    running = engine.find(status.id)
+    events = host.events()
+    assert (await anext(events)).action == "open"
+    before = await host.observe()
+    looks = engine.calls.count("inspect")
+    assert await host.observe() == before
+    assert engine.calls.count("inspect") == looks
+    engine.emit("update", running)
+    assert (await anext(events)).action == "update"
+    assert await host.observe() == before
+    assert engine.calls.count("inspect") == looks + 1
+    running.status, running.exit_code = "exited", 3  # and its event gets lost
+    (seen,) = await host.observe()
+    assert seen.containers[0].exit_code == 3
+    await events.aclose()
+    await host.observe()
+    assert engine.calls.count("inspect") > looks + 2, "nobody listens any more"
+
+
 async def test_a_container_without_sandbox_is_still_seen(engine: FakeEngine, host: Host):
     sandbox = await host.ensure_sandbox(SPEC)
     await host.ensure_container(sandbox, APP)

@@ -138,7 +138,8 @@ def _grow(search: _Search, capacity: Counts, deadline: Deadline) -> list[Counts]
             return None
         rows, added = _last(search, part)
         work += rows.size + len(part.chosen)
-        found.extend(np.concatenate([part.chosen[rows], added[:, None]], axis=1))
+        complete: Counts = np.concatenate([part.chosen[rows], added[:, None]], axis=1)
+        found.extend(complete)
         rows, added = _next(search, part)
         work += rows.size
         if rows.size:
@@ -203,9 +204,9 @@ def _pairs(search: _Search, part: _Partial, least: Counts, most: Counts) -> tupl
         begin[r] = np.searchsorted(sizes, least[:, r], side="left")
         many[r] = np.searchsorted(sizes, most[:, r], side="right") - begin[r]
     fewest = np.argmin(many, axis=0)
-    every = np.arange(height)
+    every: Counts = np.arange(int(height), dtype=np.int64)
     times = np.maximum(many[fewest, every], 0)
-    rows = np.repeat(every, times)
+    rows: Counts = np.repeat(every, times)
     offset = np.arange(rows.size) - np.repeat(np.cumsum(times) - times, times)
     added = search.sorted[fewest[rows], begin[fewest, every][rows] + offset]
     if part.chosen.shape[1]:

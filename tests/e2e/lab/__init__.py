@@ -10,5 +10,6 @@ its subnet, a watchdog sweeps it when the test process dies, and whoever takes i
 
 from .host import Container, Host
 from .lab import Lab, Tls, missing_requirements
+from .relay import Relay
 
-__all__ = ["Container", "Host", "Lab", "Tls", "missing_requirements"]
+__all__ = ["Container", "Host", "Lab", "Relay", "Tls", "missing_requirements"]

@@ -24,6 +24,15 @@ set -e
 hostname "$1"
 mount --bind "$2/etc-docker" /etc/docker
 mount -t tmpfs tmpfs /run
+if [ "$3" != 0 ]; then
+  mkdir -p "$2/data"
+  if losetup -f >/dev/null 2>&1; then
+    [ -e "$2/disk" ] || { truncate -s "$3M" "$2/disk"; mkfs.ext4 -q "$2/disk"; }
+    mount -o loop "$2/disk" "$2/data"
+  else # a container may have no loop devices
+    mount -t tmpfs -o "size=$3m" tmpfs "$2/data"
+  fi
+fi
 exec tini-static -g -- sleep infinity
 """
 
@@ -50,9 +59,14 @@ class Host:
 
     Faults of the network (partition, api_partition, refuse, lose) do not touch the unix socket:
     through it the test sees the truth while the scheduler, over TCP, does not.
+
+    Args:
+        disk: MiB of a disk of its own for all that its daemon keeps; 0 for the machine's.
     """
 
-    def __init__(self, slot: Slot, index: int, tls: Tls) -> None:
+    def __init__(self, slot: Slot, index: int, tls: Tls, disk: int = 0) -> None:
+        self.live_restore = True  # heeded when the daemon starts
+        self._disk = disk
         self.name = f"host-{index}"
         self.index = index
         self.address = f"10.77.{slot.number}.{index}"
@@ -76,7 +90,8 @@ class Host:
         self._plug_in()
         command = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child"]
         command += ["--mount-proc", "--propagation", "private", "sh", "-c", _INIT, "sh"]
-        self._outer = self._spawn([*self._in_network(), *command, self.name, str(self.directory)])
+        given = [self.name, str(self.directory), str(self._disk)]
+        self._outer = self._spawn([*self._in_network(), *command, *given])
         self.start_daemon(wait=wait)
 
     def power_off(self) -> None:
@@ -122,6 +137,28 @@ class Host:
     def resume_daemon(self) -> None:
         """Let a hung dockerd go on."""
         os.kill(self._daemon_pid(), signal.SIGCONT)
+
+    def restart_daemon(self, *, live_restore: bool) -> None:
+        """Kill dockerd and start it so; without live-restore it ends its containers then."""
+        self.kill_daemon()
+        self.live_restore = live_restore
+        self.start_daemon()
+
+    def fill_disk(self) -> None:
+        """Leave no room on the host's own disk."""
+        with contextlib.suppress(RuntimeError):  # which is how dd says that it is full
+            self._inside("dd", "if=/dev/zero", f"of={self._ballast}", "bs=64k")
+
+    def free_disk(self) -> None:
+        """Give the room back."""
+        self._inside("rm", "-f", self._ballast)
+
+    @property
+    def _ballast(self) -> str:
+        return str(self.directory / "data" / "ballast")
+
+    def _inside(self, *command: str) -> None:
+        run("nsenter", "-t", str(self._init_pid()), "--mount", "--", *command)
 
     def wait_ready(self) -> None:
         """Return when dockerd answers; RuntimeError with the end of its log if it does not."""
@@ -235,6 +272,9 @@ class Host:
         self.boot(wait=False)
         if self._daemon is not None:
             self.resume_daemon()
+        if not self.live_restore:
+            self.kill_daemon()
+            self.live_restore = True
         self.start_daemon(wait=False)
         self.wait_ready()
         self.heal()
@@ -276,9 +316,9 @@ class Host:
     def _write_configuration(self) -> None:
         configuration = {
             "insecure-registries": [self._registries],
-            "exec-opts": ["native.cgroupdriver=cgroupfs"],
-            "live-restore": True,
             "max-download-attempts": 2,
+            "exec-opts": ["native.cgroupdriver=cgroupfs"],
+            "live-restore": self.live_restore,
         }
         (self.directory / "daemon.json").write_text(json.dumps(configuration))
 

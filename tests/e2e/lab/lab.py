@@ -1,10 +1,12 @@
 """The lab: a switch, certificates, N hosts, and a watchdog that cleans up after a crash."""
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,7 +60,7 @@ class Lab:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        addresses = [f"10.77.{slot.number}.{index}" for index in range(1, count + 1)]
+        addresses = [f"10.77.{slot.number}.{index}" for index in range(1, count + 2)]
         self.tls: Tls = certificates.make(slot.directory / "tls", addresses)
         self._build_switch()
         self.hosts = [Host(slot, index, self.tls) for index in range(1, count + 1)]
@@ -105,6 +107,18 @@ class Lab:
     def host(self, name: str) -> Host:
         """The host of that name."""
         return next(host for host in self.hosts if host.name == name)
+
+    @contextlib.contextmanager
+    def small_host(self, disk: int) -> Iterator[Host]:
+        """One more host, with a disk of so many MiB of its own and the shell image."""
+        host = Host(self._slot, len(self.hosts) + 1, self.tls, disk)
+        try:
+            host.boot()
+            host.load(images.shell_image())
+            yield host
+        finally:
+            host.power_off()
+            shutil.rmtree(host.directory)
 
     def registry(self) -> Registry:
         """A real registry that all hosts trust, started at the first call."""

@@ -10,6 +10,7 @@ import pytest
 from ironfree_simulated import SimulatedDriver
 from msgspec.structs import replace as replace_fields
 
+from scheduler.errors import Conflict
 from scheduler.informer import Informer
 from scheduler.nodes.directory import NodeAgents
 from scheduler.nodes.docker_host import RESOURCE, docker_host_view
@@ -89,11 +90,12 @@ class Cluster:
         made = await self.store.write(
             create("pods", name, "default", body, status=b'{"phase":"Pending","qosClass":"Burst"}')
         )
-        revision = await self.store.revision()
-        await self.store.write(
-            Bind(made.key, made.meta.uid, node, revision, {"pods": 1}, epoch=self.epoch)
-        )
-        return made
+        while True:
+            revision = await self.store.revision()
+            bind = Bind(made.key, made.meta.uid, node, revision, {"pods": 1}, epoch=self.epoch)
+            with contextlib.suppress(Conflict):  # its agent has written the Node meanwhile
+                await self.store.write(bind)
+                return made
 
     async def add_cohort(self, nodes, **spec):
         """Create a cohort of a pod for each of the nodes, and bind them together."""

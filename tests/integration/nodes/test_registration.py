@@ -46,6 +46,7 @@ async def test_a_host_becomes_a_node(cluster):
         "MemoryPressure": "False",
         "DiskPressure": "False",
         "PIDPressure": "False",
+        "EngineStuck": "False",
     }
     host = await cluster.host("h1", lambda h: h.status.node_name == "h1")
     assert host.status.engine_version == "simulated://1.0"
@@ -296,3 +297,23 @@ async def test_a_deleted_host_can_be_given_up(cluster):
     await cluster.host("h1", lambda h: "may still run" in h.status.conditions[0].message)
     await cluster.store.write(Remove(ObjectKey(RESOURCE, "", "h1")))
     await cluster.until(cluster.nodes, "", "h1", lambda n: n is None)
+
+
+async def test_a_host_is_examined_when_somebody_asks(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    machine = cluster.driver.machine("h1")
+    before = await cluster.store.get(ObjectKey(RESOURCE, "", "h1"))
+    asked = {"ironfree.dev/examine": "for once"}
+    await cluster.store.write(replace(before, expected=None, annotations=asked))
+
+    def examined(host):
+        return any((c.type, c.message) == ("Examined", "for once") for c in host.status.conditions)
+
+    await cluster.host("h1", examined)
+    machine.partition()
+
+    def away(host):
+        return any((c.type, c.status) == ("Reachable", "False") for c in host.status.conditions)
+
+    assert examined(await cluster.host("h1", away)), "what was found last stays"

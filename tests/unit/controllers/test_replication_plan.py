@@ -129,6 +129,17 @@ def test_what_may_run_once_at_most_is_not_replaced_first():
     assert (made.creates, made.deletes) == (0, ())
 
 
+def test_what_may_run_once_at_most_has_no_successor_while_it_may_still_run():
+    once = {"annotations": {AT_MOST_ONCE: "true"}}
+    deleted = pod("old", deletion_timestamp=NOW, **once)
+    assert plan(controller(1), [deleted], NOW).creates == 0
+    assert plan(controller(3), [deleted, pod("other", **once)], NOW).creates == 1
+    ended = pod("old", phase="Failed", deletion_timestamp=NOW, **once)
+    assert plan(controller(1), [ended], NOW).creates == 1
+    assert plan(controller(1), [pod("old", deletion_timestamp=NOW)], NOW).creates == 1
+    assert plan(controller(1), [], NOW).creates == 1
+
+
 def test_replacements_must_have_been_ready_long_enough():
     old, fresh = pod("old", ready=100, annotations=LEAVES), pod("new", ready=5)
     made = plan(controller(1, min_ready=10), [old, fresh], NOW)

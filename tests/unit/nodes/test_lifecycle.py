@@ -106,6 +106,18 @@ def test_what_a_wiped_host_lost_is_started_under_a_new_attempt():
     assert (last.exit_code, last.reason) == (137, "ContainerStatusUnknown")
 
 
+def test_a_removed_container_counts_as_one_even_if_an_earlier_attempt_is_still_there():
+    earlier = made(number=2, state=EngineState.EXITED, exit_code=1)
+    answer = ask(pod(status=shown(3, RUNNING)), ALIVE, earlier)
+    assert answer.instructions == (PullImage("web", 4),)
+    last = answer.status.container_statuses[0].last_state.terminated
+    assert last.reason == "ContainerStatusUnknown"
+    again = ask(pod(status=answer.status), ALIVE, earlier)
+    assert again.instructions == (PullImage("web", 4),), "and so it stays"
+    crashed = ask(pod(status=shown(2, RUNNING)), ALIVE, earlier)
+    assert crashed.instructions == (PullImage("web", 3),)
+
+
 @pytest.mark.parametrize(
     ("policy", "state", "phase"),
     [

@@ -1,5 +1,6 @@
 """Images made on the spot: Debian's static busybox, and the guestbook from one static C program."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,14 +17,18 @@ def lab_images(directory: Path) -> list[bytes]:
     return [shell_image(), *guestbook_images(directory)]
 
 
-def shell_image(name: str = SHELL_IMAGE) -> bytes:
+def shell_image(name: str = SHELL_IMAGE, ballast: int = 0) -> bytes:
     """Busybox with all its applets; runs `sh` unless told otherwise.
+
+    Args:
+        ballast: bytes that nobody has yet, so that they must travel.
 
     Debian's static build has a `wget` that crashes and an `nc` without `-z`.
     """
     files = _busybox() | {
         "etc/passwd": RootFile(b"root:x:0:0:root:/:/bin/sh\nuser:x:1000:1000:user:/:/bin/sh\n"),
         "etc/group": RootFile(b"root:x:0:\nuser:x:1000:\n"),
+        "ballast": RootFile(os.urandom(ballast)),
     }
     return image_archive(name, files, _settings(command=["sh"]))
 
