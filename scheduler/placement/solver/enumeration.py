@@ -90,6 +90,11 @@ def enumerate_contents(
     size = shape.demand[classes] / np.maximum(shape.capacity[node_type], 1)
     giving = np.any(shape.demand[classes] < 0, axis=1)
     classes = classes[np.lexsort((size.sum(axis=1), ~giving))]
+    brought = np.any(shape.demand[classes] < 0, axis=0)
+    if (
+        shape.demand[np.ix_(classes[np.any(shape.demand[classes] < 0, axis=1)], brought)] > 0
+    ).any():
+        return None  # classes that need each other: a content may fit though no part of it does
     capacity, asked = _with_sum(shape.capacity[node_type], shape.demand[classes])
     earned = np.stack([proof.prices[classes] for proof in proofs], axis=1)
     order = [np.argsort(asked[:, r], kind="stable") for r in range(capacity.size)]
