@@ -249,6 +249,9 @@ async def _lead(service: Service) -> None:
         finally:
             service.hosts.current = None
             leading.placement, leading.agents, leading.rules = None, None, {}
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # a failure in the same moment hid it
+            raise asyncio.CancelledError
         await asyncio.sleep(_PAUSE)
 
 

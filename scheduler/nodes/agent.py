@@ -130,6 +130,9 @@ class NodeAgent:
                     raise
                 _log.exception("the agent of host %s met a bug; it starts over", self.name)
                 why = "an internal error"
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # a failure in the same moment hid it
+                raise asyncio.CancelledError
             lasted = asyncio.get_running_loop().time() - begun
             self._failures = 1 if lasted > settings.reconnect_limit else self._failures + 1
             self._say(why)

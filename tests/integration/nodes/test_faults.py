@@ -23,6 +23,14 @@ async def test_a_restarted_scheduler_adopts_what_runs(cluster):
     assert machine.starts[:-1] == starts, "nothing was started again"
 
 
+async def test_agents_end_when_their_hosts_fail_in_the_same_moment(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    cluster.driver.machine("h1").partition()
+    async with asyncio.timeout(10):
+        await cluster.stop_agents()
+
+
 async def test_a_scheduler_killed_while_starting_starts_everything_once(cluster):
     await cluster.add_host("h1", address="simulated://h1?latency=0.01&start=0.02&pull=0.02")
     await cluster.ready("h1")
