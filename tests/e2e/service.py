@@ -191,12 +191,19 @@ def is_ready(obj: Any) -> bool:
 
 
 def replication_controller(
-    name: str, replicas: int, *, command: Sequence[str] = (), gone_after: int = 2, **container: Any
+    name: str,
+    replicas: int,
+    *,
+    command: Sequence[str] = (),
+    gone_after: int = 2,
+    spread_out: bool = True,
+    **container: Any,
 ) -> str:
-    """A ReplicationController of shell pods, spread evenly over the hosts that answer.
+    """A ReplicationController of shell pods.
 
     Args:
-        gone_after: seconds after which they leave a host that does not.
+        gone_after: seconds after which they leave a host that does not answer.
+        spread_out: whether they are spread evenly over the hosts that answer.
     """
     spread = {
         "maxSkew": 1,
@@ -217,7 +224,7 @@ def replication_controller(
                     "metadata": {"labels": {"app": name}},
                     "spec": {
                         "terminationGracePeriodSeconds": 1,
-                        "topologySpreadConstraints": [spread],
+                        "topologySpreadConstraints": [spread] if spread_out else [],
                         "tolerations": [
                             {
                                 "key": key,

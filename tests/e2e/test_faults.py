@@ -238,12 +238,12 @@ def test_a_pull_that_breaks_off_midway_is_tried_again(
 ):
     ironfree, maker = shared_ironfree, lab.hosts[0]
     registry = lab.registry()
-    pushed, image = f"{registry.address}/travels:v1", f"{lab.gateway}:5001/travels:v1"
+    pushed, image = f"{registry.address}/travels:v1", f"{lab.gateway}:5002/travels:v1"
     maker.load(shell_image(pushed, ballast=1 << 20))
     maker.run("push", pushed)
     maker.remove_image(pushed)
     host, _, port = registry.address.partition(":")
-    with Relay.run((lab.gateway, 5001), (host, int(port))) as relay:
+    with Relay.run((lab.gateway, 5002), (host, int(port))) as relay:
         relay.faults.break_after = 256 << 10
         apply(ironfree, replication_controller("web", 3, image=image))
 

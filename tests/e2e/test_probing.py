@@ -91,7 +91,7 @@ async def test_the_dialer_goes_with_its_connection(
     on = await target(engine, SERVE)
     probe = Probe(tcp_socket=TCPSocketAction(8080))
     await until(probe, on, success=True)
-    assert len(host.containers()) == 3
+    assert len(host.containers(dialers=True)) == 3
     (pod,) = await engine.observe()
     assert len(pod.containers) == 1
     host.kill_daemon()
@@ -99,7 +99,7 @@ async def test_the_dialer_goes_with_its_connection(
     await until(probe, on, success=True)
     await engine.close()
     await asyncio.to_thread(
-        eventually, lambda: len(host.containers()) == 2, 10, "the dialers are gone"
+        eventually, lambda: len(host.containers(dialers=True)) == 2, 10, "the dialers are gone"
     )
     local = await DockerDriver().connect(HostAddress(host.name, f"unix://{host.unix_socket}"))
     await until(probe, Target(local, on.container, on.container_id, on.pod_ip), success=True)

@@ -69,7 +69,7 @@ def devices(host: Host) -> dict[str, str]:
 
 def test_never_two_pods_on_one_device(ironfree: Ironfree, equipped: Host, lab: Lab):
     resources = {"limits": {LOOP: "1"}}
-    given = replication_controller("loops", 3, resources=resources)
+    given = replication_controller("loops", 3, spread_out=False, resources=resources)
     ironfree.kubectl("apply", "-f", "-", given=given)
 
     def waiting() -> list[Any]:

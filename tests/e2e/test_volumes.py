@@ -166,7 +166,7 @@ def test_local_and_static_volumes_bind_where_they_are(ironfree: Ironfree, lab: L
 def test_copies_share_one_claim_on_one_node(ironfree: Ironfree, lab: Lab):
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "shared"}}]
     mounts = [{"name": "data", "mountPath": "/data"}]
-    made = json.loads(replication_controller("web", 3, volumeMounts=mounts))
+    made = json.loads(replication_controller("web", 3, spread_out=False, volumeMounts=mounts))
     made["spec"]["template"]["spec"]["volumes"] = volumes
     apply(ironfree, made, claim("shared"))
     pods = ironfree.running(3, "app=web")

@@ -210,8 +210,12 @@ class Host:
 
     # What it holds ------------------------------------------------------------------------
 
-    def containers(self, *, label: str = "") -> list[Container]:
-        """All containers, running or not, that carry `label` ("key" or "key=value")."""
+    def containers(self, *, label: str = "", dialers: bool = False) -> list[Container]:
+        """All containers, running or not, that carry `label` ("key" or "key=value").
+
+        Args:
+            dialers: with those that come and go with Ironfree's own looks at the host.
+        """
         with self._api() as api:
             found = api.containers(all=True, filters={"label": label} if label else None)
         return [
@@ -224,6 +228,7 @@ class Host:
                 labels=item["Labels"] or {},
             )
             for item in found
+            if dialers or not any("/ironfree-dialer-" in name for name in item["Names"])
         ]
 
     def inspect(self, container: str) -> dict[str, Any]:

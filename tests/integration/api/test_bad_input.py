@@ -88,7 +88,7 @@ SPECS = [
     ({"containers": [container()], "nodeSelector": {"a b": "c"}}, "spec.nodeSelector"),
     (
         {"containers": [container()], "volumes": [{"name": "v", "nfs": {"server": "s"}}]},
-        "spec.volumes[0].nfs",
+        "spec.volumes[0].nfs.path",
     ),
     (
         {"containers": [container()], "initContainers": [container(name="c")]},

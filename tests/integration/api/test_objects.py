@@ -456,7 +456,7 @@ async def test_unsupported_fields_are_rejected_or_warned_about(api, ns, pod):
     rejected = await api.post(pods(ns), pod(runtimeClassName="x", hostnameOverride="y"))
     fields = {cause["field"] for cause in rejected.body["details"]["causes"]}
     assert fields == {"spec.runtimeClassName", "spec.hostnameOverride"}
-    volume = [{"name": "v", "nfs": {"server": "s", "path": "/"}}]
+    volume = [{"name": "v", "fc": {"targetWWNs": ["5000"], "lun": 0}}]
     refused = await api.post(pods(ns), pod(volumes=volume))
     assert refused.code == 422
     assert "volumes of this type cannot be mounted" in refused.body["message"]
