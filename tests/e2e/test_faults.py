@@ -32,7 +32,7 @@ def uids(pods) -> set[str]:
 
 
 def on_host(pods, name: str):
-    return [pod for pod in pods if pod["spec"]["nodeName"] == name]
+    return [pod for pod in pods if pod["spec"].get("nodeName") == name]
 
 
 def restarts(pods) -> list[int]:
