@@ -12,7 +12,7 @@ from ..objects.node import ContainerImage
 from .image_collection import CollectionLimits, excess, has_pressure, removable, told
 
 _log = logging.getLogger(__name__)
-_SOON = 0.25  # of the interval, until the first look
+_SOON = 0.25  # of the interval, before which there is no first look
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class HostStorage:
 
     async def run(self) -> None:
         """Look every so often, until cancelled; a look that fails is made again next time."""
-        wait = self._interval * _SOON
+        wait = random.uniform(_SOON, 1)  # thousands of hosts may connect in one moment
         while True:
-            await asyncio.sleep(wait * random.uniform(0.8, 1.2))
-            wait = self._interval
+            await asyncio.sleep(self._interval * wait)
+            wait = random.uniform(0.8, 1.2)
             try:
                 await self.look()
                 self._trouble = ""

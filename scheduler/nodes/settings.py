@@ -40,7 +40,7 @@ class NodeSettings:
     pulls_per_host: int = 3
     pulls_per_registry: int = 32
     share_images: bool = False
-    storage: float = 60.0
+    storage: float = 120.0
     collection: CollectionLimits = field(default_factory=CollectionLimits)
     start_timeout: float = 120.0
     remove_timeout: float = 120.0
