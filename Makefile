@@ -48,7 +48,7 @@ tools:
 	gcc $(TOOLS_FLAGS) -o $(TOOLS)/tools-amd64 $(TOOLS)/tools.c
 	aarch64-linux-gnu-gcc $(TOOLS_FLAGS) -mno-outline-atomics -o $(TOOLS)/tools-arm64 $(TOOLS)/tools.c
 
-bench: bench-reach bench-shapes bench-c1m bench-hosts bench-openb bench-rules bench-queue bench-crowd bench-packing bench-vectorpack bench-roadef
+bench: bench-reach bench-shapes bench-c1m bench-openb bench-rules bench-queue bench-crowd bench-packing bench-vectorpack bench-roadef bench-hosts
 
 bench-c1m bench-crowd bench-hosts bench-openb bench-packing bench-queue bench-reach bench-roadef bench-rules bench-shapes bench-vectorpack: bench-%: .venv/.runtime
 	@$(BIN)/python -m bench.$* $(ARGS)
