@@ -16,6 +16,7 @@ from ..objects.pod import Pod, claim_names
 from ..objects.storage import (
     CLAIM_PROTECTION,
     CLAIMS,
+    HOSTNAME,
     PROVISIONER,
     STATIC,
     VOLUME_PROTECTION,
@@ -227,9 +228,9 @@ class VolumeBinding:
     async def _provision(
         self, key: ObjectKey, claim: Claim, kind: NamedClass, labels: dict[str, str]
     ) -> None:
-        hostname = labels.get("kubernetes.io/hostname", "")
+        hostname = labels.get(HOSTNAME, "")
         if not hostname:
-            words = "the pod's node has no label kubernetes.io/hostname"
+            words = f"the pod's node has no label {HOSTNAME}"
             await self._wait(claim, "ProvisioningFailed", words, True)
             return
         self._told.pop(key, None)

@@ -1,6 +1,5 @@
 """The writes by which volumes and claims are bound, made and given a phase. Pure."""
 
-import uuid
 from datetime import datetime
 from typing import cast
 
@@ -9,7 +8,7 @@ from msgspec.structs import replace
 
 from ..objects.json import Json, JsonObject
 from ..objects.kinds.fields import ensure
-from ..objects.meta import ObjectMeta
+from ..objects.meta import ObjectMeta, new_uid
 from ..objects.storage import (
     DATA,
     DRIVER,
@@ -119,7 +118,7 @@ def docker_volume(claim: Claim, kind: NamedClass, hostname: str, now: datetime) 
     }
     meta = ObjectMeta(
         name=name,
-        uid=str(uuid.uuid4()),
+        uid=new_uid(),
         creation_timestamp=now.replace(microsecond=0),
         annotations={_PROVISIONED_BY: PROVISIONER},
         finalizers=(VOLUME_PROTECTION, DATA),

@@ -14,6 +14,7 @@ import msgspec
 from ..drivers import HostAddress, TlsMaterial
 from ..errors import ConfigurationError
 from ..objects import quantity
+from ..objects.kinds.host_limit_validation import MOST_DEVICES
 from ..objects.meta import ObjectMeta
 from ..objects.node import Taint
 from ..objects.pod import Condition, View
@@ -29,7 +30,6 @@ SYSTEM = ObjectKey("namespaces", "", "kube-system")
 """Exists once per installation, so its uid is the installation's id."""
 BY_ENGINE = "engine"
 GPU = "nvidia.com/gpu"
-_MOST_DEVICES = 1024
 _USER = re.compile(r"//[^/@]*@")
 
 
@@ -118,7 +118,7 @@ def devices_of(host: DockerHost) -> dict[str, tuple[str, ...]]:
     found = {each.name: each.ids for each in host.spec.devices}
     count = host.spec.capacity.get(GPU)
     if GPU not in found and count is not None:
-        found[GPU] = tuple(map(str, range(min(quantity.value(str(count)), _MOST_DEVICES))))
+        found[GPU] = tuple(map(str, range(min(quantity.value(str(count)), MOST_DEVICES))))
     return found
 
 

@@ -74,7 +74,7 @@ class PodCase:
     def history(self, name: str) -> Sequence[ContainerStatus]:
         """Return a container's attempts, newest first.
 
-        None when a later one was shown, which somebody has removed: those before it tell nothing
+        Nothing when a later one was shown, which somebody has removed: those before it tell nothing
         of how that ended, and their successor's name is taken.
         """
         found = [c for c in (self.observed.containers if self.observed else ()) if c.name == name]

@@ -40,14 +40,12 @@ class StorageTable:
     def set(self, key: ObjectKey, stored: StoredObject | None) -> None:
         """Take over an object of one of RESOURCES; None forgets it."""
         self._frozen = None
-        match key.resource:
-            case "persistentvolumeclaims":
-                name = (key.namespace, key.name)
-                _put(self._claims, name, stored and claim_view(stored))
-            case "persistentvolumes":
-                _put(self._volumes, key.name, stored and volume_view(stored))
-            case _:
-                _put(self._classes, key.name, stored and class_view(stored))
+        if key.resource == CLAIMS:
+            _put(self._claims, (key.namespace, key.name), stored and claim_view(stored))
+        elif key.resource == VOLUMES:
+            _put(self._volumes, key.name, stored and volume_view(stored))
+        else:
+            _put(self._classes, key.name, stored and class_view(stored))
 
     def freeze(self) -> Storage | None:
         """Return all of it as it is now."""

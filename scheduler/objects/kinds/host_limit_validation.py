@@ -29,7 +29,7 @@ _ULIMITS = (
     "stack",
 )
 _ULIMIT = re.compile(r"(-1|\d{1,18})(:(-1|\d{1,18}))?\Z")
-_MOST_DEVICES = 1024
+MOST_DEVICES = 1024
 
 
 def host_limit_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
@@ -70,8 +70,8 @@ def _devices(spec: JsonObject, path: str) -> Iterator[Cause]:
         names.add(name)
         if not ids:
             yield required(f"{where}.ids")
-        elif len(ids) > _MOST_DEVICES:
-            yield invalid(f"{where}.ids", len(ids), f"must have at most {_MOST_DEVICES} items")
+        elif len(ids) > MOST_DEVICES:
+            yield invalid(f"{where}.ids", len(ids), f"must have at most {MOST_DEVICES} items")
         for index, each in enumerate(ids):
             if not each or len(each) > 256 or any(c.isspace() for c in each):
                 yield invalid(

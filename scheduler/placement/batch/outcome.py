@@ -205,7 +205,7 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
         as_text(goal) if goal else Reached(asked.name, decimal_text(value), "", "")
         for goal, asked, value in zip(goals, solved, values, strict=True)
     )
-    reason = "; ".join([solution.reason, *prepared.vouched])
+    reason = "; ".join(filter(None, (solution.reason, *prepared.vouched)))
     return SolverReport(str(status), "", told, seconds, reason)
 
 

@@ -36,7 +36,7 @@ def certify(search: Search) -> None:
         prover.improve(search.pool, search.pricer, search.relaxed.prices, limited)
         incumbent.prove(question.goal, rounded(objective, prover.bound))
     if question.must.any() and np.array_equal(question.cost, np.rint(question.cost)):
-        best = max(prover.proofs, key=lambda proof: -proof.bound, default=None)
+        best = min(prover.proofs, key=lambda proof: proof.bound, default=None)
         _assemble(search, question, [best] if best is not None else [], search.deadline)
 
 

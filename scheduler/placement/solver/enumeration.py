@@ -87,14 +87,12 @@ def enumerate_contents(
     classes = np.flatnonzero(shape.fit[node_type])
     if not classes.size:
         return []
-    size = shape.demand[classes] / np.maximum(shape.capacity[node_type], 1)
-    giving = np.any(shape.demand[classes] < 0, axis=1)
-    classes = classes[np.lexsort((size.sum(axis=1), ~giving))]
-    brought = np.any(shape.demand[classes] < 0, axis=0)
-    if (
-        shape.demand[np.ix_(classes[np.any(shape.demand[classes] < 0, axis=1)], brought)] > 0
-    ).any():
+    brings = shape.demand[classes] < 0
+    giving, brought = np.any(brings, axis=1), np.any(brings, axis=0)
+    if (shape.demand[np.ix_(classes[giving], brought)] > 0).any():
         return None  # classes that need each other: a content may fit though no part of it does
+    size = shape.demand[classes] / np.maximum(shape.capacity[node_type], 1)
+    classes = classes[np.lexsort((size.sum(axis=1), ~giving))]
     capacity, asked = _with_sum(shape.capacity[node_type], shape.demand[classes])
     earned = np.stack([proof.prices[classes] for proof in proofs], axis=1)
     order = [np.argsort(asked[:, r], kind="stable") for r in range(capacity.size)]

@@ -27,6 +27,7 @@ _call = cast("Callable[..., result_pb2.SolveResultProto]", solver.solve)  # pyri
 _GLOP = parameters_pb2.SOLVER_TYPE_GLOP
 _PDLP = parameters_pb2.SOLVER_TYPE_PDLP
 _HIGHS = parameters_pb2.SOLVER_TYPE_HIGHS
+_AT_LOWER = 2  # MathOpt's BASIS_STATUS_AT_LOWER_BOUND
 _PDLP_FROM = 400_000  # non-zeros above which a simplex falls behind
 
 
@@ -36,6 +37,11 @@ class Basis:
 
     variables: Counts
     constraints: Counts
+
+    def extended(self, size: int) -> "Basis":
+        """Return it for a programme with further variables, which are at their lower bound."""
+        fresh = np.full(size - self.variables.size, _AT_LOWER, dtype=np.int64)
+        return Basis(np.concatenate([self.variables, fresh]), self.constraints)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,6 @@ from .columns import Pool
 from .linear import Basis, Programme, solve
 from .shapes import Shapes
 
-_AT_LOWER = 2  # MathOpt's BASIS_STATUS_AT_LOWER_BOUND
-
 
 @dataclass(frozen=True, slots=True)
 class Relaxed:
@@ -73,12 +71,5 @@ class Master:
             coefficients=np.concatenate(
                 [np.ones(int(alive.sum())), -copies[some].astype(np.float64), np.ones(height)]
             ),
-            basis=self._extended(height + types.size),
+            basis=self.basis and self.basis.extended(height + types.size),
         )
-
-    def _extended(self, size: int) -> Basis | None:
-        if self.basis is None:
-            return None
-        known = self.basis.variables
-        fresh = np.full(size - known.size, _AT_LOWER, dtype=np.int64)
-        return Basis(np.concatenate([known, fresh]), self.basis.constraints)

@@ -9,8 +9,6 @@ from .columns import Pool
 from .exchange import Exchange
 from .linear import Basis, Programme, solve
 
-_AT_LOWER = 2  # MathOpt's BASIS_STATUS_AT_LOWER_BOUND
-
 
 @dataclass(frozen=True, slots=True)
 class Relaxed:
@@ -86,12 +84,5 @@ class SlotMaster:
             rows=np.concatenate(row_parts),
             columns=np.concatenate(column_parts),
             coefficients=np.concatenate(parts, dtype=np.float64),
-            basis=self._extended(first + types.size),
+            basis=self.basis and self.basis.extended(first + types.size),
         )
-
-    def _extended(self, size: int) -> Basis | None:
-        if self.basis is None:
-            return None
-        known = self.basis.variables
-        fresh = np.full(size - known.size, _AT_LOWER, dtype=np.int64)
-        return Basis(np.concatenate([known, fresh]), self.basis.constraints)
