@@ -82,6 +82,11 @@ class Load:
                 raise outcome
             self.acknowledge(outcome.revision, op, outcome.key)
 
+    def has_made(self, resources, kinds):
+        """Tell whether it has changed each of some resources, and done each of some writes."""
+        made = self.acknowledged.values()
+        return {w.resource for _, w in made} >= set(resources) and {k for k, _ in made} >= set(kinds)
+
     def acknowledge(self, revision, op, where):
         self.acknowledged[revision] = (type(op), where)
         if self.told is not None:

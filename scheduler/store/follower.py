@@ -61,7 +61,8 @@ async def catch_up(reader: Reader, hub: Hub) -> None:
         except Expired:
             hub.restart(await reader.revision())
             return
-        if batch.revision <= hub.revision:
+        # What this process is just committing its writer publishes, cohorts whole.
+        if batch.revision <= hub.revision or batch.revision == hub.coming:
             return
         hub.publish(after, batch.revision, [_informed(hub, change) for change in batch.changes])
 

@@ -263,12 +263,12 @@ class Writer:
             try:
                 await statements.commit(connection, verdict.revision, self._id, self._transaction)
             except DATA_ERRORS:
-                self._hub.coming = 0
                 await self._roll_back(connection)
                 raise
             except CONNECTION_ERRORS as error:
-                self._hub.coming = 0
                 raise _Unknown(verdict, after) from error
+            finally:
+                self._hub.coming = 0
             self.measures.committed(started, len(ops))
         self._done(slices, verdict, after)
 

@@ -138,7 +138,7 @@ async def test_a_pod_that_changes_while_its_binding_is_in_flight(service, monkey
     monkeypatch.setattr(service.placement._binder._store, "write_cohorts", write_cohorts)
     async with running(service):
         await service.write(node("n0", cpu="8"), node("n1", cpu="8"))
-        await service.seen(lambda _: True)
+        await service.pods.synced()  # what an informer lists, it holds one by one
         lot = alike(4, cpu="1").cohort
         (lot,) = await make(store, CreateCohort(lot))
         expected = 3 if how == "delete" else 4
