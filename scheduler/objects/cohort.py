@@ -6,10 +6,10 @@ they are bound and how they have started distinguishes them.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import product
+from itertools import count, product, repeat
 
 import msgspec
 
@@ -265,19 +265,21 @@ class Lodging:
         """Take in bindings of its pods."""
         number = len(self.berths)
         self.berths.append(berths)
-        for position, ordinal in enumerate(berths.ordinals):
-            self.places[ordinal] = (number, position)
+        self.places.update(zip(berths.ordinals, zip(repeat(number), count()), strict=False))
 
     def say(self, reports: Reports) -> None:
         """Take in what its pods are said to be."""
         number = len(self.reports)
         self.reports.append(reports)
-        for position, ordinal in enumerate(reports.ordinals):
-            self.said[ordinal] = (number, position)
+        self.said.update(zip(reports.ordinals, zip(repeat(number), count()), strict=False))
 
     def lives(self, ordinal: int) -> bool:
         """Tell whether a pod has not left."""
         return not self.gone >> ordinal & 1
+
+    def all_live(self, ordinals: Iterable[int]) -> bool:
+        """Tell whether none of some pods has left."""
+        return not self.gone or all(map(self.lives, ordinals))
 
     @property
     def empty(self) -> bool:
