@@ -5,12 +5,14 @@ import asyncio
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from .clock import Clock, SystemClock
+from .deployments import DeploymentController
 from .disruption import Disruption
 from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
 from .informers import Informers
 from .namespace_content import NamespaceContent
 from .node_lifecycle import NodeLifecycle
+from .owned_pods import OwnedPods
 from .pod_collection import PodCollection
 from .pod_groups import PodGroupController
 from .replication import ReplicationController
@@ -41,8 +43,18 @@ class Controllers:
         clock = clock or SystemClock()
         self._store = fenced
         self._informers = informers
+        replicating = [
+            ReplicationController(fenced, registry, informers, settings, clock, kind)
+            for kind in informers.replications
+        ]
+        deployments = DeploymentController(fenced, informers, settings, clock)
+        pods = OwnedPods(informers)
+        for controller in (*replicating, deployments):
+            controller.enrol(pods)
         self._controllers = (
-            ReplicationController(fenced, registry, informers, settings, clock),
+            pods,
+            *replicating,
+            deployments,
             NodeLifecycle(fenced, informers, settings, clock),
             TaintEviction(fenced, informers, settings, clock),
             Disruption(fenced, registry, informers, settings, clock),

@@ -21,7 +21,8 @@ from ..objects.kinds.fields import child
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.priority import PriorityView, assign_priority
 from ..objects.meta import ObjectMeta, OwnerReference, new_uid
-from ..objects.replication import REPLACES, PodTemplate
+from ..objects.pod_owner import PodTemplate
+from ..objects.replication import REPLACES
 from ..objects.stored import Body
 from ..objects.wire import decompose
 from ..store.operations import Create

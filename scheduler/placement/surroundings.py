@@ -8,7 +8,7 @@ from ..informer import Informer
 from ..objects import disruption, pod_group
 from ..objects.disruption import disruption_budget
 from ..objects.pod import View
-from ..objects.replication import Replication, replication_view
+from ..objects.replication import replication_view
 from ..objects.selectors import Selector, from_map
 from ..objects.stored import StoredObject
 from ..store.store import Store
@@ -81,5 +81,5 @@ def _selected(stored: StoredObject) -> Selector | None:
 
 
 def _replicated(stored: StoredObject) -> Selector | None:
-    view: Replication = replication_view(stored)
-    return from_map(view.selector) if view.selector else None
+    selector = replication_view(stored).selector
+    return None if selector.nothing else selector
