@@ -1,8 +1,8 @@
 """`ironfree node drain`: empties a node, replacements first, and says beforehand what will move.
 
-Pods of a ReplicationController are asked to be replaced first (see controllers.replication_plan);
-one that has no other node, and what has no such controller, is evicted, as far as its disruption
-budget lets it go.
+Pods of a ReplicationController or ReplicaSet are asked to be replaced first (see
+controllers.replication_plan); one that has no other node, and what has no such controller, is
+evicted, as far as its disruption budget lets it go.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from typing import cast
 
 from ..errors import BadRequest, StatusError
 from ..objects.json import JsonObject
+from ..objects.pod_owner import REPLACING
 from ..objects.replication import AT_MOST_ONCE, REPLACE_FIRST
 from .connection import MERGE_PATCH, Connection, child, entries, metadata
 from .get import dump
@@ -126,7 +127,7 @@ def _move(pod: JsonObject, results: dict[str, JsonObject]) -> Move:
         metadata(pod).get("uid", ""),
         to=str(result.get("nodeName") or ""),
         why_not=str(result.get("message") or ""),
-        replaceable=doubles and owner is not None and owner.get("kind") == "ReplicationController",
+        replaceable=doubles and owner is not None and owner.get("kind") in REPLACING,
         bare=owner is None,
     )
 
