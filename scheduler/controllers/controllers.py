@@ -10,6 +10,7 @@ from .disruption import Disruption
 from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
 from .informers import Informers
+from .jobs import JobController
 from .namespace_content import NamespaceContent
 from .node_lifecycle import NodeLifecycle
 from .owned_pods import OwnedPods
@@ -49,12 +50,14 @@ class Controllers:
         ]
         deployments = DeploymentController(fenced, informers, settings, clock)
         pods = OwnedPods(informers)
-        for controller in (*replicating, deployments):
+        jobs = JobController(fenced, registry, informers, settings, clock)
+        for controller in (*replicating, deployments, jobs):
             controller.enrol(pods)
         self._controllers = (
             pods,
             *replicating,
             deployments,
+            jobs,
             NodeLifecycle(fenced, informers, settings, clock),
             TaintEviction(fenced, informers, settings, clock),
             Disruption(fenced, registry, informers, settings, clock),

@@ -11,6 +11,7 @@ from ..informer import Informer
 from ..objects import disruption, pod_group
 from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
+from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
@@ -18,6 +19,7 @@ from ..objects.pod import Pod, claim_names, pod_view
 from ..objects.pod_group import PodGroup
 from ..objects.pod_owner import (
     DEPLOYMENT,
+    JOB,
     REPLICA_SET,
     REPLICATION_CONTROLLER,
     OwnerKind,
@@ -42,6 +44,7 @@ from ..store.store import Store
 NODE, OWNER, ORPHAN, SELECTOR, TERMINAL = "node", "owner", "orphan", "selector", "terminal"
 NAMESPACE = "namespace"
 MOVING = "moving"
+TRACKED = "tracked"
 CLAIM = "claim"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
@@ -145,6 +148,14 @@ def _claims(pod: Pod) -> tuple[str, ...]:
     return tuple([f"{pod.meta.namespace}/{name}" for name in claim_names(pod.spec)])
 
 
+def tracked_by(pod: Pod) -> tuple[str, ...]:
+    """Index the pods that a Job has still to count by its namespace/name (index TRACKED)."""
+    if TRACKING not in pod.meta.finalizers:
+        return ()
+    owner = pod.meta.controller_owner()
+    return (f"{pod.meta.namespace}/{owner.name}",) if owner is not None else ()
+
+
 def places(namespace: str, selector: Selector) -> tuple[str, ...]:
     """Return index values of which every object that matches has one, () where there are none.
 
@@ -184,6 +195,7 @@ POD_INDEXERS: Mapping[str, Callable[[Pod], tuple[str, ...]]] = {
     ORPHAN: lambda pod: () if pod.terminal else orphan_labels(pod.meta),
     TERMINAL: lambda pod: ("terminal",) if pod.terminal else (),
     CLAIM: _claims,
+    TRACKED: tracked_by,
     MOVING: lambda pod: (MOVING,) if REPLACE_ON in pod.meta.annotations else (),
 }
 NODE_INDEXERS: Mapping[str, Callable[[Node], tuple[str, ...]]] = {OWNER: owner_uids}
@@ -211,6 +223,7 @@ class Informers:
         pods: with POD_INDEXERS; nodes: with NODE_INDEXERS; both shared with others.
         replications: ReplicationControllers and ReplicaSets, with REPLICATION_INDEXERS.
         deployments: with DEPLOYMENT_INDEXERS.
+        jobs: indexed by owner.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
         claims, volumes, classes: of storage; indexed by owner.
@@ -222,6 +235,7 @@ class Informers:
     nodes: Informer[Node]
     replications: Mapping[OwnerKind, Informer[Replication]]
     deployments: Informer[Deployment]
+    jobs: Informer[Job]
     budgets: Informer[DisruptionBudget]
     groups: Informer[PodGroup]
     claims: Informer[Claim]
@@ -239,14 +253,9 @@ class Informers:
     ) -> "Informers":
         """Build the informers; those given are shared and run by whoever made them."""
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
-        known = {
-            "pods",
-            "nodes",
-            EVENTS,
-            DEPLOYMENT.resource,
-            *(kind.resource for kind in replicating),
-        }
-        known |= {disruption.RESOURCE, pod_group.RESOURCE, CLAIMS, VOLUMES, CLASSES}
+        known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
+        known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource}
+        known |= {kind.resource for kind in replicating}
         return cls(
             pods or Informer(store, "pods", pod_view, POD_INDEXERS),
             nodes or Informer(store, "nodes", node_view, NODE_INDEXERS),
@@ -255,6 +264,7 @@ class Informers:
                 for kind in replicating
             },
             Informer(store, DEPLOYMENT.resource, deployment_view, DEPLOYMENT_INDEXERS),
+            Informer(store, JOB.resource, job_view, {OWNER: owner_uids}),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
@@ -274,6 +284,7 @@ class Informers:
             "nodes": self.nodes,
             **{kind.resource: informer for kind, informer in self.replications.items()},
             DEPLOYMENT.resource: self.deployments,
+            JOB.resource: self.jobs,
             disruption.RESOURCE: self.budgets,
             pod_group.RESOURCE: self.groups,
             CLAIMS: self.claims,

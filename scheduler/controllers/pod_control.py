@@ -22,7 +22,7 @@ from ..objects.pod_owner import PodOwner
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Remove, Replace
 from .clock import Clock
-from .deletion_writes import deletion
+from .deletion_writes import deletion, finalized
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
 from .informers import Informers, OwnedInformer
@@ -159,10 +159,15 @@ class PodControl:
             )
         return reached
 
-    async def delete(self, owner: PodOwner, pods: Sequence[Pod]) -> int:
-        """Delete pods that are not being deleted yet; return the revision of the last."""
+    async def delete(self, owner: PodOwner, pods: Sequence[Pod], finalizer: str = "") -> int:
+        """Delete pods that are not being deleted yet; return the revision of the last.
+
+        Args:
+            finalizer: that they lose at that.
+        """
         writes: list[Remove | Replace] = []
-        for stored in await self.read(pods):
+        for found in await self.read(pods):
+            stored = without_finalizer(found, finalizer)
             write = deletion(stored, DeletionRequest(), self._clock.now())
             if write is not None and stored.meta.deletion_timestamp is None:
                 writes.append(write)
@@ -199,6 +204,15 @@ class PodControl:
                 if not owner.selector.matches(stored.meta.labels)
             ]
         )
+
+    async def let_go(self, pods: Sequence[Pod], finalizer: str) -> int:
+        """Take a finalizer off pods, after which those that are being deleted may go."""
+        read = await self.read(pods)
+        held = [stored for stored in read if finalizer in stored.meta.finalizers]
+        results = await self._store.write_many([finalized(each, finalizer) for each in held])
+        await self._pods.reached(latest_revision(results))
+        raise_failures(results)
+        return latest_revision(results)
 
     async def _replace_owners(
         self, changes: Sequence[tuple[StoredObject, tuple[OwnerReference, ...]]]
@@ -271,6 +285,14 @@ async def still_there(store: FencedStore, owner: PodOwner) -> None:
         raise Conflict(f"{key} is gone and adopts nothing")
     if fresh.meta.deletion_timestamp is not None:
         raise Conflict(f"{key} is being deleted and adopts nothing")
+
+
+def without_finalizer(stored: StoredObject, finalizer: str) -> StoredObject:
+    """Return an object without a finalizer."""
+    if finalizer not in stored.meta.finalizers:
+        return stored
+    left = tuple(each for each in stored.meta.finalizers if each != finalizer)
+    return replace(stored, meta=replace(stored.meta, finalizers=left))
 
 
 def with_owners(stored: StoredObject, owners: tuple[OwnerReference, ...]) -> Replace:
