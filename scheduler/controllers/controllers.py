@@ -5,6 +5,7 @@ import asyncio
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from .clock import Clock, SystemClock
+from .daemon_sets import DaemonSetController
 from .deployments import DeploymentController
 from .disruption import Disruption
 from .fenced_store import FencedStore
@@ -51,13 +52,15 @@ class Controllers:
         deployments = DeploymentController(fenced, informers, settings, clock)
         pods = OwnedPods(informers)
         jobs = JobController(fenced, registry, informers, settings, clock)
-        for controller in (*replicating, deployments, jobs):
+        daemons = DaemonSetController(fenced, registry, informers, settings, clock)
+        for controller in (*replicating, deployments, jobs, daemons):
             controller.enrol(pods)
         self._controllers = (
             pods,
             *replicating,
             deployments,
             jobs,
+            daemons,
             NodeLifecycle(fenced, informers, settings, clock),
             TaintEviction(fenced, informers, settings, clock),
             Disruption(fenced, registry, informers, settings, clock),

@@ -5,24 +5,17 @@ proportion, rolling within maxSurge and maxUnavailable, recreating, and the cond
 `kubectl rollout` reads (deployment_status).
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
-
-import msgspec
 
 from ..objects.deployment import Deployment, DeploymentStatus
-from ..objects.json import JsonObject
-from ..objects.kinds.pod_defaults import default_pod_spec
 from ..objects.meta import ObjectMeta
-from ..objects.names import SUFFIX_ALPHABET
-from ..objects.pod_owner import PodTemplate, TemplateMeta
+from ..objects.pod_owner import PodTemplate
 from ..objects.replication import Replication
 from .deployment_status import Progress, next_status, overdue_in
+from .template_hash import identity, template_hash
 
-HASH = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
 _HISTORY = "deployment.kubernetes.io/revision-history"
 _DESIRED = "deployment.kubernetes.io/desired-replicas"
@@ -38,7 +31,6 @@ _NOT_INHERITED = frozenset(
     }
 )
 _HISTORY_LENGTH = 2000
-_HASH_LENGTH = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,35 +372,3 @@ def _inherited(meta: ObjectMeta) -> dict[str, str]:
 def is_of(each: Replication, template: PodTemplate) -> bool:
     """Tell whether a ReplicaSet makes the pods of a template."""
     return each.template is not None and identity(each.template) == identity(template)
-
-
-def template_hash(template: PodTemplate, collisions: int) -> str:
-    """Return the name of a template, for label HASH.
-
-    Args:
-        collisions: how often another template had the same name.
-    """
-    said = identity(template) + str(collisions).encode()
-    value = int.from_bytes(hashlib.blake2b(said, digest_size=8).digest())
-    text = ""
-    for _ in range(_HASH_LENGTH):
-        value, digit = divmod(value, len(SUFFIX_ALPHABET))
-        text += SUFFIX_ALPHABET[digit]
-    return text
-
-
-def identity(template: PodTemplate) -> bytes:
-    """Return what is equal for equal templates: without the label HASH, with defaults filled in."""
-    meta = template.metadata
-    labels = {key: value for key, value in meta.labels.items() if key != HASH}
-    said = msgspec.json.encode(
-        TemplateMeta(labels, meta.annotations, meta.finalizers), order="deterministic"
-    )
-    return said + _canonical(bytes(template.spec))
-
-
-@lru_cache(maxsize=4096)
-def _canonical(spec: bytes) -> bytes:
-    value: JsonObject = msgspec.json.decode(spec)
-    default_pod_spec(value)
-    return msgspec.json.encode(value, order="deterministic")

@@ -24,7 +24,6 @@ from ..store.operations import Create, Remove, Replace
 from .clock import Clock
 from .deletion_writes import deletion
 from .deployment_plan import (
-    HASH,
     REVISION,
     Change,
     Claims,
@@ -40,6 +39,7 @@ from .informers import ORPHAN, OWNER, SELECTOR, Informers, pair, places
 from .owned_pods import OwnedPods
 from .pod_control import Certainty, still_there, with_owners
 from .settings import ControllerSettings
+from .template_hash import HASH
 from .work_queue import WorkQueue
 
 _NONE = b'{"replicas":0}'

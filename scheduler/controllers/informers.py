@@ -8,7 +8,9 @@ from typing import Protocol
 import msgspec
 
 from ..informer import Informer
-from ..objects import disruption, pod_group
+from ..objects import controller_revision, disruption, pod_group
+from ..objects.controller_revision import ControllerRevision, revision_view
+from ..objects.daemon_set import DaemonSet, daemon_set_view
 from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
 from ..objects.job import TRACKING, Job, job_view
@@ -18,6 +20,7 @@ from ..objects.node import Node, node_view
 from ..objects.pod import Pod, claim_names, pod_view
 from ..objects.pod_group import PodGroup
 from ..objects.pod_owner import (
+    DAEMON_SET,
     DEPLOYMENT,
     JOB,
     REPLICA_SET,
@@ -212,6 +215,10 @@ DEPLOYMENT_INDEXERS: Mapping[str, Callable[[Deployment], tuple[str, ...]]] = {
     OWNER: owner_uids,
     SELECTOR: by_selector,
 }
+DAEMON_INDEXERS: Mapping[str, Callable[[DaemonSet], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    SELECTOR: by_selector,
+}
 GROUP_INDEXERS: Mapping[str, Callable[[PodGroup], tuple[str, ...]]] = {OWNER: owner_uids}
 
 
@@ -223,7 +230,8 @@ class Informers:
         pods: with POD_INDEXERS; nodes: with NODE_INDEXERS; both shared with others.
         replications: ReplicationControllers and ReplicaSets, with REPLICATION_INDEXERS.
         deployments: with DEPLOYMENT_INDEXERS.
-        jobs: indexed by owner.
+        jobs, revisions: indexed by owner.
+        daemon_sets: with DAEMON_INDEXERS.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
         claims, volumes, classes: of storage; indexed by owner.
@@ -236,6 +244,8 @@ class Informers:
     replications: Mapping[OwnerKind, Informer[Replication]]
     deployments: Informer[Deployment]
     jobs: Informer[Job]
+    daemon_sets: Informer[DaemonSet]
+    revisions: Informer[ControllerRevision]
     budgets: Informer[DisruptionBudget]
     groups: Informer[PodGroup]
     claims: Informer[Claim]
@@ -255,6 +265,7 @@ class Informers:
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource}
+        known |= {DAEMON_SET.resource, controller_revision.RESOURCE}
         known |= {kind.resource for kind in replicating}
         return cls(
             pods or Informer(store, "pods", pod_view, POD_INDEXERS),
@@ -265,6 +276,8 @@ class Informers:
             },
             Informer(store, DEPLOYMENT.resource, deployment_view, DEPLOYMENT_INDEXERS),
             Informer(store, JOB.resource, job_view, {OWNER: owner_uids}),
+            Informer(store, DAEMON_SET.resource, daemon_set_view, DAEMON_INDEXERS),
+            Informer(store, controller_revision.RESOURCE, revision_view, {OWNER: owner_uids}),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
@@ -285,6 +298,8 @@ class Informers:
             **{kind.resource: informer for kind, informer in self.replications.items()},
             DEPLOYMENT.resource: self.deployments,
             JOB.resource: self.jobs,
+            DAEMON_SET.resource: self.daemon_sets,
+            controller_revision.RESOURCE: self.revisions,
             disruption.RESOURCE: self.budgets,
             pod_group.RESOURCE: self.groups,
             CLAIMS: self.claims,

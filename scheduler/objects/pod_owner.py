@@ -39,6 +39,7 @@ class OwnerKind(msgspec.Struct, frozen=True):
 REPLICATION_CONTROLLER = OwnerKind("v1", "ReplicationController", REPLICATION_CONTROLLERS)
 REPLICA_SET = OwnerKind("apps/v1", "ReplicaSet", REPLICA_SETS)
 DEPLOYMENT = OwnerKind("apps/v1", "Deployment", "deployments.apps")
+DAEMON_SET = OwnerKind("apps/v1", "DaemonSet", "daemonsets.apps")
 JOB = OwnerKind("batch/v1", "Job", "jobs.batch")
 
 REPLACING = frozenset({REPLICATION_CONTROLLER.kind, REPLICA_SET.kind})

@@ -7,7 +7,9 @@ A further kind is one small file here and one line in ALL_KINDS. Kinds hold no b
 from ..kind import KindRegistry
 from . import (
     config_map,
+    controller_revision,
     custom_resource_definition,
+    daemon_set,
     deployment,
     docker_host,
     event,
@@ -49,6 +51,8 @@ ALL_KINDS = (
     service_account.KIND,
     deployment.KIND,
     replica_set.KIND,
+    daemon_set.KIND,
+    controller_revision.KIND,
     job.KIND,
     lease.KIND,
     priority_class.KIND,
