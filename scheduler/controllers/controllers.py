@@ -19,6 +19,7 @@ from .pod_collection import PodCollection
 from .pod_groups import PodGroupController
 from .replication import ReplicationController
 from .settings import ControllerSettings
+from .stateful_sets import StatefulSetController
 from .taint_eviction import TaintEviction
 from .volume_binding import VolumeBinding
 
@@ -53,7 +54,8 @@ class Controllers:
         pods = OwnedPods(informers)
         jobs = JobController(fenced, registry, informers, settings, clock)
         daemons = DaemonSetController(fenced, registry, informers, settings, clock)
-        for controller in (*replicating, deployments, jobs, daemons):
+        stateful = StatefulSetController(fenced, registry, informers, settings, clock)
+        for controller in (*replicating, deployments, jobs, daemons, stateful):
             controller.enrol(pods)
         self._controllers = (
             pods,
@@ -61,6 +63,7 @@ class Controllers:
             deployments,
             jobs,
             daemons,
+            stateful,
             NodeLifecycle(fenced, informers, settings, clock),
             TaintEviction(fenced, informers, settings, clock),
             Disruption(fenced, registry, informers, settings, clock),

@@ -25,11 +25,13 @@ from ..objects.pod_owner import (
     JOB,
     REPLICA_SET,
     REPLICATION_CONTROLLER,
+    STATEFUL_SET,
     OwnerKind,
     PodOwner,
 )
 from ..objects.replication import REPLACE_ON, Replication, replication_view
 from ..objects.selectors import Selector
+from ..objects.stateful_set import StatefulSet, stateful_set_view
 from ..objects.storage import (
     CLAIMS,
     CLASSES,
@@ -219,6 +221,10 @@ DAEMON_INDEXERS: Mapping[str, Callable[[DaemonSet], tuple[str, ...]]] = {
     OWNER: owner_uids,
     SELECTOR: by_selector,
 }
+STATEFUL_INDEXERS: Mapping[str, Callable[[StatefulSet], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    SELECTOR: by_selector,
+}
 GROUP_INDEXERS: Mapping[str, Callable[[PodGroup], tuple[str, ...]]] = {OWNER: owner_uids}
 
 
@@ -232,6 +238,7 @@ class Informers:
         deployments: with DEPLOYMENT_INDEXERS.
         jobs, revisions: indexed by owner.
         daemon_sets: with DAEMON_INDEXERS.
+        stateful_sets: with STATEFUL_INDEXERS.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
         claims, volumes, classes: of storage; indexed by owner.
@@ -245,6 +252,7 @@ class Informers:
     deployments: Informer[Deployment]
     jobs: Informer[Job]
     daemon_sets: Informer[DaemonSet]
+    stateful_sets: Informer[StatefulSet]
     revisions: Informer[ControllerRevision]
     budgets: Informer[DisruptionBudget]
     groups: Informer[PodGroup]
@@ -265,7 +273,7 @@ class Informers:
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource}
-        known |= {DAEMON_SET.resource, controller_revision.RESOURCE}
+        known |= {DAEMON_SET.resource, STATEFUL_SET.resource, controller_revision.RESOURCE}
         known |= {kind.resource for kind in replicating}
         return cls(
             pods or Informer(store, "pods", pod_view, POD_INDEXERS),
@@ -277,6 +285,7 @@ class Informers:
             Informer(store, DEPLOYMENT.resource, deployment_view, DEPLOYMENT_INDEXERS),
             Informer(store, JOB.resource, job_view, {OWNER: owner_uids}),
             Informer(store, DAEMON_SET.resource, daemon_set_view, DAEMON_INDEXERS),
+            Informer(store, STATEFUL_SET.resource, stateful_set_view, STATEFUL_INDEXERS),
             Informer(store, controller_revision.RESOURCE, revision_view, {OWNER: owner_uids}),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
@@ -299,6 +308,7 @@ class Informers:
             DEPLOYMENT.resource: self.deployments,
             JOB.resource: self.jobs,
             DAEMON_SET.resource: self.daemon_sets,
+            STATEFUL_SET.resource: self.stateful_sets,
             controller_revision.RESOURCE: self.revisions,
             disruption.RESOURCE: self.budgets,
             pod_group.RESOURCE: self.groups,

@@ -8,7 +8,7 @@ import msgspec
 from ..errors import BadRequest
 from .meta import ObjectMeta, OwnerReference
 from .pod import View
-from .pod_class import REPLICA_SETS, REPLICATION_CONTROLLERS
+from .pod_class import REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS
 from .selectors import NOTHING, Selector, from_label_selector, from_map
 from .stored import ObjectKey
 
@@ -40,6 +40,7 @@ REPLICATION_CONTROLLER = OwnerKind("v1", "ReplicationController", REPLICATION_CO
 REPLICA_SET = OwnerKind("apps/v1", "ReplicaSet", REPLICA_SETS)
 DEPLOYMENT = OwnerKind("apps/v1", "Deployment", "deployments.apps")
 DAEMON_SET = OwnerKind("apps/v1", "DaemonSet", "daemonsets.apps")
+STATEFUL_SET = OwnerKind("apps/v1", "StatefulSet", STATEFUL_SETS)
 JOB = OwnerKind("batch/v1", "Job", "jobs.batch")
 
 REPLACING = frozenset({REPLICATION_CONTROLLER.kind, REPLICA_SET.kind})

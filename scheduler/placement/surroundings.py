@@ -9,9 +9,10 @@ from ..informer import Informer
 from ..objects import disruption, pod_group
 from ..objects.disruption import disruption_budget
 from ..objects.pod import View
-from ..objects.pod_class import REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES
+from ..objects.pod_class import REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES, STATEFUL_SETS
 from ..objects.replication import replication_view
 from ..objects.selectors import Selector, from_map
+from ..objects.stateful_set import stateful_set_view
 from ..objects.stored import StoredObject
 from ..store.store import Store
 from .storage_table import RESOURCES as STORAGE
@@ -85,10 +86,16 @@ def _replicated(stored: StoredObject) -> Selector | None:
     return None if selector.nothing else selector
 
 
+def _stateful(stored: StoredObject) -> Selector | None:
+    selector = stateful_set_view(stored).selector
+    return None if selector.nothing else selector
+
+
 _VIEWS: Mapping[str, Callable[[StoredObject], Selector | None]] = {
     SERVICES: _selected,
     REPLICATION_CONTROLLERS: _replicated,
     REPLICA_SETS: _replicated,
+    STATEFUL_SETS: _stateful,
 }
 SELECTING = tuple(_VIEWS)
 """Resources whose objects select pods that are spread by a profile's default constraints."""

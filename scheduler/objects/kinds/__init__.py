@@ -34,6 +34,7 @@ from . import (
     service,
     service_account,
     simulation,
+    stateful_set,
     storage_class,
 )
 
@@ -52,6 +53,7 @@ ALL_KINDS = (
     deployment.KIND,
     replica_set.KIND,
     daemon_set.KIND,
+    stateful_set.KIND,
     controller_revision.KIND,
     job.KIND,
     lease.KIND,
