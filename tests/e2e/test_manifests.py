@@ -313,7 +313,7 @@ def test_a_collector_on_every_host(ironfree: Ironfree, lab: Lab):
 def test_copies_that_keep_their_names_and_files(ironfree: Ironfree, lab: Lab):
     ironfree.kubectl("apply", "-f", "-", given=STATEFUL)
     said = ironfree.kubectl("rollout", "status", "statefulset/web", "--timeout=50s")
-    assert "rolling update complete" in said
+    assert "complete: 2 new pods" in said
     pods = ironfree.running(2, "app=nginx")
     assert sorted(pod["metadata"]["name"] for pod in pods) == ["web-0", "web-1"]
     log = ("exec", "web-1", "--", "cat", "/usr/share/nginx/html/log")

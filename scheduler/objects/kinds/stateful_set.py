@@ -83,8 +83,12 @@ def _with_claims(spec: JsonObject) -> JsonObject:
     if not claimed or not pod:
         return spec
     volumes: list[Json] = [v for v in children(pod, "volumes") if text(v, "name") not in claimed]
-    volumes += [{"name": n, "persistentVolumeClaim": {"claimName": n}} for n in claimed]
+    volumes += [_claimed(each) for each in claimed]
     return {**spec, "template": {**template, "spec": {**pod, "volumes": volumes}}}
+
+
+def _claimed(named: str) -> JsonObject:
+    return {"name": named, "persistentVolumeClaim": {"claimName": named}}
 
 
 def _strategy_causes(strategy: JsonObject) -> Iterable[Cause]:
