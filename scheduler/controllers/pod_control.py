@@ -6,26 +6,28 @@ created is never created again.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from ..errors import AlreadyExists, Conflict, Forbidden, Invalid, StatusError, Unavailable
+from ..informer import Informer
 from ..objects.cohort import Cohort
 from ..objects.deletion import DeletionRequest
 from ..objects.kind import KindRegistry
 from ..objects.kinds.pod_security import PRIVILEGED, complaint, level_of
-from ..objects.kinds.priority import priority_view
+from ..objects.kinds.priority import PriorityView, priority_view
 from ..objects.meta import OwnerReference
 from ..objects.pod import Pod
 from ..objects.pod_owner import PodOwner
+from ..objects.replication import PodTemplate
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Remove, Replace
 from .clock import Clock
 from .deletion_writes import deletion, finalized
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
-from .informers import Informers, OwnedInformer
+from .informers import Informers, Named, OwnedInformer
 from .pod_template import PodMold, PodSeries, mold
 from .settings import ControllerSettings
 
@@ -60,6 +62,33 @@ class Certainty:
             raise
 
 
+class PriorityClasses:
+    """The PriorityClasses, read again when one has changed."""
+
+    def __init__(self, store: FencedStore, informer: Informer[Named]) -> None:
+        self._store = store
+        self._informer = informer
+        self._read: tuple[object, Mapping[str, PriorityView]] | None = None
+
+    def version(self) -> object:
+        """Return what is another once a class has changed."""
+        return {name: each.revision for name, each in self._informer.items.items()}
+
+    async def known(self) -> Mapping[str, PriorityView]:
+        """Return the classes as the informer knows them, or newer ones."""
+        if self._read is None or self._read[0] != self.version():
+            return await self.newest()
+        return self._read[1]
+
+    async def newest(self) -> Mapping[str, PriorityView]:
+        """Return the classes as they are now."""
+        version = self.version()
+        listing = await self._store.list(PRIORITIES)
+        classes = {each.meta.name: priority_view(each) for each in listing.objects}
+        self._read = (version, classes)
+        return classes
+
+
 class PodControl:
     """Writes the pods of one controller's owners.
 
@@ -79,6 +108,8 @@ class PodControl:
         self._store = store
         self._pod_kind = registry.by_resource("pods")
         self._pods = informers.pods
+        self._namespaces = informers.others["namespaces"]
+        self._priorities = PriorityClasses(store, informers.others[PRIORITIES])
         self._settings = settings
         self._clock = clock
         self._molds: dict[ObjectKey, tuple[object, PodMold]] = {}
@@ -99,16 +130,21 @@ class PodControl:
         if owner.template is None:
             kind = owner.owner_kind.kind
             raise Invalid(f"{kind} {key.namespace}/{key.name} has no template")
-        listing = await self._store.list(PRIORITIES)
         template = owner.template
-        version = (bytes(template.spec), template.metadata, [o.revision for o in listing.objects])
+        version = (bytes(template.spec), template.metadata, self._priorities.version())
         known = self._molds.get(key)
         if known is None or known[0] != version:
-            classes = {o.meta.name: priority_view(o) for o in listing.objects}
-            made = mold(template, self._pod_kind, classes, self._settings.toleration_seconds)
-            known = self._molds[key] = (version, made)
+            known = self._molds[key] = (version, await self._mold(template))
         await self._admit(owner, known[1])
         return known[1]
+
+    async def _mold(self, template: PodTemplate) -> PodMold:
+        grace = self._settings.toleration_seconds
+        classes = await self._priorities.known()
+        try:
+            return mold(template, self._pod_kind, classes, grace)
+        except (Invalid, Forbidden):  # it may name a class that has just been made
+            return mold(template, self._pod_kind, await self._priorities.newest(), grace)
 
     async def _admit(self, owner: PodOwner, shape: PodMold) -> None:
         """Hold the pods to their namespace's Pod Security level, as the API holds a client's.
@@ -116,7 +152,10 @@ class PodControl:
         Raises:
             Forbidden: its "enforce" label forbids them.
         """
-        found = await self._store.get(ObjectKey("namespaces", "", owner.meta.namespace))
+        name = owner.meta.namespace
+        found = self._namespaces.get("", name)
+        if found is None:  # it may just have been made
+            found = await self._store.get(ObjectKey("namespaces", "", name))
         level = level_of(found.meta.labels if found is not None else {}, "enforce")
         refusal = "" if level == PRIVILEGED else complaint(shape.spec, level)
         if refusal:

@@ -5,17 +5,18 @@ worker at a time.
 """
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import msgspec
 
-from ..errors import Forbidden, Invalid, NotFound, StatusError
+from ..errors import Conflict, Forbidden, Invalid, NotFound, StatusError
 from ..informer import Informer
 from ..objects.kind import KindRegistry
 from ..objects.pod import Pod
 from ..objects.pod_owner import REPLICA_SET, REPLICATION_CONTROLLER, OwnerKind
 from ..objects.replication import Replication, ReplicationStatus
-from ..objects.stored import ObjectKey
+from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Replace
 from .clock import Clock
 from .fenced_store import FencedStore
@@ -129,12 +130,17 @@ class ReplicationController:
         if status == controller.status:
             return
         encoded = msgspec.json.encode(status)
+        stored = controller.stored
+        with contextlib.suppress(NotFound, Conflict):  # gone, or changed meanwhile
+            if stored is not None:
+                await self._replace_status(stored, encoded)
+                return
         stored = await self._store.get(self._kind.key(controller.meta))
         if stored is None or stored.meta.uid != controller.meta.uid or stored.status == encoded:
             return
-        try:
-            await self._store.write(
-                Replace(stored.resource, stored.meta, stored.body, encoded, stored.revision)
-            )
-        except NotFound:
-            return
+        with contextlib.suppress(NotFound):
+            await self._replace_status(stored, encoded)
+
+    async def _replace_status(self, stored: StoredObject, status: bytes) -> None:
+        write = Replace(stored.resource, stored.meta, stored.body, status, stored.revision)
+        await self._store.write(write)
