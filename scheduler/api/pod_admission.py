@@ -65,6 +65,7 @@ class PodAdmission:
         pod = kind.resource == "pods"
         spec = child(obj, "spec")
         if not pod:
+            spec = child(child(spec, "jobTemplate"), "spec") or spec
             spec = child(child(spec, "template"), "spec")
         if not spec or not meta.namespace:
             return []

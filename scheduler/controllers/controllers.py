@@ -5,6 +5,7 @@ import asyncio
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from .clock import Clock, SystemClock
+from .cron_jobs import CronJobController
 from .daemon_sets import DaemonSetController
 from .deployments import DeploymentController
 from .disruption import Disruption
@@ -64,6 +65,7 @@ class Controllers:
             jobs,
             daemons,
             stateful,
+            CronJobController(fenced, registry, informers, settings, clock),
             NodeLifecycle(fenced, informers, settings, clock),
             TaintEviction(fenced, informers, settings, clock),
             Disruption(fenced, registry, informers, settings, clock),

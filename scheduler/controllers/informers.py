@@ -10,6 +10,7 @@ import msgspec
 from ..informer import Informer
 from ..objects import controller_revision, disruption, pod_group
 from ..objects.controller_revision import ControllerRevision, revision_view
+from ..objects.cron_job import CronJob, cron_job_view
 from ..objects.daemon_set import DaemonSet, daemon_set_view
 from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
@@ -20,6 +21,7 @@ from ..objects.node import Node, node_view
 from ..objects.pod import Pod, claim_names, pod_view
 from ..objects.pod_group import PodGroup
 from ..objects.pod_owner import (
+    CRON_JOB,
     DAEMON_SET,
     DEPLOYMENT,
     JOB,
@@ -236,7 +238,7 @@ class Informers:
         pods: with POD_INDEXERS; nodes: with NODE_INDEXERS; both shared with others.
         replications: ReplicationControllers and ReplicaSets, with REPLICATION_INDEXERS.
         deployments: with DEPLOYMENT_INDEXERS.
-        jobs, revisions: indexed by owner.
+        jobs, cron_jobs, revisions: indexed by owner.
         daemon_sets: with DAEMON_INDEXERS.
         stateful_sets: with STATEFUL_INDEXERS.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
@@ -252,6 +254,7 @@ class Informers:
     deployments: Informer[Deployment]
     jobs: Informer[Job]
     daemon_sets: Informer[DaemonSet]
+    cron_jobs: Informer[CronJob]
     stateful_sets: Informer[StatefulSet]
     revisions: Informer[ControllerRevision]
     budgets: Informer[DisruptionBudget]
@@ -273,7 +276,12 @@ class Informers:
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource}
-        known |= {DAEMON_SET.resource, STATEFUL_SET.resource, controller_revision.RESOURCE}
+        known |= {
+            CRON_JOB.resource,
+            DAEMON_SET.resource,
+            STATEFUL_SET.resource,
+            controller_revision.RESOURCE,
+        }
         known |= {kind.resource for kind in replicating}
         return cls(
             pods or Informer(store, "pods", pod_view, POD_INDEXERS),
@@ -285,6 +293,7 @@ class Informers:
             Informer(store, DEPLOYMENT.resource, deployment_view, DEPLOYMENT_INDEXERS),
             Informer(store, JOB.resource, job_view, {OWNER: owner_uids}),
             Informer(store, DAEMON_SET.resource, daemon_set_view, DAEMON_INDEXERS),
+            Informer(store, CRON_JOB.resource, cron_job_view, {OWNER: owner_uids}),
             Informer(store, STATEFUL_SET.resource, stateful_set_view, STATEFUL_INDEXERS),
             Informer(store, controller_revision.RESOURCE, revision_view, {OWNER: owner_uids}),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
@@ -308,6 +317,7 @@ class Informers:
             DEPLOYMENT.resource: self.deployments,
             JOB.resource: self.jobs,
             DAEMON_SET.resource: self.daemon_sets,
+            CRON_JOB.resource: self.cron_jobs,
             STATEFUL_SET.resource: self.stateful_sets,
             controller_revision.RESOURCE: self.revisions,
             disruption.RESOURCE: self.budgets,

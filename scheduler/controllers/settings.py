@@ -13,7 +13,7 @@ class ControllerSettings:
         toleration_seconds: how long pods stay bound to lost nodes unless they say.
         orphan_quarantine: from a Node's disappearance until its pods are removed.
         terminated_pods: ended pods kept; the oldest beyond them are removed.
-        burst: most pods that one ReplicationController creates or deletes at a time.
+        burst: most pods of one owner that are created or deleted at a time.
         workers: keys that one controller looks at at a time.
     """
 

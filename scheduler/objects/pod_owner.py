@@ -41,6 +41,7 @@ REPLICA_SET = OwnerKind("apps/v1", "ReplicaSet", REPLICA_SETS)
 DEPLOYMENT = OwnerKind("apps/v1", "Deployment", "deployments.apps")
 DAEMON_SET = OwnerKind("apps/v1", "DaemonSet", "daemonsets.apps")
 STATEFUL_SET = OwnerKind("apps/v1", "StatefulSet", STATEFUL_SETS)
+CRON_JOB = OwnerKind("batch/v1", "CronJob", "cronjobs.batch")
 JOB = OwnerKind("batch/v1", "Job", "jobs.batch")
 
 REPLACING = frozenset({REPLICATION_CONTROLLER.kind, REPLICA_SET.kind})

@@ -8,6 +8,7 @@ from ..kind import KindRegistry
 from . import (
     config_map,
     controller_revision,
+    cron_job,
     custom_resource_definition,
     daemon_set,
     deployment,
@@ -56,6 +57,7 @@ ALL_KINDS = (
     stateful_set.KIND,
     controller_revision.KIND,
     job.KIND,
+    cron_job.KIND,
     lease.KIND,
     priority_class.KIND,
     storage_class.KIND,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from ...errors import Cause
-from ..json import JsonObject
+from ..json import Json, JsonObject
 from ..kind import Cell, Column, Kind, Printer, Scale
 from ..names import label_name_complaints
 from . import persistent_volume_claim
@@ -66,12 +66,29 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
     yield from _strategy_causes(child(spec, "updateStrategy"))
     yield from _retention_causes(child(spec, "persistentVolumeClaimRetentionPolicy"))
     yield from _claim_causes(spec)
-    yield from template_causes(spec, selector_of(spec))
+    yield from template_causes(_with_claims(spec), selector_of(spec))
     for complaint in label_name_complaints(f"{name(obj)}-0"):
         yield invalid("metadata.name", name(obj), f"pods are named after it: {complaint}")
     if template_spec(obj).get("activeDeadlineSeconds") is not None:
         path = "spec.template.spec.activeDeadlineSeconds"
         yield forbidden(path, "activeDeadlineSeconds in StatefulSet is not Supported")
+
+
+def _with_claims(spec: JsonObject) -> JsonObject:
+    """Return a spec whose template has a volume for each claim, as its pods will."""
+    template = child(spec, "template")
+    pod = child(template, "spec")
+    claims = children(spec, "volumeClaimTemplates")
+    claimed = list(dict.fromkeys(name(claim) for claim in claims))
+    if not claimed or not pod:
+        return spec
+    volumes: list[Json] = [v for v in children(pod, "volumes") if text(v, "name") not in claimed]
+    volumes += [_claimed(each) for each in claimed]
+    return {**spec, "template": {**template, "spec": {**pod, "volumes": volumes}}}
+
+
+def _claimed(named: str) -> JsonObject:
+    return {"name": named, "persistentVolumeClaim": {"claimName": named}}
 
 
 def _strategy_causes(strategy: JsonObject) -> Iterable[Cause]:

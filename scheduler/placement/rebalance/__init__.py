@@ -2,6 +2,6 @@
 
 movability (who may go) → floor (a what-if on which moves are tried) → planner (which hosts to
 empty, with the solver's help and bound) → jobs (shows the plan, then moves start-first, under a
-budget). A move is an annotation on the pod: its ReplicationController starts the replacement, which
+budget). A move is an annotation on the pod: its controller starts the replacement, which
 placement puts on the node it is nominated to, and then deletes the pod.
 """
