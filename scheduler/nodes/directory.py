@@ -24,6 +24,7 @@ from .image_sharing import ImageSharing
 from .muster import Company, Muster
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
+from .registration import LEASE_NAMESPACE, LEASES
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -84,9 +85,11 @@ class NodeAgents(HostDirectory):
             self._events,
             self._sources,
             self._puller(pulls or PullMeasures()),
+            self._nodes,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}
+        self._leases: dict[str, StoredObject] = {}  # as found at the beginning
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changing: dict[str, bool] = {}  # being followed: whether there is more news
         self._group = asyncio.TaskGroup()
@@ -124,6 +127,8 @@ class NodeAgents(HostDirectory):
             await self._pods.synced()
             await self._nodes.synced()
             await self._hosts.synced()
+            leases = await self._store.list(LEASES, LEASE_NAMESPACE)
+            self._leases = {lease.meta.name: lease for lease in leases.objects}
             group.create_task(self._statuses.run(), name="pod statuses")
             group.create_task(self._events.run(), name="pod events")
             group.create_task(self._sources.run(), name="sources of volumes")
@@ -173,7 +178,8 @@ class NodeAgents(HostDirectory):
             await self._bravely(unregister(self._office, name), name)
 
     def _start(self, docker_host: DockerHost) -> None:
-        agent = NodeAgent(self._office, docker_host, self._drivers, self._connects)
+        lease = self._leases.pop(docker_host.name, None)
+        agent = NodeAgent(self._office, docker_host, self._drivers, self._connects, lease)
         self._agents[agent.name] = agent
         task = self._group.create_task(agent.run(), name=f"agent of {agent.name}")
         self._tasks[agent.name] = task

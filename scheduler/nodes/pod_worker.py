@@ -20,7 +20,7 @@ from ..objects.pod import PodStatus
 from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod
 from .circuit import Circuit
-from .execution import Refusal, Subject, Workshop, carry_out
+from .execution import Effect, Refusal, Subject, Workshop, carry_out
 from .health import Watch, after_probe
 from .hooks import pod_address
 from .instructions import (
@@ -119,7 +119,8 @@ class PodWorker:
         self._action: asyncio.Task[bool] | None = None
         self._basis = _Basis(present=False, deadline=None)
         self._acted = 0  # the look that had begun when the last action ended
-        self._missed = False
+        self._heard = False  # of something that may have happened on the host
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._troubles = 0
         self._shown: tuple[int, PodStatus] | None = None
@@ -136,11 +137,19 @@ class PodWorker:
         """Whether the host is known to have nothing of the pod."""
         return self._known and self.observed is None
 
+    def hear(self) -> None:
+        """Take in that there was an event of the pod; a look will tell what happened."""
+        self._heard = True
+
     def see(self, look: int, observed: PodObservation | None) -> None:
         """Take in what a look found, unless this worker acted after the look began."""
-        if self._action is not None or self._acted >= look:
-            self._missed = True
+        if self._action is not None:
             return
+        if self._acted >= look:
+            if self._heard:
+                self._desk.look_soon()
+            return
+        self._heard = False
         if not self._known or observed != self.observed:
             self._known, self.observed = True, observed
             self.poke()
@@ -150,11 +159,15 @@ class PodWorker:
         self._dirty = True
         if self._action is not None and self._basis != self._basis_now():
             self._action.cancel()
-        if self._task is None and self._known:
+        if self._task is None and self._known and not self._closed:
             self._task = self._desk.spawn(self)
 
     def close(self) -> None:
-        """Forget the timer (the session's tasks end with the session)."""
+        """Begin nothing any more; the session's tasks end with the session."""
+        self._closed = True
+        self._forget_timer()
+
+    def _forget_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -164,7 +177,7 @@ class PodWorker:
         try:
             while self._dirty:
                 self._dirty = False
-                self.close()
+                self._forget_timer()
                 await self._round()
         except Fenced:
             raise
@@ -258,8 +271,7 @@ class PodWorker:
             self._dirty = True
         if stopped:
             await self._desk.looked()
-        elif self._missed or not known:
-            self._missed = False
+        elif self._heard or not known:
             self._desk.look_soon()
 
     async def carry_out(self, decision: Decision) -> bool:
@@ -285,12 +297,8 @@ class PodWorker:
         return known
 
     async def _step(self, instruction: Instruction) -> bool:
-        subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
-        if isinstance(instruction, WriteVolumes):
-            self._desk.follow(self.uid, sources(subject.pod), self._source_changed)
-            self._stale = False
         try:
-            call = partial(carry_out, self._desk.shop, instruction, subject)
+            call = partial(self._paced, instruction)
             broken = isinstance(instruction, _BROKEN)
             outcome = await (self._desk.circuit.send(call) if broken else call())
         except (DriverError, StatusError) as error:
@@ -312,6 +320,21 @@ class PodWorker:
         self.observed = outcome(self.observed)
         return True
 
+    async def _paced(self, instruction: Instruction) -> Effect | Refusal:
+        """Do an instruction when its turn comes; some wait for others than the engine."""
+        call = partial(self._instructed, instruction)
+        if isinstance(instruction, PullImage | RunPostStart):
+            return await call()
+        first = not isinstance(instruction, EnsureSandbox)
+        return await self._desk.shop.pacer.send(call, first=first)
+
+    async def _instructed(self, instruction: Instruction) -> Effect | Refusal:
+        subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
+        if isinstance(instruction, WriteVolumes):
+            self._desk.follow(self.uid, sources(subject.pod), self._source_changed)
+            self._stale = False
+        return await carry_out(self._desk.shop, instruction, subject)
+
     def _sleep_until(self, moment: datetime | None) -> None:
         if moment is not None:
             self._call_later(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
@@ -325,9 +348,9 @@ class PodWorker:
         self._call_later(random.uniform(0.1, limit))
 
     def _call_later(self, delay: float) -> None:
-        self.close()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(delay, self._woken)
+        self._forget_timer()
+        if not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(delay, self._woken)
 
     def _woken(self) -> None:
         self._timer = None
