@@ -23,7 +23,6 @@ from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
 from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod, service_account
-from .call_pacing import CallPacer
 from .claims import ClaimProblem, with_claims
 from .container_limits import NodeLimits, limited
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
@@ -108,14 +107,12 @@ class Workshop:
     Args:
         host_ip, allocatable: of the node, for references in environments.
         limits: what the node sets for all of its containers.
-        pacer: says when what is sent to the engine.
         puller: has images on the host.
         tell: records an event of a pod: words and container.
     """
 
     node: str
     host: Host
-    pacer: CallPacer
     puller: ImagePuller
     objects: Objects
     settings: NodeSettings

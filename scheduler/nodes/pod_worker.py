@@ -20,7 +20,7 @@ from ..objects.pod import PodStatus
 from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod
 from .circuit import Circuit
-from .execution import Effect, Refusal, Subject, Workshop, carry_out
+from .execution import Refusal, Subject, Workshop, carry_out
 from .health import Watch, after_probe
 from .hooks import pod_address
 from .instructions import (
@@ -35,6 +35,7 @@ from .instructions import (
 )
 from .lifecycle import Decision, DesiredPod, reconcile
 from .memory import PodMemory, failed, succeeded
+from .pacing import Pacer
 from .probing import ProbedPod
 from .volume_content import sources
 
@@ -51,6 +52,7 @@ class Desk(Protocol):
     fence: asyncio.Event  # set when nothing stale is left on the host
     shop: Workshop
     circuit: Circuit
+    pacer: Pacer
 
     def assigned(self, uid: str) -> AssignedPod | None:
         """Return the pod if the store has it on this host."""
@@ -173,12 +175,10 @@ class PodWorker:
             self._timer = None
 
     async def run(self) -> None:
-        """Work until there is nothing to do."""
+        """Work until there is nothing to do, once its turn has come."""
+        begins = self.observed is None and self._desk.assigned(self.uid) is not None
         try:
-            while self._dirty:
-                self._dirty = False
-                self._forget_timer()
-                await self._round()
+            await self._desk.pacer.send(self._rounds, first=not begins)
         except Fenced:
             raise
         except (StatusError, DriverError) as error:
@@ -189,6 +189,12 @@ class PodWorker:
         finally:
             self._task = None
         self._desk.settled(self)
+
+    async def _rounds(self) -> None:
+        while self._dirty:
+            self._dirty = False
+            self._forget_timer()
+            await self._round()
 
     def _basis_now(self) -> _Basis:
         assigned = self._desk.assigned(self.uid)
@@ -297,8 +303,12 @@ class PodWorker:
         return known
 
     async def _step(self, instruction: Instruction) -> bool:
+        subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
+        if isinstance(instruction, WriteVolumes):
+            self._desk.follow(self.uid, sources(subject.pod), self._source_changed)
+            self._stale = False
         try:
-            call = partial(self._paced, instruction)
+            call = partial(carry_out, self._desk.shop, instruction, subject)
             broken = isinstance(instruction, _BROKEN)
             outcome = await (self._desk.circuit.send(call) if broken else call())
         except (DriverError, StatusError) as error:
@@ -319,21 +329,6 @@ class PodWorker:
             self._source_changed()
         self.observed = outcome(self.observed)
         return True
-
-    async def _paced(self, instruction: Instruction) -> Effect | Refusal:
-        """Do an instruction when its turn comes; some wait for others than the engine."""
-        call = partial(self._instructed, instruction)
-        if isinstance(instruction, PullImage | RunPostStart):
-            return await call()
-        first = not isinstance(instruction, EnsureSandbox)
-        return await self._desk.shop.pacer.send(call, first=first)
-
-    async def _instructed(self, instruction: Instruction) -> Effect | Refusal:
-        subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
-        if isinstance(instruction, WriteVolumes):
-            self._desk.follow(self.uid, sources(subject.pod), self._source_changed)
-            self._stale = False
-        return await carry_out(self._desk.shop, instruction, subject)
 
     def _sleep_until(self, moment: datetime | None) -> None:
         if moment is not None:

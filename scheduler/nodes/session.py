@@ -19,7 +19,6 @@ from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
-from .call_pacing import CallPacer
 from .circuit import Circuit
 from .container_limits import node_limits
 from .engines import Engines
@@ -31,6 +30,7 @@ from .image_pulling import ImagePuller, Words
 from .lifecycle import Decision, DesiredPod
 from .memory import Backoff, PodMemory, as_left
 from .muster import STARTED, Settled
+from .pacing import Pacer
 from .pod_worker import PodWorker
 from .probing import ProbedPod, Prober
 from .registration import Registration, allocatable
@@ -40,7 +40,7 @@ from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
 _OWN = frozenset({"create", "start"})  # actions the workers know of, having caused them
-_CALLS, _CALL = 64, 0.25  # changes at once over all hosts; seconds for which each counts
+_WORKERS, _WORK = 64, 0.25  # at work at once over all hosts; seconds for which each counts
 _LOOKS, _LOOK = 32, 1.0
 
 
@@ -49,7 +49,7 @@ class Office:
     """What all agents of one leader share.
 
     Args:
-        calls, looks: the pace of changes on hosts, and of looks at them.
+        work, looks: the pace of workers on pods, and of looks at hosts.
     """
 
     store: Store
@@ -62,8 +62,8 @@ class Office:
     sources: VolumeSources
     puller: ImagePuller
     nodes: Informer[StoredObject]
-    calls: CallPacer = field(default_factory=lambda: CallPacer(_CALLS, _CALL))
-    looks: CallPacer = field(default_factory=lambda: CallPacer(_LOOKS, _LOOK))
+    work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
+    looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
 
 
 class Session:
@@ -105,6 +105,7 @@ class Session:
         self.looks = 0
         self.fence = asyncio.Event()
         pace = Backoff(office.settings.reconnect_initial, office.settings.reconnect_limit)
+        self.pacer = office.work
         self.circuit = Circuit(self._circuit_changed, pace)
         self.shop = self._workshop(made)
         self._prober = Prober(host, self._tell)
@@ -117,7 +118,6 @@ class Session:
         return Workshop(
             node=self._node,
             host=self.host,
-            pacer=self._office.calls,
             puller=self._office.puller,
             objects=self._office.store,
             settings=self._office.settings,
