@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 Answer = TypeVar("Answer")
-_LATE = 0.1  # seconds by which a timer is late when the process has too much to do
+_LATE = 0.02  # seconds by which a timer is late when the process has enough to do
 
 
 class Pacer:
@@ -21,7 +21,7 @@ class Pacer:
     Args:
         places: how much goes on at once.
         hold: seconds after which work that is still under way counts no more, unless the process
-            has more to do than it can anyway.
+            has enough to do anyway.
     """
 
     def __init__(self, places: int, hold: float) -> None:

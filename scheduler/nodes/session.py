@@ -40,8 +40,8 @@ from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
 _OWN = frozenset({"create", "start"})  # actions the workers know of, having caused them
-_WORKERS, _WORK = 64, 0.25  # at work at once over all hosts; seconds for which each counts
-_LOOKS, _LOOK = 32, 1.0
+_WORKERS, _WORK = 16, 0.1  # at work at once over all hosts; seconds for which each counts
+_LOOKS, _LOOK = 16, 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from .containers import Containers
 from .together import together
 
 _OLD = 300.0  # seconds; for running containers
+_AT_ONCE = 4
 _BEGUN = frozenset({"create", "start"})
 
 
@@ -33,6 +34,7 @@ class Inspections:
         self._known: dict[str, _Known] = {}
         self._heard: dict[str, int] = {}  # container → number of its last event
         self._listening = False
+        self._room = asyncio.Semaphore(_AT_ONCE)
         self.heard_until = 0  # number of the last event; given to `keep`
 
     def listen(self, *, on: bool) -> None:
@@ -69,8 +71,9 @@ class Inspections:
         return known.found
 
     async def _ask(self, listed: wire.Summary) -> wire.Container | None:
-        asked = self.heard_until
-        found = await self._containers.inspect(listed.id)
+        async with self._room:
+            asked = self.heard_until
+            found = await self._containers.inspect(listed.id)
         if found is not None and found.state.status == listed.state:
             self.keep(found, asked)
         return found
