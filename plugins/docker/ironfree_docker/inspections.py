@@ -41,23 +41,25 @@ class Inspections:
         """Take in that events are heard from now on, or no more."""
         self._listening = on
         self._known.clear()
+        self._heard.clear()
 
     def heard(self, container_id: str, action: str) -> None:
         """Take in an event of a container."""
         known = self._known.get(container_id)
         if action in _BEGUN and (known is None or known.found.state.status == "running"):
             return  # whatever ended it since would have been heard before
+        self._known.pop(container_id, None)
+        if action == "destroy":
+            self._heard.pop(container_id, None)
+            return
         self.heard_until += 1
         self._heard[container_id] = self.heard_until
-        self._known.pop(container_id, None)
 
     async def look(self, listed: Sequence[wire.Summary]) -> list[wire.Container]:
         """Describe the containers that are listed, without those that are gone by now."""
         present = {each.id for each in listed}
         for gone in self._known.keys() - present:
             del self._known[gone]
-        for gone in self._heard.keys() - present:
-            del self._heard[gone]
         now = asyncio.get_running_loop().time()
         found = {each.id: self._recall(each, now) for each in listed}
         asked = (self._ask(each) for each in listed if found[each.id] is None)
