@@ -24,6 +24,7 @@ from .image_sharing import ImageSharing
 from .muster import Company, Muster
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
+from .pulse import Pulse
 from .registration import LEASE_NAMESPACE, LEASES
 from .session import Office
 from .settings import NodeSettings
@@ -75,6 +76,7 @@ class NodeAgents(HostDirectory):
         self._events = EventRecorder(store, epoch, self._settings)
         self._sources = VolumeSources(store)
         self._removal = VolumeRemoval(store, epoch, self._nodes, self.host)
+        self._pulse = Pulse(self._settings)
         self._office = Office(
             store,
             epoch,
@@ -86,6 +88,7 @@ class NodeAgents(HostDirectory):
             self._sources,
             self._puller(pulls or PullMeasures()),
             self._nodes,
+            self._pulse,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}
@@ -135,6 +138,7 @@ class NodeAgents(HostDirectory):
             group.create_task(self._removal.run(), name="removal of volumes")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
+            group.create_task(self._pulse.run(), name="pings")
             group.create_task(self._route_pods(), name="pods to agents")
             group.create_task(self._route_nodes(), name="nodes to agents")
             await self._route_hosts()

@@ -33,6 +33,7 @@ from .muster import STARTED, Settled
 from .pacing import Pacer
 from .pod_worker import PodWorker
 from .probing import ProbedPod, Prober
+from .pulse import Pulse
 from .registration import Registration, allocatable
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -62,6 +63,7 @@ class Office:
     sources: VolumeSources
     puller: ImagePuller
     nodes: Informer[StoredObject]
+    pulse: Pulse
     work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
     looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
 
@@ -380,20 +382,10 @@ class Session:
         raise HostUnreachable(f"host {self._node}: the event stream ended")
 
     async def _ping(self) -> None:
-        settings, loop = self._office.settings, asyncio.get_running_loop()
-        failures = 0
-        while True:
-            await asyncio.sleep(settings.ping * random.uniform(0.9, 1.1))
-            try:
-                async with asyncio.timeout(settings.ping_timeout):
-                    await self.host.ping()
-            except (TimeoutError, HostUnreachable) as error:
-                failures += 1
-                if failures >= settings.ping_failures:
-                    text = f"host {self._node} did not answer {failures} pings"
-                    raise HostUnreachable(text) from error
-            else:
-                failures, self.alive_at = 0, loop.time()
+        await self._office.pulse.watch(self._node, self.host, self._answered)
+
+    def _answered(self) -> None:
+        self.alive_at = asyncio.get_running_loop().time()
 
 
 def _over(assigned: AssignedPod | None) -> bool:
