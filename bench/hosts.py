@@ -40,7 +40,7 @@ SELECT count(*) FROM objects WHERE resource = 'pods'
 """
 _PADDING = "x" * 900  # ports, mounts, networks and command of a real list's entry
 _EVERY = 0.05  # seconds between deaths
-_QUIET = 60.0  # seconds without progress after which it is stuck
+_QUIET = 180.0  # seconds without progress after which it is stuck
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
