@@ -24,6 +24,8 @@ from .image_sharing import ImageSharing
 from .muster import Company, Muster
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
+from .pulse import Pulse
+from .registration import LEASE_NAMESPACE, LEASES
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -74,6 +76,7 @@ class NodeAgents(HostDirectory):
         self._events = EventRecorder(store, epoch, self._settings)
         self._sources = VolumeSources(store)
         self._removal = VolumeRemoval(store, epoch, self._nodes, self.host)
+        self._pulse = Pulse(self._settings)
         self._office = Office(
             store,
             epoch,
@@ -84,9 +87,12 @@ class NodeAgents(HostDirectory):
             self._events,
             self._sources,
             self._puller(pulls or PullMeasures()),
+            self._nodes,
+            self._pulse,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}
+        self._leases: dict[str, StoredObject] = {}  # as found at the beginning
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changing: dict[str, bool] = {}  # being followed: whether there is more news
         self._group = asyncio.TaskGroup()
@@ -124,12 +130,15 @@ class NodeAgents(HostDirectory):
             await self._pods.synced()
             await self._nodes.synced()
             await self._hosts.synced()
+            leases = await self._store.list(LEASES, LEASE_NAMESPACE)
+            self._leases = {lease.meta.name: lease for lease in leases.objects}
             group.create_task(self._statuses.run(), name="pod statuses")
             group.create_task(self._events.run(), name="pod events")
             group.create_task(self._sources.run(), name="sources of volumes")
             group.create_task(self._removal.run(), name="removal of volumes")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
+            group.create_task(self._pulse.run(), name="pings")
             group.create_task(self._route_pods(), name="pods to agents")
             group.create_task(self._route_nodes(), name="nodes to agents")
             await self._route_hosts()
@@ -173,7 +182,8 @@ class NodeAgents(HostDirectory):
             await self._bravely(unregister(self._office, name), name)
 
     def _start(self, docker_host: DockerHost) -> None:
-        agent = NodeAgent(self._office, docker_host, self._drivers, self._connects)
+        lease = self._leases.pop(docker_host.name, None)
+        agent = NodeAgent(self._office, docker_host, self._drivers, self._connects, lease)
         self._agents[agent.name] = agent
         task = self._group.create_task(agent.run(), name=f"agent of {agent.name}")
         self._tasks[agent.name] = task
