@@ -13,17 +13,21 @@ from ..objects.stored import StoredObject
 from ..store.store import Store
 from .agent import Connects, NodeAgent
 from .assigned_pod import BY_NODE, assigned
+from .build_sources import BuildSources
+from .build_work import BuildTools
 from .circuit import CircuitState
 from .config_json import ConfigJson, default_path
 from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
+from .image_builds import BuildLimits, ImageBuilds
 from .image_pulling import ImagePuller
 from .image_sharing import ImageSharing
 from .muster import Company, Muster
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
+from .registry_logins import RegistryLogins
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -74,6 +78,10 @@ class NodeAgents(HostDirectory):
         self._events = EventRecorder(store, epoch, self._settings)
         self._sources = VolumeSources(store)
         self._removal = VolumeRemoval(store, epoch, self._nodes, self.host)
+        self._logins = RegistryLogins(store, ConfigJson(default_path()))
+        limits = PacingLimits(self._settings.pulls_per_host, self._settings.pulls_per_registry)
+        self._pacer = PullPacer(limits, pulls or PullMeasures())
+        self._builds = ImageBuilds(store, epoch, self._build_tools(), BuildLimits())
         self._office = Office(
             store,
             epoch,
@@ -83,7 +91,7 @@ class NodeAgents(HostDirectory):
             self._statuses,
             self._events,
             self._sources,
-            self._puller(pulls or PullMeasures()),
+            self._puller(),
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}
@@ -91,14 +99,22 @@ class NodeAgents(HostDirectory):
         self._changing: dict[str, bool] = {}  # being followed: whether there is more news
         self._group = asyncio.TaskGroup()
 
-    def _puller(self, measures: PullMeasures) -> ImagePuller:
+    def _puller(self) -> ImagePuller:
         settings = self._settings
-        return ImagePuller(
-            self._store,
-            ConfigJson(default_path()),
-            PullPacer(PacingLimits(settings.pulls_per_host, settings.pulls_per_registry), measures),
-            settings.pull_timeout,
-            ImageSharing(lambda: self._nodes.items, self.host) if settings.share_images else None,
+        sharing = None
+        if settings.share_images:
+            sharing = ImageSharing(lambda: self._nodes.items, self.host)
+        return ImagePuller(self._logins, self._pacer, settings.pull_timeout, sharing)
+
+    def _build_tools(self) -> BuildTools:
+        return BuildTools(
+            BuildSources(self._store, self._logins),
+            self._logins,
+            self._pacer,
+            nodes=lambda: self._nodes.items,
+            host=self.host,
+            pod=self._pods.get,
+            within=self._settings.pull_timeout,
         )
 
     def host(self, node_name: str) -> Host | None:
@@ -128,6 +144,7 @@ class NodeAgents(HostDirectory):
             group.create_task(self._events.run(), name="pod events")
             group.create_task(self._sources.run(), name="sources of volumes")
             group.create_task(self._removal.run(), name="removal of volumes")
+            group.create_task(self._builds.run(), name="image builds")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
             group.create_task(self._route_pods(), name="pods to agents")
