@@ -158,8 +158,8 @@ class ImageBuilder(ImageStore, Protocol):
     ) -> None:
         """Make an image of a container of a pod as it is now.
 
-        The image has none of the container's labels and variables that were not its image's own:
-        they are the pod's, and may be secret.
+        The image has none of the container's command, labels and variables that were not its
+        image's own: they are the pod's, and may be secret.
 
         Args:
             pause: the container's processes, as long as its files are read.

@@ -148,7 +148,8 @@ def test_a_running_container_becomes_an_image(ironfree: Ironfree, lab: Lab, tmp_
     assert "hush-hush" not in host.run("image", "inspect", "built/snap:v1")
     host.run("save", "-o", str(tmp_path / "saved"), "built/snap:v1")
     assert b"hush-hush" not in (tmp_path / "saved").read_bytes()
-    host.run("run", "-d", "--name", "foreign", "--network=none", "built/snap:v1")
+    sleep = ("built/snap:v1", "sleep", "1000")
+    host.run("run", "-d", "--name", "foreign", "--network=none", *sleep)
     apply(ironfree, pod("again", "built/snap:v1", host, imagePullPolicy="Never"))
     ready(ironfree, "again")
     assert ironfree.kubectl("exec", "again", "--", "cat", "/told") == "here\n"
@@ -156,6 +157,43 @@ def test_a_running_container_becomes_an_image(ironfree: Ironfree, lab: Lab, tmp_
     host.run("rm", "-f", "foreign")
     ironfree.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
     host.remove_image("built/snap:v1")
+
+
+def test_the_command_line_builds_directories_and_repositories_and_commits(
+    ironfree: Ironfree, lab: Lab, tmp_path: Path
+):
+    context, host = tmp_path / "context", lab.hosts[0]
+    files = {"Dockerfile": f"FROM {SHELL_IMAGE}\nCOPY . /all\n", "kept": "1", "left": "2"}
+    with git_server(tmp_path) as server:
+        commit(context, {**files, ".dockerignore": "left\n.git\n"})
+        code, told = ironfree.cli(
+            *("build", str(context), "-t", "built/dir:v1", "--node", host.name, "--distribute")
+        )
+        assert code == 0, told
+        assert f"on host {host.name}, copied to 2 of 2 others" in told
+        url = f"{server.url}/context#main"
+        words = ("build", url, "-t", "built/url:v1", "--node", host.name, "--json")
+        code, told = ironfree.cli(*words)
+        assert code == 0, told
+        assert json.loads(told)["status"]["phase"] == "Succeeded"
+    for each in lab.hosts:
+        assert said(each, "built/dir:v1", "ls", "/all").split() == ["Dockerfile", "kept"]
+    assert said(host, "built/url:v1", "ls", "/all").split() == ["Dockerfile", "kept", "left"]
+    (context / "Dockerfile").write_text(f"FROM {SHELL_IMAGE}\nRUN false\n")
+    code, told = ironfree.cli("build", str(context), "-t", "built/bad:v1")
+    assert code == 1
+    assert "BuildFailed" in told
+    apply(ironfree, pod("web", "built/dir:v1", host, imagePullPolicy="Never"))
+    ready(ironfree, "web")
+    ironfree.kubectl("exec", "web", "--", "rm", "/all/kept")
+    code, told = ironfree.cli("commit", "web", "built/snap:v2")
+    assert code == 0, told
+    assert said(host, "built/snap:v2", "ls", "/all").split() == ["Dockerfile"]
+    assert ironfree.get("imagebuilds")["items"] == []
+    ironfree.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
+    for each in lab.hosts:
+        for image in "built/snap:v2", "built/url:v1", "built/dir:v1":
+            each.remove_image(image)
 
 
 def test_a_deleted_build_ends_on_its_host(ironfree: Ironfree, lab: Lab):

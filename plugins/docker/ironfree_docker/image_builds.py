@@ -78,7 +78,12 @@ class BuildingImages(Images):
         if self._cluster:
             labels[CLUSTER] = _NOBODY
         env = _undone(_variables(found.config.env), _variables(config.env))
-        body: JsonObject = {"Labels": labels, "Env": [f"{key}={env[key]}" for key in env]}
+        body: JsonObject = {
+            "Labels": labels,
+            "Env": [f"{key}={env[key]}" for key in env],
+            "Entrypoint": [*(config.entrypoint or ())],  # an empty one is not filled in
+            "Cmd": [*(config.cmd or ())],
+        }
         raw = f"{_RAW}:{found.id[:32]}" if env else name
         repository, tag = split_reference(raw)
         query = {"container": found.id, "repo": repository, "tag": tag, "pause": str(int(pause))}

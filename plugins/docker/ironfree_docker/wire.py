@@ -119,6 +119,8 @@ class ImageConfig(msgspec.Struct, rename="pascal"):
     """`Config` of an image."""
 
     user: str = ""
+    entrypoint: list[str] | None = None
+    cmd: list[str] | None = None
     env: list[str] | None = None
     labels: dict[str, str] | None = None
 

@@ -82,7 +82,11 @@ async def test_a_cancelled_build_leaves_no_connection(engine: FakeEngine, host: 
 
 
 async def test_a_commit_takes_nothing_along_that_is_the_pods(engine: FakeEngine, host: Host):
-    engine.image_config = {"Env": ["PATH=/bin", "MODE=plain"], "Labels": {"by": "me"}}
+    engine.image_config = {
+        "Cmd": ["run"],
+        "Env": ["PATH=/bin", "MODE=plain"],
+        "Labels": {"by": "me"},
+    }
     identity = PodIdentity("uid-1", "default", "web")
     sandbox = await host.ensure_sandbox(SandboxSpec(identity, "web"))
     variables = (("PASSWORD", "hush"), ("MODE", "loud"), ("PATH", "/bin"))
@@ -103,6 +107,7 @@ async def test_a_commit_takes_nothing_along_that_is_the_pods(engine: FakeEngine,
     assert dockerfile == f'FROM {raw}\nLABEL ironfree.dev/committed=""\n'
     assert await host.images.find(raw) is None
     assert sorted(commit["body"]["Env"]) == ["MODE=plain", "PASSWORD="]
+    assert (commit["body"]["Entrypoint"], commit["body"]["Cmd"]) == ([], ["run"])
     labels = commit["body"]["Labels"]
     assert labels["ironfree.dev/pod-uid"] == ""
     assert "by" not in labels
