@@ -120,6 +120,38 @@ class ImageStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePlatform:
+    """What a variant of an image is made for; GOOS and GOARCH spelling."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryManifest:
+    """What a registry says of an image: the digest of all of it, and its variants."""
+
+    digest: str
+    platforms: tuple[ImagePlatform, ...] = ()
+
+
+@runtime_checkable
+class ManifestReader(Protocol):
+    """What an ImageStore may offer besides: to ask registries without pulling."""
+
+    async def manifest(
+        self, name: str, credentials: RegistryCredentials | None
+    ) -> RegistryManifest:
+        """Return what the registry of an image says of it.
+
+        Raises:
+            ImageUnavailable: with the registry's words.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class BuildOrder:
     """What is built of a context.
 

@@ -21,6 +21,7 @@ from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
+from .image_architectures import ImageArchitectures
 from .image_builds import BuildLimits, ImageBuilds
 from .image_pulling import ImagePuller
 from .image_sharing import ImageSharing
@@ -82,6 +83,9 @@ class NodeAgents(HostDirectory):
         limits = PacingLimits(self._settings.pulls_per_host, self._settings.pulls_per_registry)
         self._pacer = PullPacer(limits, pulls or PullMeasures())
         self._builds = ImageBuilds(store, epoch, self._build_tools(), BuildLimits())
+        self._architectures = ImageArchitectures(
+            store, epoch, self._pods, self._nodes, self.host, self._logins
+        )
         self._office = Office(
             store,
             epoch,
@@ -145,6 +149,7 @@ class NodeAgents(HostDirectory):
             group.create_task(self._sources.run(), name="sources of volumes")
             group.create_task(self._removal.run(), name="removal of volumes")
             group.create_task(self._builds.run(), name="image builds")
+            group.create_task(self._architectures.run(), name="architectures of images")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
             group.create_task(self._route_pods(), name="pods to agents")

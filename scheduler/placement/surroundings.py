@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from ..informer import Informer
-from ..objects import disruption, pod_group
+from ..objects import disruption, image_manifest, pod_group
 from ..objects.disruption import disruption_budget
 from ..objects.pod import View
 from ..objects.replication import Replication, replication_view
@@ -27,7 +27,7 @@ _service = msgspec.json.Decoder(_ServiceBody)
 
 
 class Surroundings:
-    """Follows namespaces, services, ReplicationControllers, budgets, PodGroups and storage."""
+    """Follows namespaces, services, ReplicationControllers, budgets, PodGroups, storage, images."""
 
     def __init__(self, store: Store) -> None:
         self.namespaces = Informer(store, "namespaces", _labels)
@@ -35,6 +35,7 @@ class Surroundings:
         self.controllers = Informer(store, "replicationcontrollers", _replicated)
         self.budgets = Informer(store, disruption.RESOURCE, disruption_budget)
         self.groups = Informer(store, pod_group.RESOURCE, pod_group.pod_group)
+        self.manifests = Informer(store, image_manifest.RESOURCE, image_manifest.image_manifest)
         self.storage = tuple(Informer(store, resource, _itself) for resource in STORAGE)
         self._all = (
             self.namespaces,
@@ -42,6 +43,7 @@ class Surroundings:
             self.controllers,
             self.budgets,
             self.groups,
+            self.manifests,
             *self.storage,
         )
 
@@ -53,6 +55,7 @@ class Surroundings:
             group.create_task(self.controllers.run(), name="placement's controllers")
             group.create_task(self.budgets.run(), name="placement's budgets")
             group.create_task(self.groups.run(), name="placement's groups")
+            group.create_task(self.manifests.run(), name="placement's image manifests")
             for resource, informer in zip(STORAGE, self.storage, strict=True):
                 group.create_task(informer.run(), name=f"placement's {resource}")
 

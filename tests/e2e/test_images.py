@@ -119,6 +119,32 @@ def test_private_images_need_the_secrets_of_pod_account_or_service(ironfree: Iro
             host.remove_image(name)
 
 
+def test_a_pod_does_not_go_where_its_image_is_known_not_to_run(ironfree: Ironfree, lab: Lab):
+    name, _ = pushed(lab, "arch/app:v1")
+    first, last = lab.hosts[0], lab.hosts[2]
+    label = {"spec": {"labels": {"kubernetes.io/arch": "arm64"}}}  # which it is not
+    ironfree.kubectl("patch", "dockerhost", last.name, "--type=merge", "-p", json.dumps(label))
+    eventually(
+        lambda: (
+            ironfree.get("node", last.name)["metadata"]["labels"]["kubernetes.io/arch"] == "arm64"
+        )
+    )
+    apply(ironfree, pod("one", name, nodeSelector={"kubernetes.io/hostname": first.name}))
+    ironfree.kubectl("wait", "pod/one", "--for=condition=Ready", "--timeout=100s", seconds=110.0)
+    (known,) = eventually(lambda: ironfree.get("imagemanifests")["items"], what="it is known")
+    assert known["spec"]["image"] == name
+    assert [each["architecture"] for each in known["status"]["platforms"]] == ["amd64"]
+    apply(ironfree, pod("two", name, nodeSelector={"kubernetes.io/hostname": last.name}))
+
+    def why():
+        conditions = ironfree.get("pod", "two")["status"].get("conditions", [])
+        return next((c.get("message") for c in conditions if c["type"] == "PodScheduled"), None)
+
+    assert "an architecture that an image is not made for" in eventually(why)
+    ironfree.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
+    first.remove_image(name)
+
+
 def built(lab: Lab, directory: Path, repository: str) -> str:
     """Build and push an image whose last layer no host has; returns its repository and tag."""
     registry, host = lab.registry(), lab.hosts[-1]

@@ -8,7 +8,14 @@ from urllib.parse import quote
 import msgspec
 
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.images import Filesystem, LocalImage, PullProgress, RegistryCredentials
+from scheduler.images import (
+    Filesystem,
+    ImagePlatform,
+    LocalImage,
+    PullProgress,
+    RegistryCredentials,
+    RegistryManifest,
+)
 from scheduler.objects.json import JsonObject
 
 from . import wire
@@ -18,6 +25,8 @@ from .pull_progress import Layers
 SILENCE = 120.0
 """Seconds without a word after which a pull or a load is given up."""
 
+
+_REGISTRY = 15.0  # seconds for its answer
 
 OWN = "ironfree/"
 _MARKS = f"{OWN}pulled-by-"
@@ -92,6 +101,28 @@ class Images:
             raise ImageUnavailable(
                 f"cannot pull {name}: nothing has come from its registry for {SILENCE:g} s"
             ) from error
+
+    async def manifest(
+        self, name: str, credentials: RegistryCredentials | None
+    ) -> RegistryManifest:
+        """What a registry says of an image; ImageUnavailable with its words when it says no."""
+        headers = {} if credentials is None else {"X-Registry-Auth": login_header(credentials)}
+        path = f"/distribution/{quote(name)}/json"
+        opened = self._engine.stream("GET", path, headers=headers, silence=_REGISTRY)
+        try:
+            async with (
+                opened as chunks,
+                aclosing(self._engine.lines(chunks, wire.Distribution)) as lines,
+            ):
+                async for found in lines:  # one, for it is an object
+                    platforms = (
+                        ImagePlatform(each.os, each.architecture, each.variant)
+                        for each in found.platforms or ()
+                    )
+                    return RegistryManifest(found.descriptor.digest, tuple(platforms))
+        except EngineRejected as error:
+            raise ImageUnavailable(f"cannot ask for {name}: {error}") from error
+        return RegistryManifest("")
 
     async def mark_pulled(self, image: LocalImage) -> None:
         """Give an image the tag that says who has pulled it."""

@@ -135,6 +135,27 @@ class Image(msgspec.Struct, rename="pascal"):
     size: int = 0
 
 
+class Descriptor(msgspec.Struct):
+    """A manifest's descriptor (OCI)."""
+
+    digest: str = ""
+
+
+class Platform(msgspec.Struct):
+    """What an image is made for (OCI)."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+
+class Distribution(msgspec.Struct, rename="pascal"):
+    """`GET /distribution/{name}/json`."""
+
+    descriptor: Descriptor = msgspec.field(default_factory=Descriptor)
+    platforms: list[Platform] | None = None
+
+
 class ImageSummary(msgspec.Struct, rename="pascal"):
     """One item of `GET /images/json`."""
 

@@ -77,6 +77,7 @@ class FakeEngine:
         disk: block size, blocks, free blocks, and those free for all.
         marks: further tags of images, with the image's id.
         archive: what every image is saved as; loaded: what was loaded.
+        platforms: what registries say of images, by whole name.
         builds: query, registries' logins and the archive's files of every build that began.
         build_lines: what a build says; silent_builds: it then says nothing more.
         commits: query and body of every commit. image_config: of every image.
@@ -100,6 +101,7 @@ class FakeEngine:
     disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
     archive: bytes = b""
     loaded: list[bytes] = field(default_factory=list)
+    platforms: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     builds: list[dict[str, Any]] = field(default_factory=list)
     build_lines: list[dict[str, Any]] = field(default_factory=list)
     silent_builds: bool = False
@@ -183,6 +185,7 @@ class FakeEngine:
             ("PUT", "/containers/{name}/archive", self._put_archive, "archive"),
             ("HEAD", "/containers/{name}/archive", self._stat_archive, "stat"),
             ("GET", "/volumes/{name}", self._inspect_volume, "inspect-volume"),
+            ("GET", "/distribution/{name:.+}/json", self._distribution, "distribution"),
             ("POST", "/build", self._build, "build"),
             ("POST", "/commit", self._commit, "commit"),
             ("POST", "/images/{name:.+}/push", self._push, "push"),
@@ -458,6 +461,15 @@ class FakeEngine:
             line = {"errorDetail": {"message": message}, "error": message}
             await response.write(json.dumps(line).encode() + b"\r\n")
         return response
+
+    async def _distribution(self, request: web.Request) -> web.Response:
+        header = request.headers.get("X-Registry-Auth", "")
+        self.logins.append(json.loads(base64.urlsafe_b64decode(header)) if header else None)
+        name = request.match_info["name"]
+        if name not in self.platforms or self.logins[-1] not in (self.accounts or [None]):
+            return _error(403, f"denied: {name}")
+        descriptor = {"digest": "sha256:" + "e" * 64, "size": 7}
+        return web.json_response({"Descriptor": descriptor, "Platforms": self.platforms[name]})
 
     async def _build(self, request: web.Request) -> web.StreamResponse:
         header = request.headers.get("X-Registry-Config", "")

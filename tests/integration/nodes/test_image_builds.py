@@ -1,88 +1,22 @@
 """ImageBuilds on fake engines: from every source to the hosts that shall have the image."""
 
 import asyncio
-import base64
 import json
 
 import msgspec
-import pytest
-from ironfree_docker import DockerDriver
 
-from plugins.docker.tests.fake_engine import FakeEngine
-from scheduler.informer import Informer
-from scheduler.nodes import image_builds
 from scheduler.nodes.build_sources import inline_archive
 from scheduler.objects.image_build import (
-    FINAL,
     RESOURCE,
     DockerfileSource,
     ImageBuildStatus,
     Phase,
-    image_build,
 )
 from scheduler.objects.stored import ObjectKey
 from scheduler.store.operations import Remove, Replace
 from tests.git_server import commit, git_server
-from tests.integration.nodes.conftest import Cluster
-from tests.store_values import create
 
 DOCKERFILE = {"dockerfile": {"text": "FROM app:v1\n"}}
-
-
-class Works(Cluster):
-    """A cluster of fake engines, and its builds."""
-
-    def __init__(self, store, epoch, directory):
-        super().__init__(store, epoch, DockerDriver())
-        self.directory = directory
-        self.builds = Informer(store, RESOURCE, image_build)
-        self.engines = {}
-
-    async def add(self, name, labels=None, **engine):
-        made = FakeEngine(images={"app:v1"}, id=name, name=name, **engine)
-        self.engines[name] = made
-        address = await made.serve(self.directory / f"{name}.sock")
-        await self.add_host(name, address=address, labels=labels or {})
-        await self.ready(name)
-        return made
-
-    async def build(self, name, image="new:v1", status=None, **spec):
-        body = msgspec.json.encode({"spec": {"image": image, "deadlineSeconds": 60, **spec}})
-        status = msgspec.json.encode(status or ImageBuildStatus())
-        return await self.store.write(create(RESOURCE, name, "default", body, status=status))
-
-    async def until_build(self, name, test):
-        return (await self.until(self.builds, "default", name, test)).status
-
-    async def ended(self, name):
-        return await self.until_build(name, lambda b: b is not None and b.status.phase in FINAL)
-
-    async def secret(self, name, kind, **data):
-        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
-        body = msgspec.json.encode({"type": kind, "data": encoded})
-        await self.store.write(create("secrets", name, "default", body))
-
-
-@pytest.fixture
-async def works(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(image_builds, "_LOOK", 0.05)
-    monkeypatch.setattr(image_builds, "_LOG", 0.05)
-    for namespace in ("default", "kube-system", "kube-node-lease"):
-        await store.write(create("namespaces", namespace))
-    async with store.leadership("test").hold() as epoch:
-        made = Works(store, epoch, tmp_path)
-        async with asyncio.TaskGroup() as group:
-            informers = [made.pods, made.nodes, made.hosts, made.builds]
-            tasks = [group.create_task(informer.run()) for informer in informers]
-            for informer in informers:
-                await informer.synced()
-            await made.start_agents()
-            yield made
-            await made.stop_agents()
-            for task in tasks:
-                task.cancel()
-        for engine in made.engines.values():
-            await engine.stop()
 
 
 async def test_a_dockerfile_becomes_an_image(works):
