@@ -23,6 +23,7 @@ from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
 from .image_architectures import ImageArchitectures
 from .image_builds import BuildLimits, ImageBuilds
+from .image_pre_pulls import ImagePrePulls
 from .image_pulling import ImagePuller
 from .image_sharing import ImageSharing
 from .muster import Company, Muster
@@ -83,6 +84,8 @@ class NodeAgents(HostDirectory):
         limits = PacingLimits(self._settings.pulls_per_host, self._settings.pulls_per_registry)
         self._pacer = PullPacer(limits, pulls or PullMeasures())
         self._builds = ImageBuilds(store, epoch, self._build_tools(), BuildLimits())
+        puller = self._puller()
+        self._pre_pulls = ImagePrePulls(store, epoch, puller, lambda: self._nodes.items, self.host)
         self._architectures = ImageArchitectures(
             store, epoch, self._pods, self._nodes, self.host, self._logins
         )
@@ -95,7 +98,7 @@ class NodeAgents(HostDirectory):
             self._statuses,
             self._events,
             self._sources,
-            self._puller(),
+            puller,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}
@@ -149,6 +152,7 @@ class NodeAgents(HostDirectory):
             group.create_task(self._sources.run(), name="sources of volumes")
             group.create_task(self._removal.run(), name="removal of volumes")
             group.create_task(self._builds.run(), name="image builds")
+            group.create_task(self._pre_pulls.run(), name="image pre-pulls")
             group.create_task(self._architectures.run(), name="architectures of images")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")

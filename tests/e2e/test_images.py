@@ -269,3 +269,31 @@ async def test_an_image_streams_from_a_host_to_one_without_a_registry(lab: Lab, 
         for engine, host in zip(engines, (one, two), strict=True):
             await engine.close()
             host.remove_image(name)
+
+
+def test_images_are_on_hosts_before_pods_come(ironfree: Ironfree, lab: Lab):
+    name, _ = pushed(lab, "early/app:v1")
+    for host in lab.hosts:
+        assert name not in host.run("images", "--format", "{{.Repository}}:{{.Tag}}")
+    wish = {
+        "apiVersion": "ironfree.dev/v1",
+        "kind": "ImagePrePull",
+        "metadata": {"name": "early"},
+        "spec": {"images": [name]},
+    }
+    apply(ironfree, wish)
+    ironfree.kubectl(
+        "wait",
+        "imageprepull/early",
+        "--for=jsonpath={.status.ready}=3",
+        "--timeout=100s",
+        seconds=110.0,
+    )
+    for host in lab.hosts:
+        assert name in host.run("images", "--format", "{{.Repository}}:{{.Tag}}")
+    apply(ironfree, pod("late", name))
+    ironfree.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=100s", seconds=110.0)
+    ironfree.kubectl("delete", "imageprepull", "early")
+    ironfree.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
+    for host in lab.hosts:
+        host.remove_image(name)
