@@ -1,12 +1,14 @@
 """PUT imagebuilds/{name}/context: what is taken, once, and what is refused."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
 from scheduler.api import build_context
 from scheduler.nodes.build_sources import inline_archive
 from scheduler.objects.image_build import DockerfileSource
+from scheduler.store.compaction import DEFAULT_RETENTION
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ARCHIVE = inline_archive(DockerfileSource("FROM x\n"))
@@ -57,6 +59,16 @@ async def test_what_is_no_context_is_refused(api, ns, monkeypatch):
     assert await kept(api, uid) == b""
     assert "contextBytes" not in (await api.get(path)).body["status"]
     assert (await api.call("PUT", context, data=ARCHIVE, headers=TAR)).code == 200
+
+
+async def test_a_context_goes_with_its_build(api, ns):
+    uid, path = await made(api, ns)
+    assert (await api.call("PUT", f"{path}/context", data=ARCHIVE, headers=TAR)).code == 200
+    await api.store.compact(DEFAULT_RETENTION, datetime.now(UTC))
+    assert await kept(api, uid) == ARCHIVE
+    assert (await api.call("DELETE", path)).code == 200
+    await api.store.compact(DEFAULT_RETENTION, datetime.now(UTC))
+    assert await kept(api, uid) == b""
 
 
 async def test_only_a_build_of_an_upload_takes_one(api, ns):

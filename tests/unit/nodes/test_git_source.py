@@ -119,9 +119,10 @@ async def test_a_large_repository_or_context_is_refused(served, work, monkeypatc
     source = GitSource(url=f"{served.url}/app")
     for limit in "_MOST_FETCHED", "MOST_CONTEXT":
         (work / limit).mkdir()
-        with monkeypatch.context() as patch, pytest.raises(SourceUnavailable, match="larger than"):
+        with monkeypatch.context() as patch:
             patch.setattr(git_source, limit, 1 << 15)
-            await git_context(source, None, work / limit)
+            with pytest.raises(SourceUnavailable, match="larger than"):
+                await git_context(source, None, work / limit)
 
 
 async def test_a_cancelled_fetch_ends_its_processes(work):
