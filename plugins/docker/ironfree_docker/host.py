@@ -35,7 +35,7 @@ from .engine import INSPECT, Engine
 from .ensure import Ensured, ensure_created, ensure_started
 from .examination import examine
 from .execs import Execs
-from .images import Images
+from .image_builds import BuildingImages
 from .inspections import Inspections
 from .labels import (
     ATTEMPT,
@@ -84,7 +84,7 @@ class DockerHost:
         here = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
         look = self._dialer.filesystem if here else None
-        self._images = Images(engine, address.cluster, look, every=every)
+        self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
         self._processes = Processes(engine, address.cluster)
         self._ports = Ports(engine, address.cluster)
         self._usage = Usage(engine, address.cluster)
@@ -154,7 +154,7 @@ class DockerHost:
         raise HostUnreachable(f"host {self._engine.name} ended its stream of events")
 
     @property
-    def images(self) -> Images:
+    def images(self) -> BuildingImages:
         """The host's images."""
         return self._images
 

@@ -35,6 +35,7 @@ from ...objects.placement_job import (
 from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
 from ...store.operations import MOST_BOUND, Bind, BindAll
+from ...store.status_write import write_status
 from ...store.store import Store
 from ..live import Absence
 from ..plan import Plan
@@ -42,7 +43,6 @@ from ..records import decision_records
 from ..scenario import Scenario
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Solution, Status
-from ..status_write import write_status
 from .engine import SolverProcess
 from .outcome import Outcome, decimal_text, settle
 from .preparation import Prepared, prepare

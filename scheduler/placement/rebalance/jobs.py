@@ -35,13 +35,13 @@ from ...objects.replication import REPLACES
 from ...objects.selectors import EVERYTHING, Selector, from_label_selector
 from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
+from ...store.status_write import write_status
 from ...store.store import Store
 from ..batch.engine import SolverProcess
 from ..live import Absence
 from ..scenario import Scenario, ScenarioPod
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Solution
-from ..status_write import write_status
 from ..tenants import NODE
 from .floor import Floor
 from .marks import Marks
