@@ -57,6 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="most important first: place=count|priority|value|RESOURCE, hosts=fewest|cost, "
         "prefer=pods|RULE",
     )
+    parser.add_argument(
+        "--max-moves", type=int, metavar="N", help="running pods that may be moved to make room"
+    )
+    parser.add_argument(
+        "--max-preemptions",
+        type=int,
+        metavar="N",
+        help="pods of lower priority that may be evicted to make room",
+    )
     parser.add_argument("--deadline", type=int, default=30, metavar="SECONDS", help="default: 30")
     parser.add_argument("--profile", metavar="NAME", help="whose rules hold: a schedulerName")
     parser.add_argument("--name", metavar="NAME", help="keep the Placement under this name")
@@ -130,6 +139,16 @@ def _placement(arguments: argparse.Namespace) -> JsonObject:
         "objective": _goals(cast(str, arguments.objective)),
         "deadlineSeconds": cast(int, arguments.deadline),
     }
+    limits: JsonObject = {
+        field: given
+        for field, given in (
+            ("maxMoves", cast("int | None", arguments.max_moves)),
+            ("maxPreemptions", cast("int | None", arguments.max_preemptions)),
+        )
+        if given is not None
+    }
+    if limits:
+        spec["limits"] = limits
     if nodes:
         spec["hosts"] = {"nodes": nodes}
     if arguments.profile:
@@ -228,6 +247,11 @@ def assignments(connection: Connection, path: str) -> Iterator[JsonObject]:
 
 
 def _print(status: JsonObject, found: Sequence[JsonObject]) -> None:
+    for move in entries(status.get("moves")):
+        source, target, why = move.get("from"), move.get("to"), move.get("why")
+        print(f"move pod/{move.get('pod')} {source} -> {target}: {why}")
+    for victim in entries(status.get("victims")):
+        print(f"evict pod/{victim.get('pod')} from {victim.get('node')}: {victim.get('why')}")
     for each in found:
         print(f"pod/{each.get('pod')} -> {each.get('node')}")
     for left in entries(status.get("unplaced")):

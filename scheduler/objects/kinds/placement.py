@@ -7,7 +7,13 @@ from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
 from ..names import label_key_complaints
-from ..placement_job import DEFAULT_DEADLINE, MOST_PODS, MOST_SECONDS
+from ..placement_job import (
+    DEFAULT_DEADLINE,
+    DEFAULT_WAIT,
+    MOST_DISPLACED,
+    MOST_PODS,
+    MOST_SECONDS,
+)
 from .causes import forbidden, invalid, label_map_causes, one_of, required
 from .fields import child, children, default_text, ensure, indexed, number, setdefault, text, texts
 from .placement_validation import label_selector_causes
@@ -16,6 +22,11 @@ from .pod_validation import pod_spec_causes
 from .printing import AGE, NAME, age, name, or_none
 
 _WORTH = ("count", "priority", "value")
+_LIMITS = {
+    "maxMoves": (0, 0, MOST_DISPLACED),
+    "maxPreemptions": (0, 0, MOST_DISPLACED),
+    "waitSeconds": (DEFAULT_WAIT, 1, MOST_SECONDS),
+}
 
 
 def _default(obj: JsonObject) -> None:
@@ -25,6 +36,8 @@ def _default(obj: JsonObject) -> None:
     default_text(spec, "profile", "default-scheduler")
     if not spec.get("objective"):
         spec["objective"] = [{"place": "count"}, {"hosts": "fewest"}]
+    for field, (value, _, _) in _LIMITS.items():
+        setdefault(ensure(spec, "limits"), field, value)
     pods = ensure(spec, "pods")
     for index, template in enumerate(children(pods, "templates")):
         default_text(template, "name", f"template-{index}")
@@ -40,6 +53,7 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
         yield invalid("spec.deadlineSeconds", seconds, f"must be between 1 and {MOST_SECONDS}")
     yield from _pods_causes(child(spec, "pods"), text(spec, "mode"))
     yield from _hosts_causes(child(spec, "hosts"), text(spec, "mode"))
+    yield from _limits_causes(child(spec, "limits"), child(spec, "hosts"))
     for index, (path, goal) in enumerate(indexed(spec, "objective", "spec")):
         yield from _goal_causes(goal, path)
         if index == 0 and text(goal, "prefer"):
@@ -77,6 +91,16 @@ def _hosts_causes(hosts: JsonObject, mode: str) -> Iterable[Cause]:
     yield from label_selector_causes(child(hosts, "selector"), "spec.hosts.selector")
     if mode == "commit" and children(hosts, "nodes"):
         yield forbidden("spec.hosts.nodes", "pods can only be bound to nodes of the cluster")
+
+
+def _limits_causes(limits: JsonObject, hosts: JsonObject) -> Iterable[Cause]:
+    for field, (_, least, most) in _LIMITS.items():
+        if not least <= number(limits, field) <= most:
+            why = f"must be between {least} and {most}"
+            yield invalid(f"spec.limits.{field}", number(limits, field), why)
+    for field in ("maxMoves", "maxPreemptions"):
+        if number(limits, field) and children(hosts, "nodes"):
+            yield forbidden(f"spec.limits.{field}", "nothing runs on the nodes of spec.hosts.nodes")
 
 
 def _goal_causes(goal: JsonObject, path: str) -> Iterable[Cause]:

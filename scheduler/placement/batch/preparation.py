@@ -25,6 +25,7 @@ from ...snapshot import Rows, Snapshot
 from ..checker import GroupName
 from ..framework import Framework
 from ..plan import PendingPod
+from ..rebalance.movability import Scope
 from ..scenario import Scenario, ScenarioPod, pod_of, read_scenario
 from ..solver.arrays import Reals
 from ..solver.objectives import HostCost, Objective, Placed
@@ -210,6 +211,11 @@ def _pending(job: PlacementJob, cluster: Scenario) -> Iterable[ScenarioPod]:
             selector is not None and selector.matches(pod.wanted.labels)
         ):
             yield pod
+
+
+def scope_of(job: PlacementJob) -> Scope:
+    """Return which running pods a Placement may have moved, and among which hosts."""
+    return Scope(hosts=_selector(job.spec.hosts.selector) or EVERYTHING, profile=job.spec.profile)
 
 
 def _selector(given: LabelSelector | None) -> Selector | None:

@@ -26,12 +26,10 @@ from ...objects.pod_class import PodClass
 from ...objects.rebalance_job import (
     RESOURCE,
     Phase,
-    PlannedMove,
     RebalanceJob,
     RebalanceStatus,
     rebalance_job,
 )
-from ...objects.replication import REPLACES
 from ...objects.selectors import EVERYTHING, Selector, from_label_selector
 from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
@@ -42,12 +40,12 @@ from ..scenario import Scenario, ScenarioPod
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Solution
 from ..status_write import write_status
-from ..tenants import NODE
 from .floor import Floor
+from .lookout import Lookout
 from .marks import Marks
 from .movability import Scope, resting_since
 from .planner import Aim, Planning, Question, RebalancePlan, plan
-from .progress import Sighting, allowance, beginning, settled, told
+from .progress import allowance, beginning, settled, told
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +60,7 @@ class Rebalances:
 
     Args:
         rules: what runs, by schedulerName.
+        marks: shared with everybody who has pods moved.
         pods: an informer that somebody else runs, indexed by NODE and marks.MOVING.
         nodes: likewise.
     """
@@ -72,6 +71,7 @@ class Rebalances:
         rules: Mapping[str, Rules],
         epoch: int,
         *,
+        marks: Marks,
         pods: Informer[Pod],
         nodes: Informer[Node],
     ) -> None:
@@ -81,7 +81,8 @@ class Rebalances:
         self._pods = pods
         self._nodes = nodes
         self._jobs = Informer(store, RESOURCE, rebalance_job)
-        self._marks = Marks(store, epoch, pods, nodes)
+        self._marks = marks
+        self._see = Lookout(pods, nodes).see
         self._statuses: dict[str, RebalanceStatus] = {}  # by uid; newer than the informer's
         self._current: tuple[RebalanceJob, asyncio.Task[float]] | None = None
         self._news = asyncio.Event()
@@ -140,7 +141,9 @@ class Rebalances:
         returnable = {
             host: job.meta.name for job in acting for host in self._status(job).returnable
         }
-        await self._marks.settle(active, returnable)
+        self._marks.want_moves(RESOURCE, active)
+        self._marks.want_empty(returnable)
+        await self._marks.settle()
 
     def _status(self, job: RebalanceJob) -> RebalanceStatus:
         return self._statuses.get(job.meta.uid, job.status)
@@ -243,24 +246,6 @@ class Rebalances:
         await self._tell(job, status)
         await self._mark()
         return _LOOK if status.active else _PATIENCE
-
-    def _see(self, move: PlannedMove) -> Sighting:
-        namespace, _, name = move.pod.partition("/")
-        pod = self._pods.items.get(ObjectKey("pods", namespace, name))
-        if pod is not None and (
-            pod.meta.uid != move.uid or pod.terminal or pod.meta.deletion_timestamp is not None
-        ):
-            pod = None
-        there = self._pods.by_index(NODE, move.target) if pod is None else ()
-        landed = any(p.meta.annotations.get(REPLACES) == move.uid for p in there)
-        return Sighting(pod, landed, self._is_lost(move.target))
-
-    def _is_lost(self, host: str) -> bool:
-        node = self._nodes.items.get(ObjectKey("nodes", "", host))
-        ready = node.status.condition("Ready") if node is not None else None
-        if node is None or ready is None:
-            return True
-        return ready.status != "True" or node.spec.unschedulable
 
     def _rules_of(self, job: RebalanceJob) -> Rules:
         rules = self._rules.get(job.spec.profile)

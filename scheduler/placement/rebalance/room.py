@@ -4,7 +4,7 @@ A host is freed of the fewest pods whose requests cover what the waiting pod lac
 is kept away by anything but a lack of resources is not helped.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -21,6 +21,10 @@ from .movability import Scope
 
 _MOST_WAITING = 32
 _MOST_HOSTS = 16  # tried for one pod
+
+
+def _any(_: Step) -> bool:
+    return True
 
 
 def make_room(
@@ -44,11 +48,11 @@ def make_room(
         if placed.size:
             floor.invite(pod, int(placed[0]))
             continue
-        step = _step_for(floor, pod, most)
-        if step is None:
+        made = step_for(floor, pod, most)
+        if made is None:
             hopeless.add(pod)
         else:
-            yield step, key
+            yield made[0], key
 
 
 def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> str:
@@ -60,12 +64,10 @@ def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> 
     Raises:
         PluginError: a filter failed.
     """
-    affinity = pod.wanted.spec.affinity
-    attracted = affinity is not None and affinity.pod_affinity is not None
-    if attracted or pod.wanted.spec.topology_spread_constraints or pod.wanted.group:
+    if wants_others(pod.wanted) or pod.wanted.group:
         return ""
     floor = Floor(cluster, filters, Scope(profile=pod.pod.spec.scheduler_name))
-    able = [number for number, tenant in enumerate(floor.tenants) if not tenant.fixed]
+    able = floor.able()
     floor.what_if.send_away(np.array(able, dtype=np.int64))
     if inspect(pod.wanted, floor.snapshot(), floor.filters, ()).rows.size:
         return ""
@@ -73,23 +75,38 @@ def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> 
     return f"no node would take it even if all of the {count} that may be moved were elsewhere"
 
 
-def _step_for(floor: Floor, pod: PodClass, most: int) -> Step | None:
-    able = np.array(
-        [n for n, t in enumerate(floor.tenants) if not t.fixed and n not in floor.moved],
-        dtype=np.int64,
-    )
+def wants_others(pod: PodClass) -> bool:
+    """Tell whether a pod's rules want others to be somewhere, so that fewer pods may be worse."""
+    affinity = pod.spec.affinity
+    attracted = affinity is not None and affinity.pod_affinity is not None
+    return attracted or bool(pod.spec.topology_spread_constraints)
+
+
+def step_for(
+    floor: Floor, pod: PodClass, most: int, allowed: Callable[[Step], bool] = _any
+) -> tuple[Step, int] | None:
+    """Make the moves that give a pod room and invite it; returns them and the row it comes to.
+
+    Args:
+        most: moves that it may cost.
+        allowed: tells whether moves may be made.
+
+    Raises:
+        PluginError: a filter failed.
+    """
+    able = np.array(floor.able(), dtype=np.int64)
     for row, numbers in _cheapest(floor, pod, able, most):
         targets = floor.hosts.copy()
         targets[row] = False
         step = floor.fit(numbers, targets)
-        if step is None or not floor.make(step):
+        if step is None or not allowed(step) or not floor.make(step):
             continue
         only = floor.base.none()
         only[row] = True
         framework = Framework((Among(only), *floor.filters), ())
         if framework.decide(pod, 1, Draft(floor.snapshot())).rows.size:
             floor.invite(pod, row)
-            return step
+            return step, row
         floor.undo(step)
     return None
 

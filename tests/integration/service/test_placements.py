@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 PODS = "/api/v1/namespaces/default/pods"
 PLACEMENTS = "/apis/ironfree.dev/v1/namespaces/default/placements"
@@ -33,7 +33,7 @@ async def hold(service, name, cpu, **labels):
 
 @pytest.fixture
 async def service(postgres, processes):
-    return await processes(postgres.url)
+    return await processes(postgres.url, IRONFREE_NODE_GRACE_SECONDS="90")  # none is lost by load
 
 
 async def hosts(service, count):
@@ -62,7 +62,7 @@ async def ended(service, name):
         final = {"Planned", "Committed", "Infeasible", "Cancelled", "Failed"}
         return obj["status"] if obj["status"]["phase"] in final else None
 
-    return await service.eventually(look, f"placement {name} ended", seconds=60)
+    return await service.eventually(look, f"placement {name} ended")
 
 
 async def assignments(service, name):

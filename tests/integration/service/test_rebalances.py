@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(600)
 
 PODS = "/api/v1/namespaces/default/pods"
 CONTROLLERS = "/api/v1/namespaces/default/replicationcontrollers"
@@ -17,7 +17,7 @@ HOSTS = "/apis/ironfree.dev/v1/dockerhosts"
 
 @pytest.fixture
 async def service(postgres, processes):
-    return await processes(postgres.url)
+    return await processes(postgres.url, IRONFREE_NODE_GRACE_SECONDS="90")  # none is lost by load
 
 
 async def made(service, path, body):
@@ -70,7 +70,7 @@ async def fragmented(service, hosts=3, per_host=1, name="web", **more):
 
 
 async def rebalance(service, name="tidy", **spec):
-    spec = {"intervalSeconds": 2, "deadlineSeconds": 2, "restSeconds": 0, **spec}
+    spec = {"intervalSeconds": 2, "deadlineSeconds": 60, "restSeconds": 0, **spec}
     return await made(service, REBALANCES, {"metadata": {"name": name}, "spec": spec})
 
 
@@ -86,7 +86,7 @@ async def reached(service, test, name="tidy", what=""):
         status = (await service.get(f"{REBALANCES}/{name}")).get("status", {})
         return status if test(status) else None
 
-    return await service.eventually(look, f"rebalance {name} {what}", seconds=60)
+    return await service.eventually(look, f"rebalance {name} {what}")
 
 
 async def where(service):
