@@ -49,7 +49,8 @@ from .placement.batch.relocation import Relocation
 from .placement.cycle import Placement
 from .placement.explainer import Explainer
 from .placement.measures import PlacementMeasures
-from .placement.rebalance.jobs import Rebalances
+from .placement.rebalance.jobs import Rebalances, Unschedulable
+from .placement.rebalance.lookout import Lookout
 from .placement.rebalance.marks import Marks
 from .placement.simulator import Simulator
 from .plugin_manager import PluginManager
@@ -268,9 +269,14 @@ async def _run_parts(service: Service, epoch: int) -> None:
     measures = service.rooms.placement
     placement = Placement(store, rules, epoch, pods=pods, nodes=nodes, measures=measures)
     leading.placement, leading.rules = placement, rules
-    marks = Marks(store, epoch, pods, nodes)
-    rebalances = Rebalances(store, rules, epoch, marks=marks, pods=pods, nodes=nodes)
-    relocation = Relocation(store, epoch, marks=marks, pods=pods, nodes=nodes)
+    marks, lookout = Marks(store, epoch, pods, nodes), Lookout(pods, nodes)
+    unschedulable = Unschedulable(
+        lambda: placement.queue.counts()["parked"], placement.reporter.hopeless
+    )
+    rebalances = Rebalances(
+        store, rules, epoch, marks=marks, unschedulable=unschedulable, lookout=lookout
+    )
+    relocation = Relocation(store, epoch, marks=marks, pods=pods, lookout=lookout)
     placements = Placements(store, rules, epoch, relocation)
     pace = ControllerSettings(
         node_grace=settings.node_grace_seconds,

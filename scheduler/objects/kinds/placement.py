@@ -14,11 +14,10 @@ from ..placement_job import (
     MOST_PODS,
     MOST_SECONDS,
 )
-from .causes import forbidden, invalid, label_map_causes, one_of, required
+from .causes import forbidden, invalid, one_of, required
 from .fields import child, children, default_text, ensure, indexed, number, setdefault, text, texts
 from .placement_validation import label_selector_causes
-from .pod_defaults import default_pod_spec
-from .pod_validation import pod_spec_causes
+from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
 
 _WORTH = ("count", "priority", "value")
@@ -39,10 +38,7 @@ def _default(obj: JsonObject) -> None:
     for field, (value, _, _) in _LIMITS.items():
         setdefault(ensure(spec, "limits"), field, value)
     pods = ensure(spec, "pods")
-    for index, template in enumerate(children(pods, "templates")):
-        default_text(template, "name", f"template-{index}")
-        setdefault(template, "count", 1)
-        default_pod_spec(ensure(child(template, "template"), "spec"))
+    default_templates(children(pods, "templates"))
 
 
 def _validate(obj: JsonObject) -> Iterable[Cause]:
@@ -71,14 +67,8 @@ def _pods_causes(pods: JsonObject, mode: str) -> Iterable[Cause]:
         yield forbidden("spec.pods.templates", why)
     total = 0
     for path, template in indexed(pods, "templates", "spec.pods"):
-        count = number(template, "count")
-        total += count
-        if count < 1:
-            yield invalid(f"{path}.count", count, "must be greater than or equal to 1")
-        body = child(template, "template")
-        labels = child(child(body, "metadata"), "labels")
-        yield from label_map_causes(labels, f"{path}.template.metadata.labels")
-        yield from pod_spec_causes(child(body, "spec"), f"{path}.template.spec")
+        total += number(template, "count")
+        yield from template_causes(template, path, MOST_PODS)
     if total > MOST_PODS:
         yield invalid("spec.pods.templates", total, f"must not ask for more than {MOST_PODS} pods")
 

@@ -178,12 +178,8 @@ def _members(job: PlacementJob, cluster: Scenario) -> dict[PodClass, Sequence[Pe
         found.setdefault(pod.wanted, []).append(PendingPod(pod.key, pod.pod.meta.uid))
     for number, template in enumerate(job.spec.pods.templates):
         where = f"spec.pods.templates[{number}]"
-        body = cast(JsonObject, msgspec.json.decode(template.template))
-        metadata = body.get("metadata")
-        named = {**(metadata if isinstance(metadata, dict) else {}), "name": template.name}
-        named["namespace"] = job.meta.namespace
         try:
-            wanted = pod_class(pod_of({"metadata": named, "spec": body.get("spec")}, where, number))
+            wanted = class_of(template.template, template.name, job.meta.namespace)
         except BadRequest as error:
             raise BadRequest(f"{where}: {error}") from error
         copies = found.setdefault(wanted, [])
@@ -198,6 +194,19 @@ def _members(job: PlacementJob, cluster: Scenario) -> dict[PodClass, Sequence[Pe
     if total > MOST_PODS:
         raise BadRequest(f"spec.pods: {total} pods are chosen; at most {MOST_PODS} can be")
     return cast(dict[PodClass, Sequence[PendingPod]], found)
+
+
+def class_of(template: msgspec.Raw, name: str, namespace: str) -> PodClass:
+    """Return the class of pods of a template (core/v1 PodTemplateSpec).
+
+    Raises:
+        BadRequest: it cannot be read.
+    """
+    body = cast(JsonObject, msgspec.json.decode(template))
+    metadata = body.get("metadata")
+    named = {**(metadata if isinstance(metadata, dict) else {}), "name": name}
+    named["namespace"] = namespace
+    return pod_class(pod_of({"metadata": named, "spec": body.get("spec")}, "template", 0))
 
 
 def _pending(job: PlacementJob, cluster: Scenario) -> Iterable[ScenarioPod]:

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from ...informer import Informer
-from ...objects.node import Node
 from ...objects.placement_job import RESOURCE, PlacementJob, PlacementStatus, Victim
 from ...objects.pod import Pod
 from ...objects.rebalance_job import PlannedMove, RebalanceSpec, RebalanceStatus
@@ -59,17 +58,16 @@ class Relocation:
 
     Args:
         marks: shared with everybody who has pods moved.
-        pods, nodes: informers that somebody else runs; pods indexed by tenants.NODE.
+        pods: an informer that somebody else runs.
     """
 
     def __init__(
-        self, store: Store, epoch: int, *, marks: Marks, pods: Informer[Pod], nodes: Informer[Node]
+        self, store: Store, epoch: int, *, marks: Marks, pods: Informer[Pod], lookout: Lookout
     ) -> None:
         self._store = store
         self._marks = marks
         self._pods = pods
-        self._nodes = nodes
-        self._see = Lookout(pods, nodes).see
+        self._lookout = lookout
         self._orders = OrderWriter(store, epoch, pods)
         self._nominated: list[PendingPod] = []
 
@@ -90,8 +88,7 @@ class Relocation:
         clearance = outcome.clearance
         if clearance is None:
             return Clearing(status)
-        await self._pods.synced()
-        await self._nodes.synced()
+        await self._lookout.synced()
         found = await self._move(job, clearance, rules, status, tell)
         if found.why or not clearance.evictions:
             return found
@@ -139,7 +136,7 @@ class Relocation:
                 why = f"disruption budgets have allowed no move for {seconds} s"
                 return Clearing(status, why)
             await asyncio.sleep(_LOOK)
-            state = settled(state, spec, self._see, _now())
+            state = settled(state, spec, self._lookout.see, _now())
             if state.missed:
                 return Clearing(status, state.message)
         return Clearing(status)

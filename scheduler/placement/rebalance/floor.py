@@ -108,6 +108,7 @@ class Floor:
     """
 
     def __init__(self, scenario: Scenario, filters: Sequence[Filter], scope: Scope) -> None:
+        self._of = (scenario, filters, scope)
         self.filters = tuple(filters)
         self.base = scenario.state.freeze(scenario.revision)
         self.hosts = _hosts(self.base, scope)
@@ -130,6 +131,10 @@ class Floor:
         self.emptied: set[int] = set()
         self.moved: set[int] = set()
         self.evicted: set[int] = set()
+
+    def fresh(self) -> "Floor":
+        """Return it with nobody moved."""
+        return Floor(*self._of)
 
     def used(self) -> Mask:
         """Return which chosen hosts have pods that stay."""
@@ -167,14 +172,14 @@ class Floor:
         found: dict[PodClass, list[int]] = {}
         for number in numbers:
             found.setdefault(self.tenants[number].pod, []).append(number)
+        return dict(sorted(found.items(), key=lambda each: -self.size_of(each[0])))
+
+    def size_of(self, pod: PodClass) -> float:
+        """Return the largest share of the largest host that a pod asks for."""
+        rows = self.base.resource_row
         offered = np.maximum(self.base.allocatable.max(axis=1, initial=1), 1)
-
-        def size(pod: PodClass) -> float:
-            rows = self.base.resource_row
-            asked = pod.requests.amounts.items()
-            return max((a / offered[rows[name]] for name, a in asked if name in rows), default=0.0)
-
-        return dict(sorted(found.items(), key=lambda each: -size(each[0])))
+        asked = pod.requests.amounts.items()
+        return max((a / offered[rows[name]] for name, a in asked if name in rows), default=0.0)
 
     def fit(self, numbers: Sequence[int], targets: Mask) -> Step | None:
         """Return where tenants would go one after another, None if one has no other host."""

@@ -21,6 +21,11 @@ class Lookout:
         self._pods = pods
         self._nodes = nodes
 
+    async def synced(self) -> None:
+        """Wait until the informers know what there is."""
+        await self._pods.synced()
+        await self._nodes.synced()
+
     def see(self, move: PlannedMove) -> Sighting:
         """Return what is seen of a move."""
         namespace, _, name = move.pod.partition("/")
