@@ -24,7 +24,7 @@ from .connection import Connection, child, connect, entries, namespace_of
 from .connection import add_arguments as add_client_arguments
 from .get import dump
 from .manifests import read_manifests
-from .packing_picture import picture
+from .packing_picture import can_write, draw, write_picture
 from .packing_shapes import host_objects, template_entries
 from .resources import Resource, discover
 
@@ -69,11 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--deadline", type=int, default=30, metavar="SECONDS", help="default: 30")
     parser.add_argument("--profile", metavar="NAME", help="whose rules hold: a schedulerName")
     parser.add_argument("--name", metavar="NAME", help="keep the Placement under this name")
-    parser.add_argument("--picture", metavar="FILE.svg", help="draw the packed hosts")
+    parser.add_argument("--picture", metavar="FILE.svg|FILE.png", help="draw the packed hosts")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Solve, show, print; returns 1 if pods are left over or nothing came of it."""
+    if arguments.picture:
+        can_write(Path(cast(str, arguments.picture)))
     connection = connect(arguments)
     namespace = namespace_of(arguments, connection)
     placement = _placement(arguments)
@@ -106,8 +108,8 @@ def _show(
     else:
         _print(status, found)
     if arguments.picture:
-        drawn = picture(found, _pods(connection, namespace, done), _nodes(connection, done))
-        Path(cast(str, arguments.picture)).write_text(drawn)
+        drawing = draw(found, _pods(connection, namespace, done), _nodes(connection, done))
+        write_picture(drawing, Path(cast(str, arguments.picture)))
         print(f"drawn in {arguments.picture}", file=sys.stderr)
     complete = status.get("placed") == status.get("pods")
     return 0 if complete and status.get("phase") in {"Planned", "Committed"} else 1
