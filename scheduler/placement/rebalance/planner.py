@@ -29,12 +29,13 @@ from ..state import request_vector
 from .defragmenting import Room, Wanted, bounds, defragment
 from .floor import Among, Floor, Fullest, Step
 from .proofs import MOST_PROOFS, prove
+from .repair import MOST_REPAIRS, repair
 from .room import make_room
-from .waiting import Waiting
+from .waiting import Waiting, alike_once
 
 _TRIES = 6  # sets of hosts that the solver is asked to pack away
 _NOISE = 1e-6
-_PROVING, _BOUNDING, _PACKING = 0.2, 0.3, 0.5  # shares of the time
+_REPAIRING, _PROVING, _BOUNDING, _PACKING = 0.2, 0.2, 0.2, 0.4  # shares of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ def plan(floor: Floor, aim: Aim) -> Planning:
     """
     before = floor.used()
     made, without = make_room(floor, aim.waiting, aim.moves_per_host)
+    made += yield from _repair(floor, aim, [step for step, _ in made], without)
     if made:
         moves = [move for step, whom in made for move in _moves(floor, step, _room_for(whom))]
         rooms = (pod.key for _, whom in made for pod in whom.pods)
@@ -165,6 +167,20 @@ def _asked(asking: Generator[Problem, Solution | None, T], share: float) -> Aski
             answer = yield Question(asking.send(answer), share)
     except StopIteration as done:
         return cast(T, done.value)
+
+
+def _repair(
+    floor: Floor, aim: Aim, before: Sequence[Step], waiting: Sequence[Waiting]
+) -> Generator[Question, Solution | None, list[tuple[Step, Waiting]]]:
+    """Ask the solver for moves that let others in, whom freeing a single host does not help."""
+    made: list[tuple[Step, Waiting]] = []
+    for each in alike_once(waiting)[:MOST_REPAIRS]:
+        steps = [*before, *(step for step, _ in made)]
+        repairing = repair(floor, each, aim.moves_per_host, steps)
+        step = yield from _asked(repairing, _REPAIRING / MOST_REPAIRS)
+        if step is not None:
+            made.append((step, each))
+    return made
 
 
 def _prove(

@@ -13,7 +13,7 @@ from ..plan import PendingPod
 from ..solver.problem import Problem
 from ..solver.solution import Solution
 from .floor import Floor
-from .waiting import Waiting
+from .waiting import Waiting, alike_once
 
 MOST_PROOFS = 4  # sought for one plan
 _NOISE = 1e-6
@@ -32,7 +32,7 @@ def prove(floor: Floor, waiting: Sequence[Waiting]) -> Proving:
         PluginError: a filter failed.
     """
     found: list[tuple[PendingPod, str]] = []
-    for each in _alike_once(waiting)[:MOST_PROOFS]:
+    for each in alike_once(waiting)[:MOST_PROOFS]:
         demands = [Demand(pod, count, 1.0) for pod, count in each.members]
         problem = relaxed(floor, demands, floor.base.all_rows, Freedom(moves=True))
         if problem is None:
@@ -49,7 +49,3 @@ def prove(floor: Floor, waiting: Sequence[Waiting]) -> Proving:
         same = [other for other in waiting if other.members == each.members]
         found += [(pod, said) for other in same for pod in other.pods]
     return found
-
-
-def _alike_once(waiting: Sequence[Waiting]) -> list[Waiting]:
-    return list({each.members: each for each in reversed(waiting)}.values())[::-1]

@@ -56,6 +56,14 @@ def waiting(cluster: Scenario, scope: Scope) -> list[Waiting]:
     return [each for _, each in sorted(found, key=lambda pair: -pair[0])]
 
 
+def alike_once(waiting: Sequence[Waiting]) -> list[Waiting]:
+    """Return the first of each that ask for the same, in order."""
+    first: dict[tuple[tuple[PodClass, int], ...], Waiting] = {}
+    for each in waiting:
+        first.setdefault(each.members, each)
+    return list(first.values())
+
+
 def _gangs(
     cluster: Scenario, groups: dict[ObjectKey, list[ScenarioPod]]
 ) -> Iterator[tuple[int, Waiting]]:

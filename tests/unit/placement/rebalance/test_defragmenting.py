@@ -110,6 +110,36 @@ def test_a_gang_that_has_no_room_whatever_is_moved_is_told_so():
     }
 
 
+def wanting(cluster, cpu="2"):
+    """Let a pod wait that found no room; return what to plan for."""
+    for each in scenario(pods=[parked(pod("w", cpu=cpu))]).pending:
+        cluster.wait(each)
+    return Aim(waiting=tuple(waiting(cluster, Scope())), empties=False)
+
+
+def crowded():
+    """The one pod whose leaving would do has nowhere to go; the two small ones have."""
+    pods = [member("p3", "a", cpu="3"), member("s0", "a", cpu="1"), member("s1", "a", cpu="1")]
+    pods += [member(f"{name}-stays", name, cpu="4", owner=None) for name in ("b", "c")]
+    return scenario(*(host(name, "5") for name in "abc"), pods=pods)
+
+
+def test_the_solver_finds_moves_where_the_fewest_pods_of_a_host_cannot_go():
+    cluster = crowded()
+    made = planned(cluster, wanting(cluster))
+    assert [key.name for key in made.room] == ["w"]
+    assert {(m.pod.name, m.source) for m in made.moves} == {("s0", "a"), ("s1", "a")}
+    assert {m.target for m in made.moves} == {"b", "c"}
+    assert made.hopeless == ()
+
+
+def test_the_solver_moves_no_more_than_may_be():
+    cluster = crowded()
+    asked = wanting(cluster)
+    made = planned(cluster, Aim(1, asked.waiting, empties=False))
+    assert (made.moves, made.room, made.hopeless) == ((), (), ())
+
+
 def test_a_gang_that_is_short_of_members_does_not_wait_for_room():
     cluster = gang(scattered(2), 1, 2, "4")
     assert waiting(cluster, Scope()) == []
