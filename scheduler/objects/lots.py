@@ -216,6 +216,6 @@ def _start(lodging: Lodging) -> int:
 
 def _place(lodging: Lodging, ordinal: int) -> _Place:
     berth = lodging.places.get(ordinal)
-    node = "" if berth is None else lodging.berths[berth[0]].nodes[berth[1]]
+    node = "" if berth is None else lodging.berths[berth // MOST].nodes[berth % MOST]
     said = lodging.said.get(ordinal)
-    return node, -1 if said is None else said[0]
+    return node, -1 if said is None else said // MOST

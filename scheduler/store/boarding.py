@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from ..errors import AlreadyExists, Conflict, NotFound, StatusError
-from ..objects.cohort import PLACES, Berths, Cohort, Lodging, Reports, berth
+from ..objects.cohort import MOST, PLACES, Berths, Cohort, Lodging, Reports, berth
 from ..objects.stored import ObjectKey, StoredObject
 from .cohorts import joined, reports_row
 from .operations import BindCohort, CohortChange, CohortWrite, ReportCohort
@@ -90,8 +90,8 @@ class Boardings:
         place = lodging.places.get(ordinal)
         if place is None:
             return None
-        berths = lodging.berths[place[0]]
-        return binding_row(pod.meta.uid, berths.binding(place[1]), berths)
+        berths = lodging.berths[place // MOST]
+        return binding_row(pod.meta.uid, berths.binding(place % MOST), berths)
 
     def board(
         self,

@@ -135,7 +135,6 @@ _INSERT_PORTS = (
 )
 
 
-
 def _split(types: Mapping[str, str]) -> str:
     """Return the parameters of one row, of which those of JOINED are split again."""
     return ", ".join(
