@@ -69,6 +69,7 @@ class Relocation:
         self._pods = pods
         self._lookout = lookout
         self._orders = OrderWriter(store, epoch, pods)
+        self._moving = False
         self._nominated: list[PendingPod] = []
 
     async def run(
@@ -96,8 +97,10 @@ class Relocation:
 
     async def stop(self) -> None:
         """Take back what was said on pods; call it whatever came of a plan."""
-        self._marks.want_moves(RESOURCE, ())
-        await self._marks.settle()
+        if self._moving:
+            self._marks.want_moves(RESOURCE, ())
+            await self._marks.settle()
+            self._moving = False
         nominated, self._nominated = self._nominated, []
         if nominated:
             await self._orders.write([Order(pod) for pod in nominated])
@@ -130,6 +133,7 @@ class Relocation:
                     shown = (*state.active, *state.moves)
                     status = replace(status, moved=status.moved + len(begun), moves=shown)
                     await tell(status)
+            self._moving = True
             self._marks.want_moves(RESOURCE, state.active)
             await self._marks.settle()
             if not state.active and time.monotonic() > patience:
