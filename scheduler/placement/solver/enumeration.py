@@ -193,8 +193,9 @@ def _next(search: _Search, part: _Partial) -> tuple[Counts, Counts]:
         for r in range(part.free.shape[1]):
             left = some.free[rows, r] - search.asked[added, r]
             gained = some.earned[rows, p] + search.earned[added, p]
-            with np.errstate(invalid="ignore"):  # an infinite rate on nothing says nothing
-                kept = ~(gained + search.rates[added, p, r] * left < enough)
+            rate = search.rates[added, p, r]
+            known = np.isfinite(rate)
+            kept = ~known | (gained + np.where(known, rate, 0.0) * left >= enough)
             rows, added = rows[kept], added[kept]
     return roomy[rows], added
 
