@@ -282,7 +282,7 @@ class Informer(Generic[T]):
             return True
         # After reading up from SQL some pods of a cohort are held alone, though they live there.
         uid = change.cohort.uid
-        if not all(self._lots.lives(uid, ordinal) for ordinal in change.ordinals):
+        if not self._lots.all_live(uid, change.ordinals):
             return False
         if change.reports is not None:
             self._lots.report(change.cohort, change.reports)

@@ -84,8 +84,9 @@ class Load:
 
     def has_made(self, resources, kinds):
         """Tell whether it has changed each of some resources, and done each of some writes."""
-        made = self.acknowledged.values()
-        return {w.resource for _, w in made} >= set(resources) and {k for k, _ in made} >= set(kinds)
+        touched = {where.resource for _, where in self.acknowledged.values()}
+        done = {kind for kind, _ in self.acknowledged.values()}
+        return touched >= set(resources) and done >= set(kinds)
 
     def acknowledge(self, revision, op, where):
         self.acknowledged[revision] = (type(op), where)

@@ -295,8 +295,17 @@ def stamp(kind: Kind, drafts: Sequence[Draft]) -> list[Create]:
         if kind.resource == "namespaces" and not draft.meta.name:
             labels = {**meta.labels, "kubernetes.io/metadata.name": meta.name}
             meta = replace(meta, labels=labels)
-        writes.append(Create(kind.resource, meta, draft.body, draft.status))
+        writes.append(Create(kind.resource, meta, identified(kind, meta, draft.body), draft.status))
     return writes
+
+
+def identified(kind: Kind, meta: ObjectMeta, body: Body) -> Body:
+    """Return the body of a new object with what depends on its name and uid."""
+    if kind.identify is None:
+        return body
+    value = cast(JsonObject, msgspec.json.decode(body.json))
+    kind.identify(meta, value)
+    return Body(_encode(value, order="deterministic"))
 
 
 def checked(

@@ -1,8 +1,8 @@
 """`ironfree node drain`: empties a node, replacements first, and says beforehand what will move.
 
-Pods of a ReplicationController are asked to be replaced first (see controllers.replication_plan);
-one that has no other node, and what has no such controller, is evicted, as far as its disruption
-budget lets it go.
+Pods of a ReplicationController or ReplicaSet are asked to be replaced first (see
+controllers.replication_plan); one that has no other node, and what has no such controller, is
+evicted, as far as its disruption budget lets it go. Pods of DaemonSets stay.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from typing import cast
 
 from ..errors import BadRequest, StatusError
 from ..objects.json import JsonObject
+from ..objects.pod_owner import DAEMON_SET, REPLACING
 from ..objects.replication import AT_MOST_ONCE, REPLACE_FIRST
 from .connection import MERGE_PATCH, Connection, child, entries, metadata
 from .get import dump
@@ -117,8 +118,7 @@ def plan(connection: Connection, resources: Resources, node: str) -> list[Move]:
 def _move(pod: JsonObject, results: dict[str, JsonObject]) -> Move:
     namespace, name = _name(pod)
     result = results.get(f"{namespace}/{name}", {})
-    owners = entries(child(pod, "metadata").get("ownerReferences"))
-    owner = next((o for o in owners if o.get("controller")), None)
+    owner = _controller(pod)
     doubles = child(child(pod, "metadata"), "annotations").get(AT_MOST_ONCE) != "true"
     return Move(
         namespace,
@@ -126,8 +126,8 @@ def _move(pod: JsonObject, results: dict[str, JsonObject]) -> Move:
         metadata(pod).get("uid", ""),
         to=str(result.get("nodeName") or ""),
         why_not=str(result.get("message") or ""),
-        replaceable=doubles and owner is not None and owner.get("kind") == "ReplicationController",
-        bare=owner is None,
+        replaceable=doubles and owner.get("kind") in REPLACING,
+        bare=not owner,
     )
 
 
@@ -222,12 +222,19 @@ def _annotate(connection: Connection, path: str, value: str | None) -> bool:
 
 
 def _on(connection: Connection, resources: Resources, node: str) -> list[JsonObject]:
+    """Return the pods that must leave a node: a DaemonSet's belong to it, and stay."""
     listed = connection.get(resources.named("pods").path(), _query(node))
     return [
         pod
         for pod in entries(listed.get("items"))
         if child(pod, "status").get("phase") not in {"Succeeded", "Failed"}
+        and _controller(pod).get("kind") != DAEMON_SET.kind
     ]
+
+
+def _controller(pod: JsonObject) -> JsonObject:
+    owners = entries(child(pod, "metadata").get("ownerReferences"))
+    return next((owner for owner in owners if owner.get("controller")), JsonObject())
 
 
 def _query(node: str) -> dict[str, str]:

@@ -17,6 +17,8 @@ _LISTS = {
     "Namespace": "namespaces",
     "Service": "services",
     "ReplicationController": "replicationControllers",
+    "ReplicaSet": "replicaSets",
+    "StatefulSet": "statefulSets",
     "PodDisruptionBudget": "podDisruptionBudgets",
     "PriorityClass": "priorityClasses",
     "PodGroup": "podGroups",

@@ -5,16 +5,21 @@ import asyncio
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from .clock import Clock, SystemClock
+from .daemon_sets import DaemonSetController
+from .deployments import DeploymentController
 from .disruption import Disruption
 from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
 from .informers import Informers
+from .jobs import JobController
 from .namespace_content import NamespaceContent
 from .node_lifecycle import NodeLifecycle
+from .owned_pods import OwnedPods
 from .pod_collection import PodCollection
 from .pod_groups import PodGroupController
 from .replication import ReplicationController
 from .settings import ControllerSettings
+from .stateful_sets import StatefulSetController
 from .taint_eviction import TaintEviction
 from .volume_binding import VolumeBinding
 
@@ -41,8 +46,24 @@ class Controllers:
         clock = clock or SystemClock()
         self._store = fenced
         self._informers = informers
+        replicating = [
+            ReplicationController(fenced, registry, informers, settings, clock, kind)
+            for kind in informers.replications
+        ]
+        deployments = DeploymentController(fenced, informers, settings, clock)
+        pods = OwnedPods(informers)
+        jobs = JobController(fenced, registry, informers, settings, clock)
+        daemons = DaemonSetController(fenced, registry, informers, settings, clock)
+        stateful = StatefulSetController(fenced, registry, informers, settings, clock)
+        for controller in (*replicating, deployments, jobs, daemons, stateful):
+            controller.enrol(pods)
         self._controllers = (
-            ReplicationController(fenced, registry, informers, settings, clock),
+            pods,
+            *replicating,
+            deployments,
+            jobs,
+            daemons,
+            stateful,
             NodeLifecycle(fenced, informers, settings, clock),
             TaintEviction(fenced, informers, settings, clock),
             Disruption(fenced, registry, informers, settings, clock),

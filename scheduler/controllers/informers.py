@@ -8,14 +8,30 @@ from typing import Protocol
 import msgspec
 
 from ..informer import Informer
-from ..objects import disruption, pod_group
+from ..objects import controller_revision, disruption, pod_group
+from ..objects.controller_revision import ControllerRevision, revision_view
+from ..objects.daemon_set import DaemonSet, daemon_set_view
+from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
+from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
 from ..objects.pod import Pod, claim_names, pod_view
 from ..objects.pod_group import PodGroup
+from ..objects.pod_owner import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    JOB,
+    REPLICA_SET,
+    REPLICATION_CONTROLLER,
+    STATEFUL_SET,
+    OwnerKind,
+    PodOwner,
+)
 from ..objects.replication import REPLACE_ON, Replication, replication_view
+from ..objects.selectors import Selector
+from ..objects.stateful_set import StatefulSet, stateful_set_view
 from ..objects.storage import (
     CLAIMS,
     CLASSES,
@@ -33,6 +49,7 @@ from ..store.store import Store
 NODE, OWNER, ORPHAN, SELECTOR, TERMINAL = "node", "owner", "orphan", "selector", "terminal"
 NAMESPACE = "namespace"
 MOVING = "moving"
+TRACKED = "tracked"
 CLAIM = "claim"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
@@ -124,9 +141,9 @@ def pair(namespace: str, key: str, value: str) -> str:
     return f"{namespace}/{key}={value}"
 
 
-def _orphan_labels(pod: Pod) -> tuple[str, ...]:
-    meta = pod.meta
-    if pod.terminal or (meta.owner_references and meta.controller_owner() is not None):
+def orphan_labels(meta: ObjectMeta) -> tuple[str, ...]:
+    """Return the labels of an object that no other controls (index ORPHAN)."""
+    if meta.owner_references and meta.controller_owner() is not None:
         return ()
     return tuple([pair(meta.namespace, k, v) for k, v in meta.labels.items()])
 
@@ -136,24 +153,77 @@ def _claims(pod: Pod) -> tuple[str, ...]:
     return tuple([f"{pod.meta.namespace}/{name}" for name in claim_names(pod.spec)])
 
 
-def _selector(controller: Replication) -> list[str]:
-    """Index by the first pair only: a pod that matches carries it, and few others do."""
-    first = min(controller.selector.items(), default=None)
-    return [pair(controller.meta.namespace, *first)] if first else []
+def tracked_by(pod: Pod) -> tuple[str, ...]:
+    """Index the pods that a Job has still to count by its namespace/name (index TRACKED)."""
+    if TRACKING not in pod.meta.finalizers:
+        return ()
+    owner = pod.meta.controller_owner()
+    return (f"{pod.meta.namespace}/{owner.name}",) if owner is not None else ()
+
+
+def places(namespace: str, selector: Selector) -> tuple[str, ...]:
+    """Return index values of which every object that matches has one, () where there are none.
+
+    Of the first exact term only: an object that matches carries it, and few others do.
+    """
+    for term in selector.requirements:
+        if term.operator in ("=", "in"):
+            return tuple([pair(namespace, term.key, value) for value in term.values])
+    return ()
+
+
+def by_selector(item: PodOwner) -> tuple[str, ...]:
+    """Index an owner by what its pods carry (index SELECTOR), or under no label at all."""
+    if item.selector.nothing:
+        return ()
+    namespace = item.meta.namespace
+    return places(namespace, item.selector) or (pair(namespace, "", ""),)
+
+
+def orphans(pods: Informer[Pod], namespace: str, selector: Selector) -> list[Pod]:
+    """Return the pods without a controller that a selector may find; a few more than it does.
+
+    A selector that names no value of any label has all pods looked at.
+    """
+    if selector.nothing:
+        return []
+    found = places(namespace, selector)
+    if found:
+        return [pod for place in found for pod in pods.by_index(ORPHAN, place)]
+    within = (pod for key, pod in pods.items.items() if key.namespace == namespace)
+    return [pod for pod in within if pod.meta.controller_owner() is None]
 
 
 POD_INDEXERS: Mapping[str, Callable[[Pod], tuple[str, ...]]] = {
     NODE: lambda pod: (pod.node,) if pod.node else (),
     OWNER: owner_uids,
-    ORPHAN: _orphan_labels,
+    ORPHAN: lambda pod: () if pod.terminal else orphan_labels(pod.meta),
     TERMINAL: lambda pod: ("terminal",) if pod.terminal else (),
     CLAIM: _claims,
+    TRACKED: tracked_by,
     MOVING: lambda pod: (MOVING,) if REPLACE_ON in pod.meta.annotations else (),
 }
 NODE_INDEXERS: Mapping[str, Callable[[Node], tuple[str, ...]]] = {OWNER: owner_uids}
 BUDGET_INDEXERS: Mapping[str, Callable[[DisruptionBudget], tuple[str, ...]]] = {
     OWNER: owner_uids,
     NAMESPACE: lambda budget: (budget.meta.namespace,),
+}
+REPLICATION_INDEXERS: Mapping[str, Callable[[Replication], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    SELECTOR: by_selector,
+    ORPHAN: lambda owner: orphan_labels(owner.meta),
+}
+DEPLOYMENT_INDEXERS: Mapping[str, Callable[[Deployment], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    SELECTOR: by_selector,
+}
+DAEMON_INDEXERS: Mapping[str, Callable[[DaemonSet], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    SELECTOR: by_selector,
+}
+STATEFUL_INDEXERS: Mapping[str, Callable[[StatefulSet], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    SELECTOR: by_selector,
 }
 GROUP_INDEXERS: Mapping[str, Callable[[PodGroup], tuple[str, ...]]] = {OWNER: owner_uids}
 
@@ -164,7 +234,11 @@ class Informers:
 
     Args:
         pods: with POD_INDEXERS; nodes: with NODE_INDEXERS; both shared with others.
-        replications: with the indexers of `open`.
+        replications: ReplicationControllers and ReplicaSets, with REPLICATION_INDEXERS.
+        deployments: with DEPLOYMENT_INDEXERS.
+        jobs, revisions: indexed by owner.
+        daemon_sets: with DAEMON_INDEXERS.
+        stateful_sets: with STATEFUL_INDEXERS.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
         claims, volumes, classes: of storage; indexed by owner.
@@ -174,7 +248,12 @@ class Informers:
 
     pods: Informer[Pod]
     nodes: Informer[Node]
-    replications: Informer[Replication]
+    replications: Mapping[OwnerKind, Informer[Replication]]
+    deployments: Informer[Deployment]
+    jobs: Informer[Job]
+    daemon_sets: Informer[DaemonSet]
+    stateful_sets: Informer[StatefulSet]
+    revisions: Informer[ControllerRevision]
     budgets: Informer[DisruptionBudget]
     groups: Informer[PodGroup]
     claims: Informer[Claim]
@@ -191,17 +270,23 @@ class Informers:
         nodes: Informer[Node] | None = None,
     ) -> "Informers":
         """Build the informers; those given are shared and run by whoever made them."""
-        known = {"pods", "nodes", "replicationcontrollers", EVENTS}
-        known |= {disruption.RESOURCE, pod_group.RESOURCE, CLAIMS, VOLUMES, CLASSES}
+        replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
+        known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
+        known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource}
+        known |= {DAEMON_SET.resource, STATEFUL_SET.resource, controller_revision.RESOURCE}
+        known |= {kind.resource for kind in replicating}
         return cls(
             pods or Informer(store, "pods", pod_view, POD_INDEXERS),
             nodes or Informer(store, "nodes", node_view, NODE_INDEXERS),
-            Informer(
-                store,
-                "replicationcontrollers",
-                replication_view,
-                {OWNER: owner_uids, SELECTOR: _selector},
-            ),
+            {
+                kind: Informer(store, kind.resource, replication_view, REPLICATION_INDEXERS)
+                for kind in replicating
+            },
+            Informer(store, DEPLOYMENT.resource, deployment_view, DEPLOYMENT_INDEXERS),
+            Informer(store, JOB.resource, job_view, {OWNER: owner_uids}),
+            Informer(store, DAEMON_SET.resource, daemon_set_view, DAEMON_INDEXERS),
+            Informer(store, STATEFUL_SET.resource, stateful_set_view, STATEFUL_INDEXERS),
+            Informer(store, controller_revision.RESOURCE, revision_view, {OWNER: owner_uids}),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
@@ -219,7 +304,12 @@ class Informers:
         return {
             "pods": self.pods,
             "nodes": self.nodes,
-            "replicationcontrollers": self.replications,
+            **{kind.resource: informer for kind, informer in self.replications.items()},
+            DEPLOYMENT.resource: self.deployments,
+            JOB.resource: self.jobs,
+            DAEMON_SET.resource: self.daemon_sets,
+            STATEFUL_SET.resource: self.stateful_sets,
+            controller_revision.RESOURCE: self.revisions,
             disruption.RESOURCE: self.budgets,
             pod_group.RESOURCE: self.groups,
             CLAIMS: self.claims,

@@ -8,10 +8,12 @@ import asyncio
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
+from ..objects.deletion import DeletionRequest
 from ..objects.pod import Pod
 from ..objects.stored import ObjectKey
 from ..store.operations import Remove
 from .clock import Clock
+from .deletion_writes import deletion
 from .fenced_store import FencedStore, raise_failures
 from .informers import NODE, TERMINAL, Informers
 from .settings import ControllerSettings
@@ -78,12 +80,24 @@ class PodCollection:
             await self._remove(superfluous(ended, self._settings.terminated_pods))
         elif key.resource == "nodes":
             if await self._store.get(key) is None:
-                await self._remove(list(self._pods.by_index(NODE, key.name)))
+                pods = list(self._pods.by_index(NODE, key.name))
+                await self._give_up(pods)
+                await self._remove(pods)
         else:
             pod = self._pods.get(key.namespace, key.name)
             if pod is not None and not pod.node and pod.meta.deletion_timestamp is not None:
                 await self._remove([pod])
         return None
+
+    async def _give_up(self, pods: Collection[Pod]) -> None:
+        """Have pods go that finalizers hold: nobody will stop them, so they have no grace."""
+        request, now = DeletionRequest(grace_seconds=0), self._clock.now()
+        held = (p for p in pods if p.meta.finalizers and p.meta.deletion_timestamp is None)
+        read = [
+            await self._store.get(ObjectKey("pods", p.meta.namespace, p.meta.name)) for p in held
+        ]
+        writes = [deletion(stored, request, now) for stored in read if stored is not None]
+        raise_failures(await self._store.write_many([w for w in writes if w is not None]))
 
     async def _remove(self, pods: Collection[Pod]) -> None:
         """Remove pods as they were seen, unless a finalizer holds them."""

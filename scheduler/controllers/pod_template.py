@@ -5,7 +5,7 @@ the resulting body.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -21,8 +21,9 @@ from ..objects.kinds.fields import child
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.priority import PriorityView, assign_priority
 from ..objects.meta import ObjectMeta, OwnerReference, new_uid
-from ..objects.replication import REPLACES, PodTemplate
-from ..objects.stored import Body
+from ..objects.pod_owner import PodTemplate
+from ..objects.replication import REPLACES
+from ..objects.stored import Body, intern_body
 from ..objects.wire import decompose
 from ..store.operations import Create
 
@@ -39,6 +40,17 @@ class PodMold:
     def spec(self) -> JsonObject:
         """The pods' spec."""
         return child(cast(JsonObject, msgspec.json.decode(self.body.json)), "spec")
+
+    def varied(self, change: Callable[[JsonObject], None], meta: ObjectMeta) -> "PodMold":
+        """Return the mold of a pod that differs.
+
+        Args:
+            change: of the spec, in place; what it makes of a valid spec must be valid.
+        """
+        body = cast(JsonObject, msgspec.json.decode(self.body.json))
+        change(child(body, "spec"))
+        canonical = msgspec.json.encode(body, order="deterministic")
+        return PodMold(meta, intern_body(canonical), self.status)
 
 
 def mold(
@@ -96,15 +108,20 @@ class PodSeries:
     taken: set[str]
     now: datetime
 
-    def next(self) -> Create:
-        """Return the next pod's Create."""
-        prefix = f"{self.owner.name}-"
+    def next(self, shape: PodMold | None = None, infix: str = "") -> Create:
+        """Return the next pod's Create.
+
+        Args:
+            shape: of a pod that differs.
+            infix: what its name has between the owner's name and the random characters.
+        """
+        shape, prefix = shape or self.shape, f"{self.owner.name}-{infix}"
         name = names.generate(prefix)
         while name in self.taken:
             name = names.generate(prefix)
         self.taken.add(name)
         meta = msgspec.structs.replace(
-            self.shape.meta,
+            shape.meta,
             name=name,
             generate_name=prefix,
             namespace=self.namespace,
@@ -113,7 +130,7 @@ class PodSeries:
             creation_timestamp=self.now,
             owner_references=(self.owner,),
         )
-        return Create("pods", meta, self.shape.body, self.shape.status)
+        return Create("pods", meta, shape.body, shape.status)
 
     def succeed(self, uid: str, node: str) -> Create:
         """Return the Create of a pod that stands in for another one, nominated to a node."""

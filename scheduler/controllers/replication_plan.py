@@ -1,4 +1,4 @@
-"""What a ReplicationController's pods should become: adopt, release, create, delete, status. Pure.
+"""What becomes of the pods of a ReplicationController or ReplicaSet: create, delete, adopt. Pure.
 
 Kubernetes' replica set semantics: PodControllerRefManager (adoption and release),
 ActivePodsWithRanks (which pods go first) and calculateStatus. Beyond that, a pod annotated with
@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ..objects.lots import Crowd
-from ..objects.meta import OwnerReference
 from ..objects.pod import Condition, Pod
 from ..objects.replication import (
     AT_MOST_ONCE,
@@ -26,7 +25,6 @@ from ..objects.replication import (
     ReplicationStatus,
 )
 
-KIND = "ReplicationController"
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 FAILURE = "ReplicaFailure"
 _PHASES = {"Pending": 0, "": 0, "Unknown": 1, "Running": 2}
@@ -42,7 +40,7 @@ class Succession:
 
 @dataclass(frozen=True, slots=True)
 class ReplicationPlan:
-    """What to write for one ReplicationController.
+    """What to write for one ReplicationController or ReplicaSet.
 
     Args:
         creates: number of pods to create now, at most the burst.
@@ -88,11 +86,11 @@ def plan(
     lingering = 0
     for pod in pods:
         owner = pod.meta.controller_owner()
-        if not active(pod):
+        if not pod.active:
             ours = owner is not None and owner.uid == controller.meta.uid
             lingering += ours and not pod.terminal and _only_once(pod)
             continue
-        matches = selects(controller.selector, pod.meta.labels)
+        matches = controller.selector.matches(pod.meta.labels)
         if owner is None:
             if matches and not deleting:
                 adopt.append(pod)
@@ -171,29 +169,7 @@ def suffices(controller: Replication, pods: Sequence[Pod], crowds: Sequence[Crow
     """
     count = len(pods) + sum(crowd.count for crowd in crowds)
     return count <= controller.spec.replicas and all(
-        selects(controller.selector, crowd.sample.meta.labels) for crowd in crowds
-    )
-
-
-def active(pod: Pod) -> bool:
-    """Tell whether a pod counts as a replica: neither ended nor being deleted."""
-    return not pod.terminal and pod.meta.deletion_timestamp is None
-
-
-def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Tell whether labels carry every pair of the selector; an empty one selects nothing."""
-    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
-
-
-def owner_reference(controller: Replication) -> OwnerReference:
-    """Return the reference that makes the controller own a pod."""
-    return OwnerReference(
-        "v1",
-        KIND,
-        controller.meta.name,
-        controller.meta.uid,
-        controller=True,
-        block_owner_deletion=True,
+        controller.selector.matches(crowd.sample.meta.labels) for crowd in crowds
     )
 
 

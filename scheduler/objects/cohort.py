@@ -6,10 +6,10 @@ they are bound and how they have started distinguishes them.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import product
+from itertools import count, product
 
 import msgspec
 
@@ -250,34 +250,34 @@ class Lodging:
     Args:
         gone: a bit for each ordinal that left.
         berths: every write that bound some of its pods.
-        places: ordinal → (index of its berths, position there).
+        places: ordinal → MOST · index of its berths + position there.
         reports: every write that said what some of its pods are; said: as places.
     """
 
     cohort: Cohort
     gone: int = 0
     berths: list[Berths] = field(default_factory=list[Berths])
-    places: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    places: dict[int, int] = field(default_factory=dict[int, int])
     reports: list[Reports] = field(default_factory=list[Reports])
-    said: dict[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+    said: dict[int, int] = field(default_factory=dict[int, int])
 
     def add(self, berths: Berths) -> None:
         """Take in bindings of its pods."""
-        number = len(self.berths)
+        self.places.update(zip(berths.ordinals, count(len(self.berths) * MOST), strict=False))
         self.berths.append(berths)
-        for position, ordinal in enumerate(berths.ordinals):
-            self.places[ordinal] = (number, position)
 
     def say(self, reports: Reports) -> None:
         """Take in what its pods are said to be."""
-        number = len(self.reports)
+        self.said.update(zip(reports.ordinals, count(len(self.reports) * MOST), strict=False))
         self.reports.append(reports)
-        for position, ordinal in enumerate(reports.ordinals):
-            self.said[ordinal] = (number, position)
 
     def lives(self, ordinal: int) -> bool:
         """Tell whether a pod has not left."""
         return not self.gone >> ordinal & 1
+
+    def all_live(self, ordinals: Iterable[int]) -> bool:
+        """Tell whether none of some pods has left."""
+        return not self.gone or all(map(self.lives, ordinals))
 
     @property
     def empty(self) -> bool:
@@ -287,14 +287,14 @@ class Lodging:
     def binding(self, ordinal: int) -> Binding | None:
         """Return a pod's binding."""
         place = self.places.get(ordinal)
-        return None if place is None else self.berths[place[0]].binding(place[1])
+        return None if place is None else self.berths[place // MOST].binding(place % MOST)
 
     def pod(self, ordinal: int) -> StoredObject:
         """Return a pod that has not left."""
         said = self.said.get(ordinal)
         if said is None:
             return self.cohort.pod(ordinal, self.binding(ordinal))
-        reports, number = self.reports[said[0]], said[1]
+        reports, number = self.reports[said // MOST], said % MOST
         status, revision = reports.status(number), reports.revision + number
         return self.cohort.pod(ordinal, self.binding(ordinal), status, revision)
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from ..errors import Cause
 from .json import Json, JsonObject
+from .meta import ObjectMeta
 
 Cell = str | int | bool
 
@@ -89,6 +90,8 @@ class Kind:
             schema check.
         complete: fills in place, once, when the object is made, what depends on its own metadata;
             before defaults.
+        identify: fills in place of the body of a new object what depends on its name and uid, once
+            it has them.
         initial_status: the status a new object starts with, given the object after defaults.
         validate: yields a cause per bad field, after defaults.
         validate_creation: yields a cause per field that only updates may set.
@@ -119,6 +122,7 @@ class Kind:
     namespaced: bool = True
     default: Callable[[JsonObject], None] = no_defaults
     complete: Callable[[JsonObject], None] = no_defaults
+    identify: Callable[[ObjectMeta, JsonObject], None] | None = None
     initial_status: Callable[[JsonObject], JsonObject | None] = no_status
     validate: Callable[[JsonObject], Iterable[Cause]] = no_causes
     validate_creation: Callable[[JsonObject], Iterable[Cause]] = no_causes

@@ -6,7 +6,7 @@ sample of them says.
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -69,23 +69,27 @@ class Lots(Generic[T]):
         """Take in where pods of a cohort were bound."""
         lodging = self._lodgings[cohort.uid]
         lodging.add(berths)
-        self._move(lodging, berths.ordinals)
+        self._move(lodging, berths.ordinals, [(node, -1) for node in berths.nodes])
 
     def report(self, cohort: Cohort, reports: Reports) -> None:
         """Take in what bound pods of a cohort are said to be."""
         lodging = self._lodgings[cohort.uid]
         before = [_place(lodging, ordinal) for ordinal in reports.ordinals]
         lodging.say(reports)
-        self._move(lodging, reports.ordinals, before)
+        after = [_place(lodging, ordinal) for ordinal in reports.ordinals]
+        self._move(lodging, reports.ordinals, after, before)
 
     def _move(
-        self, lodging: Lodging, ordinals: Sequence[int], before: Sequence[_Place] | None = None
+        self,
+        lodging: Lodging,
+        ordinals: Sequence[int],
+        after: Sequence[_Place],
+        before: Sequence[_Place] | None = None,
     ) -> None:
         """Put pods into the groups where they are now; before they were nowhere, unless given."""
         uid = lodging.cohort.uid
         groups = self._on[uid]
-        for ordinal in ordinals:
-            place = _place(lodging, ordinal)
+        for ordinal, place in zip(ordinals, after, strict=True):
             group = groups.get(place)
             if group is None:
                 groups[place] = {ordinal}
@@ -105,6 +109,11 @@ class Lots(Generic[T]):
         """Tell whether there is a cohort of that uid, and a pod lives in it."""
         lodging = self._lodgings.get(uid)
         return lodging is not None and lodging.lives(ordinal)
+
+    def all_live(self, uid: str, ordinals: Iterable[int]) -> bool:
+        """Tell whether there is a cohort of that uid, and all those pods live in it."""
+        lodging = self._lodgings.get(uid)
+        return lodging is not None and lodging.all_live(ordinals)
 
     def find(self, key: ObjectKey) -> T | None:
         """Return the lodged pod of that key."""
@@ -207,6 +216,6 @@ def _start(lodging: Lodging) -> int:
 
 def _place(lodging: Lodging, ordinal: int) -> _Place:
     berth = lodging.places.get(ordinal)
-    node = "" if berth is None else lodging.berths[berth[0]].nodes[berth[1]]
+    node = "" if berth is None else lodging.berths[berth // MOST].nodes[berth % MOST]
     said = lodging.said.get(ordinal)
-    return node, -1 if said is None else said[0]
+    return node, -1 if said is None else said // MOST

@@ -467,6 +467,11 @@ class Pod(msgspec.Struct, frozen=True, gc=False):
         """True when the pod has Succeeded or Failed and holds no resources any more."""
         return self.status.phase in {"Succeeded", "Failed"}
 
+    @property
+    def active(self) -> bool:
+        """True when it counts for its controller: neither ended nor being deleted."""
+        return not self.terminal and self.meta.deletion_timestamp is None
+
 
 class _PodBody(msgspec.Struct):
     spec: PodSpec

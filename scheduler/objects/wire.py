@@ -87,12 +87,19 @@ def _meta(value: Json) -> ObjectMeta:
 
 
 def _with_node_name(body: bytes, node: str) -> bytes:
-    start = body.index(b"{", body.index(b'"spec"')) + 1
     if b'"nodeName"' in body:
         value = _object.decode(body)
         cast(JsonObject, value["spec"])["nodeName"] = node
         return _encode(value)
-    return b"".join((body[:start], b'"nodeName":', _encode(node), b",", body[start:]))
+    before, after = _opened(body)
+    return b"".join((before, b'"nodeName":', _encode(node), b",", after))
+
+
+@lru_cache(maxsize=64)
+def _opened(body: bytes) -> tuple[bytes, bytes]:
+    """Return a pod's body up to the first field of its spec, and from there on."""
+    start = body.index(b"{", body.index(b'"spec"')) + 1
+    return body[:start], body[start:]
 
 
 def _with_scheduled(status: bytes, bound_at: datetime) -> bytes:

@@ -103,10 +103,7 @@ class Placement:
         self._pod_deltas = pods.subscribe_whole()
         self._node_deltas: Subscription[Node] = nodes.subscribe()
         self._namespace_deltas = self._surroundings.namespaces.subscribe()
-        self._workload_deltas = (
-            self._surroundings.services.subscribe(),
-            self._surroundings.controllers.subscribe(),
-        )
+        self._workload_deltas = [each.subscribe() for each in self._surroundings.selecting]
         self._group_deltas = self._surroundings.groups.subscribe()
         self._storage_deltas = [each.subscribe() for each in self._surroundings.storage]
         self._wake = asyncio.Event()

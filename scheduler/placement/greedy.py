@@ -6,7 +6,8 @@ S(n, 0) … S(n, i). Greedy's sequence is the pairs (n, i) sorted by P descendin
 once a node has been chosen at a score v, it stays chosen while its following scores are at least
 v, so what lies behind a dip counts no more than the dip. The k first pairs are found without
 looking at all of them: only the k best heads can take part, and a node's depth is doubled only
-while everything looked at so far is taken.
+while everything looked at so far is taken. Where scores rise with every copy, as in packing, the
+few best heads take all: they are looked at to their full depth first.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -19,6 +20,9 @@ from ..hookspecs import Counts, Rows, Scores
 ScoreOf = Callable[[Rows, Counts], Scores]
 
 _NOBODY = np.zeros(0, dtype=np.int64)
+_FILLED_FROM = 16  # copies for which it pays to look whether the best nodes take all
+_LEADING_VALUES = 8  # distinct scores that the best heads may have then
+_MOST_FILLED = 4  # pairs looked at then, for each copy
 
 
 def place(room: Counts, count: int, score: ScoreOf, rows: Rows | None = None) -> Rows:
@@ -84,10 +88,38 @@ def _search(room: Counts, rows: Rows, count: int) -> _Search:
     assert values is not None
     if count == 1:
         return rows[[int(np.argmax(values))]]
+    search = _Deepening(room, count)
+    if count >= _FILLED_FROM:
+        filled = yield from search.fill(rows, values)
+        if filled is not None:
+            return filled
     if rows.size > count:
         best = _largest(values, count)
         rows, values = rows[best], values[best]
-    return (yield from _Deepening(room, count).run(rows, values))
+    return (yield from search.run(rows, values))
+
+
+def _leaders(most: Counts, values: Scores, count: int) -> NDArray[np.int64] | None:
+    """Return the ascending indices of the best heads that can take `count` copies at most of each.
+
+    None where they are many, or of many values.
+    """
+    rest = values.astype(np.float64)
+    chosen: list[NDArray[np.int64]] = []
+    for _ in range(_LEADING_VALUES):
+        best = rest.max()
+        if best == -np.inf:
+            return None  # all together cannot take as many
+        tied = np.flatnonzero(rest == best)
+        reach = np.cumsum(most[tied])
+        enough = int(np.searchsorted(reach, count)) + 1
+        chosen.append(tied[:enough])
+        if enough <= tied.size:
+            found = np.sort(np.concatenate(chosen))
+            return found if found.size * int(most[found].max()) <= _MOST_FILLED * count else None
+        count -= int(reach[-1])
+        rest[tied] = -np.inf
+    return None
 
 
 def _largest(values: Scores, count: int) -> NDArray[np.int64]:
@@ -106,6 +138,30 @@ class _Deepening:
         self._room = room
         self._count = count
 
+    def fill(self, rows: Rows, values: Scores) -> Generator[_Question, Scores | None, Rows | None]:
+        """Return the sequence if the best heads alone make it up, looked at in full depth."""
+        most = self._most(rows)
+        chosen = _leaders(most, values, self._count)
+        deepest = 1 if chosen is None else int(most[chosen].max())
+        if chosen is None or deepest == 1:
+            return None
+        block = yield from self._block(rows[chosen], values[chosen], 1, deepest)
+        pairs = np.concatenate([rows[chosen], block[0]])
+        copies = np.concatenate([np.zeros(chosen.size, dtype=np.int64), block[1]])
+        scores = np.concatenate([values[chosen], block[2]])
+        if scores.size > self._count:
+            taken = self._best(pairs * (deepest + 1) + copies, scores)
+            pairs, copies, scores = pairs[taken], copies[taken], scores[taken]
+        others = np.ones(rows.size, dtype=np.bool_)
+        others[chosen] = False
+        least = scores.min()
+        if (values[others] > least).any():
+            return None
+        tied = rows[others & (values == least)]
+        if tied.size and int(tied[0]) < int(pairs[scores == least].max()):
+            return None
+        return pairs[np.lexsort((copies, pairs, -scores))]
+
     def run(self, rows: Rows, values: Scores) -> _Search:
         """Return the sequence, starting from the heads of candidate rows."""
         depth = 1
@@ -119,7 +175,7 @@ class _Deepening:
             if not full.size:
                 order = np.lexsort((copies, rows, -values))
                 return rows[order]
-            block = yield from self._block(rows[full], values[full], depth)
+            block = yield from self._block(rows[full], values[full], depth, 2 * depth)
             rows = np.concatenate([rows, block[0]])
             copies = np.concatenate([copies, block[1]])
             values = np.concatenate([values, block[2]])
@@ -140,9 +196,10 @@ class _Deepening:
     def _most(self, rows: Rows) -> Counts:
         return np.minimum(self._room[rows], self._count)
 
-    def _block(self, rows: Rows, last: Scores, depth: int) -> _Block:
-        """Look at copies depth … 2·depth-1 of rows; `last` is P at depth-1."""
-        copies = np.broadcast_to(np.arange(depth, 2 * depth, dtype=np.int64), (rows.size, depth))
+    def _block(self, rows: Rows, last: Scores, depth: int, end: int) -> _Block:
+        """Look at copies depth … end-1 of rows; `last` is P at depth-1."""
+        span = np.arange(depth, end, dtype=np.int64)
+        copies = np.broadcast_to(span, (rows.size, span.size))
         there = copies < self._most(rows)[:, None]
         lengths = there.sum(axis=1)
         flat_rows, flat_copies = np.repeat(rows, lengths), copies[there]

@@ -135,7 +135,7 @@ class Ingest:
         change = delta.change
         if change.reports is not None:
             return _NOTHING  # bound pods, which have not ended
-        sample = next(delta.samples()).new
+        sample = delta.one(0).new
         try:
             wanted = None if sample is None else pod_class(sample)
         except BadRequest:

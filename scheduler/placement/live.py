@@ -21,11 +21,10 @@ from ..objects.pod_group import pod_group
 from ..objects.stored import ObjectKey, StoredObject
 from .scenario import Scenario, ScenarioPod
 from .storage_table import RESOURCES as STORAGE
-from .surroundings import selector_of
+from .surroundings import SELECTING, selector_of
 from .tenancy import Budget
 
 NODES, PODS, NAMESPACES = "nodes", "pods", "namespaces"
-SELECTING = ("services", "replicationcontrollers")
 BUDGETS = "poddisruptionbudgets.policy"
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
 RESOURCES = (NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES, GROUPS, *STORAGE)

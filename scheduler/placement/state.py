@@ -48,6 +48,7 @@ class ClusterState:
         self._workloads: Mapping[str, Mapping[Workload, Selector]] = {}  # never changed in place
         self._pods: dict[str, tuple[PodClass, str]] = {}
         self._lots: dict[str, _Lot] = {}  # cohort's uid → its counted pods
+        self._strays = Counter[str]()  # cohort's uid → how many of its pods are among `_pods`
         self._going: set[str] = set()  # uids of counted pods that are being deleted
         self._homeless: dict[str, dict[str, PodClass]] = {}  # unknown node → uid → class
         self._homeless_on: dict[str, str] = {}  # uid → unknown node
@@ -93,6 +94,7 @@ class ClusterState:
             return
         for uid, (pod, node) in list(self._pods.items()):
             if node in gone:
+                self._stray(uid, -1)
                 del self._pods[uid]
                 self._keep_homeless(uid, pod, node)
         for uid, pod, node in [each for lot in self._lots.values() for each in lot.on(gone)]:
@@ -162,7 +164,9 @@ class ClusterState:
         lot = self._lots.get(cohort.uid)
         if lot is not None and any(ordinal in lot.nodes for ordinal in ordinals):
             return True
-        return any(cohort.pod_uid(ordinal) in self._pods for ordinal in ordinals)
+        return cohort.uid in self._strays and any(
+            cohort.pod_uid(ordinal) in self._pods for ordinal in ordinals
+        )
 
     def members(self, namespace: str, group: str) -> int:
         """Return how many pods of a PodGroup count, on whatever node, but for leaving ones."""
@@ -182,6 +186,15 @@ class ClusterState:
             return None
         lot = self._lots.get(uid[:28] + FIRST)
         return None if lot is None else lot.find(uid)
+
+    def _stray(self, uid: str, count: int) -> None:
+        """Note that a pod which may be of a cohort is counted alone, or no more."""
+        if uid[28:32] != FIRST[:4]:
+            return
+        cohort = uid[:28] + FIRST
+        self._strays[cohort] += count
+        if not self._strays[cohort]:
+            del self._strays[cohort]
 
     def _take_from_lot(self, uid: str) -> None:
         lot = self._lots[uid[:28] + FIRST]
@@ -225,13 +238,16 @@ class ClusterState:
 
     def _put_in(self, uid: str, pod: PodClass, node: str, row: int) -> None:
         self._pods[uid] = (pod, node)
+        self._stray(uid, 1)
         self._count(pod, row, 1)
         if uid in self._going:
             self._leaving.add(pod, row, 1)
 
     def _take_out(self, uid: str) -> bool:
         known = self._pods.pop(uid, None)
-        if known is None and (known := self._lodged(uid)) is not None:
+        if known is not None:
+            self._stray(uid, -1)
+        elif (known := self._lodged(uid)) is not None:
             self._take_from_lot(uid)
         if known is not None:
             row = self._facts.row_of[known[1]]
@@ -262,6 +278,7 @@ class ClusterState:
         on: Counter[str] = Counter()
         for uid, node in placed:
             self._pods[uid] = (pod, node)
+            self._stray(uid, 1)
             on[node] += 1
         self._count_on(pod, on)
 

@@ -1,6 +1,7 @@
 """What else bears on placement: namespaces' labels, what selects pods, budgets, PodGroups."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -8,8 +9,10 @@ from ..informer import Informer
 from ..objects import disruption, pod_group
 from ..objects.disruption import disruption_budget
 from ..objects.pod import View
-from ..objects.replication import Replication, replication_view
+from ..objects.pod_class import REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES, STATEFUL_SETS
+from ..objects.replication import replication_view
 from ..objects.selectors import Selector, from_map
+from ..objects.stateful_set import stateful_set_view
 from ..objects.stored import StoredObject
 from ..store.store import Store
 from .storage_table import RESOURCES as STORAGE
@@ -27,19 +30,17 @@ _service = msgspec.json.Decoder(_ServiceBody)
 
 
 class Surroundings:
-    """Follows namespaces, services, ReplicationControllers, budgets, PodGroups and storage."""
+    """Follows namespaces, services, workloads that spread, budgets, PodGroups and storage."""
 
     def __init__(self, store: Store) -> None:
         self.namespaces = Informer(store, "namespaces", _labels)
-        self.services = Informer(store, "services", _selected)
-        self.controllers = Informer(store, "replicationcontrollers", _replicated)
+        self.selecting = tuple(Informer(store, each, _VIEWS[each]) for each in SELECTING)
         self.budgets = Informer(store, disruption.RESOURCE, disruption_budget)
         self.groups = Informer(store, pod_group.RESOURCE, pod_group.pod_group)
         self.storage = tuple(Informer(store, resource, _itself) for resource in STORAGE)
         self._all = (
             self.namespaces,
-            self.services,
-            self.controllers,
+            *self.selecting,
             self.budgets,
             self.groups,
             *self.storage,
@@ -49,8 +50,8 @@ class Surroundings:
         """Keep current, forever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.namespaces.run(), name="placement's namespaces")
-            group.create_task(self.services.run(), name="placement's services")
-            group.create_task(self.controllers.run(), name="placement's controllers")
+            for resource, informer in zip(SELECTING, self.selecting, strict=True):
+                group.create_task(informer.run(), name=f"placement's {resource}")
             group.create_task(self.budgets.run(), name="placement's budgets")
             group.create_task(self.groups.run(), name="placement's groups")
             for resource, informer in zip(STORAGE, self.storage, strict=True):
@@ -72,7 +73,7 @@ def _labels(stored: StoredObject) -> dict[str, str]:
 
 def selector_of(resource: str, stored: StoredObject) -> Selector | None:
     """Return what a service or controller selects; None for nothing."""
-    return _selected(stored) if resource == "services" else _replicated(stored)
+    return _VIEWS[resource](stored)
 
 
 def _selected(stored: StoredObject) -> Selector | None:
@@ -81,5 +82,20 @@ def _selected(stored: StoredObject) -> Selector | None:
 
 
 def _replicated(stored: StoredObject) -> Selector | None:
-    view: Replication = replication_view(stored)
-    return from_map(view.selector) if view.selector else None
+    selector = replication_view(stored).selector
+    return None if selector.nothing else selector
+
+
+def _stateful(stored: StoredObject) -> Selector | None:
+    selector = stateful_set_view(stored).selector
+    return None if selector.nothing else selector
+
+
+_VIEWS: Mapping[str, Callable[[StoredObject], Selector | None]] = {
+    SERVICES: _selected,
+    REPLICATION_CONTROLLERS: _replicated,
+    REPLICA_SETS: _replicated,
+    STATEFUL_SETS: _stateful,
+}
+SELECTING = tuple(_VIEWS)
+"""Resources whose objects select pods that are spread by a profile's default constraints."""

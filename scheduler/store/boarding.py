@@ -5,13 +5,13 @@ it and are rows of their own like any other pod.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from ..errors import AlreadyExists, Conflict, NotFound, StatusError
-from ..objects.cohort import PLACES, Berths, Cohort, Lodging, Reports, berth
+from ..objects.cohort import MOST, PLACES, Berths, Cohort, Lodging, Reports, berth
 from ..objects.stored import ObjectKey, StoredObject
-from .cohorts import reports_row
+from .cohorts import joined, reports_row
 from .operations import BindCohort, CohortChange, CohortWrite, ReportCohort
 from .rows import BindingRow, binding_row, names, split_requests
 
@@ -90,8 +90,8 @@ class Boardings:
         place = lodging.places.get(ordinal)
         if place is None:
             return None
-        berths = lodging.berths[place[0]]
-        return binding_row(pod.meta.uid, berths.binding(place[1]), berths)
+        berths = lodging.berths[place // MOST]
+        return binding_row(pod.meta.uid, berths.binding(place % MOST), berths)
 
     def board(
         self,
@@ -111,6 +111,8 @@ class Boardings:
             What was bound, None for nothing; and who was refused.
         """
         refused: dict[int, StatusError] = {}
+        if not any(nodes.values()) and _all_boardable(lodging, op.ordinals):
+            return self._bound(op, lodging, op.ordinals, op.nodes, first, now), refused
         ordinals: list[int] = []
         chosen: list[str] = []
         twice = {ordinal for ordinal, count in Counter(op.ordinals).items() if count > 1}
@@ -123,12 +125,23 @@ class Boardings:
             chosen.append(node)
         if not ordinals:
             return None, refused
+        return self._bound(op, lodging, ordinals, chosen, first, now), refused
+
+    def _bound(
+        self,
+        op: BindCohort,
+        lodging: Lodging,
+        ordinals: Sequence[int],
+        nodes: Sequence[str],
+        first: int,
+        now: datetime,
+    ) -> Berths:
         berths = Berths(
-            first, now, tuple(ordinals), tuple(chosen), op.requests, op.decision, op.epoch or 0
+            first, now, tuple(ordinals), tuple(nodes), op.requests, op.decision, op.epoch or 0
         )
         lodging.add(berths)
         self._berths.append((op.cohort, berths))
-        return berths, refused
+        return berths
 
     def report(
         self, op: ReportCohort, lodging: Lodging, first: int
@@ -191,6 +204,16 @@ class Boardings:
                 yield node, berths.epoch, revision
 
 
+def _all_boardable(lodging: Lodging, ordinals: Sequence[int]) -> bool:
+    """Tell whether `_unboardable` has nothing against any of them."""
+    return (
+        lodging.places.keys().isdisjoint(ordinals)
+        and len(set(ordinals)) == len(ordinals)
+        and 0 <= min(ordinals, default=0) <= max(ordinals, default=0) < lodging.cohort.size
+        and lodging.all_live(ordinals)
+    )
+
+
 def _unboardable(lodging: Lodging, ordinal: int, twice: Collection[int]) -> Conflict | None:
     cohort = lodging.cohort
     if not 0 <= ordinal < cohort.size or not lodging.lives(ordinal):
@@ -236,6 +259,6 @@ def _berths_row(uid: str, berths: Berths) -> tuple[object, ...]:
         memory,
         rest,
         berths.decision,
-        berths.ordinals,
-        berths.nodes,
+        joined(berths.ordinals),
+        joined(berths.nodes),
     )

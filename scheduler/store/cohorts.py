@@ -57,6 +57,9 @@ REPORTS_TYPES: Mapping[str, str] = {
     "fields": "integer[]",
     "own": "text[]",
 }
+JOINED = frozenset({"ordinals", "nodes", "own"})
+"""Long arrays, written as one text with commas, which none of the values has: the driver would
+look at every element for itself."""
 _COHORTS = f"SELECT {', '.join(COHORT_TYPES)} FROM cohorts"
 _BERTHS = f"SELECT {', '.join(BERTHS_TYPES)} FROM cohort_bindings WHERE cohort = ANY ($1::uuid[])"
 _REPORTS = f"SELECT {', '.join(REPORTS_TYPES)} FROM cohort_reports WHERE cohort = ANY ($1::uuid[])"
@@ -148,17 +151,23 @@ def _reports(row: Row) -> Reports:
 
 
 def reports_row(uid: str, reports: Reports) -> tuple[Any, ...]:
-    """Return the row of reports, in the order of REPORTS_TYPES."""
+    """Return the row of reports, in the order of REPORTS_TYPES; see JOINED."""
+    own = [value for values in reports.own for value in values]
     return (
         uid,
         reports.revision,
         reports.revision + len(reports.ordinals) - 1,
-        reports.ordinals,
+        joined(reports.ordinals),
         reports.phase,
         reports.stencil.pieces,
         reports.stencil.fields,
-        [value for own in reports.own for value in own],
+        joined(own),
     )
+
+
+def joined(values: Sequence[object]) -> str | None:
+    """Return the value of a column of JOINED."""
+    return ",".join(map(str, values)) if values else None
 
 
 def requests_of(cpu_milli: int, memory_bytes: int, others: bytes | None) -> dict[str, int]:

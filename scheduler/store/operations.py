@@ -250,7 +250,8 @@ class CohortChange(msgspec.Struct, frozen=True, gc=False):
 
     def samples(self) -> Iterator[Change]:
         """Yield the change of one pod of every node; of any one for a creation."""
-        first = {node: number for number, node in reversed(list(enumerate(self.nodes)))}
+        last = len(self.nodes) - 1
+        first = dict(zip(reversed(self.nodes), range(last, -1, -1), strict=True))
         return map(self.one, first.values() if self.nodes else (0,))
 
 

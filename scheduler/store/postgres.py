@@ -57,6 +57,9 @@ class Connection(Protocol):
     """asyncpg.Connection, the methods used here."""
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str: ...
+    async def executemany(
+        self, command: str, args: Sequence[Row], *, timeout: float | None = None
+    ) -> None: ...
     async def fetch(self, query: str, *args: Any, timeout: float | None = None) -> list[Row]: ...
     async def fetchrow(
         self, query: str, *args: Any, timeout: float | None = None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from .bind import HostPort
-from .cohorts import BERTHS_TYPES, COHORT_TYPES, REPORTS_TYPES, cohort_row
+from .cohorts import BERTHS_TYPES, COHORT_TYPES, JOINED, REPORTS_TYPES, cohort_row
 from .postgres import Connection
 from .rows import BINDING_TYPES, OBJECT_TYPES, encode_json
 from .verdict import Verdict
@@ -134,6 +134,23 @@ _INSERT_PORTS = (
     " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::uuid[])"
 )
 
+
+def _split(types: Mapping[str, str]) -> str:
+    """Return the parameters of one row, of which those of JOINED are split again."""
+    return ", ".join(
+        f"coalesce((string_to_array(',' || ${i}::text, ','))[2:]::{kind}, '{{}}')"
+        if name in JOINED
+        else f"${i}::{kind}"
+        for i, (name, kind) in enumerate(types.items(), 1)
+    )
+
+
+_INSERT_BERTHS = (
+    f"INSERT INTO cohort_bindings ({', '.join(BERTHS_TYPES)}) VALUES ({_split(BERTHS_TYPES)})"
+)
+_INSERT_REPORTS = (
+    f"INSERT INTO cohort_reports ({', '.join(REPORTS_TYPES)}) VALUES ({_split(REPORTS_TYPES)})"
+)
 _GONE = (
     "UPDATE cohorts c SET gone = u.gone FROM unnest($1::uuid[], $2::bytea[]) AS u (uid, gone)"
     " WHERE c.uid = u.uid"
@@ -193,13 +210,9 @@ async def _apply_cohorts(connection: Connection, verdict: Verdict) -> None:
         rows = [cohort_row(lodging) for lodging in verdict.cohorts]
         await connection.copy_records_to_table("cohorts", records=rows, columns=list(COHORT_TYPES))
     if verdict.berths:
-        await connection.copy_records_to_table(
-            "cohort_bindings", records=verdict.berths, columns=list(BERTHS_TYPES)
-        )
+        await connection.executemany(_INSERT_BERTHS, verdict.berths)
     if verdict.reports:
-        await connection.copy_records_to_table(
-            "cohort_reports", records=verdict.reports, columns=list(REPORTS_TYPES)
-        )
+        await connection.executemany(_INSERT_REPORTS, verdict.reports)
     if verdict.left:
         left = [(lodging.cohort.uid, lodging.gone_bits()) for lodging in verdict.left]
         await connection.execute(_GONE, *_columns(left))

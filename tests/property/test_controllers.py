@@ -6,10 +6,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.controllers.replication_plan import active, owner_reference, plan
+from scheduler.controllers.replication_plan import plan
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import Condition, Pod, PodSpec, PodStatus
 from scheduler.objects.replication import Replication, ReplicationSpec, ReplicationStatus
+from scheduler.objects.selectors import from_map
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LABELS = {"app": "web"}
@@ -28,12 +29,14 @@ class World:
     @property
     def controller(self):
         meta = ObjectMeta(name="web", namespace="n", uid="rc", generation=1)
-        return Replication(meta, ReplicationSpec(self.replicas, 0, LABELS), ReplicationStatus(), 1)
+        return Replication(
+            meta, ReplicationSpec(self.replicas), ReplicationStatus(), 1, from_map(LABELS)
+        )
 
     def add(self, owned, labels=LABELS):
         self.made += 1
         uid = f"pod-{self.made}"
-        owners = (owner_reference(self.controller),) if owned else ()
+        owners = (self.controller.reference,) if owned else ()
         meta = ObjectMeta(
             name=uid,
             namespace="n",
@@ -45,7 +48,7 @@ class World:
         self.pods[uid] = Pod(meta, PodSpec(), PodStatus("Pending"), "", 1, b"")
 
     def alive(self):
-        return [p for p in self.pods.values() if active(p) and p.meta.owner_references]
+        return [p for p in self.pods.values() if p.active and p.meta.owner_references]
 
     def change(self, uid, **fields):
         self.pods[uid] = msgspec.structs.replace(self.pods[uid], **fields)
@@ -87,14 +90,14 @@ class World:
         for pod in planned.orphan:
             self.change_meta(pod.meta.uid, owner_references=())
         for pod in planned.adopt:
-            reference = owner_reference(self.controller)
+            reference = self.controller.reference
             self.change_meta(pod.meta.uid, owner_references=(reference,))
         for _ in range(planned.creates):
             self.add(owned=True)
         if planned.creates:
             assert len(self.alive()) <= self.replicas
         for pod in planned.deletes:
-            assert active(pod)
+            assert pod.active
             del self.pods[pod.meta.uid]
         if planned.deletes:
             assert len(self.alive()) >= self.replicas
@@ -122,6 +125,6 @@ def test_any_history_ends_at_the_number(history, burst):
     assert len(alive) == world.replicas
     assert all(p.meta.labels == LABELS for p in alive)
     strangers = [p for p in world.pods.values() if p.meta.labels != LABELS]
-    assert all(p.meta.owner_references == () or not active(p) for p in strangers)
+    assert all(p.meta.owner_references == () or not p.active for p in strangers)
     status = plan(world.controller, world.pods.values(), world.now).status
     assert status.replicas == world.replicas

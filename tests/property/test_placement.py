@@ -31,8 +31,9 @@ def one_by_one(room, count, table):
 @st.composite
 def tables(draw):
     """Rooms and a score for every copy on every node; few values, so that ties are common."""
-    size = draw(st.integers(1, 12))
-    room = draw(st.lists(st.integers(0, 9), min_size=size, max_size=size))
+    size = draw(st.integers(1, 24))
+    deepest = draw(st.sampled_from([1, 9]))
+    room = draw(st.lists(st.integers(0, deepest), min_size=size, max_size=size))
     values = st.integers(0, draw(st.sampled_from([0, 1, 3, 100])))
     table = [[draw(values) for _ in range(10)] for _ in range(size)]
     shape = draw(st.sampled_from(["any", "rising", "falling", "constant"]))

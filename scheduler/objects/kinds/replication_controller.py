@@ -6,16 +6,12 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, Scale, text_at
-from .causes import invalid, label_map_causes, required
-from .fields import child, ensure, number, setdefault, text, text_map
+from ..pod_owner import map_selector
+from .causes import label_map_causes, required
+from .fields import child, ensure, number, setdefault, text_map
 from .pod_defaults import default_pod_spec
-from .pod_support import warnings
-from .pod_validation import not_ephemeral_causes, pod_spec_causes
 from .printing import AGE, NAME, age, container_images, container_names, name, selector
-
-
-def _template(obj: JsonObject) -> JsonObject:
-    return child(child(obj, "spec"), "template")
+from .template import not_negative_causes, template_causes, template_spec, template_warnings
 
 
 def _default(obj: JsonObject) -> None:
@@ -36,39 +32,12 @@ def _default(obj: JsonObject) -> None:
 
 def _validate(obj: JsonObject) -> Iterable[Cause]:
     spec = child(obj, "spec")
-    for field in ("replicas", "minReadySeconds"):
-        if number(spec, field) < 0:
-            why = "must be greater than or equal to 0"
-            yield invalid(f"spec.{field}", number(spec, field), why)
+    yield from not_negative_causes(spec, "replicas", "minReadySeconds")
     wanted = text_map(spec, "selector")
     if not wanted:
         yield required("spec.selector")
     yield from label_map_causes(child(spec, "selector"), "spec.selector")
-    if not isinstance(spec.get("template"), dict):
-        yield required("spec.template")
-        return
-    template = _template(obj)
-    labels = text_map(child(template, "metadata"), "labels")
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        shown = "{" + ",".join(f'"{k}":"{v}"' for k, v in sorted(labels.items())) + "}"
-        why = f"Invalid value: {shown}: `selector` does not match template `labels`"
-        yield Cause("spec.template.metadata.labels", why)
-    yield from label_map_causes(
-        child(child(template, "metadata"), "labels"), "spec.template.metadata.labels"
-    )
-    pod_spec = child(template, "spec")
-    if text(pod_spec, "restartPolicy") not in {"", "Always"}:
-        yield Cause(
-            "spec.template.spec.restartPolicy",
-            f'Unsupported value: "{text(pod_spec, "restartPolicy")}": supported values: "Always"',
-            "FieldValueNotSupported",
-        )
-    yield from pod_spec_causes(pod_spec, "spec.template.spec")
-    yield from not_ephemeral_causes(pod_spec, "spec.template.spec")
-
-
-def _warnings(obj: JsonObject) -> Iterable[str]:
-    return warnings(child(_template(obj), "spec"), "spec.template.spec")
+    yield from template_causes(spec, map_selector(wanted))
 
 
 def _initial_status(_obj: JsonObject) -> JsonObject:
@@ -77,7 +46,7 @@ def _initial_status(_obj: JsonObject) -> JsonObject:
 
 def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
     spec, status = child(obj, "spec"), child(obj, "status")
-    pod_spec = child(_template(obj), "spec")
+    pod_spec = template_spec(obj)
     return (
         name(obj),
         number(spec, "replicas"),
@@ -112,7 +81,7 @@ KIND = Kind(
     default=_default,
     initial_status=_initial_status,
     validate=_validate,
-    warnings=_warnings,
+    warnings=template_warnings,
     fields={"status.replicas": text_at("status.replicas")},
     scale=Scale(),
 )

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ...errors import SolverFailed
 from ..solver.problem import Problem
 from ..solver.solution import Progress, Solution
-from .worker import LENGTH, Order, Word, frame
+from .frames import LENGTH, Order, Word, frame
 
 logger = logging.getLogger(__name__)
 

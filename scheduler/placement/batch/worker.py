@@ -8,29 +8,14 @@ doing; a bug ends it, too, with the traceback on standard error.
 import os
 import pickle
 import queue
-import struct
 import sys
 import threading
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..solver.engine import Options, solve
-from ..solver.problem import Problem
-from ..solver.solution import Progress, Solution
+from .frames import LENGTH, Order, Word, frame
 
-LENGTH = struct.Struct(">Q")
 _NICE = 5  # the API comes first
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the parent asks: a problem, and how many seconds it may take."""
-
-    problem: Problem
-    seconds: float
-
-
-Word = Progress | Solution
 
 
 def main() -> None:
@@ -56,12 +41,6 @@ def _listen(source: BinaryIO, orders: "queue.SimpleQueue[Order]") -> None:
 def _say(output: BinaryIO, word: Word) -> None:
     output.write(frame(word))
     output.flush()
-
-
-def frame(value: Order | Word) -> bytes:
-    """Return a value as it goes over the pipe."""
-    body = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
-    return LENGTH.pack(len(body)) + body
 
 
 if __name__ == "__main__":

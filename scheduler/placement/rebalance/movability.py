@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ...objects.pod import Pod
+from ...objects.pod_owner import REPLACING
 from ...objects.rebalance_job import MOVABLE
 from ...objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
 from ...objects.selectors import EVERYTHING, Selector
@@ -12,7 +13,6 @@ from ..scenario import ScenarioPod
 from ..tenancy import Budget, RunningPod
 
 DAEMON = "DaemonSet"  # its pods go with their host, and come back with it
-_REPLACING = "ReplicationController"
 _SAFE = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 
 
@@ -59,8 +59,8 @@ def _declared(each: ScenarioPod, scope: Scope) -> str:
     """Return what of a pod's own words keeps it."""
     pod, said = each.pod, each.pod.meta.annotations
     owner = pod.meta.controller_owner()
-    if owner is None or owner.kind != _REPLACING:
-        return "no ReplicationController replaces it"
+    if owner is None or owner.kind not in REPLACING:
+        return "no ReplicationController or ReplicaSet replaces it"
     if scope.namespaces and pod.meta.namespace not in scope.namespaces:
         return "its namespace is not chosen"
     if not scope.pods.matches(pod.meta.labels):

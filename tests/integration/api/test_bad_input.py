@@ -196,7 +196,7 @@ PATHS = [
     "/nothing",
     "/api/v2",
     "/api/v1/gadgets",
-    "/apis/apps/v1/deployments",
+    "/apis/apps/v1beta2/deployments",
     "/api/v1/namespaces/default/nodes",
     "/api/v1/pods/web",
     "/api/v1/namespaces/default/pods/web/unknown",

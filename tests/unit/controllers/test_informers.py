@@ -12,3 +12,9 @@ def test_every_kind_that_can_have_objects_is_looked_at_but_events():
         "pods.metrics.k8s.io",
         "simulations.ironfree.dev",
     }
+
+
+def test_no_kind_is_looked_at_twice():
+    informers = Informers.open(None, REGISTRY)
+    fields = (informers.jobs, informers.deployments, *informers.replications.values())
+    assert {id(each) for each in fields} <= {id(each) for each in informers.all().values()}

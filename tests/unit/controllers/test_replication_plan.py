@@ -8,22 +8,21 @@ import pytest
 from scheduler.controllers.replication_plan import (
     Succession,
     deletion_order,
-    owner_reference,
     plan,
 )
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import Condition, Pod, PodContainerStatus, PodSpec, PodStatus
+from scheduler.objects.pod_owner import PodTemplate, TemplateMeta
 from scheduler.objects.replication import (
     AT_MOST_ONCE,
     REPLACE_FIRST,
     REPLACE_ON,
     REPLACES,
-    PodTemplate,
     Replication,
     ReplicationSpec,
     ReplicationStatus,
-    TemplateMeta,
 )
+from scheduler.objects.selectors import from_map
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LABELS = {"app": "web"}
@@ -33,9 +32,10 @@ def controller(replicas=3, min_ready=0, **meta):
     template = PodTemplate(TemplateMeta(labels={**LABELS, "tier": "front"}))
     return Replication(
         ObjectMeta(name="web", namespace="default", uid="rc", generation=4, **meta),
-        ReplicationSpec(replicas, min_ready, LABELS, template),
+        ReplicationSpec(replicas, min_ready, template),
         ReplicationStatus(),
         1,
+        from_map(LABELS),
     )
 
 
@@ -53,7 +53,7 @@ def pod(uid, *, owned=True, ready=None, phase="Running", node="a", age=100, rest
             namespace="default",
             uid=uid,
             creation_timestamp=NOW - timedelta(seconds=age),
-            owner_references=(owner_reference(controller()),) if owned else (),
+            owner_references=(controller().reference,) if owned else (),
             **meta,
         ),
         PodSpec(),
@@ -163,7 +163,7 @@ def test_orphans_are_adopted_and_strays_let_go():
 
 
 def test_pods_of_others_are_left_alone():
-    foreign = owner_reference(controller())
+    foreign = controller().reference
     foreign = msgspec.structs.replace(foreign, uid="another")
     theirs = msgspec.structs.replace(
         pod("x"), meta=msgspec.structs.replace(pod("x").meta, owner_references=(foreign,))

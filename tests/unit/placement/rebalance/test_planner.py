@@ -50,8 +50,8 @@ def test_a_host_that_costs_too_many_moves_stays():
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"owner": None}, "no ReplicationController replaces it"),
-        ({"owner": "ReplicaSet"}, "no ReplicationController replaces it"),
+        ({"owner": None}, "no ReplicationController or ReplicaSet replaces it"),
+        ({"owner": "Job"}, "no ReplicationController or ReplicaSet replaces it"),
         ({"annotations": {AT_MOST_ONCE: "true"}}, "it may run once at most"),
         ({"annotations": {"ironfree.dev/movable": "false"}}, "it is annotated"),
         (

@@ -1,0 +1,86 @@
+"""ReplicaSet (apps/v1)."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from ...errors import Cause
+from ..json import JsonObject
+from ..kind import Cell, Column, Kind, Printer, Scale, text_at
+from .fields import child, ensure, number, setdefault
+from .printing import AGE, NAME, age, container_images, container_names, name
+from .template import (
+    default_template,
+    immutable_causes,
+    not_negative_causes,
+    selector_causes,
+    selector_of,
+    selector_text,
+    template_causes,
+    template_spec,
+    template_warnings,
+)
+
+
+def _default(obj: JsonObject) -> None:
+    setdefault(ensure(obj, "spec"), "replicas", 1)
+    default_template(obj)
+
+
+def _validate(obj: JsonObject) -> Iterable[Cause]:
+    spec = child(obj, "spec")
+    yield from not_negative_causes(spec, "replicas", "minReadySeconds")
+    yield from selector_causes(spec)
+    yield from template_causes(spec, selector_of(spec))
+
+
+def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
+    return immutable_causes(old, new, "selector")
+
+
+def _initial_status(_obj: JsonObject) -> JsonObject:
+    return {"replicas": 0}
+
+
+def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
+    spec, status = child(obj, "spec"), child(obj, "status")
+    pod_spec = template_spec(obj)
+    return (
+        name(obj),
+        number(spec, "replicas"),
+        number(status, "replicas"),
+        number(status, "readyReplicas"),
+        age(obj, now),
+        container_names(pod_spec),
+        container_images(pod_spec),
+        selector_text(spec),
+    )
+
+
+KIND = Kind(
+    kind="ReplicaSet",
+    plural="replicasets",
+    group="apps",
+    message="apps.v1.ReplicaSet",
+    short_names=("rs",),
+    categories=("all",),
+    printer=Printer(
+        (
+            NAME,
+            Column("Desired", "integer", description="Pods wanted."),
+            Column("Current", "integer", description="Pods there are."),
+            Column("Ready", "integer", description="Pods that are ready."),
+            AGE,
+            Column("Containers", priority=1, description="Containers of its pods."),
+            Column("Images", priority=1, description="Images of its pods."),
+            Column("Selector", priority=1, description="Labels of its pods."),
+        ),
+        _cells,
+    ),
+    default=_default,
+    initial_status=_initial_status,
+    validate=_validate,
+    validate_update=_validate_update,
+    warnings=template_warnings,
+    fields={"status.replicas": text_at("status.replicas")},
+    scale=Scale(),
+)
