@@ -130,9 +130,7 @@ class Search:
         """Return nodes that hold nothing."""
         return Occupancy(self.shape, self.rules)
 
-    def refill(
-        self, state: Occupancy, nodes: Counts, quotas: Counts, whole: bool = False
-    ) -> None:
+    def refill(self, state: Occupancy, nodes: Counts, quotas: Counts, whole: bool = False) -> None:
         """Fill empty nodes by dives, then place what is left wherever it fits.
 
         Args:
