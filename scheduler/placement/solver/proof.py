@@ -17,6 +17,7 @@ from .pricing import Pricer
 from .shapes import Shapes
 
 _LEAST_STEP = 0.1
+_PATIENCE = 12  # steps in a row that prove nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Prover:
     step: float = 1.0
     proofs: list[Proof] = field(default_factory=list[Proof])
     _fresh: bool = True
+    _vain: int = 0
     _center: Reals = field(init=False)
     _alike: Counts = field(init=False)
     _firsts: Counts = field(init=False)
@@ -63,8 +65,8 @@ class Prover:
 
     @property
     def worn_out(self) -> bool:
-        """Whether the last steps were in vain, and found no content that was not known."""
-        return self.step <= _LEAST_STEP and not self._fresh
+        """Whether many steps were in vain, or the last ones did not even find a new content."""
+        return self._vain >= _PATIENCE or (self.step <= _LEAST_STEP and not self._fresh)
 
     def improve(self, pool: Pool, pricer: Pricer, prices: Reals, deadline: Deadline) -> bool:
         """Try prices between the best and the master's; tell whether anything was gained.
@@ -83,6 +85,7 @@ class Prover:
         if better:
             self._center, self.bound = tried, bound
             self.proofs.append(self._proof(tried, found, bound))
+        self._vain = 0 if better else self._vain + 1
         self.step = min(1.0, self.step * 2.0) if better else max(_LEAST_STEP, self.step * 0.5)
         return better
 
