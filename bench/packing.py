@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from rich.console import Console
@@ -95,9 +96,9 @@ def cases() -> Iterator[Case]:
             name = f"openb {variant}, {objective.__name__}"
             make = lambda v=variant, o=objective: openb(v, o)  # noqa: E731 - bound now
             yield Case(name, make, seconds, wanted="≥ 99.9 %")
-    for host in _largest_hosts():
-        make = lambda h=host: openb("default", hosts, h)  # noqa: E731 - bound now
-        name = f"openb on {host.model or 'no GPU'} hosts, fewest"
+    for variant, host in product(("default", "gpuspec33"), _largest_hosts()):
+        make = lambda v=variant, h=host: openb(v, hosts, h)  # noqa: E731 - bound now
+        name = f"openb {variant} on {host.model or 'no GPU'} hosts, fewest"
         yield Case(name, make, 10.0, goal=1, wanted="bound + 2")
     for grid, seconds, wanted in ((16, 15.0, "≥ 99.95 %"), (1, 30.0, "≥ 99.5 %")):
         make = lambda g=grid: resampled(g)  # noqa: E731 - bound now

@@ -39,8 +39,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time the service has used, PostgreSQL not included."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
     def stop_sampling(self) -> None:
         """End the memory sampler."""
@@ -54,6 +53,12 @@ class Server:
     def _look(self) -> None:
         total = sum(_proportional(pid) for pid in _descendants(self.pid))
         self._peak_postgres = max(self._peak_postgres, total)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used, its children not included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _descendants(pid: int) -> list[int]:

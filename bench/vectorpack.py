@@ -1,7 +1,7 @@
 """`make bench-vectorpack`: bins against the known optima of vector bin packing, by class.
 
     make bench-vectorpack                                  # every 20th instance
-    make bench-vectorpack ARGS="--every 1 --record FILE"   # all of them, some twenty minutes
+    make bench-vectorpack ARGS="--every 1 --record FILE"   # all of them, some hour
 
 The instances are Mommessin et al.'s (Computers & Operations Research, "Classification and
 evaluation of the algorithms for vector bin packing"): github.com/Vectorpack, MIT. They are not in
@@ -204,7 +204,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, default=DATA, help="directory of the instances")
     parser.add_argument("--only", default="", help="only instances whose name has this in it")
     parser.add_argument("--every", type=int, default=20, help="every how manieth instance")
-    parser.add_argument("--per-item", type=float, default=0.006, help="CPU seconds for an item")
+    parser.add_argument("--per-item", type=float, default=0.02, help="CPU seconds for an item")
     parser.add_argument("--least", type=float, default=0.5, help="CPU seconds for an instance")
     parser.add_argument("--total", type=float, default=1e6, help="stop after so many CPU seconds")
     parser.add_argument("--record", type=Path, help="a file of what is done, to go on from")

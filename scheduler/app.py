@@ -45,10 +45,13 @@ from .objects.pod import pod_view
 from .objects.storage import DEFAULT_CLASS, PROVISIONER
 from .objects.wire import decompose
 from .placement.batch.jobs import Placements
+from .placement.batch.relocation import Relocation
 from .placement.cycle import Placement
 from .placement.explainer import Explainer
 from .placement.measures import PlacementMeasures
-from .placement.rebalance.jobs import Rebalances
+from .placement.rebalance.jobs import Rebalances, Unschedulable
+from .placement.rebalance.lookout import Lookout
+from .placement.rebalance.marks import Marks
 from .placement.simulator import Simulator
 from .plugin_manager import PluginManager
 from .profile import Profile, by_name, read_profiles
@@ -266,7 +269,15 @@ async def _run_parts(service: Service, epoch: int) -> None:
     measures = service.rooms.placement
     placement = Placement(store, rules, epoch, pods=pods, nodes=nodes, measures=measures)
     leading.placement, leading.rules = placement, rules
-    rebalances = Rebalances(store, rules, epoch, pods=pods, nodes=nodes)
+    marks, lookout = Marks(store, epoch, pods, nodes), Lookout(pods, nodes)
+    unschedulable = Unschedulable(
+        lambda: placement.queue.counts()["parked"], placement.reporter.hopeless
+    )
+    rebalances = Rebalances(
+        store, rules, epoch, marks=marks, unschedulable=unschedulable, lookout=lookout
+    )
+    relocation = Relocation(store, epoch, marks=marks, pods=pods, lookout=lookout)
+    placements = Placements(store, rules, epoch, relocation)
     pace = ControllerSettings(
         node_grace=settings.node_grace_seconds,
         node_startup_grace=max(60.0, settings.node_grace_seconds),
@@ -287,7 +298,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
         group.create_task(placement.run(), name="placement")
-        group.create_task(Placements(store, rules, epoch).run(), name="placements")
+        group.create_task(placements.run(), name="placements")
         group.create_task(rebalances.run(), name="rebalances")
         group.create_task(controllers.run(), name="controllers")
         group.create_task(agents.run(), name="node agents")

@@ -15,6 +15,7 @@
     │   ├── HostUnreachable        no answer: the outcome is unknown
     │   ├── EngineRejected         the engine said no; repeating will not help
     │   └── ImageUnavailable       the image cannot be had
+    ├── SourceUnavailable          what an image is to be built of cannot be had
     ├── SolverFailed               the solver's process ended, or failed by a bug
     ├── PluginError                a plugin broke its contract
     └── ConfigurationError         settings that cannot work
@@ -158,6 +159,18 @@ class EngineRejected(DriverError):
 
 class ImageUnavailable(DriverError):
     """An image cannot be pulled, or is absent under policy Never."""
+
+
+class SourceUnavailable(IronfreeError):
+    """What an image is to be built of cannot be had; trying again will not help.
+
+    Args:
+        reason: one CamelCase word.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class SolverFailed(IronfreeError):

@@ -97,6 +97,7 @@ class Change(IntFlag):
     POD_LABELS = auto()  # a bound pod's labels changed, or it is being deleted from now on
     NAMESPACE = auto()  # a namespace came, or its labels changed
     STORAGE = auto()  # a claim, a volume or a storage class came, changed or went
+    IMAGES = auto()  # what architectures an image is made for came to be known, or changed
     ANY = (
         NODE_ADDED
         | NODE_REMOVED
@@ -108,6 +109,7 @@ class Change(IntFlag):
         | POD_LABELS
         | NAMESPACE
         | STORAGE
+        | IMAGES
     )
 
 

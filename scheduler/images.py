@@ -9,7 +9,7 @@ when an image cannot be had, EngineRejected for whatever else the engine refuses
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,4 +116,93 @@ class ImageStore(Protocol):
 
     async def load(self, archive: AsyncIterator[bytes]) -> None:
         """Have the image of an archive on the host, by the tag it was saved as."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePlatform:
+    """What a variant of an image is made for; GOOS and GOARCH spelling."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryManifest:
+    """What a registry says of an image: the digest of all of it, and its variants."""
+
+    digest: str
+    platforms: tuple[ImagePlatform, ...] = ()
+
+
+@runtime_checkable
+class ManifestReader(Protocol):
+    """What an ImageStore may offer besides: to ask registries without pulling."""
+
+    async def manifest(
+        self, name: str, credentials: RegistryCredentials | None
+    ) -> RegistryManifest:
+        """Return what the registry of an image says of it.
+
+        Raises:
+            ImageUnavailable: with the registry's words.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """What is built of a context.
+
+    Args:
+        name: repository and tag that the image gets.
+        dockerfile: its path in the context.
+        arguments: values of ARGs; the image's history may show them.
+        target: the stage to end with, "" for the last.
+        credentials: for the images it begins with.
+    """
+
+    name: str
+    dockerfile: str = "Dockerfile"
+    arguments: tuple[tuple[str, str], ...] = ()
+    target: str = ""
+    credentials: tuple[RegistryCredentials, ...] = ()
+
+
+@runtime_checkable
+class ImageBuilder(ImageStore, Protocol):
+    """What an ImageStore may offer besides: to make images, and to send them to registries."""
+
+    async def build(
+        self, order: BuildOrder, context: AsyncIterator[bytes], said: Callable[[str], None]
+    ) -> None:
+        """Build an image. Cancelling it makes the engine give up.
+
+        Args:
+            context: a tar archive, which may be compressed with gzip.
+            said: is told every line of the build's log.
+        """
+        ...
+
+    async def commit(
+        self, pod_uid: str, container_id: str, name: str, *, pause: bool, within: float
+    ) -> None:
+        """Make an image of a container of a pod as it is now.
+
+        The image has none of the container's command, labels and variables that were not its
+        image's own: they are the pod's, and may be secret.
+
+        Args:
+            pause: the container's processes, as long as its files are read.
+            within: seconds that it may take.
+        """
+        ...
+
+    async def push(self, name: str, credentials: RegistryCredentials | None) -> str:
+        """Send an image to the registry in its name; returns its digest there.
+
+        Raises:
+            ImageUnavailable: with the registry's words.
+        """
         ...

@@ -110,6 +110,8 @@ class Snapshot:
         workloads: namespace → (resource, name) → what its services and controllers select.
         claiming: of placed, the classes that mount claims.
         storage: volumes, claims and classes; None where nothing is said of any.
+        architectures: image's whole name → what it is made for, as registries say; others may be
+            made for anything.
         all_rows: (N,) 0 … N-1, the very object that scorers get when they are asked for every row.
     """
 
@@ -139,6 +141,7 @@ class Snapshot:
         default_factory=dict[PodClass, Mapping[int, int]]
     )
     storage: Storage | None = None
+    architectures: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
 
     @property
     def size(self) -> int:

@@ -18,6 +18,7 @@ _SUB_VERBS = {
     "status": ("get", "patch", "update"),
     "scale": ("get", "patch", "update"),
     "binding": ("create",),
+    "context": ("update",),
     "eviction": ("create",),
     "log": ("get",),
     "ephemeralcontainers": ("get", "patch", "update"),

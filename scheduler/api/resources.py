@@ -8,7 +8,7 @@ from aiohttp import web
 
 from ..objects.json import JsonObject
 from ..objects.stored import StoredObject
-from . import assignments, bodies, logs, removal, reviews, status_errors
+from . import assignments, bodies, build_context, logs, removal, reviews, status_errors
 from .backend import Backend
 from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
@@ -29,7 +29,17 @@ from .watching import Watcher
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 _ACTIONS = frozenset(
-    {"assignments", "attach", "binding", "eviction", "exec", "log", "portforward", "scale"}
+    {
+        "assignments",
+        "attach",
+        "binding",
+        "context",
+        "eviction",
+        "exec",
+        "log",
+        "portforward",
+        "scale",
+    }
 )
 
 
@@ -46,6 +56,7 @@ class Resources:
         self._watcher = Watcher(backend, closing)
         self._bulk = BulkCreator(backend)
         self._streamer = Streamer(backend, closing)
+        self._uploads = build_context.Uploads(backend)
         self._metrics = ResourceMetrics(backend, Meter(backend.hosts))
 
     async def answer(self, call: Call) -> web.StreamResponse:
@@ -142,6 +153,8 @@ class Resources:
             case "assignments", "GET":
                 placement = await self._updater.current(call)
                 return await assignments.answer(self._backend.store, call, placement)
+            case "context", "PUT":
+                return _object(call, await self._uploads.take(call))
             case "binding", "POST":
                 given, _complaints = await self._body(call)
                 await Binder(self._backend).bind(call, checked_binding(call, given))

@@ -54,6 +54,8 @@ VERBS = (
     Verb("simulate", "simulate", "what would happen if: place pods without doing it"),
     Verb("place", "place", "pack pods onto hosts as well as possible, with a proven bound"),
     Verb("plan", "plan", "what more or fewer hosts would mean, and the cheapest that suffice"),
+    Verb("build", "build", "make an image of a directory or a git repository, on a host"),
+    Verb("commit", "commit", "make an image of a running container"),
     Verb("kubeconfig", "kubeconfig", "write a kubeconfig for kubectl"),
     Verb("tour", "tour", "on an empty cluster: offer hosts, run an example, say where and why"),
 )

@@ -1,8 +1,12 @@
-"""Draws packed hosts as SVG: a column a host, a bar a resource, a stripe a pod."""
+"""Draws packed hosts, as SVG or PNG: a column a host, a bar a resource, a stripe a pod."""
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
+from importlib.util import find_spec
+from pathlib import Path
 
 from ..errors import BadRequest
 from ..objects.json import Json, JsonObject
@@ -13,15 +17,43 @@ _BAR, _GAP, _HEIGHT, _TOP, _LEFT = 9, 5, 120, 34, 46
 _ACROSS = 60  # hosts a line
 _MOST = 3000  # hosts that are drawn
 _RESOURCES = ("cpu", "memory")
-_GREY = "#e6e8ec"
+_GREY, _OUTLINE = "#e6e8ec", "#9aa3af"
+_SCALE = 2  # pixels of a PNG a unit
 
 
-def picture(
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle, in pixels.
+
+    Args:
+        title: what it stands for.
+        fill: a CSS colour, "" for an outline only.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    fill: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is drawn, later boxes over earlier ones."""
+
+    width: int
+    height: int
+    words: str
+    boxes: tuple[Box, ...]
+
+
+def draw(
     assignments: Sequence[JsonObject],
     pods: Mapping[str, JsonObject],
     nodes: Sequence[JsonObject],
-) -> str:
-    """Return an SVG of the hosts that got pods, fullest first.
+) -> Drawing:
+    """Return the hosts that got pods, fullest first.
 
     Args:
         assignments: {"pod", "node"} each.
@@ -39,28 +71,78 @@ def picture(
     ]
     width = _LEFT + min(len(shown), _ACROSS) * (len(resources) * _BAR + _GAP)
     lines = -(-len(shown) // _ACROSS)
-    parts = [_head(width, _TOP + lines * (_HEIGHT + 40), len(by_node), len(assignments), resources)]
+    boxes: list[Box] = []
     for number, node in enumerate(shown):
         x = _LEFT + number % _ACROSS * (len(resources) * _BAR + _GAP)
         y = _TOP + number // _ACROSS * (_HEIGHT + 40)
         for column, resource in enumerate(resources):
-            parts += _stack(by_node[node], offers.get(node, {}), resource, x + column * _BAR, y)
-        title = f"<title>{escape(node)}</title>"
-        size = len(resources) * _BAR
+            boxes += _stack(by_node[node], offers.get(node, {}), resource, x + column * _BAR, y)
+        boxes.append(Box(x, y, len(resources) * _BAR, _HEIGHT, title=node))
+    words = f"{len(assignments)} pods on {len(by_node)} hosts; bars: {', '.join(resources)}"
+    return Drawing(max(width, 420), _TOP + lines * (_HEIGHT + 40), words, tuple(boxes))
+
+
+def can_write(path: Path) -> None:
+    """Raise BadRequest if the file asks for what is not installed; says what to do."""
+    if path.suffix.lower() == ".png" and find_spec("PIL") is None:
+        raise BadRequest(
+            "--picture: PNG needs Pillow: pip install 'ironfree[png]', or name the file .svg"
+        )
+
+
+def write_picture(drawing: Drawing, path: Path) -> None:
+    """Write a drawing as PNG where the file's name ends so, else as SVG.
+
+    Raises:
+        BadRequest: PNG needs Pillow, which is not installed; or the file cannot be written.
+    """
+    can_write(path)
+    try:
+        wanted = png(drawing) if path.suffix.lower() == ".png" else svg(drawing).encode()
+        path.write_bytes(wanted)
+    except OSError as error:
+        raise BadRequest(f"--picture: {path} cannot be written: {error.strerror}") from error
+
+
+def svg(drawing: Drawing) -> str:
+    """Return a drawing as an SVG document."""
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{drawing.width}" '
+        f'height="{drawing.height}" font-family="sans-serif" font-size="13">'
+        '<rect width="100%" height="100%" fill="#fff"/>'
+        f'<text x="{_LEFT}" y="20">{escape(drawing.words)}</text>'
+    ]
+    for box in drawing.boxes:
+        paint = f'fill="{box.fill}"' if box.fill else f'fill="none" stroke="{_OUTLINE}"'
+        title = f"<title>{escape(box.title)}</title>" if box.title else ""
         parts.append(
-            f'<rect x="{x}" y="{y}" width="{size}" height="{_HEIGHT}" fill="none" '
-            f'stroke="#9aa3af">{title}</rect>'
+            f'<rect x="{box.x:g}" y="{box.y:.1f}" width="{box.width:g}" '
+            f'height="{box.height:.1f}" {paint}>{title}</rect>'
         )
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _head(width: int, height: int, hosts: int, pods: int, resources: Sequence[str]) -> str:
-    words = f"{pods} pods on {hosts} hosts; bars: {', '.join(resources)}"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{max(width, 420)}" height="{height}" '
-        'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="#fff"/>'
-        f'<text x="{_LEFT}" y="20">{escape(words)}</text>'
-    )
+def png(drawing: Drawing) -> bytes:
+    """Return a drawing as a PNG image, two pixels a unit; needs Pillow."""
+    from PIL import Image, ImageDraw  # noqa: PLC0415 - an extra, not needed for the rest
+
+    image = Image.new("RGB", (drawing.width * _SCALE, drawing.height * _SCALE), "#fff")
+    canvas = ImageDraw.Draw(image)
+    canvas.text((_LEFT * _SCALE, 8 * _SCALE), drawing.words, fill="#000", font_size=13 * _SCALE)
+    for box in drawing.boxes:
+        corners = (
+            round(box.x * _SCALE),
+            round(box.y * _SCALE),
+            max(round((box.x + box.width) * _SCALE) - 1, round(box.x * _SCALE)),
+            max(round((box.y + box.height) * _SCALE) - 1, round(box.y * _SCALE)),
+        )
+        if box.fill:
+            canvas.rectangle(corners, fill=box.fill)
+        else:
+            canvas.rectangle(corners, outline=_OUTLINE)
+    written = io.BytesIO()
+    image.save(written, "PNG", optimize=True)
+    return written.getvalue()
 
 
 def _stack(
@@ -69,19 +151,16 @@ def _stack(
     resource: str,
     x: int,
     y: int,
-) -> list[str]:
+) -> list[Box]:
     whole = offer.get(resource, 0.0)
-    parts = [f'<rect x="{x}" y="{y}" width="{_BAR - 1}" height="{_HEIGHT}" fill="{_GREY}"/>']
+    boxes = [Box(x, y, _BAR - 1, _HEIGHT, _GREY)]
     level = float(y + _HEIGHT)
     for name, requests in sorted(pods, key=lambda pod: _family(pod[0])):
         tall = _HEIGHT * requests.get(resource, 0.0) / whole if whole else 0.0
         level -= tall
         if tall > 0:
-            parts.append(
-                f'<rect x="{x}" y="{level:.1f}" width="{_BAR - 1}" height="{max(tall, 0.4):.1f}" '
-                f'fill="{_colour(name)}"><title>{escape(name)}</title></rect>'
-            )
-    return parts
+            boxes.append(Box(x, level, _BAR - 1, max(tall, 0.4), _colour(name), name))
+    return boxes
 
 
 def _family(pod: str) -> str:

@@ -24,7 +24,7 @@ from .connection import Connection, child, connect, entries, namespace_of
 from .connection import add_arguments as add_client_arguments
 from .get import dump
 from .manifests import read_manifests
-from .packing_picture import picture
+from .packing_picture import can_write, draw, write_picture
 from .packing_shapes import host_objects, template_entries
 from .resources import Resource, discover
 
@@ -57,14 +57,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="most important first: place=count|priority|value|RESOURCE, hosts=fewest|cost, "
         "prefer=pods|RULE",
     )
+    parser.add_argument(
+        "--max-moves", type=int, metavar="N", help="running pods that may be moved to make room"
+    )
+    parser.add_argument(
+        "--max-preemptions",
+        type=int,
+        metavar="N",
+        help="pods of lower priority that may be evicted to make room",
+    )
     parser.add_argument("--deadline", type=int, default=30, metavar="SECONDS", help="default: 30")
     parser.add_argument("--profile", metavar="NAME", help="whose rules hold: a schedulerName")
     parser.add_argument("--name", metavar="NAME", help="keep the Placement under this name")
-    parser.add_argument("--picture", metavar="FILE.svg", help="draw the packed hosts")
+    parser.add_argument("--picture", metavar="FILE.svg|FILE.png", help="draw the packed hosts")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Solve, show, print; returns 1 if pods are left over or nothing came of it."""
+    if arguments.picture:
+        can_write(Path(cast(str, arguments.picture)))
     connection = connect(arguments)
     namespace = namespace_of(arguments, connection)
     placement = _placement(arguments)
@@ -97,8 +108,8 @@ def _show(
     else:
         _print(status, found)
     if arguments.picture:
-        drawn = picture(found, _pods(connection, namespace, done), _nodes(connection, done))
-        Path(cast(str, arguments.picture)).write_text(drawn)
+        drawing = draw(found, _pods(connection, namespace, done), _nodes(connection, done))
+        write_picture(drawing, Path(cast(str, arguments.picture)))
         print(f"drawn in {arguments.picture}", file=sys.stderr)
     complete = status.get("placed") == status.get("pods")
     return 0 if complete and status.get("phase") in {"Planned", "Committed"} else 1
@@ -130,6 +141,16 @@ def _placement(arguments: argparse.Namespace) -> JsonObject:
         "objective": _goals(cast(str, arguments.objective)),
         "deadlineSeconds": cast(int, arguments.deadline),
     }
+    limits: JsonObject = {
+        field: given
+        for field, given in (
+            ("maxMoves", cast("int | None", arguments.max_moves)),
+            ("maxPreemptions", cast("int | None", arguments.max_preemptions)),
+        )
+        if given is not None
+    }
+    if limits:
+        spec["limits"] = limits
     if nodes:
         spec["hosts"] = {"nodes": nodes}
     if arguments.profile:
@@ -228,6 +249,11 @@ def assignments(connection: Connection, path: str) -> Iterator[JsonObject]:
 
 
 def _print(status: JsonObject, found: Sequence[JsonObject]) -> None:
+    for move in entries(status.get("moves")):
+        source, target, why = move.get("from"), move.get("to"), move.get("why")
+        print(f"move pod/{move.get('pod')} {source} -> {target}: {why}")
+    for victim in entries(status.get("victims")):
+        print(f"evict pod/{victim.get('pod')} from {victim.get('node')}: {victim.get('why')}")
     for each in found:
         print(f"pod/{each.get('pod')} -> {each.get('node')}")
     for left in entries(status.get("unplaced")):

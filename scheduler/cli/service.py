@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ from . import kubeconfig
 from .kubeconfig import Target
 
 logger = logging.getLogger(__name__)
+_MOST_FILES = 1 << 17
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +67,17 @@ def run(arguments: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    _allow_files()
     asyncio.run(_serve(settings, arguments))
     return 0
+
+
+def _allow_files() -> None:
+    """Allow as many open files as may be: a host has three connections, often more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:

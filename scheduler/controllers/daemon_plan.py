@@ -115,8 +115,8 @@ class _Step:
     def manage(self, name: str, there: Sequence[Pod], *, wanted: bool, stays: bool) -> None:
         """Have one pod on a node that is to have one, and none where it may not stay."""
         alive = [pod for pod in there if pod.active]
-        if not stays:
-            self.deletes += alive
+        if not stays:  # nor may one that has ended
+            self.deletes += [pod for pod in there if pod.meta.deletion_timestamp is None]
             return
         self._clear(there)
         surging = self._surges and len({self._updated(pod) for pod in alive}) == 2

@@ -238,7 +238,9 @@ def _status(
         fully_labeled_replicas=sum(count for pod, count in weighed if _carries(pod, labels)),
         ready_replicas=sum(count for _, count in ready),
         available_replicas=sum(
-            count for pod, count in ready if _available_at(controller, pod, now) <= now
+            count
+            for pod, count in ready
+            if not controller.spec.min_ready_seconds or _available_at(controller, pod, now) <= now
         ),
         observed_generation=controller.meta.generation,
         conditions=controller.status.conditions,
@@ -256,6 +258,8 @@ def _available_at(controller: Replication, pod: Pod, now: datetime) -> datetime:
 
 
 def _look_again(controller: Replication, pods: Sequence[Pod], now: datetime) -> timedelta | None:
+    if not controller.spec.min_ready_seconds:
+        return None
     waits = [_available_at(controller, pod, now) - now for pod in pods if is_ready(pod)]
     return min((wait for wait in waits if wait > timedelta()), default=None)
 

@@ -74,9 +74,10 @@ class NodeAgent:
         docker_host: DockerHost,
         drivers: Mapping[str, Driver],
         connects: Connects,
+        lease: StoredObject | None = None,
     ) -> None:
         self.docker_host = docker_host
-        self.heartbeat = Heartbeat()
+        self.heartbeat = Heartbeat(lease)
         self._office = office
         self._drivers = drivers
         self._connects = connects
@@ -203,26 +204,30 @@ class NodeAgent:
                 "correct spec.driver or install the plugin that has it"
             )
         self._check_engine(None)
-        address = await self._address()
+        room = self._connects.again if self._failures else self._connects.first
         try:
-            room = self._connects.again if self._failures else self._connects.first
-            async with room, asyncio.timeout(self._office.settings.connect_timeout):
-                host = await driver.connect(address)
-                try:
-                    info = await host.info()
-                    self._check_engine(info)
-                    if self._failures:  # what cannot be looked at must not count as alive again
-                        await host.observe()
-                    return host, info
-                except BaseException:
-                    await host.close()
-                    raise
+            async with room:
+                address = await self._address()
+                async with asyncio.timeout(self._office.settings.connect_timeout):
+                    return await self._open_at(driver, address)
         except TimeoutError as error:
             raise HostUnreachable(
                 f"{docker_host.spec.address} did not answer in "
                 f"{self._office.settings.connect_timeout:g} s; is the engine running, and does a "
                 "firewall let this machine reach it?"
             ) from error
+
+    async def _open_at(self, driver: Driver, address: HostAddress) -> tuple[Host, HostInfo]:
+        host = await driver.connect(address)
+        try:
+            info = await host.info()
+            self._check_engine(info)
+            if self._failures:  # what cannot be looked at must not count as alive again
+                await host.observe()
+        except BaseException:
+            await host.close()
+            raise
+        return host, info
 
     async def _address(self) -> HostAddress:
         store, key = self._office.store, tls_key(self.docker_host)
@@ -235,14 +240,17 @@ class NodeAgent:
 
     async def _serve(self, host: Host, info: HostInfo) -> str:
         self._made = self._registration(info)
-        session = Session(self._office, self._made, host, self._memories, self._stored, self._stuck)
         ended: list[Exception] = []
         try:
-            if not await hold(self._office, self.docker_host):
+            held = await hold(self._office, self.docker_host)
+            if held is None:
                 return "its DockerHost is being deleted"
-            await self._beat()
+            await self._office.pods.reached(await self._beat())
             await self.register()
-            await self._report(info, *_content(info))
+            await self._report(info, *_content(info), held)
+            session = Session(
+                self._office, self._made, host, self._memories, self._stored, self._stuck
+            )
             self._session = session
             self._say("its engine answers")
             await session.run()
@@ -329,16 +337,17 @@ class NodeAgent:
         if made is None:
             return
         async with self._registering:
+            present = self._office.nodes.get("", self.name)
             for _ in range(_RACES):
-                present = await store.get(ObjectKey("nodes", "", self.name))
                 operation = node_write(made, present, now_seconds())
                 if operation is None:
                     return
                 try:
                     await store.write(operation)
                 except (Conflict, AlreadyExists, NotFound):
-                    continue
-                return
+                    present = await store.get(ObjectKey("nodes", "", self.name))
+                else:
+                    return
 
     def beat(self) -> Create | Replace:
         """Return the write that renews this node's Lease."""
@@ -356,14 +365,15 @@ class NodeAgent:
         """Read the Lease again, after a write of it has failed."""
         self.heartbeat.lease = await self._office.store.get(lease_key(self.name))
 
-    async def _beat(self) -> None:
-        """Renew the Lease before the Node is said to be ready."""
-        if self.heartbeat.lease is None:
-            await self.find_lease()
+    async def _beat(self) -> int:
+        """Renew the Lease before the Node is said to be ready; returns a revision since then."""
         try:
-            self.beaten(await self._office.store.write(self.beat()))
+            lease = await self._office.store.write(self.beat())
         except (Conflict, AlreadyExists, NotFound):
             await self.find_lease()
+            return await self._office.store.revision()
+        self.beaten(lease)
+        return lease.revision
 
     async def _quietly_report(self, info: HostInfo | None, reason: str, message: str) -> None:
         try:
@@ -371,11 +381,17 @@ class NodeAgent:
         except Unavailable as error:
             _log.warning("host %s: %s", self.name, error)
 
-    async def _report(self, info: HostInfo | None, reason: str, message: str) -> None:
-        """Put on the DockerHost whether it is reached; a lost race is run again."""
+    async def _report(
+        self, info: HostInfo | None, reason: str, message: str, latest: StoredObject | None = None
+    ) -> None:
+        """Put on the DockerHost whether it is reached; a lost race is run again.
+
+        Args:
+            latest: what it is in the store, if that was read just now.
+        """
         store, key = self._office.store, ObjectKey(RESOURCE, "", self.name)
         for _ in range(_RACES):
-            stored = await store.get(key)
+            stored, latest = latest or await store.get(key), None
             if stored is None or stored.meta.uid != self.docker_host.meta.uid:
                 return
             current = docker_host_view(stored)

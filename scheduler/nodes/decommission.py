@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ..drivers import EngineState, Host, PodObservation
 from ..errors import Conflict, HostUnreachable, NotFound
 from ..objects.json import JsonObject
-from ..objects.stored import Body, ObjectKey
+from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from .assigned_pod import BY_NODE
 from .docker_host import FINALIZER, RESOURCE, DockerHost
@@ -34,23 +34,26 @@ def blocked(name: str, why: str) -> str:
     )
 
 
-async def hold(office: Office, host: DockerHost) -> bool:
-    """Put the finalizer on a DockerHost; returns False when it is gone or being deleted."""
+async def hold(office: Office, host: DockerHost) -> StoredObject | None:
+    """Put the finalizer on a DockerHost.
+
+    Returns:
+        What it is then, None when it is gone or being deleted.
+    """
+    stored: StoredObject | None = host.stored  # read again only when that is not the latest
     for _ in range(_RACES):
-        stored = await office.store.get(ObjectKey(RESOURCE, "", host.name))
         if stored is None or stored.meta.uid != host.meta.uid or stored.meta.deletion_timestamp:
-            return False
+            return None
         if FINALIZER in stored.meta.finalizers:
-            return True
+            return stored
         meta = replace(stored.meta, finalizers=(*stored.meta.finalizers, FINALIZER))
         try:
-            await office.store.write(
+            return await office.store.write(
                 Replace(RESOURCE, meta, stored.body, stored.status, stored.revision, office.epoch)
             )
         except (Conflict, NotFound):
-            continue
-        return True
-    return False
+            stored = await office.store.get(ObjectKey(RESOURCE, "", host.name))
+    return None
 
 
 async def cordon(office: Office, name: str) -> None:

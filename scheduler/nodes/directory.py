@@ -13,17 +13,25 @@ from ..objects.stored import StoredObject
 from ..store.store import Store
 from .agent import Connects, NodeAgent
 from .assigned_pod import BY_NODE, assigned
+from .build_sources import BuildSources
+from .build_work import BuildTools
 from .circuit import CircuitState
 from .config_json import ConfigJson, default_path
 from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
+from .image_architectures import ImageArchitectures
+from .image_builds import BuildLimits, ImageBuilds
+from .image_pre_pulls import ImagePrePulls
 from .image_pulling import ImagePuller
 from .image_sharing import ImageSharing
 from .muster import Company, Muster
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
+from .pulse import Pulse
+from .registration import LEASE_NAMESPACE, LEASES
+from .registry_logins import RegistryLogins
 from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -74,6 +82,16 @@ class NodeAgents(HostDirectory):
         self._events = EventRecorder(store, epoch, self._settings)
         self._sources = VolumeSources(store)
         self._removal = VolumeRemoval(store, epoch, self._nodes, self.host)
+        self._pulse = Pulse(self._settings)
+        self._logins = RegistryLogins(store, ConfigJson(default_path()))
+        limits = PacingLimits(self._settings.pulls_per_host, self._settings.pulls_per_registry)
+        self._pacer = PullPacer(limits, pulls or PullMeasures())
+        self._builds = ImageBuilds(store, epoch, self._build_tools(), BuildLimits())
+        puller = self._puller()
+        self._pre_pulls = ImagePrePulls(store, epoch, puller, lambda: self._nodes.items, self.host)
+        self._architectures = ImageArchitectures(
+            store, epoch, self._pods, self._nodes, self.host, self._logins
+        )
         self._office = Office(
             store,
             epoch,
@@ -83,22 +101,33 @@ class NodeAgents(HostDirectory):
             self._statuses,
             self._events,
             self._sources,
-            self._puller(pulls or PullMeasures()),
+            puller,
+            self._nodes,
+            self._pulse,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}
+        self._leases: dict[str, StoredObject] = {}  # as found at the beginning
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changing: dict[str, bool] = {}  # being followed: whether there is more news
         self._group = asyncio.TaskGroup()
 
-    def _puller(self, measures: PullMeasures) -> ImagePuller:
+    def _puller(self) -> ImagePuller:
         settings = self._settings
-        return ImagePuller(
-            self._store,
-            ConfigJson(default_path()),
-            PullPacer(PacingLimits(settings.pulls_per_host, settings.pulls_per_registry), measures),
-            settings.pull_timeout,
-            ImageSharing(lambda: self._nodes.items, self.host) if settings.share_images else None,
+        sharing = None
+        if settings.share_images:
+            sharing = ImageSharing(lambda: self._nodes.items, self.host)
+        return ImagePuller(self._logins, self._pacer, settings.pull_timeout, sharing)
+
+    def _build_tools(self) -> BuildTools:
+        return BuildTools(
+            BuildSources(self._store, self._logins),
+            self._logins,
+            self._pacer,
+            nodes=lambda: self._nodes.items,
+            host=self.host,
+            pod=self._pods.get,
+            within=self._settings.pull_timeout,
         )
 
     def host(self, node_name: str) -> Host | None:
@@ -124,12 +153,18 @@ class NodeAgents(HostDirectory):
             await self._pods.synced()
             await self._nodes.synced()
             await self._hosts.synced()
+            leases = await self._store.list(LEASES, LEASE_NAMESPACE)
+            self._leases = {lease.meta.name: lease for lease in leases.objects}
             group.create_task(self._statuses.run(), name="pod statuses")
             group.create_task(self._events.run(), name="pod events")
             group.create_task(self._sources.run(), name="sources of volumes")
             group.create_task(self._removal.run(), name="removal of volumes")
+            group.create_task(self._builds.run(), name="image builds")
+            group.create_task(self._pre_pulls.run(), name="image pre-pulls")
+            group.create_task(self._architectures.run(), name="architectures of images")
             group.create_task(self._muster.run(), name="pods of cohorts")
             group.create_task(self._heartbeats(), name="heartbeats")
+            group.create_task(self._pulse.run(), name="pings")
             group.create_task(self._route_pods(), name="pods to agents")
             group.create_task(self._route_nodes(), name="nodes to agents")
             await self._route_hosts()
@@ -173,7 +208,8 @@ class NodeAgents(HostDirectory):
             await self._bravely(unregister(self._office, name), name)
 
     def _start(self, docker_host: DockerHost) -> None:
-        agent = NodeAgent(self._office, docker_host, self._drivers, self._connects)
+        lease = self._leases.pop(docker_host.name, None)
+        agent = NodeAgent(self._office, docker_host, self._drivers, self._connects, lease)
         self._agents[agent.name] = agent
         task = self._group.create_task(agent.run(), name=f"agent of {agent.name}")
         self._tasks[agent.name] = task

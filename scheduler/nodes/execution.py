@@ -28,7 +28,7 @@ from .container_limits import NodeLimits, limited
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
 from .health import post_start
 from .hooks import LEAST_GRACE, pod_address, prepare_stop, run_hook
-from .image_pulling import ImagePuller, ImageRequest, Objects, Words
+from .image_pulling import ImagePuller, ImageRequest, Words
 from .instructions import (
     EnsureContainer,
     EnsureSandbox,
@@ -44,6 +44,7 @@ from .instructions import (
     WriteVolumes,
 )
 from .pod_status import failed_start
+from .registry_logins import Objects
 from .security import effective, root_problem, runs_as_non_root
 from .settings import NodeSettings
 from .translation import container_spec, sandbox_spec

@@ -9,22 +9,16 @@ import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
-
-import msgspec
 
 from ..drivers import PullPolicy
 from ..errors import EngineRejected, ImageUnavailable
 from ..images import ImageStore, LocalImage, PullProgress, RegistryCredentials
 from ..objects.image_reference import ImageReference, InvalidReference, image_reference
-from ..objects.pod import Container, LocalObjectReference, Pod, View
-from ..objects.stored import ObjectKey, StoredObject
-from .config_json import ConfigJson
+from ..objects.pod import Container, Pod
 from .image_sharing import HOSTS, ImageSharing
-from .keyring import DockerConfig, Keyring, secret_config
 from .pull_pacing import Heard, PullPacer, Source
+from .registry_logins import RegistryLogins, names_of
 from .translation import pull_policy
-from .volume_content import decoded
 
 Words = tuple[str, str, str]  # an event's type, reason and message
 
@@ -32,14 +26,6 @@ _log = logging.getLogger(__name__)
 _SLOW_PULL = 1.0  # seconds after which a pull is worth an event of its own
 _TELL_AGAIN = 30.0  # seconds after which how far it is is told; the next times take twice as long
 _MIB = 1 << 20
-
-
-class Objects(Protocol):
-    """Reads objects of the store."""
-
-    async def get(self, key: ObjectKey) -> StoredObject | None:
-        """Return one object, or None."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +59,7 @@ class ImagePuller:
     """One per leader.
 
     Args:
-        own: the service's own credentials, tried after those of pods.
+        logins: the credentials of pods and the service's own.
         pacer: says when which host pulls what.
         within: seconds that one pull may take.
         sharing: copies images that cannot be pulled from host to host; None: that is not wanted.
@@ -81,14 +67,12 @@ class ImagePuller:
 
     def __init__(
         self,
-        objects: Objects,
-        own: ConfigJson,
+        logins: RegistryLogins,
         pacer: PullPacer,
         within: float,
         sharing: ImageSharing | None = None,
     ) -> None:
-        self._objects = objects
-        self._own = own
+        self._logins = logins
         self._pacer = pacer
         self._within = within
         self._sharing = sharing
@@ -208,57 +192,22 @@ class ImagePuller:
             await request.images.mark_pulled(found)
         return found
 
-    # --- credentials ------------------------------------------------------------------------
-
     async def _credentials(
         self, request: ImageRequest, reference: ImageReference
     ) -> tuple[RegistryCredentials, ...]:
         """Return what to try, in order: the pod's, then the service's own."""
-        configs: list[DockerConfig] = []
-        missing: list[str] = []
-        namespace = request.pod.meta.namespace
-        for name in await self._secret_names(request.pod):
-            config = await self._secret(ObjectKey("secrets", namespace, name))
-            if config is None:
-                missing.append(name)
-            else:
-                configs.append(config)
+        pod = request.pod
+        namespace = pod.meta.namespace
+        names = names_of(pod.spec.image_pull_secrets)
+        if not pod.spec.image_pull_secrets:  # else its service account's (admission plugin)
+            account = pod.spec.service_account_name or "default"
+            names = await self._logins.of_account(namespace, account)
+        found, missing = await self._logins.for_pull(namespace, names, reference)
         if missing:
             text = f"Unable to retrieve some image pull secrets ({', '.join(missing)}); "
             text += "attempting to pull the image may not succeed."
             request.warn("FailedToRetrieveImagePullSecret", text)
-        given = Keyring(configs).lookup(reference.repository)
-        return tuple(dict.fromkeys((*given, *await self._own.lookup(reference))))
-
-    async def _secret_names(self, pod: Pod) -> tuple[str, ...]:
-        """Return the pod's imagePullSecrets, or else its service account's (admission plugin)."""
-        references = pod.spec.image_pull_secrets
-        if not references:
-            name = pod.spec.service_account_name or "default"
-            key = ObjectKey("serviceaccounts", pod.meta.namespace, name)
-            stored = await self._objects.get(key)
-            references = _account.decode(stored.body.json).image_pull_secrets if stored else ()
-        return tuple(dict.fromkeys(each.name for each in references if each.name))
-
-    async def _secret(self, key: ObjectKey) -> DockerConfig | None:
-        stored = await self._objects.get(key)
-        if stored is None:
-            return None
-        body = _secret_body.decode(stored.body.json)
-        return secret_config(body.type, decoded("secrets", body.data, {}))
-
-
-class _Account(View, frozen=True):
-    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
-
-
-class _SecretBody(msgspec.Struct):
-    type: str = ""
-    data: dict[str, str] = {}
-
-
-_account = msgspec.json.Decoder(_Account)
-_secret_body = msgspec.json.Decoder(_SecretBody)
+        return found
 
 
 @contextlib.contextmanager

@@ -18,6 +18,12 @@ _TRIES = 3
 _ARCHITECTURE = "kubernetes.io/arch"
 
 
+async def copy_image(source: ImageStore, target: ImageStore, image: str) -> None:
+    """Have an image on a host as another has it, by the same name; DriverError where it fails."""
+    async with source.save(image) as archive:
+        await target.load(archive)
+
+
 class ImageSharing:
     """One per leader.
 
@@ -45,8 +51,7 @@ class ImageSharing:
             try:
                 if await source.find(image) is None:
                     continue
-                async with source.save(image) as archive:
-                    await target.load(archive)
+                await copy_image(source, target, image)
             except DriverError as error:
                 failure = str(error)
                 continue
@@ -62,7 +67,7 @@ class ImageSharing:
             each.meta.name
             for each in nodes.values()
             if each.meta.name != node
-            and _architecture(each) == _architecture(here)
+            and architecture(each) == architecture(here)
             and _has(each, image)
         ]
         for name in random.sample(alike, min(_TRIES, len(alike))):
@@ -77,5 +82,6 @@ def _has(node: StoredObject, image: str) -> bool:
     return any(image in each.names for each in node_view(node).status.images)
 
 
-def _architecture(node: StoredObject) -> str:
+def architecture(node: StoredObject) -> str:
+    """Return what a Node says of its processor (GOARCH), "" for nothing."""
     return node.meta.labels.get(_ARCHITECTURE, "")

@@ -106,6 +106,10 @@ class Keyring:
             found = [each for each in self._slots if each.key == _DEFAULT_KEY]
         return tuple(each.credentials for each in found)
 
+    def all(self) -> tuple[RegistryCredentials, ...]:
+        """Return everything there is, once each."""
+        return tuple(dict.fromkeys(slot.credentials for slot in self._slots))
+
 
 def _matches(slot: _Slot, host: list[str], port: str, path: str) -> bool:
     return (

@@ -35,6 +35,7 @@ from .instructions import (
 )
 from .lifecycle import Decision, DesiredPod, reconcile
 from .memory import PodMemory, failed, succeeded
+from .pacing import Pacer
 from .probing import ProbedPod
 from .volume_content import sources
 
@@ -51,6 +52,7 @@ class Desk(Protocol):
     fence: asyncio.Event  # set when nothing stale is left on the host
     shop: Workshop
     circuit: Circuit
+    pacer: Pacer
 
     def assigned(self, uid: str) -> AssignedPod | None:
         """Return the pod if the store has it on this host."""
@@ -119,7 +121,8 @@ class PodWorker:
         self._action: asyncio.Task[bool] | None = None
         self._basis = _Basis(present=False, deadline=None)
         self._acted = 0  # the look that had begun when the last action ended
-        self._missed = False
+        self._heard = False  # of something that may have happened on the host
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._troubles = 0
         self._shown: tuple[int, PodStatus] | None = None
@@ -136,11 +139,19 @@ class PodWorker:
         """Whether the host is known to have nothing of the pod."""
         return self._known and self.observed is None
 
+    def hear(self) -> None:
+        """Take in that there was an event of the pod; a look will tell what happened."""
+        self._heard = True
+
     def see(self, look: int, observed: PodObservation | None) -> None:
         """Take in what a look found, unless this worker acted after the look began."""
-        if self._action is not None or self._acted >= look:
-            self._missed = True
+        if self._action is not None:
             return
+        if self._acted >= look:
+            if self._heard:
+                self._desk.look_soon()
+            return
+        self._heard = False
         if not self._known or observed != self.observed:
             self._known, self.observed = True, observed
             self.poke()
@@ -150,22 +161,24 @@ class PodWorker:
         self._dirty = True
         if self._action is not None and self._basis != self._basis_now():
             self._action.cancel()
-        if self._task is None and self._known:
+        if self._task is None and self._known and not self._closed:
             self._task = self._desk.spawn(self)
 
     def close(self) -> None:
-        """Forget the timer (the session's tasks end with the session)."""
+        """Begin nothing any more; the session's tasks end with the session."""
+        self._closed = True
+        self._forget_timer()
+
+    def _forget_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     async def run(self) -> None:
-        """Work until there is nothing to do."""
+        """Work until there is nothing to do, once its turn has come."""
+        begins = self.observed is None and self._desk.assigned(self.uid) is not None
         try:
-            while self._dirty:
-                self._dirty = False
-                self.close()
-                await self._round()
+            await self._desk.pacer.send(self._rounds, first=not begins)
         except Fenced:
             raise
         except (StatusError, DriverError) as error:
@@ -176,6 +189,12 @@ class PodWorker:
         finally:
             self._task = None
         self._desk.settled(self)
+
+    async def _rounds(self) -> None:
+        while self._dirty:
+            self._dirty = False
+            self._forget_timer()
+            await self._round()
 
     def _basis_now(self) -> _Basis:
         assigned = self._desk.assigned(self.uid)
@@ -258,8 +277,7 @@ class PodWorker:
             self._dirty = True
         if stopped:
             await self._desk.looked()
-        elif self._missed or not known:
-            self._missed = False
+        elif self._heard or not known:
             self._desk.look_soon()
 
     async def carry_out(self, decision: Decision) -> bool:
@@ -325,9 +343,9 @@ class PodWorker:
         self._call_later(random.uniform(0.1, limit))
 
     def _call_later(self, delay: float) -> None:
-        self.close()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(delay, self._woken)
+        self._forget_timer()
+        if not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(delay, self._woken)
 
     def _woken(self) -> None:
         self._timer = None

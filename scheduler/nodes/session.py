@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from msgspec.structs import replace as with_fields
@@ -15,7 +15,7 @@ from ..errors import Conflict, DriverError, HostUnreachable, NotFound
 from ..informer import Informer
 from ..objects.cohort import Cohort
 from ..objects.pod import Pod, PodStatus
-from ..objects.stored import ObjectKey
+from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from ..store.store import Store
 from .assigned_pod import BY_NODE, AssignedPod, assigned
@@ -30,8 +30,10 @@ from .image_pulling import ImagePuller, Words
 from .lifecycle import Decision, DesiredPod
 from .memory import Backoff, PodMemory, as_left
 from .muster import STARTED, Settled
+from .pacing import Pacer
 from .pod_worker import PodWorker
 from .probing import ProbedPod, Prober
+from .pulse import Pulse
 from .registration import Registration, allocatable
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -39,11 +41,17 @@ from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
 _OWN = frozenset({"create", "start"})  # actions the workers know of, having caused them
+_WORKERS, _WORK = 16, 0.1  # at work at once over all hosts; seconds for which each counts
+_LOOKS, _LOOK = 16, 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What all agents of one leader share."""
+    """What all agents of one leader share.
+
+    Args:
+        work, looks: the pace of workers on pods, and of looks at hosts.
+    """
 
     store: Store
     epoch: int
@@ -54,6 +62,10 @@ class Office:
     events: EventRecorder
     sources: VolumeSources
     puller: ImagePuller
+    nodes: Informer[StoredObject]
+    pulse: Pulse
+    work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
+    looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
 
 
 class Session:
@@ -86,6 +98,7 @@ class Session:
         self._claimed: set[str] = set()
         self._wanted = asyncio.Event()
         self._done = 0
+        self._ended = False
         self._looked = asyncio.Condition()
         self._group = asyncio.TaskGroup()
         self.host = host
@@ -94,6 +107,7 @@ class Session:
         self.looks = 0
         self.fence = asyncio.Event()
         pace = Backoff(office.settings.reconnect_initial, office.settings.reconnect_limit)
+        self.pacer = office.work
         self.circuit = Circuit(self._circuit_changed, pace)
         self.shop = self._workshop(made)
         self._prober = Prober(host, self._tell)
@@ -123,6 +137,8 @@ class Session:
     async def run(self) -> None:
         """Look, listen and ping until the host does not answer.
 
+        The informer of pods must have seen what was bound before this leader.
+
         Raises:
             ExceptionGroup: of HostUnreachable and other DriverErrors, or Unavailable.
         """
@@ -130,7 +146,6 @@ class Session:
         async with self._group as group:
             group.create_task(self._listen(), name=f"{self._node} events")
             await asyncio.sleep(0)  # events first, then the list: nothing falls in between
-            await pods.reached(await self._office.store.revision())
             self._assigned = {p.meta.uid: assigned(p) for p in pods.by_index(BY_NODE, self._node)}
             for gone in self._memories.keys() - self._assigned.keys():
                 del self._memories[gone]
@@ -140,6 +155,7 @@ class Session:
                 group.create_task(self._storage.run(), name=f"{self._node} disk")
                 await self._look_forever()
             finally:
+                self._ended = True
                 for worker in self._workers.values():
                     worker.close()
                     self._office.sources.forget(worker.uid)
@@ -200,6 +216,8 @@ class Session:
                 )
 
     def _circuit_changed(self, failure: DriverError | None) -> None:
+        if self._ended:
+            return
         self._group.create_task(self._stuck(str(failure) if failure else ""))
 
     def _tell(self, pod: Pod, words: Words, container: str) -> None:
@@ -307,8 +325,8 @@ class Session:
     async def _look_forever(self) -> None:
         settings = self._office.settings
         while True:
-            self._wanted.clear()
-            await self._look()
+            wanted = self._wanted.is_set()
+            await self._office.looks.send(self._look, first=wanted)
             await asyncio.sleep(settings.settle)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.resync * random.uniform(0.75, 1.25)):
@@ -316,6 +334,7 @@ class Session:
 
     async def _look(self) -> None:
         """List everything on the host once and hand it to the workers."""
+        self._wanted.clear()
         self.looks += 1
         look = self.looks
         found = await self._observe()
@@ -354,25 +373,19 @@ class Session:
 
     async def _listen(self) -> None:
         async for event in self.host.events():
-            if event.action not in _OWN:
-                self.look_soon()
+            if event.action in _OWN:
+                continue
+            worker = self._workers.get(event.pod_uid)
+            if worker is not None:
+                worker.hear()
+            self.look_soon()
         raise HostUnreachable(f"host {self._node}: the event stream ended")
 
     async def _ping(self) -> None:
-        settings, loop = self._office.settings, asyncio.get_running_loop()
-        failures = 0
-        while True:
-            await asyncio.sleep(settings.ping * random.uniform(0.9, 1.1))
-            try:
-                async with asyncio.timeout(settings.ping_timeout):
-                    await self.host.ping()
-            except (TimeoutError, HostUnreachable) as error:
-                failures += 1
-                if failures >= settings.ping_failures:
-                    text = f"host {self._node} did not answer {failures} pings"
-                    raise HostUnreachable(text) from error
-            else:
-                failures, self.alive_at = 0, loop.time()
+        await self._office.pulse.watch(self._node, self.host, self._answered)
+
+    def _answered(self) -> None:
+        self.alive_at = asyncio.get_running_loop().time()
 
 
 def _over(assigned: AssignedPod | None) -> bool:

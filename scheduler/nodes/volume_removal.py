@@ -27,7 +27,7 @@ _PATIENCE = 60.0
 
 
 class VolumeRemoval:
-    """One per leader.
+    """One per leader; what is on one host goes one after another, and keeps no other waiting.
 
     Args:
         nodes: whose labels say which node a volume is on.
@@ -46,7 +46,9 @@ class VolumeRemoval:
         self._nodes = nodes
         self._host = host
         self._volumes = Informer(store, VOLUMES, volume_view)
-        self._due: dict[str, str] = {}  # name → why it is not removed yet, as last logged
+        # host → volume → why it is not removed yet, as last logged
+        self._due: dict[str, dict[str, str]] = {}
+        self._busy: set[str] = set()  # hosts
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -60,14 +62,15 @@ class VolumeRemoval:
             group.create_task(self._follow())
             while True:
                 await self._something_due()
-                for name in sorted(self._due):
-                    await self._try(name)
+                for host in self._due.keys() - self._busy:
+                    self._busy.add(host)
+                    group.create_task(self._try_all(host))
 
     async def _follow(self) -> None:
         async for deltas in self._volumes.subscribe():
             for delta in deltas:
                 if delta.new is not None and _is_due(delta.new):
-                    self._due.setdefault(delta.key.name, "")
+                    self._due.setdefault(delta.new.host, {}).setdefault(delta.key.name, "")
                     self._wake.set()
 
     async def _something_due(self) -> None:
@@ -78,21 +81,32 @@ class VolumeRemoval:
         except TimeoutError:
             return
 
-    async def _try(self, name: str) -> None:
+    async def _try_all(self, host: str) -> None:
+        """Try each volume of a host once, also those that come meanwhile."""
+        due, tried = self._due[host], set[str]()
+        while left := due.keys() - tried:
+            name = min(left)
+            tried.add(name)
+            await self._try(name, due)
+        self._busy.discard(host)
+        if not due:
+            del self._due[host]
+
+    async def _try(self, name: str, due: dict[str, str]) -> None:
         volume = self._volumes.get("", name)
         if volume is None or not _is_due(volume):
-            self._due.pop(name, None)
+            due.pop(name, None)
             return
         try:
             async with asyncio.timeout(_PATIENCE):
                 if await self._remove(volume):
                     await self._let_go(volume)
-                    self._due.pop(name, None)
+                    due.pop(name, None)
         except (DriverError, TimeoutError, Conflict, Unavailable) as error:
             why = str(error) or "it takes too long"
-            if self._due.get(name) != why:
+            if due.get(name) != why:
                 _log.warning("volume %s is not removed yet: %s", name, why)
-                self._due[name] = why
+                due[name] = why
 
     async def _remove(self, volume: PersistentVolume) -> bool:
         """Remove the data; returns False while the host cannot be reached."""

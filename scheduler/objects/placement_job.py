@@ -7,6 +7,7 @@ import msgspec
 
 from .meta import ObjectMeta
 from .pod import LabelSelector, View
+from .rebalance_job import PlannedMove
 from .stored import StoredObject
 
 RESOURCE = "placements.ironfree.dev"
@@ -21,17 +22,21 @@ PODS = "pods"
 DEFAULT_DEADLINE = 30
 MOST_SECONDS = 3600
 MOST_PODS = 200_000
+MOST_DISPLACED = 500  # pods that a Placement may move, and as many that it may evict
+DEFAULT_WAIT = 300
 MOST_UNPLACED = 100  # classes that status tells of
 
 
 class Phase(StrEnum):
     """How far a Placement is.
 
-    The last five are final. INFEASIBLE: it is proved that nothing of what was asked can be placed.
+    CLEARING: running pods are moved or evicted. The last five are final. INFEASIBLE: it is proved
+    that nothing of what was asked can be placed.
     """
 
     PENDING = "Pending"
     SOLVING = "Solving"
+    CLEARING = "Clearing"
     COMMITTING = "Committing"
     PLANNED = "Planned"
     COMMITTED = "Committed"
@@ -87,6 +92,25 @@ class Goal(View, frozen=True):
         return f"place:{self.place}" if self.place else f"hosts:{self.hosts}"
 
 
+class Limits(View, frozen=True):
+    """What may be done to running pods so that more of a Placement's have room.
+
+    Args:
+        max_moves: pods that may be replaced on other hosts, in all attempts together.
+        max_preemptions: pods of lower priority that may be evicted, likewise.
+        wait_seconds: how long a move may take, and an evicted pod to go.
+    """
+
+    max_moves: int = 0
+    max_preemptions: int = 0
+    wait_seconds: int = DEFAULT_WAIT
+
+    @property
+    def any(self) -> bool:
+        """Whether anything may be done to anybody."""
+        return self.max_moves > 0 or self.max_preemptions > 0
+
+
 class PlacementSpec(View, frozen=True):
     """ironfree.dev/v1 PlacementSpec."""
 
@@ -97,6 +121,7 @@ class PlacementSpec(View, frozen=True):
     deadline_seconds: int = DEFAULT_DEADLINE
     profile: str = ""
     cancelled: bool = False
+    limits: Limits = Limits()
 
 
 class Reached(msgspec.Struct, frozen=True, rename="camel"):
@@ -126,11 +151,28 @@ class Unplaced(msgspec.Struct, frozen=True, rename="camel"):
     reason: str
 
 
+class Victim(msgspec.Struct, frozen=True, rename="camel"):
+    """A pod of lower priority that is evicted from a node.
+
+    Args:
+        pod: namespace/name.
+        why: whom it makes room for.
+    """
+
+    pod: str
+    uid: str
+    node: str
+    why: str
+
+
 class PlacementStatus(msgspec.Struct, frozen=True, rename="camel"):
     """ironfree.dev/v1 PlacementStatus; counts are always written.
 
     Args:
         attempts: how often it was solved, because the cluster changed before the commit.
+        moves: of the plan that stands; those with `since` have begun.
+        victims: of the plan that stands.
+        moved: moves that have begun, of all attempts. evicted: pods that were, likewise.
     """
 
     phase: str = Phase.PENDING
@@ -144,6 +186,10 @@ class PlacementStatus(msgspec.Struct, frozen=True, rename="camel"):
     solver: SolverReport | None = None
     unplaced: tuple[Unplaced, ...] = ()
     attempts: int = 0
+    moves: tuple[PlannedMove, ...] = ()
+    victims: tuple[Victim, ...] = ()
+    moved: int = 0
+    evicted: int = 0
 
 
 class PlacementJob(msgspec.Struct, frozen=True):

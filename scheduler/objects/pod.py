@@ -441,7 +441,10 @@ class PodStatus(View, frozen=True):
 
     def condition(self, kind: str) -> Condition | None:
         """Return the condition of that type, if present."""
-        return next((c for c in self.conditions if c.type == kind), None)
+        for condition in self.conditions:  # a generator would cost three times as much
+            if condition.type == kind:
+                return condition
+        return None
 
 
 class Pod(msgspec.Struct, frozen=True, gc=False):

@@ -19,6 +19,9 @@ RETURNABLE = "ironfree.dev/returnable"
 MOST_MOVES = 500  # that a plan may have
 MOST_FIXED = 100  # hosts whose reason to stay is told
 MOST_HOSTS = 1000  # names of hosts in a status
+MOST_HOPELESS = 100  # pods whose proof is told
+MOST_SHAPES = 16
+MOST_COPIES = 1000  # of a shape
 _WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -58,10 +61,20 @@ class MoveBudget(View, frozen=True):
     max_parallel: int = 2
 
 
+class Shape(View, frozen=True):
+    """Pods that there should be room for; `template` stays JSON (core/v1 PodTemplateSpec)."""
+
+    name: str = ""
+    count: int = 1
+    template: msgspec.Raw = msgspec.Raw(b"{}")
+
+
 class RebalanceSpec(View, frozen=True):
     """ironfree.dev/v1 RebalanceSpec.
 
     Args:
+        goal: "consolidate" empties hosts, "defragment" makes room for shapes, "none" does neither.
+        shapes: for defragment, the most important first; () for those of pods that wait.
         moves_per_host: what a host that is emptied, or a pod that gets room, may cost at most.
         make_room: whether pods are moved so that pending ones fit.
         rest_seconds: how long a pod that was moved is left alone.
@@ -81,6 +94,8 @@ class RebalanceSpec(View, frozen=True):
     deadline_seconds: int = 10
     windows: tuple[str, ...] = ()
     profile: str = ""
+    goal: str = "consolidate"
+    shapes: tuple[Shape, ...] = ()
 
 
 class PlannedMove(msgspec.Struct, frozen=True, rename="camel"):
@@ -113,6 +128,29 @@ class HostCounts(msgspec.Struct, frozen=True, rename="camel"):
     bound: str = ""
 
 
+class ShapeRoom(msgspec.Struct, frozen=True):
+    """How many copies of a shape have room, those of other shapes aside.
+
+    Args:
+        after: once the plan is carried out.
+        bound: more cannot have, whatever is moved; "" where it is not known.
+    """
+
+    name: str
+    wanted: int
+    fit: int
+    after: int
+    bound: str = ""
+
+
+class Hopeless(msgspec.Struct, frozen=True):
+    """A waiting pod that is proved to have no room, whatever is moved."""
+
+    pod: str
+    uid: str
+    reason: str
+
+
 class FixedHost(msgspec.Struct, frozen=True):
     """A host that cannot be emptied, and why."""
 
@@ -129,6 +167,7 @@ class RebalanceStatus(msgspec.Struct, frozen=True, rename="camel"):
         begun: when the moves of the last hour began.
         made: moves that ended well. missed: that ended otherwise.
         room: pending pods that the plan gives room.
+        hopeless: pending pods that nothing gives room. shapes: what defragmenting comes to.
     """
 
     phase: str = Phase.PENDING
@@ -145,6 +184,8 @@ class RebalanceStatus(msgspec.Struct, frozen=True, rename="camel"):
     missed: int = 0
     fixed: tuple[FixedHost, ...] = ()
     room: tuple[str, ...] = ()
+    hopeless: tuple[Hopeless, ...] = ()
+    shapes: tuple[ShapeRoom, ...] = ()
 
 
 class RebalanceJob(msgspec.Struct, frozen=True):

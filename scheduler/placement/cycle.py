@@ -106,6 +106,7 @@ class Placement:
         self._workload_deltas = [each.subscribe() for each in self._surroundings.selecting]
         self._group_deltas = self._surroundings.groups.subscribe()
         self._storage_deltas = [each.subscribe() for each in self._surroundings.storage]
+        self._manifest_deltas = self._surroundings.manifests.subscribe()
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(PLANS_IN_FLIGHT)
         self._said: dict[PodClass, str] = {}
@@ -129,6 +130,7 @@ class Placement:
             group.create_task(self._follow_pods(), name="placement pods")
             group.create_task(self._follow_namespaces(), name="placement namespaces")
             group.create_task(self._follow_groups(), name="placement groups")
+            group.create_task(self._follow_manifests(), name="placement image manifests")
             for deltas in self._storage_deltas:
                 group.create_task(self._follow_storage(deltas), name="placement storage")
             while True:
@@ -162,6 +164,11 @@ class Placement:
             self._ingest.groups(deltas)
             self._wake.set()
 
+    async def _follow_manifests(self) -> None:
+        async for deltas in self._manifest_deltas:
+            self._ingest.manifests(deltas)
+            self._wake.set()
+
     async def _follow_storage(self, subscription: Subscription[StoredObject]) -> None:
         async for deltas in subscription:
             self._ingest.storage(deltas)
@@ -173,6 +180,7 @@ class Placement:
         for deltas in self._workload_deltas:
             self._ingest.workloads(deltas.take())
         self._ingest.groups(self._group_deltas.take())
+        self._ingest.manifests(self._manifest_deltas.take())
         for storage in self._storage_deltas:
             self._ingest.storage(storage.take())
         self._take_nodes(self._node_deltas.take())

@@ -13,6 +13,8 @@ from ..errors import BadRequest, NotFound
 from ..hookspecs import Obstacle
 from ..objects.json import Json, JsonObject
 from ..objects.pod_class import PodClass
+from ..objects.rebalance_job import RESOURCE as REBALANCES
+from ..objects.rebalance_job import rebalance_job
 from ..plugin_manager import PluginManager
 from ..profile import Profile
 from ..store.decisions import DecisionRecord
@@ -67,9 +69,22 @@ class Explainer:
         async with self._turn:
             scenario = await live_cluster(self._store, Absence())
             present = await asyncio.to_thread(self._now, scenario, f"{namespace}/{name}", node)
+        if present is not None and present["nodeName"] is None and "hopeless" not in present:
+            proof = await self._proved(f"{namespace}/{name}")
+            present |= {"hopeless": proof} if proof else {}
         if present is None and not decisions:
             raise NotFound(f'pods "{name}" not found, nor any decision about it', kind="pods")
         return status | (present or {})
+
+    async def _proved(self, name: str) -> str:
+        """Return what Rebalances have proved of a pod that waits, "" if nothing."""
+        listing = await self._store.list(REBALANCES)
+        for job in map(rebalance_job, listing.objects):
+            for each in job.status.hopeless:
+                if each.pod == name and job.status.last_plan_time is not None:
+                    at = _time(job.status.last_plan_time)
+                    return f"{each.reason} (Rebalance {job.meta.name}, {at})"
+        return ""
 
     async def _then(self, decision: int) -> JsonObject | None:
         """Return what was kept of a decision, None if only its record was."""

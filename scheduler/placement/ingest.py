@@ -11,6 +11,7 @@ from functools import reduce
 from ..errors import BadRequest
 from ..hookspecs import Change
 from ..informer import AnyDelta, CohortDelta, Delta
+from ..objects.image_manifest import ImageManifest
 from ..objects.node import Node
 from ..objects.pod import Pod
 from ..objects.pod_class import PodClass, pod_class
@@ -113,6 +114,17 @@ class Ingest:
             changed = True
         if changed:
             self._queue.changed(Change.STORAGE)
+
+    def manifests(self, deltas: Iterable[Delta[ImageManifest]]) -> None:
+        """Take over what images are made for."""
+        changed = False
+        for delta in deltas:
+            known = delta.new or delta.old
+            if known is not None:
+                found = delta.new.architectures if delta.new is not None else frozenset[str]()
+                changed |= self._state.set_architectures(known.spec.image, found)
+        if changed:
+            self._queue.changed(Change.IMAGES)
 
     def groups(self, deltas: Iterable[Delta[PodGroup]]) -> None:
         """Take over changes of PodGroups."""

@@ -11,6 +11,8 @@ import msgspec
 
 from ..errors import BadRequest
 from ..objects.disruption import disruption_budget
+from ..objects.image_manifest import RESOURCE as MANIFESTS
+from ..objects.image_manifest import image_manifest
 from ..objects.json import JsonObject, get_object
 from ..objects.kinds.priority import priority_view
 from ..objects.node import node_view
@@ -27,7 +29,7 @@ from .tenancy import Budget
 NODES, PODS, NAMESPACES = "nodes", "pods", "namespaces"
 BUDGETS = "poddisruptionbudgets.policy"
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
-RESOURCES = (NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES, GROUPS, *STORAGE)
+RESOURCES = (NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES, GROUPS, MANIFESTS, *STORAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,9 @@ class LiveCluster:
                 self._groups[stored.key] = pod_group(stored)
             case "priorityclasses.scheduling.k8s.io":
                 self.scenario.priorities[meta.name] = priority_view(stored)
+            case _ if resource == MANIFESTS:
+                manifest = image_manifest(stored)
+                state.set_architectures(manifest.spec.image, manifest.architectures)
             case _ if resource in STORAGE:
                 state.storage.set(stored.key, stored)
             case _:

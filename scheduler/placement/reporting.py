@@ -82,6 +82,11 @@ class Reporter:
         self._note(_note(PendingPod(pod, uid), "Preempted", why))
         self._awake()
 
+    def hopeless(self, pod: PendingPod, proof: str) -> None:
+        """It is proved that nothing that may be done gives a pod a node."""
+        self._note(_note(pod, "NoAssignment", proof, warning=True))
+        self._awake()
+
     def decided(self, records: Iterable[DecisionRecord]) -> None:
         """Decisions were made."""
         self._records.extend(records)

@@ -44,6 +44,7 @@ class ClusterState:
         self._attracting = CountTable[PodClass, int]()
         self._claiming = CountTable[PodClass, int]()
         self._images = CountTable[str, int]()
+        self._architectures: Mapping[str, frozenset[str]] = {}  # never changed in place
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._workloads: Mapping[str, Mapping[Workload, Selector]] = {}  # never changed in place
         self._pods: dict[str, tuple[PodClass, str]] = {}
@@ -296,6 +297,18 @@ class ClusterState:
         for node, count in on.items():
             self._count_tables(pod, row_of[node], count)
 
+    def set_architectures(self, image: str, found: frozenset[str]) -> bool:
+        """Take over what an image is made for, none when it is not known; returns if that is news.
+
+        Args:
+            image: its whole name.
+        """
+        if self._architectures.get(image, frozenset()) == found:
+            return False
+        others = {name: each for name, each in self._architectures.items() if name != image}
+        self._architectures = {**others, image: found} if found else others
+        return True
+
     def freeze(self, revision: int) -> Snapshot:
         """Return the cluster as it is now; later changes leave the snapshot alone."""
         size = self.size
@@ -321,6 +334,7 @@ class ClusterState:
             attracting=self._attracting.freeze(),
             claiming=self._claiming.freeze(),
             storage=self.storage.freeze(),
+            architectures=self._architectures,
             images=self._images.freeze(),
             namespaces=self._namespaces,
             workloads=self._workloads,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ..informer import Informer
-from ..objects import disruption, pod_group
+from ..objects import disruption, image_manifest, pod_group
 from ..objects.disruption import disruption_budget
 from ..objects.pod import View
 from ..objects.pod_class import REPLICA_SETS, REPLICATION_CONTROLLERS, SERVICES, STATEFUL_SETS
@@ -30,19 +30,21 @@ _service = msgspec.json.Decoder(_ServiceBody)
 
 
 class Surroundings:
-    """Follows namespaces, services, workloads that spread, budgets, PodGroups and storage."""
+    """Follows namespaces, services, workloads that spread, budgets, PodGroups, storage, images."""
 
     def __init__(self, store: Store) -> None:
         self.namespaces = Informer(store, "namespaces", _labels)
         self.selecting = tuple(Informer(store, each, _VIEWS[each]) for each in SELECTING)
         self.budgets = Informer(store, disruption.RESOURCE, disruption_budget)
         self.groups = Informer(store, pod_group.RESOURCE, pod_group.pod_group)
+        self.manifests = Informer(store, image_manifest.RESOURCE, image_manifest.image_manifest)
         self.storage = tuple(Informer(store, resource, _itself) for resource in STORAGE)
         self._all = (
             self.namespaces,
             *self.selecting,
             self.budgets,
             self.groups,
+            self.manifests,
             *self.storage,
         )
 
@@ -54,6 +56,7 @@ class Surroundings:
                 group.create_task(informer.run(), name=f"placement's {resource}")
             group.create_task(self.budgets.run(), name="placement's budgets")
             group.create_task(self.groups.run(), name="placement's groups")
+            group.create_task(self.manifests.run(), name="placement's image manifests")
             for resource, informer in zip(STORAGE, self.storage, strict=True):
                 group.create_task(informer.run(), name=f"placement's {resource}")
 

@@ -22,6 +22,7 @@ from .database import REVISION, Database
 from .operations import Remove, Write
 from .tables import (
     assignments,
+    build_contexts,
     cohorts,
     decisions,
     explanations,
@@ -100,6 +101,7 @@ async def compact(
             await _drop_decisions(connection, now - retention.decisions)
             await _drop_explanations(connection, now - retention.decisions, retention)
             await _drop_assignments(connection)
+            await _drop_contexts(connection)
             await connection.execute(sa.delete(writers).where(writers.c.at < now - _FORGOTTEN))
         except BaseException:
             await connection.invalidate()  # which frees the lock
@@ -213,6 +215,12 @@ async def _drop_assignments(connection: AsyncConnection) -> None:
     """Delete what Placements decided that are gone."""
     known = sa.exists().where(objects.c.uid == assignments.c.placement)
     await connection.execute(sa.delete(assignments).where(~known))
+
+
+async def _drop_contexts(connection: AsyncConnection) -> None:
+    """Delete what was uploaded for ImageBuilds that are gone."""
+    known = sa.exists().where(objects.c.uid == build_contexts.c.build)
+    await connection.execute(sa.delete(build_contexts).where(~known))
 
 
 async def _delete_all(

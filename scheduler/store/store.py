@@ -1,7 +1,7 @@
 """The store's one face: get, list, write, watch, decisions, leadership."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Self, cast
@@ -9,7 +9,7 @@ from typing import Self, cast
 from ..errors import Expired, Fenced, StatusError
 from ..objects.cohort import Cohort
 from ..objects.stored import ObjectKey, StoredObject
-from . import assignments, decisions, explanations
+from . import assignments, build_contexts, decisions, explanations
 from .assignments import Assignment
 from .compaction import DEFAULT_RETENTION, Retention, compact, compact_forever
 from .database import Database, open_database
@@ -257,6 +257,28 @@ class Store:
     ) -> tuple[Sequence[Assignment], int]:
         """Return up to `limit` assignments beyond the first `after`, and how many there are."""
         return await assignments.of_placement(self._database, placement, after, limit)
+
+    async def keep_context(self, build: str, content: AsyncIterator[bytes], most: int) -> int:
+        """Keep what was uploaded for an ImageBuild of that uid, instead of what was kept before.
+
+        Args:
+            most: bytes of all that is kept.
+
+        Returns:
+            Bytes kept.
+
+        Raises:
+            Unavailable: there is no room.
+        """
+        return await build_contexts.keep(self._database, build, content, most)
+
+    def context_of(self, build: str) -> AsyncIterator[bytes]:
+        """Yield what is kept for an ImageBuild of that uid, in parts; nothing where nothing is."""
+        return build_contexts.parts(self._database, build)
+
+    async def drop_context(self, build: str) -> None:
+        """Forget what is kept for an ImageBuild."""
+        await build_contexts.drop(self._database, build)
 
 
 async def _woken(event: asyncio.Event) -> bool:

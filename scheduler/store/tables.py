@@ -13,6 +13,7 @@
     leaders     who led in which epoch
     decisions   why pods went where they went
     explanations  of decisions, what every rule said of every node; node_lists: the nodes' names
+    build_contexts  what clients have uploaded for ImageBuilds, until they have ended
     writers     the last transaction of each writing process: when a connection dies while
                 committing, this tells what became of it. (Transaction ids do not: after a crash
                 PostgreSQL gives the id of a transaction that left no trace to another one.)
@@ -220,6 +221,14 @@ assignments = sa.Table(
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("pod", Name, nullable=False),
     sa.Column("node", Name, nullable=False),
+)
+
+build_contexts = sa.Table(
+    "build_contexts",
+    metadata,
+    sa.Column("build", UUID(as_uuid=False), primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("content", BYTEA, nullable=False),
 )
 
 writers = sa.Table(

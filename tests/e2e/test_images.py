@@ -119,6 +119,32 @@ def test_private_images_need_the_secrets_of_pod_account_or_service(ironfree: Iro
             host.remove_image(name)
 
 
+def test_a_pod_does_not_go_where_its_image_is_known_not_to_run(ironfree: Ironfree, lab: Lab):
+    name, _ = pushed(lab, "arch/app:v1")
+    first, last = lab.hosts[0], lab.hosts[2]
+    label = {"spec": {"labels": {"kubernetes.io/arch": "arm64"}}}  # which it is not
+    ironfree.kubectl("patch", "dockerhost", last.name, "--type=merge", "-p", json.dumps(label))
+    eventually(
+        lambda: (
+            ironfree.get("node", last.name)["metadata"]["labels"]["kubernetes.io/arch"] == "arm64"
+        )
+    )
+    apply(ironfree, pod("one", name, nodeSelector={"kubernetes.io/hostname": first.name}))
+    ironfree.kubectl("wait", "pod/one", "--for=condition=Ready", "--timeout=100s", seconds=110.0)
+    (known,) = eventually(lambda: ironfree.get("imagemanifests")["items"], what="it is known")
+    assert known["spec"]["image"] == name
+    assert [each["architecture"] for each in known["status"]["platforms"]] == ["amd64"]
+    apply(ironfree, pod("two", name, nodeSelector={"kubernetes.io/hostname": last.name}))
+
+    def why():
+        conditions = ironfree.get("pod", "two")["status"].get("conditions", [])
+        return next((c.get("message") for c in conditions if c["type"] == "PodScheduled"), None)
+
+    assert "an architecture that an image is not made for" in eventually(why)
+    ironfree.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
+    first.remove_image(name)
+
+
 def built(lab: Lab, directory: Path, repository: str) -> str:
     """Build and push an image whose last layer no host has; returns its repository and tag."""
     registry, host = lab.registry(), lab.hosts[-1]
@@ -243,3 +269,31 @@ async def test_an_image_streams_from_a_host_to_one_without_a_registry(lab: Lab, 
         for engine, host in zip(engines, (one, two), strict=True):
             await engine.close()
             host.remove_image(name)
+
+
+def test_images_are_on_hosts_before_pods_come(ironfree: Ironfree, lab: Lab):
+    name, _ = pushed(lab, "early/app:v1")
+    for host in lab.hosts:
+        assert name not in host.run("images", "--format", "{{.Repository}}:{{.Tag}}")
+    wish = {
+        "apiVersion": "ironfree.dev/v1",
+        "kind": "ImagePrePull",
+        "metadata": {"name": "early"},
+        "spec": {"images": [name]},
+    }
+    apply(ironfree, wish)
+    ironfree.kubectl(
+        "wait",
+        "imageprepull/early",
+        "--for=jsonpath={.status.ready}=3",
+        "--timeout=100s",
+        seconds=110.0,
+    )
+    for host in lab.hosts:
+        assert name in host.run("images", "--format", "{{.Repository}}:{{.Tag}}")
+    apply(ironfree, pod("late", name))
+    ironfree.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=100s", seconds=110.0)
+    ironfree.kubectl("delete", "imageprepull", "early")
+    ironfree.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
+    for host in lab.hosts:
+        host.remove_image(name)

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from scheduler.informer import Informer
+from scheduler.objects.image_manifest import manifest_name
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
 from scheduler.objects.stored import ObjectKey, intern_body
@@ -100,6 +101,32 @@ async def test_pods_are_packed_and_nothing_is_overcommitted(service):
     pods = await service.seen(lambda pods: len(pods) == 8 and all_bound(pods))
     nodes = [p.node for p in pods.values()]
     assert {name: nodes.count(name) for name in set(nodes)} == {"n0": 4, "n1": 4}
+
+
+async def test_pods_go_where_their_images_can_run_once_that_is_known(service):
+    arm = create(
+        *("nodes", "arm"),
+        body=b'{"spec":{}}',
+        status=node("arm").status,
+        labels={"kubernetes.io/arch": "arm64"},
+    )
+    image = "docker.io/library/i:latest"
+    body = msgspec.json.encode({"spec": {"image": image}})
+    platforms = {"platforms": [{"os": "linux", "architecture": "amd64"}]}
+    manifest = create(
+        *("imagemanifests.ironfree.dev", manifest_name(image)),
+        body=body,
+        status=msgspec.json.encode(platforms),
+    )
+    (_, made) = await service.write(arm, manifest)
+    await service.placement._surroundings.manifests.reached(made.revision)
+    await service.write(pod("p"))
+    await service.told("FailedScheduling", 1)
+    message = service.by_name()["p"].status.condition("PodScheduled").message
+    assert "architecture that an image is not made for" in message
+    await service.write(Remove(made.key))
+    pods = await service.seen(all_bound)
+    assert pods["p"].node == "arm"
 
 
 async def test_a_binding_is_told_as_event_and_record(service):

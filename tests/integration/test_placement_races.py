@@ -15,6 +15,9 @@ from scheduler.objects.pod_group import RESOURCE as GROUPS
 from scheduler.objects.stored import Body, ObjectKey
 from scheduler.placement.batch import jobs
 from scheduler.placement.batch.jobs import Placements
+from scheduler.placement.batch.relocation import Relocation
+from scheduler.placement.rebalance.lookout import Lookout
+from scheduler.placement.rebalance.marks import Marks
 from scheduler.placement.solver.engine import Options, solve
 from scheduler.store.operations import BindAll, BoundTogether, Remove
 from tests.integration.test_cycle import Service, node, passing, pod
@@ -31,7 +34,10 @@ class Bench(Service):
         super().__init__(store, epoch)
         self.epoch = epoch
         self.jobs = Informer(store, RESOURCE, placement_job)
-        self.placements = Placements(store, every_rule(), epoch)
+        marks = Marks(store, epoch, self.pods, self.nodes)
+        lookout = Lookout(self.pods, self.nodes)
+        relocation = Relocation(store, epoch, marks=marks, pods=self.pods, lookout=lookout)
+        self.placements = Placements(store, every_rule(), epoch, relocation)
         self.solved = []  # one coroutine function for each time the solver has answered
         self.binding = []  # one for each time a plan is about to be bound
 
@@ -289,3 +295,86 @@ async def test_a_gang_that_loses_a_member_meanwhile_is_not_placed_in_part(bench)
     assert (status.phase, status.attempts) == ("Committed", 2), status
     assert nodes["single"]
     assert (nodes["m0"], nodes["m2"]) == ("", "")
+
+
+def labelled(name, **fields):
+    """Return a pod that a disruption budget can cover."""
+    made = pod(name, **fields)
+    return msgspec.structs.replace(
+        made, meta=msgspec.structs.replace(made.meta, labels={"app": name})
+    )
+
+
+def guard(name):
+    """Return a budget that lets none of the pods of that app go."""
+    spec = {"selector": {"matchLabels": {"app": name}}, "minAvailable": 1}
+    body = Body(msgspec.json.encode({"spec": spec}))
+    status = b'{"disruptionsAllowed":0,"observedGeneration":1}'
+    return create("poddisruptionbudgets.policy", name, "default", body, status=status)
+
+
+async def test_a_victim_is_evicted_and_its_place_taken(bench):
+    await bench.write(node("n0"), labelled("low", cpu="3", terminationGracePeriodSeconds=0))
+    await bench.seen(lambda pods: "low" in pods and pods["low"].node)
+    await bench.write(held("high", cpu="3", priority=10))
+    await bench.place(limits={"maxPreemptions": 1})
+    status = await bench.ended()
+    assert (status.phase, status.evicted) == ("Committed", 1), status
+    assert await bench.nodes_by_pod() == {"high": "n0"}
+
+
+async def test_a_victim_that_a_budget_has_come_to_protect_stays(bench):
+    await bench.write(node("n0"), labelled("low", cpu="3", terminationGracePeriodSeconds=0))
+    await bench.seen(lambda pods: "low" in pods and pods["low"].node)
+    await bench.write(held("high", cpu="3", priority=10))
+
+    async def meanwhile():
+        await bench.write(guard("low"))
+
+    bench.solved.append(meanwhile)
+    await bench.place(limits={"maxPreemptions": 1})
+    status = await bench.ended()
+    assert (status.phase, status.evicted) == ("Infeasible", 0), status
+    assert await bench.nodes_by_pod() == {"high": "", "low": "n0"}
+
+
+async def test_nobody_is_evicted_for_a_plan_that_does_not_hold_any_more(bench):
+    """The host is cordoned once the victim is chosen; the one that waits needs it no more."""
+    await bench.write(node("n0"), labelled("low", cpu="3", terminationGracePeriodSeconds=0))
+    await bench.seen(lambda pods: "low" in pods and pods["low"].node)
+    await bench.write(held("high", cpu="3", priority=10))
+
+    async def meanwhile():
+        stored = await bench.store.get(key("nodes", "n0"))
+        await bench.write(replace(stored, body=Body(b'{"spec":{"unschedulable":true}}')))
+
+    bench.solved.append(meanwhile)
+    await bench.place(limits={"maxPreemptions": 1})
+    status = await bench.ended()
+    assert (status.phase, status.evicted) == ("Infeasible", 0), status
+    assert await bench.nodes_by_pod() == {"high": "", "low": "n0"}
+
+
+async def test_nobody_of_a_gang_is_bound_if_room_for_one_is_lost(bench):
+    """The victim has gone when others take the second host: all or none, and none it is."""
+    await bench.write(
+        node("n0"), node("n1"), labelled("low", cpu="3", terminationGracePeriodSeconds=0)
+    )
+    await bench.seen(lambda pods: "low" in pods and pods["low"].node)
+    group = Body(b'{"spec":{"minMember":2}}')
+    await bench.write(create(GROUPS, "ring", "default", group, status=b"{}"))
+    for name in ("g0", "g1"):
+        made = held(name, cpu="3", priority=10)
+        labels = {"ironfree.dev/pod-group": "ring"}
+        meta = msgspec.structs.replace(made.meta, labels=labels)
+        await bench.write(msgspec.structs.replace(made, meta=meta))
+
+    async def meanwhile():
+        await online(bench, "late", cpu="2")
+
+    bench.binding.append(meanwhile)
+    await bench.place(pods={"groups": ["ring"]}, limits={"maxPreemptions": 1})
+    status = await bench.ended()
+    assert (status.phase, status.placed) == ("Infeasible", 0), status
+    found = await bench.nodes_by_pod()
+    assert (found["g0"], found["g1"]) == ("", "")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -103,9 +103,10 @@ class World:
         return planned
 
 
+STRATEGY = DaemonStrategy("RollingUpdate", RollingDaemons(0, 1))
 STRATEGIES = st.sampled_from(
     [
-        DaemonStrategy("RollingUpdate", RollingDaemons(0, 1)),
+        STRATEGY,
         DaemonStrategy("RollingUpdate", RollingDaemons(0, "50%")),
         DaemonStrategy("RollingUpdate", RollingDaemons(2, 0)),
     ]
@@ -113,6 +114,7 @@ STRATEGIES = st.sampled_from(
 EVENTS = ("change", "node", "taint", "lose", "ready", "break", "fail", "end", "look", "look")
 
 
+@example(STRATEGY, 1, [("look", 0), ("fail", 0), ("taint", 1)])
 @given(
     STRATEGIES,
     st.integers(0, 4),

@@ -6,9 +6,12 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scheduler.objects.pod_class import pod_class
 from scheduler.placement.draft import Draft
 from scheduler.placement.framework import Framework
+from scheduler.placement.rebalance.defragmenting import Wanted
 from scheduler.placement.rebalance.planner import Aim
+from scheduler.placement.rebalance.waiting import Waiting
 from tests.placement_cases import pod
 from tests.rebalance_cases import FILTERS, apply, host, member, planned, scenario, used
 
@@ -96,7 +99,7 @@ def sound(cluster):
 def test_it_becomes_quiet_and_nothing_gets_worse(cluster, solver, least, room):
     settle(cluster)
     for _ in range(2 + len(cluster.pending) + cluster.state.size):
-        waiting = tuple((each.key, each.wanted) for each in cluster.pending)
+        waiting = tuple(Waiting.of([each]) for each in cluster.pending)
         value = (len(waiting), len(used(cluster)))
         made = planned(cluster, Aim(least, waiting if room else ()), solver=solver)
         assert made.used == value[1]
@@ -115,6 +118,33 @@ def test_it_becomes_quiet_and_nothing_gets_worse(cluster, solver, least, room):
         sound(cluster)
         settle(cluster)
         assert (len(cluster.pending), len(used(cluster))) < value
+    raise AssertionError("it does not become quiet")
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    cluster=clusters(),
+    sizes=st.lists(st.tuples(st.sampled_from((*SIZES, "4")), st.integers(1, 3)), max_size=3),
+    most=st.integers(1, 4),
+)
+def test_defragmenting_becomes_quiet_and_every_plan_leaves_more_room(cluster, sizes, most):
+    shapes = tuple(
+        Wanted(f"s{n}", pod_class(pod(f"s{n}", cpu=cpu)), count)
+        for n, (cpu, count) in enumerate(sizes)
+    )
+    aim = Aim(most, empties=False, shapes=shapes)
+    for _ in range(2 + sum(count for _, count in sizes) ** 2):
+        made = planned(cluster, aim)
+        before = [room.fit for room in made.rooms]
+        after = [room.after for room in made.rooms]
+        assert all(room.bound is None or room.after <= room.bound for room in made.rooms)
+        if not made.moves:
+            assert after == before
+            return
+        assert after > before
+        apply(cluster, made)
+        sound(cluster)
+        assert [room.fit for room in planned(cluster, aim, solver=False).rooms] == after
     raise AssertionError("it does not become quiet")
 
 

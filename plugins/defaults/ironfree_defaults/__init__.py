@@ -10,6 +10,7 @@ from scheduler import hookimpl
 from scheduler.hookspecs import Args, Filter, Scorer
 
 from .balanced_allocation import NodeResourcesBalancedAllocation
+from .image_architecture import ImageArchitecture
 from .image_locality import ImageLocality
 from .inter_pod_affinity import InterPodAffinity
 from .node_affinity import NodeAffinity
@@ -32,6 +33,7 @@ def ironfree_filters(args: Args) -> Sequence[Filter]:
         NodeName(),
         TaintToleration(),
         NodeAffinity.from_args(args.of("NodeAffinity")),
+        ImageArchitecture(),
         NodePorts(),
         NodeResourcesFit.from_args(args.of("NodeResourcesFit")),
         VolumeRestrictions(),

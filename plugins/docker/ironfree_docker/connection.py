@@ -22,6 +22,9 @@ _TCP = re.compile(r"(?:tcp|https?)://(?P<host>\[[0-9a-fA-F:.]+\]|[^/:@?#]+)(?::(
 LOCAL = "http://docker"
 """What requests through a unix socket start with; HTTP wants a name, and no one reads it."""
 
+KEPT = 30.0
+"""Seconds for which an idle connection is kept: a host is looked at at least that often."""
+
 
 @dataclass(frozen=True)
 class Route:
@@ -44,8 +47,9 @@ class Route:
     def connector(self, limit: int) -> aiohttp.BaseConnector:
         """A pool of at most `limit` connections (0: unbounded)."""
         if self.socket:
-            return aiohttp.UnixConnector(self.socket, limit=limit)
-        return aiohttp.TCPConnector(limit=limit, ssl=self.tls if self.tls is not None else True)
+            return aiohttp.UnixConnector(self.socket, limit=limit, keepalive_timeout=KEPT)
+        tls = self.tls if self.tls is not None else True
+        return aiohttp.TCPConnector(limit=limit, ssl=tls, keepalive_timeout=KEPT)
 
     async def dial(self) -> Wire:
         """A connection of one's own, outside the pools; OSError when there is none to be had."""

@@ -5,6 +5,7 @@ it we look by the same name and never choose a new one.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.objects.json import JsonObject
@@ -18,22 +19,31 @@ _LOOKS = 20
 _BETWEEN_LOOKS = 0.1
 
 
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """A container that is there; `found` is None when it was made by this call."""
+
+    id: str
+    found: wire.Container | None = None
+
+
 async def ensure_created(
     containers: Containers, name: str, labels: dict[str, str], body: JsonObject
-) -> wire.Container:
+) -> Ensured:
     """Have a container of that name with those labels; adopts one that is there.
+
+    Creating comes first, for nearly always there is none: looking before would be one more call.
 
     Raises EngineRejected 409 when the one there is another, or another's, or of a newer leader,
     ImageUnavailable when its image is not on the host, HostUnreachable when the outcome is unknown.
     """
-    found = await containers.inspect(name)
-    if found is not None and _made_for_another_sandbox(found, labels):
-        await containers.remove(found.id, force=True)
-        found = None
-    if found is None:
-        found = await _create(containers, name, body)
-    _check(name, found, labels)
-    return found
+    made = await _create(containers, name, body)
+    if made.found is not None and _made_for_another_sandbox(made.found, labels):
+        await containers.remove(made.id, force=True)
+        made = await _create(containers, name, body)
+    if made.found is not None:
+        _check(name, made.found, labels)
+    return made
 
 
 async def ensure_started(containers: Containers, container: str) -> wire.Container:
@@ -56,26 +66,32 @@ async def ensure_started(containers: Containers, container: str) -> wire.Contain
     return found
 
 
-async def _create(containers: Containers, name: str, body: JsonObject) -> wire.Container:
+async def _create(containers: Containers, name: str, body: JsonObject) -> Ensured:
     try:
-        await containers.create(name, body)
+        return Ensured(await containers.create(name, body))
     except HostUnreachable:
         found = await containers.inspect(name)
         if found is None:
             raise
-        return found
     except EngineRejected as error:
-        if error.code == 404 and "image" in str(error).lower():
+        found = await _present(containers, name, error)
+        if found is None and error.code == 404 and "image" in str(error).lower():
             raise ImageUnavailable(str(error)) from error
-        if error.code != 409:
+        if found is None:
             raise
-        return await _look(containers, name, error)
-    return await _look(containers, name, None)
+    return Ensured(found.id, found)
 
 
-async def _look(
-    containers: Containers, name: str, conflict: EngineRejected | None
-) -> wire.Container:
+async def _present(
+    containers: Containers, name: str, refusal: EngineRejected
+) -> wire.Container | None:
+    """Return the container for which, or in spite of which, the engine makes no new one."""
+    if refusal.code == 409:
+        return await _look(containers, name, refusal)
+    return await containers.inspect(name)
+
+
+async def _look(containers: Containers, name: str, conflict: EngineRejected) -> wire.Container:
     """Inspect a container that is there, or is being made under this name by a call before."""
     for _ in range(_LOOKS):
         found = await containers.inspect(name)
@@ -83,7 +99,7 @@ async def _look(
             return found
         await asyncio.sleep(_BETWEEN_LOOKS)
     raise HostUnreachable(
-        f"the engine holds the name {name} but shows no such container: {conflict or 'created'}"
+        f"the engine holds the name {name} but shows no such container: {conflict}"
     )
 
 

@@ -1,11 +1,10 @@
 """A Docker host as scheduler.drivers.Host: sandboxes are infra containers, apps live in them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from scheduler.drivers import (
     Connection,
@@ -33,10 +32,10 @@ from .containers import Containers, LogQuery
 from .devices import Devices, device_label, device_options
 from .dialer import Dialer
 from .engine import INSPECT, Engine
-from .ensure import ensure_created, ensure_started
+from .ensure import Ensured, ensure_created, ensure_started
 from .examination import examine
 from .execs import Execs
-from .images import Images
+from .image_builds import BuildingImages
 from .inspections import Inspections
 from .labels import (
     ATTEMPT,
@@ -57,11 +56,10 @@ from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
 from .ports import Ports
 from .processes import Processes
+from .together import together
 from .usage import Usage
 from .volume_files import VolumeFiles
 from .volumes import Volumes
-
-Value = TypeVar("Value")
 
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
 
@@ -86,14 +84,17 @@ class DockerHost:
         here = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
         look = self._dialer.filesystem if here else None
-        self._images = Images(engine, address.cluster, look, every=every)
+        self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
         self._processes = Processes(engine, address.cluster)
         self._ports = Ports(engine, address.cluster)
         self._usage = Usage(engine, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
+        self._known_image = ""  # of infra containers, that was there lately
         self._unprotected = False  # the engine cannot shield processes from the kernel's OOM killer
         self._inspections = Inspections(self._containers)
+        self._seen: list[wire.Container] = []
+        self._observed: tuple[PodObservation, ...] = ()
 
     async def info(self) -> HostInfo:
         """Return the engine's facts."""
@@ -128,10 +129,11 @@ class DockerHost:
     async def observe(self) -> tuple[PodObservation, ...]:
         """List every pod of this installation here."""
         listed = await self._list(POD_UID)
-        self._inspections.keep(each.id for each in listed)
         self._execs.forget({each.id for each in listed if each.state == "running"})
-        found = await _all(*(self._inspections.look(each) for each in listed))
-        return observations(each for each in found if each is not None)
+        found = await self._inspections.look(listed)
+        if list(map(id, found)) != list(map(id, self._seen)):  # else nothing has changed
+            self._seen, self._observed = found, observations(found)
+        return self._observed
 
     async def events(self) -> AsyncIterator[HostEvent]:
         """Stream hints. The first, without a pod, says that the stream is open: list after it."""
@@ -145,14 +147,14 @@ class DockerHost:
                     attributes = event.actor.attributes or {}
                     ours = belongs(attributes, self._address.cluster)
                     if ours and not event.action.startswith("exec_"):
-                        self._inspections.heard(event.actor.id)
+                        self._inspections.heard(event.actor.id, event.action)
                         yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
         finally:
             self._inspections.listen(on=False)
         raise HostUnreachable(f"host {self._engine.name} ended its stream of events")
 
     @property
-    def images(self) -> Images:
+    def images(self) -> BuildingImages:
         """The host's images."""
         return self._images
 
@@ -161,16 +163,16 @@ class DockerHost:
         await self._end_older_sandboxes(spec)
         named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
         others = (each for each in spec.volumes if not isinstance(each, NamedVolume))
-        await _all(*(self._ensure_volume(spec, volume) for volume in others))
-        fresh = await _all(*(self._lasting.ensure(spec.identity, volume) for volume in named))
+        await together(*(self._ensure_volume(spec, volume) for volume in others))
+        fresh = await together(*(self._lasting.ensure(spec.identity, volume) for volume in named))
         name = container_name(spec.identity, INFRA, spec.attempt)
         labels = sandbox_labels(spec, self._address.cluster)
-        body = sandbox_body(spec, await self._ensure_infra_image(), labels)
-        found = await ensure_created(self._containers, name, labels, body)
-        if found.state.status != "running":
+        infra = await self._infra(spec, name, labels)
+        found = infra.found
+        if found is None or found.state.status != "running":
             made = [each for each, new in zip(named, fresh, strict=True) if new]
-            await self._files.give_to_group(found.id, spec, made)
-            found = await ensure_started(self._containers, found.id)
+            await self._files.give_to_group(infra.id, spec, made)
+            found = await self._started(infra.id)
         if found.state.status != "running":
             raise EngineRejected(
                 f"host {self._engine.name} cannot start the sandbox of pod "
@@ -200,9 +202,16 @@ class DockerHost:
         async with self._devices.given(sandbox.identity, spec, self._engine.api) as devices:
             labels |= device_label(devices)
             body = container_body(sandbox, spec, labels, mounts, device_options(devices))
-            found = await ensure_created(self._containers, name, labels, body)
-        if found.state.status == "created" and not start_failed(found):
-            found = await ensure_started(self._containers, found.id)
+            made = await ensure_created(self._containers, name, labels, body)
+        found = made.found
+        if found is None or (found.state.status == "created" and not start_failed(found)):
+            found = await self._started(made.id)
+        return found
+
+    async def _started(self, container_id: str) -> wire.Container:
+        asked = self._inspections.heard_until
+        found = await ensure_started(self._containers, container_id)
+        self._inspections.keep(found, asked)
         return found
 
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
@@ -220,10 +229,10 @@ class DockerHost:
         apps = [each.id for each in listed if not is_infra(each.labels or {})]
         infra = [each.id for each in listed if is_infra(each.labels or {})]
         for ids in apps, infra:
-            await _all(*(self._containers.remove(each, force=True) for each in ids))
+            await together(*(self._containers.remove(each, force=True) for each in ids))
         volumes = await self._volumes.list(label)
         ours = (v.name for v in volumes if belongs(v.labels or {}, self._address.cluster))
-        await _all(*(self._volumes.remove(name) for name in ours))
+        await together(*(self._volumes.remove(name) for name in ours))
         self._devices.forget(pod_uid)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
@@ -307,6 +316,22 @@ class DockerHost:
         if await self._images.find(image) is None:
             await self._images.pull(image)
 
+    async def _infra(self, spec: SandboxSpec, name: str, labels: dict[str, str]) -> Ensured:
+        """Have an infra container created; its image is looked for once, until it is missing."""
+        image = self._known_image
+        if image:
+            try:
+                body = sandbox_body(spec, image, labels)
+                return await ensure_created(self._containers, name, labels, body)
+            except ImageUnavailable:
+                self._known_image = ""
+        image = await self._ensure_infra_image()
+        made = await ensure_created(
+            self._containers, name, labels, sandbox_body(spec, image, labels)
+        )
+        self._known_image = image
+        return made
+
     async def _ensure_infra_image(self) -> str:
         async with self._infra_lock:
             if self._infra_image:
@@ -374,26 +399,10 @@ class DockerHost:
             and each.state == "running"
             and (each.labels or {}).get(SANDBOX) != (found.id if found else "")
         ]
-        await _all(*(self._containers.kill(each) for each in stale))
-        await _all(*(self._containers.remove(each, force=True) for each in older))
+        await together(*(self._containers.kill(each) for each in stale))
+        await together(*(self._containers.remove(each, force=True) for each in older))
 
 
 def _engine_id(info: wire.Info) -> str:
     """Machines cloned from one image share the engine's id, but hardly the host's name too."""
     return f"{info.id}/{info.name}" if info.id else ""
-
-
-async def _all(*calls: Coroutine[None, None, Value]) -> list[Value]:
-    """Run calls together; the first failure cancels the others and is raised as itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(call) for call in calls]
-    except* DriverError as failures:
-        raise _first(failures) from None
-    return [task.result() for task in tasks]
-
-
-def _first(failures: BaseExceptionGroup[DriverError]) -> DriverError:
-    for failure in failures.exceptions:
-        return failure if isinstance(failure, DriverError) else _first(failure)
-    raise AssertionError("an exception group is never empty")

@@ -8,7 +8,15 @@ from urllib.parse import quote
 import msgspec
 
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.images import Filesystem, LocalImage, PullProgress, RegistryCredentials
+from scheduler.images import (
+    Filesystem,
+    ImagePlatform,
+    LocalImage,
+    PullProgress,
+    RegistryCredentials,
+    RegistryManifest,
+)
+from scheduler.objects.json import JsonObject
 
 from . import wire
 from .engine import LIST, Engine
@@ -17,6 +25,8 @@ from .pull_progress import Layers
 SILENCE = 120.0
 """Seconds without a word after which a pull or a load is given up."""
 
+
+_REGISTRY = 15.0  # seconds for its answer
 
 OWN = "ironfree/"
 _MARKS = f"{OWN}pulled-by-"
@@ -72,7 +82,7 @@ class Images:
         """Pull; ImageUnavailable with the registry's words when it cannot be had."""
         repository, tag = split_reference(name)
         query = {"fromImage": repository, "tag": tag}
-        headers = {} if credentials is None else {"X-Registry-Auth": _header(credentials)}
+        headers = {} if credentials is None else {"X-Registry-Auth": login_header(credentials)}
         layers = Layers()
 
         def heard(line: wire.Progress) -> None:
@@ -81,7 +91,7 @@ class Images:
                 progress(moved)
 
         try:
-            await self._progress("/images/create", query, heard=heard, headers=headers)
+            await self.progress("/images/create", query, heard=heard, headers=headers)
         except EngineRejected as error:
             raise ImageUnavailable(f"cannot pull {name}: {error}") from error
         except HostUnreachable as error:
@@ -91,6 +101,28 @@ class Images:
             raise ImageUnavailable(
                 f"cannot pull {name}: nothing has come from its registry for {SILENCE:g} s"
             ) from error
+
+    async def manifest(
+        self, name: str, credentials: RegistryCredentials | None
+    ) -> RegistryManifest:
+        """What a registry says of an image; ImageUnavailable with its words when it says no."""
+        headers = {} if credentials is None else {"X-Registry-Auth": login_header(credentials)}
+        path = f"/distribution/{quote(name)}/json"
+        opened = self._engine.stream("GET", path, headers=headers, silence=_REGISTRY)
+        try:
+            async with (
+                opened as chunks,
+                aclosing(self._engine.lines(chunks, wire.Distribution)) as lines,
+            ):
+                async for found in lines:  # one, for it is an object
+                    platforms = (
+                        ImagePlatform(each.os, each.architecture, each.variant)
+                        for each in found.platforms or ()
+                    )
+                    return RegistryManifest(found.descriptor.digest, tuple(platforms))
+        except EngineRejected as error:
+            raise ImageUnavailable(f"cannot ask for {name}: {error}") from error
+        return RegistryManifest("")
 
     async def mark_pulled(self, image: LocalImage) -> None:
         """Give an image the tag that says who has pulled it."""
@@ -134,9 +166,9 @@ class Images:
 
     async def load(self, archive: bytes | AsyncIterator[bytes]) -> None:
         """Load an archive as `docker save` writes it."""
-        await self._progress("/images/load", {"quiet": "1"}, data=archive)
+        await self.progress("/images/load", {"quiet": "1"}, data=archive)
 
-    async def _progress(
+    async def progress(
         self,
         path: str,
         query: dict[str, str],
@@ -144,9 +176,16 @@ class Images:
         data: bytes | AsyncIterator[bytes] | None = None,
         heard: Callable[[wire.Progress], None] | None = None,
         headers: Mapping[str, str] | None = None,
+        patient: bool = False,
     ) -> None:
+        """POST what answers with lines of progress, to their end; EngineRejected by an error.
+
+        Args:
+            patient: it may be silent for as long as it likes.
+        """
+        silence = None if patient else SILENCE
         opened = self._engine.stream(
-            "POST", path, query=query, data=data, headers=headers, silence=SILENCE
+            "POST", path, query=query, data=data, headers=headers, silence=silence
         )
         async with opened as chunks, aclosing(self._engine.lines(chunks, wire.Progress)) as lines:
             async for line in lines:
@@ -162,13 +201,22 @@ def _names(image: wire.Image | wire.ImageSummary) -> tuple[str, ...]:
     return tuple(name for name in names if not name.startswith(("<none>", _MARKS)))
 
 
-def _header(credentials: RegistryCredentials) -> str:
+def login_header(credentials: RegistryCredentials) -> str:
     """X-Registry-Auth: JSON in URL-safe base64."""
+    return encoded_header(login(credentials))
+
+
+def login(credentials: RegistryCredentials) -> JsonObject:
+    """AuthConfig of the engine's API."""
     if credentials.identity_token:
-        content = {"identitytoken": credentials.identity_token}
+        content: JsonObject = {"identitytoken": credentials.identity_token}
     else:
         content = {"username": credentials.username, "password": credentials.password}
-    content["serveraddress"] = credentials.server
+    return {**content, "serveraddress": credentials.server}
+
+
+def encoded_header(content: JsonObject) -> str:
+    """JSON in URL-safe base64, as headers have it."""
     return base64.urlsafe_b64encode(msgspec.json.encode(content)).decode()
 
 

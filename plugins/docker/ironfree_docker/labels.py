@@ -38,6 +38,9 @@ CONTENT = _PREFIX + "content"
 LASTING = _PREFIX + "lasting"
 """On a volume: it stays when its pods go."""
 
+COMMITTED = _PREFIX + "committed"
+"""On an image: it was made of a pod's container."""
+
 INFRA = "POD"
 
 

@@ -71,6 +71,7 @@ class Config(msgspec.Struct, rename="pascal"):
 
     image: str = ""
     labels: dict[str, str] | None = None
+    env: list[str] | None = None
     tty: bool = False
     open_stdin: bool = False
     stdin_once: bool = False
@@ -118,6 +119,10 @@ class ImageConfig(msgspec.Struct, rename="pascal"):
     """`Config` of an image."""
 
     user: str = ""
+    entrypoint: list[str] | None = None
+    cmd: list[str] | None = None
+    env: list[str] | None = None
+    labels: dict[str, str] | None = None
 
 
 class Image(msgspec.Struct, rename="pascal"):
@@ -128,6 +133,27 @@ class Image(msgspec.Struct, rename="pascal"):
     repo_tags: list[str] | None = None
     repo_digests: list[str] | None = None
     size: int = 0
+
+
+class Descriptor(msgspec.Struct):
+    """A manifest's descriptor (OCI)."""
+
+    digest: str = ""
+
+
+class Platform(msgspec.Struct):
+    """What an image is made for (OCI)."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+
+class Distribution(msgspec.Struct, rename="pascal"):
+    """`GET /distribution/{name}/json`."""
+
+    descriptor: Descriptor = msgspec.field(default_factory=Descriptor)
+    platforms: list[Platform] | None = None
 
 
 class ImageSummary(msgspec.Struct, rename="pascal"):
@@ -226,12 +252,20 @@ class ProgressDetail(msgspec.Struct):
     total: int | None = None
 
 
+class Pushed(msgspec.Struct, rename="pascal"):
+    """`aux` of a push's last line; a build has others."""
+
+    digest: str = ""
+
+
 class Progress(msgspec.Struct):
-    """One line of a pull's or a load's progress; an error may come inside a 200."""
+    """One line of a pull's, push's, load's or build's progress; an error may come inside a 200."""
 
     error: str = ""
     status: str = ""
     id: str = ""
+    stream: str = ""
+    aux: Pushed | None = None
     progress_detail: ProgressDetail | None = msgspec.field(name="progressDetail", default=None)
 
 

@@ -23,6 +23,7 @@ from aiohttp import web
 from ironfree_docker import pause
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
+_UNNAMED = "sha256:" + "0" * 64  # the image of every container
 NOW = "2026-01-02T03:04:05.123456789Z"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -76,6 +77,10 @@ class FakeEngine:
         disk: block size, blocks, free blocks, and those free for all.
         marks: further tags of images, with the image's id.
         archive: what every image is saved as; loaded: what was loaded.
+        platforms: what registries say of images, by whole name.
+        builds: query, registries' logins and the archive's files of every build that began.
+        build_lines: what a build says; silent_builds: it then says nothing more.
+        commits: query and body of every commit. image_config: of every image.
         accounts: who may pull, anybody when empty; logins: who has tried.
     """
 
@@ -96,6 +101,12 @@ class FakeEngine:
     disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
     archive: bytes = b""
     loaded: list[bytes] = field(default_factory=list)
+    platforms: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    builds: list[dict[str, Any]] = field(default_factory=list)
+    build_lines: list[dict[str, Any]] = field(default_factory=list)
+    silent_builds: bool = False
+    commits: list[dict[str, Any]] = field(default_factory=list)
+    image_config: dict[str, Any] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
     accounts: list[dict[str, str] | None] = field(default_factory=list)
     logins: list[dict[str, str] | None] = field(default_factory=list)
@@ -174,6 +185,10 @@ class FakeEngine:
             ("PUT", "/containers/{name}/archive", self._put_archive, "archive"),
             ("HEAD", "/containers/{name}/archive", self._stat_archive, "stat"),
             ("GET", "/volumes/{name}", self._inspect_volume, "inspect-volume"),
+            ("GET", "/distribution/{name:.+}/json", self._distribution, "distribution"),
+            ("POST", "/build", self._build, "build"),
+            ("POST", "/commit", self._commit, "commit"),
+            ("POST", "/images/{name:.+}/push", self._push, "push"),
             ("POST", "/images/create", self._pull, "pull"),
             ("POST", "/images/load", self._load, "load"),
             ("GET", "/images/{name:.+}/json", self._image, "image"),
@@ -291,13 +306,14 @@ class FakeEngine:
         }
         config = {"Image": found.body["Image"], "Labels": found.labels or None}
         config["Tty"] = found.body.get("Tty", False)
+        config["Env"] = found.body.get("Env")
         networks = {"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}}
         return web.json_response(
             {
                 "Id": found.id,
                 "Name": f"/{found.name}",
                 "Created": NOW,
-                "Image": "sha256:" + "0" * 64,
+                "Image": _UNNAMED,
                 "State": state,
                 "Config": config,
                 "NetworkSettings": networks,
@@ -446,6 +462,55 @@ class FakeEngine:
             await response.write(json.dumps(line).encode() + b"\r\n")
         return response
 
+    async def _distribution(self, request: web.Request) -> web.Response:
+        header = request.headers.get("X-Registry-Auth", "")
+        self.logins.append(json.loads(base64.urlsafe_b64decode(header)) if header else None)
+        name = request.match_info["name"]
+        if name not in self.platforms or self.logins[-1] not in (self.accounts or [None]):
+            return _error(403, f"denied: {name}")
+        descriptor = {"digest": "sha256:" + "e" * 64, "size": 7}
+        return web.json_response({"Descriptor": descriptor, "Platforms": self.platforms[name]})
+
+    async def _build(self, request: web.Request) -> web.StreamResponse:
+        header = request.headers.get("X-Registry-Config", "")
+        logins = json.loads(base64.urlsafe_b64decode(header)) if header else None
+        with tarfile.open(fileobj=io.BytesIO(await request.read())) as archive:
+            members = [each for each in archive.getmembers() if each.isfile()]
+            files = {m.name: archive.extractfile(m).read() for m in members}
+        self.builds.append({"query": dict(request.query), "logins": logins, "files": files})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        failed = False
+        for line in self.build_lines:
+            failed = failed or "error" in line
+            await response.write(json.dumps(line).encode() + b"\r\n")
+        if self.silent_builds:
+            self.hanging.release()
+            await self.stopping.wait()
+        if not failed:
+            self.images.add(request.query["t"])
+            line = {"stream": f"Successfully tagged {request.query['t']}\n"}
+            await response.write(json.dumps(line).encode() + b"\r\n")
+        return response
+
+    async def _commit(self, request: web.Request) -> web.Response:
+        if self.find(request.query["container"]) is None:
+            return _error(404, "No such container")
+        self.commits.append({"query": dict(request.query), "body": await request.json()})
+        self.images.add(f"{request.query['repo']}:{request.query['tag']}")
+        return web.json_response({"Id": "sha256:" + "1" * 64}, status=201)
+
+    async def _push(self, request: web.Request) -> web.Response:
+        self.logins.append(json.loads(base64.urlsafe_b64decode(request.headers["X-Registry-Auth"])))
+        name = f"{request.match_info['name']}:{request.query['tag']}"
+        lines: list[dict[str, Any]] = [{"status": "Preparing", "id": "a"}]
+        if self.logins[-1] in (self.accounts or [self.logins[-1]]):
+            digest = "sha256:" + "d" * 64
+            lines.append({"aux": {"Tag": request.query["tag"], "Digest": digest, "Size": 7}})
+        else:
+            lines.append({"error": f"denied: {name}"})
+        return web.Response(text="\r\n".join(map(json.dumps, lines)))
+
     async def _load(self, request: web.Request) -> web.Response:
         self.loaded.append(await request.read())
         self.images.add(pause.IMAGE)
@@ -453,9 +518,10 @@ class FakeEngine:
 
     async def _image(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        if name not in self.images:
+        if name not in self.images and name != _UNNAMED:
             return _error(404, f"No such image: {name}")
-        return web.json_response({"Id": _image_id(name), "RepoTags": [name], "Size": 7})
+        found = {"Id": _image_id(name), "RepoTags": [name], "Size": 7}
+        return web.json_response(found | {"Config": self.image_config or None})
 
     async def _save(self, _: web.Request) -> web.Response:
         return web.Response(body=self.archive)

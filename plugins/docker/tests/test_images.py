@@ -9,7 +9,13 @@ from ironfree_docker import DockerDriver, images, pause
 from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.drivers import Host, HostAddress
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.images import Filesystem, PullProgress, RegistryCredentials
+from scheduler.images import (
+    Filesystem,
+    ImagePlatform,
+    ManifestReader,
+    PullProgress,
+    RegistryCredentials,
+)
 
 DIGEST = "sha256:" + "0" * 64
 
@@ -184,3 +190,25 @@ async def test_an_image_is_saved_and_loaded_in_parts(engine: FakeEngine, host: H
         async with host.images.save("gone:v1") as archive:
             await host.images.load(archive)
     assert len(loaded) == 1
+
+
+async def test_a_registry_is_asked_what_an_image_is_made_for(engine: FakeEngine, host: Host):
+    store, name = host.images, "r.io:5000/app:v1"
+    assert isinstance(store, ManifestReader)
+    platforms = [
+        {"os": "linux", "architecture": "amd64"},
+        {"os": "linux", "architecture": "arm", "variant": "v7"},
+    ]
+    engine.platforms = {name: platforms}
+    found = await store.manifest(name, None)
+    assert found.digest == "sha256:" + "e" * 64
+    assert found.platforms == (
+        ImagePlatform("linux", "amd64"),
+        ImagePlatform("linux", "arm", "v7"),
+    )
+    engine.accounts = [{"username": "me", "password": "hush", "serveraddress": "r.io"}]
+    assert await store.manifest(name, RegistryCredentials("r.io", "me", "hush")) == found
+    with pytest.raises(ImageUnavailable, match="denied"):
+        await store.manifest(name, None)
+    with pytest.raises(ImageUnavailable, match="denied"):
+        await store.manifest("other:v1", None)

@@ -21,7 +21,7 @@ from scheduler.drivers import (
     PortMapping,
     SandboxSpec,
 )
-from scheduler.errors import DriverError, EngineRejected, HostUnreachable
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.streams import Ends, StreamingHost
 
 POD = PodIdentity("u-1", "default", "web", 1)
@@ -231,6 +231,48 @@ async def test_running_containers_are_looked_at_again_after_an_event(
     await events.aclose()
     await host.observe()
     assert engine.calls.count("inspect") > looks + 2, "nobody listens any more"
+
+
+async def test_what_was_started_here_is_not_asked_for_again(engine: FakeEngine, host: Host):
+    events = host.events()
+    assert (await anext(events)).action == "open"
+    sandbox = await host.ensure_sandbox(SPEC)
+    app = await host.ensure_container(sandbox, APP)
+    assert [(await anext(events)).action for _ in range(2)] == ["start", "start"]
+    looks = engine.calls.count("inspect")
+    (seen,) = await host.observe()
+    assert (seen.sandbox, seen.containers) == (sandbox, (app,))
+    assert engine.calls.count("inspect") == looks == 2, "one after each start"
+    died = engine.find(app.id)
+    assert died is not None
+    died.status, died.exit_code = "exited", 3
+    engine.emit("die", died)
+    assert (await anext(events)).action == "die"
+    died.status = "running"  # somebody starts it again at once
+    engine.emit("start", died)
+    assert (await anext(events)).action == "start"
+    await host.observe()
+    assert engine.calls.count("inspect") == looks + 1
+    await events.aclose()
+
+
+async def test_an_infra_image_that_somebody_removes_is_had_again(engine: FakeEngine, host: Host):
+    await host.ensure_sandbox(SPEC)
+    (infra,) = engine.containers.values()
+    engine.images.discard(infra.body["Image"])
+    other = PodIdentity("u-2", "default", "db", 1)
+    sandbox = await host.ensure_sandbox(SandboxSpec(other, "db"))
+    assert sandbox.running
+    assert engine.calls.count("load") == 2
+
+
+async def test_a_container_is_adopted_though_its_image_is_gone(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    first = await host.ensure_container(sandbox, APP)
+    engine.images.discard("app:v1")
+    assert await host.ensure_container(sandbox, APP) == first
+    with pytest.raises(ImageUnavailable):
+        await host.ensure_container(sandbox, replace(APP, attempt=1))
 
 
 async def test_a_container_without_sandbox_is_still_seen(engine: FakeEngine, host: Host):

@@ -7,15 +7,25 @@ from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
 from ..names import label_key_complaints
-from ..placement_job import DEFAULT_DEADLINE, MOST_PODS, MOST_SECONDS
-from .causes import forbidden, invalid, label_map_causes, one_of, required
+from ..placement_job import (
+    DEFAULT_DEADLINE,
+    DEFAULT_WAIT,
+    MOST_DISPLACED,
+    MOST_PODS,
+    MOST_SECONDS,
+)
+from .causes import forbidden, invalid, one_of, required
 from .fields import child, children, default_text, ensure, indexed, number, setdefault, text, texts
 from .placement_validation import label_selector_causes
-from .pod_defaults import default_pod_spec
-from .pod_validation import pod_spec_causes
+from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
 
 _WORTH = ("count", "priority", "value")
+_LIMITS = {
+    "maxMoves": (0, 0, MOST_DISPLACED),
+    "maxPreemptions": (0, 0, MOST_DISPLACED),
+    "waitSeconds": (DEFAULT_WAIT, 1, MOST_SECONDS),
+}
 
 
 def _default(obj: JsonObject) -> None:
@@ -25,11 +35,10 @@ def _default(obj: JsonObject) -> None:
     default_text(spec, "profile", "default-scheduler")
     if not spec.get("objective"):
         spec["objective"] = [{"place": "count"}, {"hosts": "fewest"}]
+    for field, (value, _, _) in _LIMITS.items():
+        setdefault(ensure(spec, "limits"), field, value)
     pods = ensure(spec, "pods")
-    for index, template in enumerate(children(pods, "templates")):
-        default_text(template, "name", f"template-{index}")
-        setdefault(template, "count", 1)
-        default_pod_spec(ensure(child(template, "template"), "spec"))
+    default_templates(children(pods, "templates"))
 
 
 def _validate(obj: JsonObject) -> Iterable[Cause]:
@@ -40,6 +49,7 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
         yield invalid("spec.deadlineSeconds", seconds, f"must be between 1 and {MOST_SECONDS}")
     yield from _pods_causes(child(spec, "pods"), text(spec, "mode"))
     yield from _hosts_causes(child(spec, "hosts"), text(spec, "mode"))
+    yield from _limits_causes(child(spec, "limits"), child(spec, "hosts"))
     for index, (path, goal) in enumerate(indexed(spec, "objective", "spec")):
         yield from _goal_causes(goal, path)
         if index == 0 and text(goal, "prefer"):
@@ -57,14 +67,8 @@ def _pods_causes(pods: JsonObject, mode: str) -> Iterable[Cause]:
         yield forbidden("spec.pods.templates", why)
     total = 0
     for path, template in indexed(pods, "templates", "spec.pods"):
-        count = number(template, "count")
-        total += count
-        if count < 1:
-            yield invalid(f"{path}.count", count, "must be greater than or equal to 1")
-        body = child(template, "template")
-        labels = child(child(body, "metadata"), "labels")
-        yield from label_map_causes(labels, f"{path}.template.metadata.labels")
-        yield from pod_spec_causes(child(body, "spec"), f"{path}.template.spec")
+        total += number(template, "count")
+        yield from template_causes(template, path, MOST_PODS)
     if total > MOST_PODS:
         yield invalid("spec.pods.templates", total, f"must not ask for more than {MOST_PODS} pods")
 
@@ -77,6 +81,16 @@ def _hosts_causes(hosts: JsonObject, mode: str) -> Iterable[Cause]:
     yield from label_selector_causes(child(hosts, "selector"), "spec.hosts.selector")
     if mode == "commit" and children(hosts, "nodes"):
         yield forbidden("spec.hosts.nodes", "pods can only be bound to nodes of the cluster")
+
+
+def _limits_causes(limits: JsonObject, hosts: JsonObject) -> Iterable[Cause]:
+    for field, (_, least, most) in _LIMITS.items():
+        if not least <= number(limits, field) <= most:
+            why = f"must be between {least} and {most}"
+            yield invalid(f"spec.limits.{field}", number(limits, field), why)
+    for field in ("maxMoves", "maxPreemptions"):
+        if number(limits, field) and children(hosts, "nodes"):
+            yield forbidden(f"spec.limits.{field}", "nothing runs on the nodes of spec.hosts.nodes")
 
 
 def _goal_causes(goal: JsonObject, path: str) -> Iterable[Cause]:

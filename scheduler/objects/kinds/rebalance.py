@@ -6,10 +6,21 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
-from ..rebalance_job import window
-from .causes import invalid, one_of
-from .fields import child, children, default_text, ensure, number, setdefault, text, texts
+from ..rebalance_job import MOST_COPIES, MOST_SHAPES, window
+from .causes import forbidden, invalid, one_of
+from .fields import (
+    child,
+    children,
+    default_text,
+    ensure,
+    indexed,
+    number,
+    setdefault,
+    text,
+    texts,
+)
 from .placement_validation import label_selector_causes
+from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
 
 _DAY = 24 * 3600
@@ -27,6 +38,8 @@ def _default(obj: JsonObject) -> None:
     spec = ensure(obj, "spec")
     default_text(spec, "mode", "plan")
     default_text(spec, "profile", "default-scheduler")
+    default_text(spec, "goal", "consolidate")
+    default_templates(children(spec, "shapes"))
     budget = ensure(spec, "budget")
     for where, numbers in ((spec, _NUMBERS), (budget, _BUDGET)):
         for field, (value, _, _) in numbers.items():
@@ -48,9 +61,24 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
             if not least <= number(where, field) <= most:
                 why = f"must be between {least} and {most}"
                 yield invalid(f"{path}.{field}", number(where, field), why)
+    yield from _goal_causes(spec)
     for index, each in enumerate(texts(spec, "windows")):
         if window(each) is None:
             yield invalid(f"spec.windows[{index}]", each, "must be HH:MM-HH:MM, in UTC")
+
+
+def _goal_causes(spec: JsonObject) -> Iterable[Cause]:
+    goal = text(spec, "goal")
+    yield from one_of("spec.goal", goal, ("consolidate", "defragment", "none"))
+    if goal == "none" and not spec.get("makeRoom"):
+        yield invalid("spec.goal", goal, "leaves nothing to do unless spec.makeRoom is true")
+    shapes = list(indexed(spec, "shapes", "spec"))
+    if shapes and goal != "defragment":
+        yield forbidden("spec.shapes", "are for the goal defragment only")
+    if len(shapes) > MOST_SHAPES:
+        yield invalid("spec.shapes", len(shapes), f"must not be more than {MOST_SHAPES}")
+    for path, shape in shapes:
+        yield from template_causes(shape, path, MOST_COPIES)
 
 
 def _initial_status(_obj: JsonObject) -> JsonObject:

@@ -31,6 +31,11 @@ class Followed:
     rows: tuple[Rows, ...]
     decisions: tuple[Decision | None, ...]
 
+    @property
+    def count(self) -> int:
+        """How many copies have a place."""
+        return sum(rows.size for rows in self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class ChosenHosts:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from msgspec.structs import replace
 
@@ -35,17 +34,18 @@ from ...objects.placement_job import (
 from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
 from ...store.operations import MOST_BOUND, Bind, BindAll
+from ...store.status_write import write_status
 from ...store.store import Store
 from ..live import Absence
 from ..plan import Plan
 from ..records import decision_records
-from ..scenario import Scenario
 from ..simulator import live_cluster
-from ..solver.solution import Progress, Solution, Status
-from ..status_write import write_status
+from ..solver.solution import Progress, Status
+from .attempt import Attempt, Attempts
 from .engine import SolverProcess
-from .outcome import Outcome, decimal_text, settle
-from .preparation import Prepared, prepare
+from .outcome import Outcome, decimal_text
+from .preparation import Prepared
+from .relocation import Relocation, planned_moves, planned_victims
 from .renewal import Renewed, renew
 
 logger = logging.getLogger(__name__)
@@ -55,24 +55,20 @@ _TELL = 0.5  # seconds between two words about progress
 _PAUSE = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One try at a Placement."""
-
-    prepared: Prepared
-    outcome: Outcome
-
-
 class Placements:
     """Works on Placements as the leader of one epoch.
 
     Args:
         rules: what runs, by schedulerName.
+        relocation: has running pods make room.
     """
 
-    def __init__(self, store: Store, rules: Mapping[str, Rules], epoch: int) -> None:
+    def __init__(
+        self, store: Store, rules: Mapping[str, Rules], epoch: int, relocation: Relocation
+    ) -> None:
         self._store = store
         self._rules = rules
+        self._relocation = relocation
         self._epoch = epoch
         self._jobs = Informer(store, RESOURCE, placement_job)
         self._waiting: deque[ObjectKey] = deque()
@@ -125,8 +121,10 @@ class Placements:
             me = asyncio.current_task()
             if me is not None and me.cancelling():
                 raise
+            await self._relocation.stop()
             await self._end(job, Phase.CANCELLED, "cancelled")
         except (BadRequest, PluginError, SolverFailed) as error:
+            await self._relocation.stop()
             await self._end(job, Phase.FAILED, str(error))
         finally:
             task.cancel()
@@ -138,12 +136,19 @@ class Placements:
             raise BadRequest(
                 f"spec.profile is {job.spec.profile!r}; there are {', '.join(sorted(self._rules))}"
             )
-        status = PlacementStatus(Phase.SOLVING, start_time=now_seconds())
+        attempts = Attempts(self._store, rules, engine)
+        before = job.status  # another leader may have begun it
+        status = PlacementStatus(
+            Phase.SOLVING,
+            start_time=now_seconds(),
+            moved=before.moved,
+            evicted=before.evicted,
+        )
         why = ""
         for attempt in range(1, MOST_ATTEMPTS + 1):
-            status = replace(status, attempts=attempt, message=why)
+            status = replace(status, phase=Phase.SOLVING, attempts=attempt, message=why)
             await self._tell(job, status)
-            tried = await self._try(job, rules, engine, status)
+            tried = await self._try(job, attempts, status)
             status = _told(status, tried.prepared, tried.outcome)
             if tried.outcome.solver.status == Status.INFEASIBLE or not tried.outcome.placed:
                 await self._end(job, Phase.INFEASIBLE, tried.outcome.solver.reason, status)
@@ -152,54 +157,64 @@ class Placements:
                 await self._keep(job, tried.outcome)
                 await self._end(job, Phase.PLANNED, status.message, status)
                 return
-            await self._tell(job, replace(status, phase=Phase.COMMITTING))
-            renewed = await self._renew(job, tried.outcome, rules)
-            refused = renewed.why
-            if renewed.outcome is not None:
-                refused = await self._commit(renewed.outcome.plan)
-            if renewed.outcome is not None and refused is None:
-                await self._keep(job, renewed.outcome)
-                status = _told(status, tried.prepared, renewed.outcome)
+            status, why = await self._carry_out(job, tried, rules, status)
+            await self._relocation.stop()
+            if not why:
                 await self._end(job, Phase.COMMITTED, status.message, status)
                 return
-            why = f"solved again, because the cluster had changed: {refused}"
+            why = f"solved again, because the cluster had changed: {why}"
         await self._end(
             job, Phase.FAILED, f"given up after {MOST_ATTEMPTS} attempts; {why}", status
         )
 
-    async def _try(
-        self, job: PlacementJob, rules: Rules, engine: SolverProcess, status: PlacementStatus
-    ) -> _Attempt:
-        cluster = await live_cluster(self._store, Absence())
-        prepared = await asyncio.to_thread(prepare, job, cluster, rules)
-        latest: list[Progress] = []
-        telling = asyncio.create_task(self._tell_progress(job, prepared, status, latest))
+    async def _carry_out(
+        self, job: PlacementJob, tried: Attempt, rules: Rules, status: PlacementStatus
+    ) -> tuple[PlacementStatus, str]:
+        """Have room made and bind; returns why nothing was bound, "" if it was."""
+        if tried.outcome.clearance is not None:
+            status = replace(status, phase=Phase.CLEARING)
+            await self._tell(job, status)
+            cleared = await self._relocation.run(
+                job, tried.outcome, rules, status, lambda told: self._tell(job, told)
+            )
+            status = cleared.status
+            if cleared.why:
+                return status, cleared.why
+        status = replace(status, phase=Phase.COMMITTING)
+        await self._tell(job, status)
+        renewed = await self._renew(job, tried.outcome, rules)
+        if renewed.outcome is None:
+            return status, renewed.why
+        refused = await self._commit(renewed.outcome.plan)
+        if refused is not None:
+            return status, str(refused)
+        await self._keep(job, renewed.outcome)
+        return _told(status, tried.prepared, renewed.outcome), ""
+
+    async def _try(self, job: PlacementJob, attempts: Attempts, status: PlacementStatus) -> Attempt:
+        latest: list[tuple[Prepared, Progress]] = []
+        telling = asyncio.create_task(self._tell_progress(job, status, latest))
+        given = job.spec.limits
+        limits = replace(
+            given,
+            max_moves=max(0, given.max_moves - status.moved),
+            max_preemptions=max(0, given.max_preemptions - status.evicted),
+        )
         try:
-            problem, seconds = prepared.model.problem, float(job.spec.deadline_seconds)
-            solution = await engine.solve(problem, seconds, latest.append)
+            return await attempts.run(
+                job, limits, lambda asked, progress: latest.append((asked, progress))
+            )
         finally:
             telling.cancel()
-        outcome = await asyncio.to_thread(self._settle, prepared, solution, cluster)
-        return _Attempt(prepared, outcome)
-
-    def _settle(self, prepared: Prepared, solution: Solution | None, cluster: Scenario) -> Outcome:
-        outcome = settle(prepared, solution, cluster.state)
-        for message in outcome.violations:
-            logger.error("a plan of the solver was refused by the checker: %s", message)
-        return outcome
 
     async def _tell_progress(
-        self,
-        job: PlacementJob,
-        prepared: Prepared,
-        status: PlacementStatus,
-        heard: list[Progress],
+        self, job: PlacementJob, status: PlacementStatus, heard: list[tuple[Prepared, Progress]]
     ) -> None:
         while True:
             await asyncio.sleep(_TELL)
             if not heard:
                 continue
-            last = heard[-1]
+            prepared, last = heard[-1]
             heard.clear()
             value, bound = decimal_text(last.value), decimal_text(last.bound)
             seconds = f"{last.seconds:.1f}"
@@ -269,6 +284,7 @@ class Placements:
 
 
 def _told(status: PlacementStatus, prepared: Prepared, outcome: Outcome) -> PlacementStatus:
+    clearance = outcome.clearance
     return replace(
         status,
         pods=prepared.pods,
@@ -277,6 +293,8 @@ def _told(status: PlacementStatus, prepared: Prepared, outcome: Outcome) -> Plac
         solver=outcome.solver,
         unplaced=outcome.unplaced,
         message="; ".join(outcome.violations),
+        moves=planned_moves(clearance) if clearance is not None else (),
+        victims=planned_victims(clearance) if clearance is not None else (),
     )
 
 

@@ -16,8 +16,10 @@ from ...store.assignments import Assignment
 from ..checker import Counted, check
 from ..framework import Decision
 from ..plan import Allotment, PendingPod, Plan
+from ..scenario import Scenario
 from ..solver.objectives import HostCost, Objective, Placed, Preferred
 from ..solver.solution import Goal, Solution, Status
+from .clearance import Clearance
 from .following import Followed, Leash, follow
 from .modelling import Model
 from .preparation import Prepared
@@ -34,6 +36,7 @@ class Outcome:
         hosts_used: nodes that it puts pods on.
         unplaced: classes with pods left, at most MOST_UNPLACED.
         violations: what the checker found, by which allotments were left out: a bug if any.
+        clearance: who makes room before the plan is applied.
     """
 
     plan: Plan
@@ -42,6 +45,7 @@ class Outcome:
     hosts_used: int
     unplaced: tuple[Unplaced, ...]
     violations: tuple[str, ...]
+    clearance: Clearance | None = None
 
     def assignments(self) -> Iterator[Assignment]:
         """Yield which pod goes where, class by class."""
@@ -77,10 +81,82 @@ def settle(prepared: Prepared, solution: Solution | None, bound: Counted) -> Out
         Plan(plan.revision, kept),
         _report(prepared, solution, rows),
         sum(each.size for each in rows),
-        int(np.unique(np.concatenate(rows)).size) if rows else 0,
+        _hosts_used(rows),
         tuple(_unplaced(plan.allotments, broken))[:MOST_UNPLACED],
         tuple(dict.fromkeys([*complaints, *(each.message for each in violations)])),
     )
+
+
+def settle_cleared(
+    prepared: Prepared, before: Outcome, clearance: Clearance, cluster: Scenario
+) -> Outcome:
+    """Return what a plan comes to once room is made, or what it was where that is refused.
+
+    Nothing is proved of it yet, but for what was placed altogether.
+
+    Args:
+        before: without room being made.
+        cluster: as it is then.
+
+    Raises:
+        PluginError: a batch rule failed.
+    """
+    followed = clearance.followed
+    if prepared.model.problem.require_all and not _all_placed(prepared, followed):
+        return before
+    plan = Plan(prepared.snapshot.revision, tuple(_allotments(prepared, followed)))
+    snapshot = cluster.state.freeze(prepared.snapshot.revision)
+    said = [each.message for each in check(plan, snapshot, cluster.state, prepared.groups)]
+    copies = counted(prepared.batch.hosts, followed.rows)
+    for rule in prepared.rules:
+        said += [f"{rule.name}: {each.said}" for each in rule.check(prepared.batch, copies)]
+    if said:
+        return replace(before, violations=(*before.violations, f"no room is made: {said[0]}"))
+    return Outcome(
+        plan,
+        SolverReport("", "", _unproved(prepared, followed.rows), before.solver.seconds),
+        sum(each.size for each in followed.rows),
+        _hosts_used(followed.rows),
+        tuple(_unplaced(plan.allotments, set()))[:MOST_UNPLACED],
+        before.violations,
+        clearance,
+    )
+
+
+def with_room(prepared: Prepared, outcome: Outcome, bound: float | None, most: str) -> Outcome:
+    """Return an outcome with what is proved of it where running pods may make room.
+
+    Args:
+        bound: of Σ value of what is placed; None where nothing is known.
+        most: what may be done to running pods, in words.
+    """
+    (objective, *_), demands = prepared.model.problem.objectives, prepared.model.demands
+    counts = {each.pod: len(each.pods) for each in outcome.plan.allotments}
+    worths = np.array([each.value for each in demands])
+    total = float(worths @ prepared.model.problem.count)
+    value = float(worths @ np.array([counts.get(each.pod, 0) for each in demands]))
+    best = max(value, total if bound is None else min(total, bound))
+    first, *later = outcome.solver.goals
+    status = Status.FEASIBLE
+    if isinstance(objective, Placed):
+        goal = Goal(first.name, value, best, maximised=True)
+        first = as_text(goal)
+        if goal.proved and not later:
+            status = Status.OPTIMAL
+    else:
+        first = Reached(first.name, first.value, "", "")
+    if prepared.model.problem.require_all and not outcome.placed:
+        status = Status.INFEASIBLE if best < total - _NOISE * total else Status.UNKNOWN
+    told = (first, *(Reached(each.name, each.value, "", "") for each in later))
+    reason = f"bounds hold with {most}; of later goals none is known"
+    if status is Status.INFEASIBLE:
+        reason = f"not even with {most} are all pods placed"
+    report = SolverReport(str(status), "", told, outcome.solver.seconds, reason)
+    return replace(outcome, solver=report)
+
+
+def _hosts_used(rows: Sequence[Rows]) -> int:
+    return int(np.unique(np.concatenate(rows)).size) if rows else 0
 
 
 def _judged(prepared: Prepared, solution: Solution | None) -> tuple[Followed, list[str]]:
@@ -184,11 +260,9 @@ def _unplaced(allotments: Sequence[Allotment], broken: set[int]) -> Iterator[Unp
 
 def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows]) -> SolverReport:
     """Hold what was proved against what is reached."""
-    objectives = prepared.model.problem.objectives
-    values = [_value(objective, prepared, rows) for objective in objectives]
+    values = _values(prepared, rows)
     if solution is None:
-        pairs = zip(_names(prepared), values, strict=True)
-        told = tuple([Reached(name, decimal_text(value), "", "") for name, value in pairs])
+        told = _unproved(prepared, rows)
         reason = "the solver did not answer in time; placed greedily"
         return SolverReport(str(Status.UNKNOWN), "", told, "", reason)
     solved = [
@@ -207,6 +281,16 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
     )
     reason = "; ".join(filter(None, (solution.reason, *prepared.vouched)))
     return SolverReport(str(status), "", told, seconds, reason)
+
+
+def _values(prepared: Prepared, rows: Sequence[Rows]) -> list[float]:
+    return [_value(each, prepared, rows) for each in prepared.model.problem.objectives]
+
+
+def _unproved(prepared: Prepared, rows: Sequence[Rows]) -> tuple[Reached, ...]:
+    """Return what a plan reaches, without any bound."""
+    pairs = zip(_names(prepared), _values(prepared, rows), strict=True)
+    return tuple([Reached(name, decimal_text(value), "", "") for name, value in pairs])
 
 
 def _names(prepared: Prepared) -> list[str]:

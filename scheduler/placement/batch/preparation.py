@@ -25,6 +25,7 @@ from ...snapshot import Rows, Snapshot
 from ..checker import GroupName
 from ..framework import Framework
 from ..plan import PendingPod
+from ..rebalance.movability import Scope
 from ..scenario import Scenario, ScenarioPod, pod_of, read_scenario
 from ..solver.arrays import Reals
 from ..solver.objectives import HostCost, Objective, Placed
@@ -177,12 +178,8 @@ def _members(job: PlacementJob, cluster: Scenario) -> dict[PodClass, Sequence[Pe
         found.setdefault(pod.wanted, []).append(PendingPod(pod.key, pod.pod.meta.uid))
     for number, template in enumerate(job.spec.pods.templates):
         where = f"spec.pods.templates[{number}]"
-        body = cast(JsonObject, msgspec.json.decode(template.template))
-        metadata = body.get("metadata")
-        named = {**(metadata if isinstance(metadata, dict) else {}), "name": template.name}
-        named["namespace"] = job.meta.namespace
         try:
-            wanted = pod_class(pod_of({"metadata": named, "spec": body.get("spec")}, where, number))
+            wanted = class_of(template.template, template.name, job.meta.namespace)
         except BadRequest as error:
             raise BadRequest(f"{where}: {error}") from error
         copies = found.setdefault(wanted, [])
@@ -199,6 +196,19 @@ def _members(job: PlacementJob, cluster: Scenario) -> dict[PodClass, Sequence[Pe
     return cast(dict[PodClass, Sequence[PendingPod]], found)
 
 
+def class_of(template: msgspec.Raw, name: str, namespace: str) -> PodClass:
+    """Return the class of pods of a template (core/v1 PodTemplateSpec).
+
+    Raises:
+        BadRequest: it cannot be read.
+    """
+    body = cast(JsonObject, msgspec.json.decode(template))
+    metadata = body.get("metadata")
+    named = {**(metadata if isinstance(metadata, dict) else {}), "name": name}
+    named["namespace"] = namespace
+    return pod_class(pod_of({"metadata": named, "spec": body.get("spec")}, "template", 0))
+
+
 def _pending(job: PlacementJob, cluster: Scenario) -> Iterable[ScenarioPod]:
     selector, groups = _selector(job.spec.pods.selector), frozenset(job.spec.pods.groups)
     if selector is None and not groups:
@@ -210,6 +220,11 @@ def _pending(job: PlacementJob, cluster: Scenario) -> Iterable[ScenarioPod]:
             selector is not None and selector.matches(pod.wanted.labels)
         ):
             yield pod
+
+
+def scope_of(job: PlacementJob) -> Scope:
+    """Return which running pods a Placement may have moved, and among which hosts."""
+    return Scope(hosts=_selector(job.spec.hosts.selector) or EVERYTHING, profile=job.spec.profile)
 
 
 def _selector(given: LabelSelector | None) -> Selector | None:

@@ -30,6 +30,7 @@ class Tenant:
     Args:
         row: of its node.
         fixed: why it may not move, "" if it may.
+        leaving: it is being deleted.
     """
 
     key: ObjectKey
@@ -37,6 +38,7 @@ class Tenant:
     pod: PodClass
     row: int
     fixed: str
+    leaving: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,11 @@ class Floor:
         tenants: everything that runs on known nodes and is no daemon, by row.
         emptied: rows that moves have emptied.
         guests: row → classes that moves have brought.
+        moved, evicted: numbers of tenants.
     """
 
     def __init__(self, scenario: Scenario, filters: Sequence[Filter], scope: Scope) -> None:
+        self._of = (scenario, filters, scope)
         self.filters = tuple(filters)
         self.base = scenario.state.freeze(scenario.revision)
         self.hosts = _hosts(self.base, scope)
@@ -112,12 +116,11 @@ class Floor:
         self.on: dict[int, list[int]] = {}
         for number, tenant in enumerate(self.tenants):
             self.on.setdefault(tenant.row, []).append(number)
-        leaving = [scenario.bound[t.uid].pod.meta.deletion_timestamp for t in self.tenants]
         self.what_if = WhatIf(
             self.base,
             np.array([t.row for t in self.tenants], dtype=np.int64),
             [t.pod for t in self.tenants],
-            np.array([at is not None for at in leaving], dtype=np.bool_),
+            np.array([t.leaving for t in self.tenants], dtype=np.bool_),
         )
         self.guests: dict[int, list[PodClass]] = {}
         for waits in scenario.nominees.values():
@@ -127,6 +130,11 @@ class Floor:
         self.awaited = frozenset(self.guests)
         self.emptied: set[int] = set()
         self.moved: set[int] = set()
+        self.evicted: set[int] = set()
+
+    def fresh(self) -> "Floor":
+        """Return it with nobody moved."""
+        return Floor(*self._of)
 
     def used(self) -> Mask:
         """Return which chosen hosts have pods that stay."""
@@ -143,6 +151,13 @@ class Floor:
         self.guests.setdefault(row, []).append(pod)
         self.what_if.invite(pod, row)
 
+    def uninvite(self, pod: PodClass, row: int) -> None:
+        """Take back a pod that was to come."""
+        self.guests[row].remove(pod)
+        self.what_if.invite(pod, row, -1)
+        if not self.guests[row]:
+            del self.guests[row]
+
     def why_not_empty(self, row: int) -> str:
         """Return which pod keeps a host from being emptied and why, "" if none does."""
         if row in self.awaited:
@@ -157,14 +172,14 @@ class Floor:
         found: dict[PodClass, list[int]] = {}
         for number in numbers:
             found.setdefault(self.tenants[number].pod, []).append(number)
+        return dict(sorted(found.items(), key=lambda each: -self.size_of(each[0])))
+
+    def size_of(self, pod: PodClass) -> float:
+        """Return the largest share of the largest host that a pod asks for."""
+        rows = self.base.resource_row
         offered = np.maximum(self.base.allocatable.max(axis=1, initial=1), 1)
-
-        def size(pod: PodClass) -> float:
-            rows = self.base.resource_row
-            asked = pod.requests.amounts.items()
-            return max((a / offered[rows[name]] for name, a in asked if name in rows), default=0.0)
-
-        return dict(sorted(found.items(), key=lambda each: -size(each[0])))
+        asked = pod.requests.amounts.items()
+        return max((a / offered[rows[name]] for name, a in asked if name in rows), default=0.0)
 
     def fit(self, numbers: Sequence[int], targets: Mask) -> Step | None:
         """Return where tenants would go one after another, None if one has no other host."""
@@ -195,13 +210,35 @@ class Floor:
     def undo(self, step: Step) -> None:
         """Take a step back that was made."""
         for number, row in step.moves:
-            self.guests[row].remove(self.tenants[number].pod)
-            self.what_if.invite(self.tenants[number].pod, row, -1)
-            if not self.guests[row]:
-                del self.guests[row]
+            self.uninvite(self.tenants[number].pod, row)
             self.moved.discard(number)
             self.emptied.discard(self.tenants[number].row)
         self.what_if.take_back(np.array([number for number, _ in step.moves], dtype=np.int64))
+
+    def evict(self, numbers: Sequence[int]) -> None:
+        """Have tenants go for good."""
+        self.what_if.send_away(np.array(numbers, dtype=np.int64))
+        self.evicted |= set(numbers)
+
+    def readmit(self, numbers: Sequence[int]) -> None:
+        """Have tenants back that were evicted."""
+        self.what_if.take_back(np.array(numbers, dtype=np.int64))
+        self.evicted -= set(numbers)
+
+    def able(self) -> list[int]:
+        """Return the tenants that may still be moved."""
+        out = self.moved | self.evicted
+        return [n for n, t in enumerate(self.tenants) if not t.fixed and n not in out]
+
+    def holds_beside(self, step: Step) -> bool:
+        """Tell whether moves hold with every pod still where it is, as while they are made."""
+        framework, draft = Framework(self.filters, ()), Draft(self.base)
+        for number, row in step.moves:
+            wanted = np.zeros(self.base.size, dtype=np.int64)
+            wanted[row] = 1
+            if not framework.follow(self.tenants[number].pod, wanted, draft).size:
+                return False
+        return not check(self._plan(step), self.base, _Nobody())
 
     def _plan(self, step: Step) -> Plan:
         rows = dict(step.moves)
@@ -231,4 +268,5 @@ def _tenants(scenario: Scenario, snapshot: Snapshot, scope: Scope) -> tuple[Tena
 
 def _tenant(pod: ScenarioPod, row: int, scope: Scope, budgets: Sequence[Budget]) -> Tenant:
     reason = why_fixed(pod, scope, budgets)
-    return Tenant(pod.key, pod.pod.meta.uid, pod.wanted, row, reason)
+    leaving = pod.pod.meta.deletion_timestamp is not None
+    return Tenant(pod.key, pod.pod.meta.uid, pod.wanted, row, reason, leaving)

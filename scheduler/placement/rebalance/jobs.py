@@ -9,52 +9,60 @@ back.
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
-import msgspec
 from msgspec.structs import replace
 
 from ...errors import BadRequest, PluginError, SolverFailed, Unavailable
 from ...informer import Informer
-from ...objects.json import Json
-from ...objects.node import Node
-from ...objects.pod import LabelSelector, Pod
-from ...objects.pod_class import PodClass
 from ...objects.rebalance_job import (
     RESOURCE,
     Phase,
-    PlannedMove,
     RebalanceJob,
     RebalanceStatus,
     rebalance_job,
 )
-from ...objects.replication import REPLACES
-from ...objects.selectors import EVERYTHING, Selector, from_label_selector
 from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
+from ...store.status_write import write_status
 from ...store.store import Store
 from ..batch.engine import SolverProcess
 from ..live import Absence
-from ..scenario import Scenario, ScenarioPod
+from ..plan import PendingPod
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Solution
-from ..status_write import write_status
-from ..tenants import NODE
+from .asked import scope_of, shapes_of
 from .floor import Floor
+from .lookout import Lookout
 from .marks import Marks
-from .movability import Scope, resting_since
-from .planner import Aim, Planning, Question, RebalancePlan, plan
-from .progress import Sighting, allowance, beginning, settled, told
+from .planner import NOTHING, Aim, Planning, Question, RebalancePlan, plan
+from .progress import allowance, beginning, settled, told
+from .waiting import waiting
 
 logger = logging.getLogger(__name__)
 
 _LOOK = 0.5  # seconds between two looks at moves that have begun
 _PATIENCE = 10.0  # seconds until moves that could not begin are tried again
 _LONG = 60.0
+_REPAIR = 10.0  # seconds between two plans for the sake of pods that wait, at least
 _PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unschedulable:
+    """The pods that placement finds no node for.
+
+    Args:
+        count: how many there are now.
+        report: says that it is proved of one that nothing gives it a node.
+    """
+
+    count: Callable[[], int]
+    report: Callable[[PendingPod, str], None]
 
 
 class Rebalances:
@@ -62,8 +70,8 @@ class Rebalances:
 
     Args:
         rules: what runs, by schedulerName.
-        pods: an informer that somebody else runs, indexed by NODE and marks.MOVING.
-        nodes: likewise.
+        marks: shared with everybody who has pods moved.
+        unschedulable: the pods that placement finds no node for.
     """
 
     def __init__(
@@ -72,16 +80,18 @@ class Rebalances:
         rules: Mapping[str, Rules],
         epoch: int,
         *,
-        pods: Informer[Pod],
-        nodes: Informer[Node],
+        marks: Marks,
+        unschedulable: Unschedulable,
+        lookout: Lookout,
     ) -> None:
         self._store = store
         self._rules = rules
         self._epoch = epoch
-        self._pods = pods
-        self._nodes = nodes
         self._jobs = Informer(store, RESOURCE, rebalance_job)
-        self._marks = Marks(store, epoch, pods, nodes)
+        self._marks = marks
+        self._unschedulable = unschedulable
+        self._looked: dict[str, int] = {}  # by uid, how many waited when it was last planned
+        self._lookout = lookout
         self._statuses: dict[str, RebalanceStatus] = {}  # by uid; newer than the informer's
         self._current: tuple[RebalanceJob, asyncio.Task[float]] | None = None
         self._news = asyncio.Event()
@@ -97,8 +107,8 @@ class Rebalances:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._jobs.run(), name="informer of rebalances")
                 group.create_task(self._follow(), name="rebalances follow")
-                for informer in (self._jobs, self._pods, self._nodes):
-                    await informer.synced()
+                await self._jobs.synced()
+                await self._lookout.synced()
                 while True:
                     self._news.clear()
                     pause = await self._round()
@@ -140,7 +150,9 @@ class Rebalances:
         returnable = {
             host: job.meta.name for job in acting for host in self._status(job).returnable
         }
-        await self._marks.settle(active, returnable)
+        self._marks.want_moves(RESOURCE, active)
+        self._marks.want_empty(returnable)
+        await self._marks.settle()
 
     def _status(self, job: RebalanceJob) -> RebalanceStatus:
         return self._statuses.get(job.meta.uid, job.status)
@@ -175,31 +187,53 @@ class Rebalances:
             status = replace(status, moves=(), next_plan_time=None)
         if not job.acts:
             status = replace(status, active=())
-        status = settled(status, job.spec, self._see, now)
+        status = settled(status, job.spec, self._lookout.see, now)
         if job.spec.suspended:
             quiet = replace(status, phase=Phase.SUSPENDED, message="", moves=(), returnable=())
             await self._tell(job, quiet)
             return _LONG
         await self._tell(job, status)
-        due = status.next_plan_time is None or now >= status.next_plan_time
-        if due and not status.active:
+        if self._is_due(job, status, now) and not status.active:
             status = await self._planned(job, status)
             await self._tell(job, status)
         if job.acts and status.moves:
             return await self._begin(job, status)
         if status.active:
             return _LOOK
-        return max(_LOOK, _until(status.next_plan_time))
+        pause = max(_LOOK, _until(status.next_plan_time))
+        return min(pause, _REPAIR) if job.spec.make_room else pause
+
+    def _is_due(self, job: RebalanceJob, status: RebalanceStatus, now: datetime) -> bool:
+        """Tell whether to plan: in its time, or sooner where other pods wait than did then."""
+        if status.next_plan_time is None or now >= status.next_plan_time:
+            return True
+        parked, last = self._unschedulable.count(), status.last_plan_time
+        if not job.spec.make_room or not parked or last is None:
+            return False
+        rested = (now - last).total_seconds() >= _REPAIR
+        return rested and parked != self._looked.get(job.meta.uid)
 
     async def _planned(self, job: RebalanceJob, status: RebalanceStatus) -> RebalanceStatus:
+        parked = self._unschedulable.count()
+        if job.spec.goal == "none" and not parked:
+            return told(status, NOTHING, job.spec, _now())
         cluster = await live_cluster(self._store, Absence())
-        scope = _scope(job)
+        scope = scope_of(job, _now())
         filters = self._rules_of(job).filters
         floor = await asyncio.to_thread(Floor, cluster, filters, scope)
         end = time.monotonic() + job.spec.deadline_seconds
-        waiting = tuple(_waiting(cluster, scope)) if job.spec.make_room else ()
-        aim = Aim(job.spec.moves_per_host, waiting, lambda: time.monotonic() > end)
+        wanted = waiting(cluster, scope)
+        aim = Aim(
+            job.spec.moves_per_host,
+            tuple(wanted) if job.spec.make_room else (),
+            empties=job.spec.goal == "consolidate",
+            shapes=shapes_of(job, wanted, floor),
+            over=lambda: time.monotonic() > end,
+        )
+        self._looked[job.meta.uid] = parked
         found = await self._solve(plan(floor, aim), job.spec.deadline_seconds)
+        for pod, proof in found.hopeless:
+            self._unschedulable.report(pod, proof)
         return told(status, found, job.spec, _now())
 
     async def _solve(self, planning: Planning, seconds: float) -> RebalancePlan:
@@ -228,8 +262,10 @@ class Rebalances:
             return _LOOK if status.active else _PATIENCE
         cluster = await live_cluster(self._store, Absence())
         filters = self._rules_of(job).filters
-        found = await asyncio.to_thread(beginning, status, cluster, filters, _scope(job), most)
         now = _now()
+        found = await asyncio.to_thread(
+            beginning, status, cluster, filters, scope_of(job, now), most
+        )
         status = replace(
             status,
             moves=found.left,
@@ -243,24 +279,6 @@ class Rebalances:
         await self._tell(job, status)
         await self._mark()
         return _LOOK if status.active else _PATIENCE
-
-    def _see(self, move: PlannedMove) -> Sighting:
-        namespace, _, name = move.pod.partition("/")
-        pod = self._pods.items.get(ObjectKey("pods", namespace, name))
-        if pod is not None and (
-            pod.meta.uid != move.uid or pod.terminal or pod.meta.deletion_timestamp is not None
-        ):
-            pod = None
-        there = self._pods.by_index(NODE, move.target) if pod is None else ()
-        landed = any(p.meta.annotations.get(REPLACES) == move.uid for p in there)
-        return Sighting(pod, landed, self._is_lost(move.target))
-
-    def _is_lost(self, host: str) -> bool:
-        node = self._nodes.items.get(ObjectKey("nodes", "", host))
-        ready = node.status.condition("Ready") if node is not None else None
-        if node is None or ready is None:
-            return True
-        return ready.status != "True" or node.spec.unschedulable
 
     def _rules_of(self, job: RebalanceJob) -> Rules:
         rules = self._rules.get(job.spec.profile)
@@ -297,39 +315,3 @@ def _now() -> datetime:
 
 def _until(at: datetime | None) -> float:
     return 0.0 if at is None else (at - datetime.now(UTC)).total_seconds()
-
-
-def _scope(job: RebalanceJob) -> Scope:
-    spec = job.spec
-    return Scope(
-        hosts=_selector(spec.hosts.selector),
-        pods=_selector(spec.pods.selector),
-        namespaces=frozenset(spec.pods.namespaces),
-        rested=resting_since(_now(), spec.rest_seconds),
-        profile=spec.profile,
-    )
-
-
-def _selector(given: LabelSelector | None) -> Selector:
-    if given is None or not (given.match_labels or given.match_expressions):
-        return EVERYTHING
-    return from_label_selector(cast(Json, msgspec.to_builtins(given)))
-
-
-def _waiting(cluster: Scenario, scope: Scope) -> Iterator[tuple[ObjectKey, PodClass]]:
-    """Yield the pods that placement has found no node for, the most important first."""
-    parked = [pod for pod in cluster.pending if _is_parked(pod, scope)]
-    for pod in sorted(parked, key=lambda pod: -pod.wanted.priority):
-        yield pod.key, pod.wanted
-
-
-def _is_parked(each: ScenarioPod, scope: Scope) -> bool:
-    pod = each.pod
-    condition = pod.status.condition("PodScheduled")
-    return (
-        condition is not None
-        and condition.reason == "Unschedulable"
-        and not each.wanted.group
-        and pod.spec.scheduler_name == scope.profile
-        and (not scope.namespaces or pod.meta.namespace in scope.namespaces)
-    )

@@ -1,9 +1,10 @@
-"""Says on pods and Nodes what Rebalances want of them: annotations and a taint.
+"""Says on pods and Nodes what Rebalances and Placements want of them: annotations and a taint.
 
-Level-triggered: what every Rebalance says together is compared with what is there, so marks of one
+Level-triggered: what all of them want together is compared with what is there, so marks of one
 that was deleted, stopped or forgotten in a crash go the way they came.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -44,17 +45,34 @@ class Marks:
         self._epoch = epoch
         self._pods = pods
         self._nodes = nodes
+        self._moves: dict[str, dict[str, PlannedMove]] = {}  # by who wants them, and by uid
+        self._returnable: Mapping[str, str] = {}
+        self._turn = asyncio.Lock()
 
-    async def settle(self, active: Iterable[PlannedMove], returnable: Mapping[str, str]) -> None:
-        """Have the pods of active moves replaced, and new pods kept off hosts; nothing else.
+    def want_moves(self, who: str, active: Iterable[PlannedMove]) -> None:
+        """Say which pods somebody wants replaced now, in place of what he wanted before."""
+        self._moves[who] = {move.uid: move for move in active}
+
+    def want_empty(self, returnable: Mapping[str, str]) -> None:
+        """Say which hosts new pods are kept off.
 
         Args:
             returnable: host → name of the Rebalance that empties it.
+        """
+        self._returnable = returnable
+
+    async def settle(self) -> None:
+        """Have pods and Nodes say what is wanted, and nothing else.
 
         Raises:
             Fenced: another leader has taken over. Unavailable: the database does not answer.
         """
-        wanted = {move.uid: move for move in active}
+        async with self._turn:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        wanted = {uid: move for moves in self._moves.values() for uid, move in moves.items()}
+        returnable = self._returnable
         for pod in tuple(self._pods.by_index(MOVING, MOVING)):
             if pod.meta.uid not in wanted and pod.meta.deletion_timestamp is None:
                 await self._edit(_key(pod.meta.namespace, pod.meta.name), _stay(pod.meta.uid))

@@ -9,7 +9,8 @@ together.
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -20,15 +21,21 @@ from ...snapshot import Mask, Rows
 from ..batch.following import follow
 from ..batch.modelling import Demand, Model, Wish, model
 from ..framework import Framework
+from ..plan import PendingPod
 from ..solver.objectives import HostCost, Placed
 from ..solver.problem import Problem
 from ..solver.solution import Solution, Status
 from ..state import request_vector
+from .defragmenting import Room, Wanted, bounds, defragment
 from .floor import Among, Floor, Fullest, Step
+from .proofs import MOST_PROOFS, prove
+from .repair import MOST_REPAIRS, repair
 from .room import make_room
+from .waiting import Waiting, alike_once
 
 _TRIES = 6  # sets of hosts that the solver is asked to pack away
 _NOISE = 1e-6
+_REPAIRING, _PROVING, _BOUNDING, _PACKING = 0.2, 0.2, 0.2, 0.4  # shares of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,16 @@ class Aim:
 
     Args:
         moves_per_host: what a host, or the room for a pod, may cost at most.
-        waiting: pods that should get room, the most important first; () for hosts only.
+        waiting: who should get room, the most important first; () for hosts only.
+        empties: whether hosts are to be emptied.
+        shapes: pods that there should be room for, the most important first.
         over: tells that it is time to come to an end.
     """
 
     moves_per_host: int = 20
-    waiting: tuple[tuple[ObjectKey, PodClass], ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    empties: bool = True
+    shapes: tuple[Wanted, ...] = ()
     over: Callable[[], bool] = lambda: False
 
 
@@ -79,6 +90,8 @@ class RebalancePlan:
         empty: hosts without pods once everything is moved.
         fixed: hosts that stay in use, and why.
         room: waiting pods that get room.
+        rooms: what it comes to for shapes.
+        hopeless: waiting pods that are proved to have none, whoever is moved, and the proof.
     """
 
     moves: tuple[Move, ...]
@@ -89,8 +102,15 @@ class RebalancePlan:
     empty: tuple[str, ...]
     fixed: tuple[tuple[str, str], ...]
     room: tuple[ObjectKey, ...] = ()
+    rooms: tuple[Room, ...] = ()
+    hopeless: tuple[tuple[PendingPod, str], ...] = ()
 
 
+NOTHING = RebalancePlan((), 0, 0, 0, None, (), ())
+"""The plan that nobody has looked for, because nothing waits."""
+
+T = TypeVar("T")
+Asking = Generator[Question, Solution | None, T]
 Planning = Generator[Question, Solution | None, RebalancePlan]
 
 
@@ -101,21 +121,74 @@ def plan(floor: Floor, aim: Aim) -> Planning:
         PluginError: a filter failed.
     """
     before = floor.used()
-    made = list(make_room(floor, aim.waiting, aim.moves_per_host))
+    made, without = make_room(floor, aim.waiting, aim.moves_per_host)
+    made += yield from _repair(floor, aim, [step for step, _ in made], without)
     if made:
-        moves = [move for step, key in made for move in _moves(floor, step, _room_for(key))]
-        rooms = tuple(key for _, key in made)
-        return _told(floor, before, moves, None, rooms)
+        moves = [move for step, whom in made for move in _moves(floor, step, _room_for(whom))]
+        rooms = (pod.key for _, whom in made for pod in whom.pods)
+        return replace(_told(floor, before, moves, None), room=tuple(dict.fromkeys(rooms)))
+    hopeless = tuple((yield from _prove(floor, without)))
+    if aim.shapes:
+        found = yield from _defragment(floor, aim, before)
+        return replace(found, hopeless=hopeless)
+    if not aim.empties:
+        return replace(_told(floor, before, (), None), empty=(), hopeless=hopeless)
     whole = _relaxed(floor, before)
     emptying = _Emptying(floor, aim)
     emptying.one_by_one()
     bound: int | None = None
     if whole is not None:
-        solution = yield Question(whole.problem, 0.4)
+        solution = yield Question(whole.problem, _BOUNDING)
         bound = _bound(solution, whole, before)
         yield from emptying.together(_unused(solution, whole, before), bound)
     moves = [move for step in emptying.steps for move in _moves(floor, step)]
-    return _told(floor, before, moves, bound)
+    return replace(_told(floor, before, moves, bound), hopeless=hopeless)
+
+
+def _defragment(
+    floor: Floor, aim: Aim, before: Mask
+) -> Generator[Question, Solution | None, RebalancePlan]:
+    made = defragment(floor, aim.shapes, aim.moves_per_host)
+    moves = [
+        move
+        for step, shape in made.steps
+        for move in _moves(floor, step, f"makes room for one more like {shape.name}")
+    ]
+    asking = bounds(floor.fresh(), made.rooms)
+    rooms = yield from _asked(asking, _PACKING / len(aim.shapes))
+    return replace(_told(floor, before, moves, None), empty=(), rooms=rooms)
+
+
+def _asked(asking: Generator[Problem, Solution | None, T], share: float) -> Asking[T]:
+    """Have problems solved in a share of the time each."""
+    answer: Solution | None = None
+    try:
+        while True:
+            answer = yield Question(asking.send(answer), share)
+    except StopIteration as done:
+        return cast(T, done.value)
+
+
+def _repair(
+    floor: Floor, aim: Aim, before: Sequence[Step], waiting: Sequence[Waiting]
+) -> Generator[Question, Solution | None, list[tuple[Step, Waiting]]]:
+    """Ask the solver for moves that let others in, whom freeing a single host does not help."""
+    made: list[tuple[Step, Waiting]] = []
+    for each in alike_once(waiting)[:MOST_REPAIRS]:
+        steps = [*before, *(step for step, _ in made)]
+        repairing = repair(floor, each, aim.moves_per_host, steps)
+        step = yield from _asked(repairing, _REPAIRING / MOST_REPAIRS)
+        if step is not None:
+            made.append((step, each))
+    return made
+
+
+def _prove(
+    floor: Floor, waiting: Sequence[Waiting]
+) -> Generator[Question, Solution | None, list[tuple[PendingPod, str]]]:
+    if not waiting:
+        return []
+    return (yield from _asked(prove(floor.fresh(), waiting), _PROVING / MOST_PROOFS))
 
 
 @dataclass(slots=True)
@@ -205,7 +278,7 @@ class _Emptying:
             demands = [Demand(pod, len(each), 1.0) for pod, each in members.items()]
             snapshot, wish = floor.snapshot(), Wish((Placed(np.ones(len(demands))),))
             made = model(demands, snapshot, np.flatnonzero(targets), floor.filters, wish)
-            solution = yield Question(made.problem, 0.6 / _TRIES)
+            solution = yield Question(made.problem, _PACKING / _TRIES)
             framework = Framework((Among(targets), *floor.filters), (Fullest(),))
             step = _step(members, follow(made, solution, framework, snapshot).rows)
             if step is not None and floor.make(step):
@@ -301,8 +374,8 @@ def _moves(floor: Floor, step: Step, why: str = "") -> Iterator[Move]:
         yield Move(tenant.key, tenant.uid, source, names[row].name, said)
 
 
-def _room_for(pod: ObjectKey) -> str:
-    return f"makes room for {pod.namespace}/{pod.name}"
+def _room_for(waiting: Waiting) -> str:
+    return f"makes room for {waiting.name}"
 
 
 def _told(
@@ -310,7 +383,6 @@ def _told(
     before: Mask,
     moves: Sequence[Move],
     bound: int | None,
-    rooms: tuple[ObjectKey, ...] = (),
 ) -> RebalancePlan:
     after = floor.used()
     return RebalancePlan(
@@ -321,7 +393,6 @@ def _told(
         bound=bound,
         empty=floor.base.names(np.flatnonzero(floor.hosts & ~after)),
         fixed=tuple(_fixed(floor, after))[:MOST_FIXED],
-        room=rooms,
     )
 
 

@@ -13,13 +13,16 @@ from msgspec.structs import replace
 from ...hookspecs import Filter
 from ...objects.pod import Pod
 from ...objects.rebalance_job import (
+    MOST_HOPELESS,
     MOST_HOSTS,
     FixedHost,
+    Hopeless,
     HostCounts,
     Phase,
     PlannedMove,
     RebalanceSpec,
     RebalanceStatus,
+    ShapeRoom,
     within,
 )
 from ...objects.replication import REPLACES
@@ -27,6 +30,7 @@ from ..draft import Draft
 from ..framework import Framework
 from ..scenario import Scenario
 from ..tenancy import RunningPod, violating
+from .defragmenting import Room
 from .movability import Scope, is_daemon, why_fixed
 from .planner import RebalancePlan
 
@@ -83,7 +87,17 @@ def told(
         moves=moves,
         fixed=tuple(FixedHost(host, reason) for host, reason in plan.fixed),
         room=tuple(f"{key.namespace}/{key.name}" for key in plan.room),
+        hopeless=tuple(
+            Hopeless(f"{pod.key.namespace}/{pod.key.name}", pod.uid, reason)
+            for pod, reason in plan.hopeless[:MOST_HOPELESS]
+        ),
+        shapes=tuple(map(_shape_room, plan.rooms)),
     )
+
+
+def _shape_room(room: Room) -> ShapeRoom:
+    bound = "" if room.bound is None else str(room.bound)
+    return ShapeRoom(room.wanted.name, room.wanted.count, room.fit, room.after, bound)
 
 
 def settled(
@@ -168,6 +182,8 @@ def _worthless(status: RebalanceStatus, cluster: Scenario) -> str:
         waiting = {pod.name for pod in cluster.pending}
         gone = waiting.isdisjoint(status.room)
         return f"pod {status.room[0]} does not wait any more" if gone else ""
+    if status.shapes:
+        return ""  # no host is emptied; whether each still fits is tried
     known = {move.uid for move in (*status.moves, *status.active)}
     for source in dict.fromkeys(move.source for move in status.moves):
         for uid in cluster.running.get(source, {}):

@@ -1,15 +1,15 @@
 """Which pods to move so that one that waits fits. Pure.
 
 A host is freed of the fewest pods whose requests cover what the waiting pod lacks there. A pod that
-is kept away by anything but a lack of resources is not helped.
+is kept away by anything but a lack of resources is not helped. A PodGroup gets room for as many as
+it needs, or nobody is moved for it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...hookspecs import Filter, PodClass
-from ...objects.stored import ObjectKey
 from ...snapshot import Counts, Rows
 from ..draft import Draft
 from ..framework import Framework
@@ -18,15 +18,20 @@ from ..scenario import Scenario, ScenarioPod
 from ..state import request_vector
 from .floor import Among, Floor, Step
 from .movability import Scope
+from .waiting import Waiting
 
 _MOST_WAITING = 32
 _MOST_HOSTS = 16  # tried for one pod
 
 
+def _any(_: Step) -> bool:
+    return True
+
+
 def make_room(
-    floor: Floor, waiting: Sequence[tuple[ObjectKey, PodClass]], most: int
-) -> Iterator[tuple[Step, ObjectKey]]:
-    """Yield the moves that give waiting pods room, which the floor has made, and for whom.
+    floor: Floor, waiting: Sequence[Waiting], most: int
+) -> tuple[list[tuple[Step, Waiting]], list[Waiting]]:
+    """Return the moves that give waiting pods room, which the floor has made; and who gets none.
 
     Args:
         waiting: the most important first.
@@ -35,20 +40,50 @@ def make_room(
     Raises:
         PluginError: a filter failed.
     """
-    hopeless: set[PodClass] = set()
-    for key, pod in waiting[:_MOST_WAITING]:
-        if pod in hopeless:
-            continue
-        draft = Draft(floor.snapshot())
-        placed = Framework(floor.filters, ()).decide(pod, 1, draft).rows
-        if placed.size:
-            floor.invite(pod, int(placed[0]))
-            continue
-        step = _step_for(floor, pod, most)
-        if step is None:
-            hopeless.add(pod)
+    made: list[tuple[Step, Waiting]] = []
+    refused: dict[tuple[tuple[PodClass, int], ...], None] = {}
+    without: list[Waiting] = []
+    for each in waiting[:_MOST_WAITING]:
+        steps = _steps_for(floor, each, most, made) if each.members not in refused else None
+        if steps is None:
+            refused[each.members] = None
+            without.append(each)
         else:
-            yield step, key
+            made += [(step, each) for step in steps]
+    return made, without
+
+
+def _steps_for(
+    floor: Floor, waiting: Waiting, most: int, before: Sequence[tuple[Step, Waiting]]
+) -> list[Step] | None:
+    """Make the moves that let enough of them in, and invite these; None where there are none."""
+    steps: list[Step] = []
+    guests: list[tuple[PodClass, int]] = []
+
+    def allowed(step: Step) -> bool:
+        earlier = [*(each for each, _ in before), *steps]
+        return floor.holds_beside(Step((*(m for e in earlier for m in e.moves), *step.moves)))
+
+    for pod, count in waiting.members:
+        for _ in range(count):
+            rows = Framework(floor.filters, ()).decide(pod, 1, Draft(floor.snapshot())).rows
+            if rows.size:
+                row = int(rows[0])
+                floor.invite(pod, row)
+            else:
+                found = step_for(floor, pod, most, allowed)
+                if found is None:
+                    break
+                step, row = found
+                steps.append(step)
+            guests.append((pod, row))
+    if len(guests) >= waiting.least:
+        return steps
+    for pod, row in guests:
+        floor.uninvite(pod, row)
+    for step in reversed(steps):
+        floor.undo(step)
+    return None
 
 
 def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> str:
@@ -60,12 +95,10 @@ def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> 
     Raises:
         PluginError: a filter failed.
     """
-    affinity = pod.wanted.spec.affinity
-    attracted = affinity is not None and affinity.pod_affinity is not None
-    if attracted or pod.wanted.spec.topology_spread_constraints or pod.wanted.group:
+    if wants_others(pod.wanted) or pod.wanted.group:
         return ""
     floor = Floor(cluster, filters, Scope(profile=pod.pod.spec.scheduler_name))
-    able = [number for number, tenant in enumerate(floor.tenants) if not tenant.fixed]
+    able = floor.able()
     floor.what_if.send_away(np.array(able, dtype=np.int64))
     if inspect(pod.wanted, floor.snapshot(), floor.filters, ()).rows.size:
         return ""
@@ -73,23 +106,38 @@ def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> 
     return f"no node would take it even if all of the {count} that may be moved were elsewhere"
 
 
-def _step_for(floor: Floor, pod: PodClass, most: int) -> Step | None:
-    able = np.array(
-        [n for n, t in enumerate(floor.tenants) if not t.fixed and n not in floor.moved],
-        dtype=np.int64,
-    )
+def wants_others(pod: PodClass) -> bool:
+    """Tell whether a pod's rules want others to be somewhere, so that fewer pods may be worse."""
+    affinity = pod.spec.affinity
+    attracted = affinity is not None and affinity.pod_affinity is not None
+    return attracted or bool(pod.spec.topology_spread_constraints)
+
+
+def step_for(
+    floor: Floor, pod: PodClass, most: int, allowed: Callable[[Step], bool] = _any
+) -> tuple[Step, int] | None:
+    """Make the moves that give a pod room and invite it; returns them and the row it comes to.
+
+    Args:
+        most: moves that it may cost.
+        allowed: tells whether moves may be made.
+
+    Raises:
+        PluginError: a filter failed.
+    """
+    able = np.array(floor.able(), dtype=np.int64)
     for row, numbers in _cheapest(floor, pod, able, most):
         targets = floor.hosts.copy()
         targets[row] = False
         step = floor.fit(numbers, targets)
-        if step is None or not floor.make(step):
+        if step is None or not allowed(step) or not floor.make(step):
             continue
         only = floor.base.none()
         only[row] = True
         framework = Framework((Among(only), *floor.filters), ())
         if framework.decide(pod, 1, Draft(floor.snapshot())).rows.size:
             floor.invite(pod, row)
-            return step
+            return step, row
         floor.undo(step)
     return None
 

@@ -27,19 +27,23 @@ def assemble(
         How often each content is used, None if no choice was found; and whether that is proved.
     """
     model = cp_model.CpModel()
-    terms: list[list[cp_model.LinearExprT]] = [[] for _ in range(shape.count.size)]
+    terms: list[list[tuple[cp_model.IntVar, int]]] = [[] for _ in range(shape.count.size)]
     used: list[cp_model.IntVar] = []
     kinds: list[list[cp_model.IntVar]] = [[] for _ in range(shape.number.size)]
     for node_type, content in contents:
         classes = np.flatnonzero(content)
         most = int((shape.count[classes] // content[classes]).min())
-        times = model.new_int_var(0, min(most, int(shape.number[node_type])), "")
+        most = min(most, int(shape.number[node_type]))
+        times = model.new_int_var(0, most, "") if most > 1 else model.new_bool_var("")
         used.append(times)
         kinds[node_type].append(times)
         for c in classes.tolist():
-            terms[c].append(int(content[c]) * times)
-    for c, mine in enumerate(terms):
-        model.add(sum(mine) == int(shape.count[c]))
+            terms[c].append((times, int(content[c])))
+    for mine, wanted in zip(terms, shape.count.tolist(), strict=True):
+        if wanted == 1:  # said so, which helps CP-SAT a lot
+            model.add_exactly_one([times for times, _ in mine])
+        else:
+            model.add(sum(copies * times for times, copies in mine) == wanted)
     for t, mine in enumerate(kinds):
         if mine:
             model.add(sum(mine) <= int(shape.number[t]))

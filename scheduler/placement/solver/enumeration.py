@@ -40,6 +40,8 @@ class _Search:
         enough: (P,) least that a content earns.
         least: (L, R) the least that this class or a later one asks.
         rates: (L, P, R) what a unit of a resource earns at most by this class or a later one.
+        brought: (L, R) what all copies of this class and the later ones bring along.
+        bringing: (L, R) the most that they bring for a unit of the sum.
         sorted: (R + 1, L) classes by what they ask of each resource, and in any order.
     """
 
@@ -50,6 +52,8 @@ class _Search:
     enough: Reals
     least: Counts
     rates: Reals
+    brought: Counts
+    bringing: Reals
     sorted: Counts
 
 
@@ -76,7 +80,8 @@ def enumerate_contents(
 ) -> list[Counts] | None:
     """Return all contents (C,) within the slack of every proof, None if there are too many.
 
-    Classes that bring along capacity come first, so that contents only lose room as they grow.
+    Classes that bring along capacity come first. A content that does not fit yet grows on as long
+    as later copies may bring what it lacks.
 
     Args:
         cost: of a node of the type, in the proofs' units.
@@ -87,23 +92,24 @@ def enumerate_contents(
     classes = np.flatnonzero(shape.fit[node_type])
     if not classes.size:
         return []
-    brings = shape.demand[classes] < 0
-    giving, brought = np.any(brings, axis=1), np.any(brings, axis=0)
-    if (shape.demand[np.ix_(classes[giving], brought)] > 0).any():
-        return None  # classes that need each other: a content may fit though no part of it does
+    giving = np.any(shape.demand[classes] < 0, axis=1)
     size = shape.demand[classes] / np.maximum(shape.capacity[node_type], 1)
     classes = classes[np.lexsort((size.sum(axis=1), ~giving))]
     capacity, asked = _with_sum(shape.capacity[node_type], shape.demand[classes])
     earned = np.stack([proof.prices[classes] for proof in proofs], axis=1)
     order = [np.argsort(asked[:, r], kind="stable") for r in range(capacity.size)]
+    most = shape.fit[node_type, classes]
+    brought, bringing = _bringing(asked, most)
     search = _Search(
         classes=classes,
         asked=asked,
-        most=shape.fit[node_type, classes],
+        most=most,
         earned=earned,
         enough=np.array([cost + p.rents[node_type] for p in proofs]) - slack - _NOISE,
         least=np.minimum.accumulate(asked[::-1], axis=0)[::-1],
         rates=_rates(asked, earned),
+        brought=brought,
+        bringing=bringing,
         sorted=np.stack([*order, np.arange(classes.size)]),
     )
     found = _grow(search, capacity, deadline)
@@ -173,21 +179,23 @@ def _last(search: _Search, part: _Partial) -> tuple[Counts, Counts]:
 
 def _next(search: _Search, part: _Partial) -> tuple[Counts, Counts]:
     """Return (row, class) pairs after which one more copy may yet complete a content."""
+    first = np.zeros(len(part.chosen), dtype=np.int64)
     if part.chosen.shape[1]:
-        roomy = np.flatnonzero(np.all(2 * search.least[part.chosen[:, -1]] <= part.free, axis=1))
-    else:
-        roomy = np.arange(len(part.chosen))
-    some = part.rows(roomy)
-    rows, added = _pairs(search, some, np.full_like(some.free, -MANY), some.free)
+        first = part.chosen[:, -1]
+    reached = part.free + _relief(search, part.free, first)
+    roomy = np.flatnonzero(np.all(2 * search.least[first] <= reached, axis=1))
+    some, reached = part.rows(roomy), reached[roomy]
+    rows, added = _pairs(search, some, np.full_like(some.free, -MANY), reached)
     for r in range(part.free.shape[1]):
-        kept = search.asked[added, r] + search.least[added, r] <= some.free[rows, r]
+        kept = search.asked[added, r] + search.least[added, r] <= reached[rows, r]
         rows, added = rows[kept], added[kept]
     for p, enough in enumerate(search.enough.tolist()):
         for r in range(part.free.shape[1]):
             left = some.free[rows, r] - search.asked[added, r]
             gained = some.earned[rows, p] + search.earned[added, p]
-            with np.errstate(invalid="ignore"):  # an infinite rate on nothing says nothing
-                kept = ~(gained + search.rates[added, p, r] * left < enough)
+            rate = search.rates[added, p, r]
+            known = np.isfinite(rate)
+            kept = ~known | (gained + np.where(known, rate, 0.0) * left >= enough)
             rows, added = rows[kept], added[kept]
     return roomy[rows], added
 
@@ -224,14 +232,45 @@ def _pairs(search: _Search, part: _Partial, least: Counts, most: Counts) -> tupl
     return rows, added
 
 
+def _relief(search: _Search, free: Counts, first: Counts) -> Counts:
+    """Return (M, R) what copies not before a class can bring at most.
+
+    They have to share what is left of the sum, where each of them asks for some of it.
+
+    Args:
+        free: (M, R), first: (M,) positions of classes.
+    """
+    brought = search.brought[first]
+    if not brought.any():
+        return brought
+    sums = np.maximum(free[:, :1] + brought[:, :1], 0)
+    with np.errstate(invalid="ignore"):  # an infinite rate on nothing: as much as there is
+        shared = search.bringing[first] * sums
+    return np.where(shared < brought, np.floor(shared + _NOISE), brought).astype(np.int64)
+
+
+def _bringing(asked: Counts, most: Counts) -> tuple[Counts, Reals]:
+    """Return (L, R) what this class and the later ones bring in all, and for a unit of the sum."""
+    gifts = np.maximum(-asked, 0)
+    total = asked[:, :1]
+    rates = np.where(total > 0, gifts / np.maximum(total, 1), np.where(gifts > 0, np.inf, 0.0))
+    brought = np.cumsum((gifts * most[:, None])[::-1], axis=0)[::-1]
+    return brought, np.maximum.accumulate(rates[::-1], axis=0)[::-1]
+
+
 def _rates(asked: Counts, earned: Reals) -> Reals:
     """Return (L, P, R) what a unit of a resource earns at most by this class or a later one.
 
-    Infinite where one of them earns without asking for it, or brings it along.
+    Who brings the resource along has to earn so much less than nothing; infinite where one of them
+    earns more than any rate says.
     """
     rates = np.zeros((*earned.shape, asked.shape[1]))
     for r in range(asked.shape[1]):
         size = asked[:, r, None]
-        free = (size < 0) | ((size == 0) & (earned > 0))
-        rates[:, :, r] = np.where(free, np.inf, earned / np.maximum(size, 1))
-    return np.maximum.accumulate(rates[::-1], axis=0)[::-1]
+        ratio = earned / np.where(size == 0, 1, size)
+        least = np.where(size > 0, ratio, np.where((size == 0) & (earned > 0), np.inf, 0.0))
+        most = np.where(size < 0, ratio, np.inf)
+        least = np.maximum.accumulate(np.maximum(least, 0.0)[::-1], axis=0)[::-1]
+        most = np.minimum.accumulate(most[::-1], axis=0)[::-1]
+        rates[:, :, r] = np.where(least <= most + _NOISE * np.abs(least), least, np.inf)
+    return rates

@@ -14,6 +14,8 @@ from .search import Search
 _PATIENCE = 40  # rounds without any gain
 _PART = 0.15  # of the nodes, for a dive
 _PARTS = (0.2, 0.5, 1.0, 1.0)  # of the nodes in use, where nodes cost something
+_CHOSEN = (0.1, 0.2, 0.5)  # of the nodes in use, for an integer programme
+_EVERY = 3  # rounds, one of which is such a one
 _SMALL = 600  # pairs of nodes and classes, of a problem that is decided on as a whole
 _MODELLED = 500_000  # (rule, node) pairs, beyond which CP-SAT's model takes too long to write
 _FEW = 8  # nodes, for CP-SAT, to begin with
@@ -40,16 +42,19 @@ def polish(search: Search) -> None:
     preferring = any(isinstance(each, Preferred) for each in search.given.objectives)
     ruled = bool(search.given.rules) or preferring
     ruled &= len(search.given.rules) * search.shape.type_of.size <= _MODELLED
+    costly, rounds = bool(search.shape.cost.any()), 0
     while not search.done and idle < _PATIENCE and search.incumbent.best is not None:
         state = search.incumbent.best.copy()
         if ruled and idle % 2:
             nodes = _neighbours(search, state, many)
             _rearrange(search, state, nodes, search.deadline, _WORK)
         else:
-            nodes = _inefficient(search, state)
+            rounds += 1
+            whole = costly and rounds % _EVERY == 0
+            nodes = _inefficient(search, state, _CHOSEN if whole else _PARTS)
             quotas = search.regions.held(state, nodes)
             state.clear(nodes)
-            search.refill(state, nodes, quotas)
+            search.refill(state, nodes, quotas, whole)
         idle = 0 if search.incumbent.offer(state) else idle + 1
 
 
@@ -73,11 +78,15 @@ def _rearrange(
     return found
 
 
-def _inefficient(search: Search, state: Occupancy) -> Counts:
-    """Return nodes whose content earns least for its rent, some of them at random."""
+def _inefficient(search: Search, state: Occupancy, parts: tuple[float, ...]) -> Counts:
+    """Return nodes whose content earns least for its rent, some of them at random.
+
+    Args:
+        parts: of the nodes in use, one of them by lot, where nodes cost something.
+    """
     many = max(2, int(_PART * state.type_of.size))
     if search.shape.cost.any():
-        many = max(2, int(search.random.choice(_PARTS) * state.used.sum()))
+        many = max(2, int(search.random.choice(parts) * state.used.sum()))
     if search.relaxed is None:
         return search.random.permutation(state.type_of.size)[:many]
     return np.argsort(-_loss(search, state, 0.5), kind="stable")[:many]

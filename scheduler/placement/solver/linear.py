@@ -97,6 +97,8 @@ def solve(given: Programme, seconds: float) -> Answer:
     parameters = parameters_pb2.SolveParametersProto(time_limit=_duration(seconds))
     if engine != _HIGHS:  # where MathOpt has no such setting; HiGHS takes one by itself
         parameters.threads = 1
+    else:
+        parameters.relative_gap_tolerance = parameters.absolute_gap_tolerance = 1e-6
     if engine == _PDLP:
         criteria = parameters.pdlp.termination_criteria.simple_optimality_criteria
         criteria.eps_optimal_relative = criteria.eps_optimal_absolute = 1e-5

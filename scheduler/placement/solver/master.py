@@ -4,7 +4,7 @@ max Σ value·y + Σ bonus·x - Σ cost·x with y ≤ Σ copies·x (contents may
 Σ x ≤ nodes of the type, y ≤ copies wanted.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,6 +49,32 @@ class Master:
         x = np.clip(answer.x[left.size :], 0.0, programme.upper[left.size :])
         rents, prices = answer.duals[: number.size], answer.duals[number.size :]
         return Relaxed(x, prices, rents, float(programme.objective @ answer.x))
+
+    def choose(
+        self, number: Counts, left: Counts, relaxed: Relaxed, most: int, seconds: float
+    ) -> dict[int, int]:
+        """Return how many nodes get which column: the best found of those that pay best.
+
+        Args:
+            relaxed: whose prices say so; contents that are newer are not looked at.
+            most: columns.
+        """
+        shape, types = self.pool.shape, self.pool.types[: relaxed.x.size]
+        columns, classes, copies = self.pool.entries()
+        earned = np.bincount(columns, relaxed.prices[classes] * copies, len(self.pool))
+        short = (shape.cost + relaxed.rents)[types] - earned[: types.size]
+        kept = np.argsort(short, kind="stable")[:most]
+        programme = self._programme(shape, number, left)
+        upper = programme.upper.copy()
+        upper[left.size :] = 0.0
+        upper[left.size + kept] = programme.upper[left.size + kept]
+        whole = np.ones(upper.size, dtype=np.bool_)
+        whole[: left.size] = False
+        x = solve(replace(programme, upper=upper, integer=whole, basis=None), seconds).x
+        if x is None:
+            return {}
+        times = np.rint(x[left.size :]).astype(np.int64)
+        return {int(j): int(times[j]) for j in np.flatnonzero(times)}
 
     def _programme(self, shape: Shapes, number: Counts, left: Counts) -> Programme:
         types = self.pool.types

@@ -11,6 +11,7 @@ from .deadline import Deadline
 from .devices import assign, patterns
 from .filling import fill_sparsely
 from .shapes import Shapes
+from .swaps import improve
 
 _SCALE = 1_000_000
 _SPARSE = 2_000_000  # numbers, up to which all places are looked at at once
@@ -50,6 +51,8 @@ class Pricer:
         all_types = np.tile(types, many)
         small = order.size * shape.demand.shape[1] <= _SPARSE
         contents = (fill_sparsely if small else fill)(shape, all_types, order, left)
+        if shape.cost.any() and shape.bonus is None:
+            contents = improve(shape, all_types, contents, prices)
         gains = (contents * np.tile(paid, (many, 1))).sum(axis=1)
         profit = gains - shape.cost[all_types] - rents[all_types]
         scale = 1e-7 * (1.0 + float(np.abs(rents).max(initial=0.0)))

@@ -17,6 +17,7 @@ from .pricing import Pricer
 from .shapes import Shapes
 
 _LEAST_STEP = 0.1
+_PATIENCE = 12  # steps in a row that prove nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Prover:
     bound: float = float("inf")
     step: float = 1.0
     proofs: list[Proof] = field(default_factory=list[Proof])
+    _fresh: bool = True
+    _vain: int = 0
     _center: Reals = field(init=False)
     _alike: Counts = field(init=False)
     _firsts: Counts = field(init=False)
@@ -62,8 +65,8 @@ class Prover:
 
     @property
     def worn_out(self) -> bool:
-        """Whether the last steps were in vain."""
-        return self.step < _LEAST_STEP
+        """Whether many steps were in vain, or the last ones did not even find a new content."""
+        return self._vain >= _PATIENCE or (self.step <= _LEAST_STEP and not self._fresh)
 
     def improve(self, pool: Pool, pricer: Pricer, prices: Reals, deadline: Deadline) -> bool:
         """Try prices between the best and the master's; tell whether anything was gained.
@@ -72,15 +75,18 @@ class Prover:
         """
         aim = prices / self.question.scale
         tried = self._center + self.step * (aim - self._center)
+        known = len(pool)
         found = self._best(pool, pricer, tried, deadline)
         if found is None:
             return False
+        self._fresh = len(pool) > known
         bound = self._value(tried, found)
         better = bound < self.bound - 1e-7 * abs(self.bound)
         if better:
             self._center, self.bound = tried, bound
             self.proofs.append(self._proof(tried, found, bound))
-        self.step = min(1.0, self.step * 2.0) if better else self.step * 0.5
+        self._vain = 0 if better else self._vain + 1
+        self.step = min(1.0, self.step * 2.0) if better else max(_LEAST_STEP, self.step * 0.5)
         return better
 
     def start(self, pool: Pool, pricer: Pricer, deadline: Deadline) -> None:

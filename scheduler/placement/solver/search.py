@@ -7,6 +7,7 @@ import numpy as np
 
 from .arrays import Counts
 from .bound import Bounds, bounds
+from .choosing import choose
 from .columns import Pool
 from .deadline import Deadline
 from .dive import dive
@@ -129,11 +130,12 @@ class Search:
         """Return nodes that hold nothing."""
         return Occupancy(self.shape, self.rules)
 
-    def refill(self, state: Occupancy, nodes: Counts, quotas: Counts) -> None:
+    def refill(self, state: Occupancy, nodes: Counts, quotas: Counts, whole: bool = False) -> None:
         """Fill empty nodes by dives, then place what is left wherever it fits.
 
         Args:
             quotas: (Z, C) copies for each region of the classes that rules send there.
+            whole: choose all contents of a region at once, instead of a dive.
         """
         region = self.regions.of_type[state.type_of[nodes]]
         begun, meant = state.left.copy(), np.zeros_like(state.left)
@@ -149,7 +151,10 @@ class Search:
                 continue
             number = np.bincount(state.type_of[mine], minlength=self.shape.number.size)
             basis = self.basis if mine.size == state.type_of.size else None
-            chosen = dive(self.pool, self.pricer, number, wanted, self.deadline, basis)
+            if whole:
+                chosen = choose(self.pool, self.pricer, number, wanted, self.deadline)
+            else:
+                chosen = dive(self.pool, self.pricer, number, wanted, self.deadline, basis)
             settle(state, self.pool, chosen, mine, wanted)
         self.top_up(state)
 

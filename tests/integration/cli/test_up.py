@@ -186,6 +186,7 @@ def test_client_verbs_say_what_they_do(service):
 
 def test_a_watch_prints_changes_as_they_come(service):
     service.start("--hosts", "simulated")
+    service.run("apply", "--wait", "-f", example(service, 1))
     watch = subprocess.Popen(
         [*IRONFREE, "get", "pods", "--json", "-w"],
         env=service.environment,
@@ -193,11 +194,15 @@ def test_a_watch_prints_changes_as_they_come(service):
         text=True,
     )
     try:
-        service.run("apply", "--wait", "-f", example(service, 1))
+        first = json.loads(watch.stdout.readline())  # now it has listed
+        assert (first["type"], first["object"]["status"]["phase"]) == ("ADDED", "Running")
+        service.run("apply", "--wait", "-f", example(service, 2))
         phases = []
         for line in watch.stdout:
-            phases.append(json.loads(line)["object"]["status"]["phase"])
-            if phases[-1] == "Running":
+            pod = json.loads(line)["object"]
+            if pod["metadata"]["name"] != first["object"]["metadata"]["name"]:
+                phases.append(pod["status"]["phase"])
+            if "Running" in phases:
                 break
         assert phases[0] == "Pending"
     finally:

@@ -1,22 +1,30 @@
 """A leader's node agents over simulated hosts, on a real store."""
 
 import asyncio
+import base64
 import contextlib
 import random
 from dataclasses import replace as replace_settings
 
 import msgspec
 import pytest
+from ironfree_docker import DockerDriver
 from ironfree_simulated import SimulatedDriver
 from msgspec.structs import replace as replace_fields
 
+from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.errors import Conflict
 from scheduler.informer import Informer
+from scheduler.nodes import image_builds
 from scheduler.nodes.directory import NodeAgents
 from scheduler.nodes.docker_host import RESOURCE, docker_host_view
 from scheduler.nodes.settings import NodeSettings
 from scheduler.objects.cohort import PLACES
 from scheduler.objects.deletion import DeletionRequest, delete
+from scheduler.objects.image_build import FINAL, ImageBuildStatus, image_build
+from scheduler.objects.image_build import RESOURCE as BUILDS
+from scheduler.objects.image_manifest import RESOURCE as MANIFESTS
+from scheduler.objects.image_manifest import image_manifest
 from scheduler.objects.meta import now_seconds
 from scheduler.objects.node import node_view
 from scheduler.objects.pod import pod_view
@@ -191,3 +199,61 @@ async def cluster(store):
             await made.stop_agents()
             for task in tasks:
                 task.cancel()
+
+
+class Works(Cluster):
+    """A cluster of fake engines, and what is told of images."""
+
+    def __init__(self, store, epoch, directory):
+        super().__init__(store, epoch, DockerDriver())
+        self.directory = directory
+        self.builds = Informer(store, BUILDS, image_build)
+        self.manifests = Informer(store, MANIFESTS, image_manifest)
+        self.engines = {}
+
+    async def add(self, name, labels=None, **engine):
+        made = FakeEngine(images={"app:v1"}, id=name, name=name, **engine)
+        self.engines[name] = made
+        address = await made.serve(self.directory / f"{name}.sock")
+        await self.add_host(name, address=address, labels=labels or {})
+        await self.ready(name)
+        return made
+
+    async def build(self, name, image="new:v1", status=None, **spec):
+        body = msgspec.json.encode({"spec": {"image": image, "deadlineSeconds": 60, **spec}})
+        status = msgspec.json.encode(status or ImageBuildStatus())
+        return await self.store.write(create(BUILDS, name, "default", body, status=status))
+
+    async def until_build(self, name, test):
+        return (await self.until(self.builds, "default", name, test)).status
+
+    async def ended(self, name):
+        return await self.until_build(name, lambda b: b is not None and b.status.phase in FINAL)
+
+    async def secret(self, name, kind, **data):
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        body = msgspec.json.encode({"type": kind, "data": encoded})
+        await self.store.write(create("secrets", name, "default", body))
+
+
+@pytest.fixture
+async def works(store, tmp_path, monkeypatch):
+    """A leader's node agents over fake engines."""
+    monkeypatch.setattr(image_builds, "_LOOK", 0.05)
+    monkeypatch.setattr(image_builds, "_LOG", 0.05)
+    for namespace in ("default", "kube-system", "kube-node-lease"):
+        await store.write(create("namespaces", namespace))
+    async with store.leadership("test").hold() as epoch:
+        made = Works(store, epoch, tmp_path)
+        async with asyncio.TaskGroup() as group:
+            informers = [made.pods, made.nodes, made.hosts, made.builds, made.manifests]
+            tasks = [group.create_task(informer.run()) for informer in informers]
+            for informer in informers:
+                await informer.synced()
+            await made.start_agents()
+            yield made
+            await made.stop_agents()
+            for task in tasks:
+                task.cancel()
+        for engine in made.engines.values():
+            await engine.stop()

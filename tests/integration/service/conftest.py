@@ -17,6 +17,7 @@ import pytest
 from scheduler.store.embedded import EmbeddedPostgres
 
 PODS = "/api/v1/namespaces/default/pods"
+_PATIENCE = 150  # seconds: also for a machine that is busy with much else
 
 
 class Postgres:
@@ -43,7 +44,7 @@ class Postgres:
 class Process:
     """One `ironfree serve`."""
 
-    def __init__(self, directory, database_url, session):
+    def __init__(self, directory, database_url, session, settings):
         self.directory, self.session = directory, session
         self.lines = []
         self.url = ""
@@ -54,6 +55,7 @@ class Process:
             "IRONFREE_HEARTBEAT_SECONDS": "1",
             "IRONFREE_NODE_GRACE_SECONDS": "6",
             "DATABASE_URL": database_url,
+            **settings,
         }
 
     async def start(self):
@@ -119,7 +121,7 @@ class Process:
         assert answer.code == 200, answer.body
         return answer.body
 
-    async def eventually(self, look, what="", seconds=25):
+    async def eventually(self, look, what="", seconds=_PATIENCE):
         """Wait until `look` (awaited where it can be) is true; return what it returned.
 
         For what only shows by asking another process.
@@ -209,10 +211,11 @@ async def processes(tmp_path):
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
 
-        async def start(database_url):
+        async def start(database_url, **settings):
+            """Start one; settings are variables of its environment."""
             directory = tmp_path / f"service-{len(started)}"
             directory.mkdir()
-            process = Process(directory, database_url, session)
+            process = Process(directory, database_url, session, settings)
             started.append(process)
             return await process.start()
 

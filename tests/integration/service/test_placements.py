@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 PODS = "/api/v1/namespaces/default/pods"
 PLACEMENTS = "/apis/ironfree.dev/v1/namespaces/default/placements"
@@ -33,7 +33,7 @@ async def hold(service, name, cpu, **labels):
 
 @pytest.fixture
 async def service(postgres, processes):
-    return await processes(postgres.url)
+    return await processes(postgres.url, IRONFREE_NODE_GRACE_SECONDS="90")  # none is lost by load
 
 
 async def hosts(service, count):
@@ -51,7 +51,7 @@ async def hosts(service, count):
 
 async def place(service, name, **spec):
     made = await service.call(
-        "POST", PLACEMENTS, {"metadata": {"name": name}, "spec": {"deadlineSeconds": 10, **spec}}
+        "POST", PLACEMENTS, {"metadata": {"name": name}, "spec": {"deadlineSeconds": 60, **spec}}
     )
     assert made.code == 201, made.body
 
@@ -62,7 +62,7 @@ async def ended(service, name):
         final = {"Planned", "Committed", "Infeasible", "Cancelled", "Failed"}
         return obj["status"] if obj["status"]["phase"] in final else None
 
-    return await service.eventually(look, f"placement {name} ended", seconds=60)
+    return await service.eventually(look, f"placement {name} ended")
 
 
 async def assignments(service, name):
@@ -128,23 +128,46 @@ async def test_what_cannot_all_be_placed_says_so_with_a_bound(service):
     assert status["placed"] == 0
 
 
-async def test_a_placement_is_cancelled_and_another_goes_on(service):
-    template = {"spec": pods_spec("3")}
-    nodes = [
-        {
-            "metadata": {"name": f"n{n}"},
-            "status": {"allocatable": {"cpu": "8", "memory": "32Gi", "pods": "110"}},
-        }
-        for n in range(40)
+def offered(count):
+    allocatable = {"cpu": "8", "memory": "32Gi", "pods": "110"}
+    return [
+        {"metadata": {"name": f"n{n}"}, "status": {"allocatable": allocatable}}
+        for n in range(count)
     ]
-    asked = {"pods": {"templates": [{"name": "t", "count": 900, "template": template}]}}
-    await place(service, "first", **asked, hosts={"nodes": nodes})
+
+
+def endless():
+    """Return templates that the solver packs better and better until its deadline."""
+    sizes = [(500 + 4441 * n % 4400, 2000 + 7919 * n % 18000) for n in range(150)]
+    templates = []
+    for number, (cpu, memory) in enumerate(sizes):
+        spec = pods_spec(f"{cpu}m")
+        spec["containers"][0]["resources"]["requests"]["memory"] = f"{memory}Mi"
+        templates.append({"name": f"t{number}", "count": 20, "template": {"spec": spec}})
+    return templates
+
+
+async def test_a_placement_is_cancelled_and_another_goes_on(service):
+    await place(
+        service,
+        "first",
+        pods={"templates": endless()},
+        hosts={"nodes": offered(900)},
+        deadlineSeconds=3600,
+    )
+
+    async def solving():
+        status = (await service.get(f"{PLACEMENTS}/first"))["status"]
+        return status["phase"] == "Solving" and status.get("solver")
+
+    await service.eventually(solving, "the solver is at work")
     first = await service.get(f"{PLACEMENTS}/first")
     first["spec"]["cancelled"] = True
     del first["metadata"]["resourceVersion"]
     assert (await service.call("PUT", f"{PLACEMENTS}/first", first)).code == 200
     assert (await ended(service, "first"))["phase"] == "Cancelled"
-    await place(service, "second", **asked, hosts={"nodes": nodes})
+    templates = [{"name": "t", "count": 900, "template": {"spec": pods_spec("3")}}]
+    await place(service, "second", pods={"templates": templates}, hosts={"nodes": offered(40)})
     assert (await ended(service, "second"))["placed"] == 80
 
 

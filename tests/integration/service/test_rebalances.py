@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(600)
 
 PODS = "/api/v1/namespaces/default/pods"
 CONTROLLERS = "/api/v1/namespaces/default/replicationcontrollers"
@@ -17,7 +17,7 @@ HOSTS = "/apis/ironfree.dev/v1/dockerhosts"
 
 @pytest.fixture
 async def service(postgres, processes):
-    return await processes(postgres.url)
+    return await processes(postgres.url, IRONFREE_NODE_GRACE_SECONDS="90")  # none is lost by load
 
 
 async def made(service, path, body):
@@ -70,7 +70,7 @@ async def fragmented(service, hosts=3, per_host=1, name="web", **more):
 
 
 async def rebalance(service, name="tidy", **spec):
-    spec = {"intervalSeconds": 2, "deadlineSeconds": 2, "restSeconds": 0, **spec}
+    spec = {"intervalSeconds": 2, "deadlineSeconds": 60, "restSeconds": 0, **spec}
     return await made(service, REBALANCES, {"metadata": {"name": name}, "spec": spec})
 
 
@@ -86,7 +86,7 @@ async def reached(service, test, name="tidy", what=""):
         status = (await service.get(f"{REBALANCES}/{name}")).get("status", {})
         return status if test(status) else None
 
-    return await service.eventually(look, f"rebalance {name} {what}", seconds=60)
+    return await service.eventually(look, f"rebalance {name} {what}")
 
 
 async def where(service):
@@ -319,6 +319,61 @@ async def test_a_pod_that_waits_gets_room(service):
     assert min(seen["available"]) == 6
     status = await reached(service, lambda s: s.get("made"))
     assert status["made"] == 1
+
+
+def shape(name, cpu, count=1):
+    container = {"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}
+    return {"name": name, "count": count, "template": {"spec": {"containers": [container]}}}
+
+
+async def test_room_is_made_for_shapes_and_then_it_is_quiet(service):
+    await fragmented(service, hosts=3)
+    shapes = [shape("large", "8", 2)]
+    await rebalance(service, goal="defragment", shapes=shapes)
+    status = await reached(service, lambda s: s.get("phase") == "Planned")
+    (room,) = status["shapes"]
+    assert room == {"name": "large", "wanted": 2, "fit": 0, "after": 2, "bound": "2"}
+    assert len(status["moves"]) == 2
+    assert status["returnable"] == []
+    async with watched(service) as seen:
+        await change(service, mode="auto")
+        status = await reached(service, quiet, what="is quiet")
+    assert min(seen["available"]) == 3
+    assert (status["made"], status["missed"]) == (2, 0)
+    assert [room["fit"] for room in status["shapes"]] == [2]
+    after = await where(service)
+    assert len(set(after.values())) == 1
+    again = await reached(service, lambda s: s["lastPlanTime"] > status["lastPlanTime"])
+    assert again["made"] == 2
+    assert await where(service) == after
+
+
+async def test_a_pod_that_no_moving_helps_is_told_so(service):
+    """Each of its hosts could be freed, had the pods there anywhere to go."""
+    await service.add_hosts(2)
+    await controller(service, "web", 2, "5")
+    await service.running(2)
+    await controller(service, "big", 1, "4")
+    await rebalance(service, goal="none", makeRoom=True)
+    status = await reached(service, lambda s: s.get("hopeless"), what="has a proof")
+    (proof,) = status["hopeless"]
+    assert proof["pod"].startswith("default/big-")
+    assert "at most 0 of 1 would have a node" in proof["reason"]
+    assert status["moves"] == []
+    name = proof["pod"].partition("/")[2]
+
+    async def told():
+        events = (await service.get("/api/v1/namespaces/default/events"))["items"]
+        mine = [e for e in events if e["involvedObject"]["name"] == name]
+        return any(e["reason"] == "NoAssignment" and e["message"] == proof["reason"] for e in mine)
+
+    await service.eventually(told, "an event has the proof")
+    explained = await service.call(
+        "POST",
+        "/apis/ironfree.dev/v1/namespaces/default/explanations",
+        {"spec": {"pod": name}},
+    )
+    assert proof["reason"] in explained.body["status"]["hopeless"]
 
 
 async def test_a_spec_that_cannot_be_is_refused(service):

@@ -12,6 +12,7 @@ from scheduler.nodes.config_json import ConfigJson
 from scheduler.nodes.image_pulling import ImagePuller, ImageRequest
 from scheduler.nodes.pull_measures import PullMeasures
 from scheduler.nodes.pull_pacing import PacingLimits, PullPacer
+from scheduler.nodes.registry_logins import RegistryLogins
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import Container, Pod, PodSpec, PodStatus
 from scheduler.objects.stored import Body, StoredObject
@@ -75,7 +76,8 @@ def ensure(tmp_path):
         if own:
             path.write_text(json.dumps({"auths": own}))
         pacer = PullPacer(PacingLimits(), PullMeasures())
-        puller = ImagePuller(objects or Objects(), ConfigJson(path), pacer, within=5.0)
+        logins = RegistryLogins(objects or Objects(), ConfigJson(path))
+        puller = ImagePuller(logins, pacer, within=5.0)
         container = Container(name="c", image=image, image_pull_policy=policy)
         meta = ObjectMeta(name="p", namespace="default", uid="u")
         pod = Pod(meta, msgspec.convert(spec, PodSpec), PodStatus(), "h1", 1, b"")

@@ -10,6 +10,7 @@ from scheduler.objects.selectors import EVERYTHING, from_map
 from scheduler.placement.rebalance.movability import Scope
 from scheduler.placement.rebalance.planner import Aim
 from scheduler.placement.rebalance.room import hopeless
+from scheduler.placement.rebalance.waiting import Waiting
 from scheduler.placement.tenancy import Budget
 from tests.placement_cases import pod
 from tests.rebalance_cases import FILTERS, NOW, apply, host, member, planned, scenario, used
@@ -159,7 +160,7 @@ def test_a_waiting_pod_gets_room_by_moving_the_fewest():
     pods += [member("b0", "b", cpu="2"), member("c0", "c", cpu="2")]
     big = pod("big", cpu="3")
     cluster = scenario(host("a"), host("b"), host("c"), pods=[*pods, big])
-    waiting = tuple((each.key, each.wanted) for each in cluster.pending)
+    waiting = tuple(Waiting.of([each]) for each in cluster.pending)
     made = planned(cluster, Aim(waiting=waiting))
     assert [key.name for key in made.room] == ["big"]
     assert len(made.moves) == 1
@@ -175,7 +176,7 @@ def test_a_waiting_pod_gets_room_by_moving_the_fewest():
 def test_nothing_is_moved_for_a_pod_that_fits_nowhere_anyway():
     cluster = fragmented()
     cluster.wait(next(iter(scenario(pods=[pod("huge", cpu="5")]).pending)))
-    waiting = tuple((each.key, each.wanted) for each in cluster.pending)
+    waiting = tuple(Waiting.of([each]) for each in cluster.pending)
     made = planned(cluster, Aim(waiting=waiting))
     assert made.room == ()
     assert all("empties" in move.why for move in made.moves)

@@ -20,7 +20,7 @@ from tests.solver_cases import problems
 def test_every_content_with_enough_earned_is_listed_once(data):
     width = data.draw(st.integers(1, 3))
     many = data.draw(st.integers(1, 5))
-    sizes = st.lists(st.integers(-1, 7), min_size=width, max_size=width)
+    sizes = st.lists(st.integers(-3, 7), min_size=width, max_size=width)
     asked = np.array(data.draw(st.lists(sizes, min_size=many, max_size=many)), dtype=np.int64).T
     count = np.array(data.draw(st.lists(st.integers(1, 3), min_size=many, max_size=many)))
     shape = shapes(problem(np.full((width, 6), 10, dtype=np.int64), asked, count))
@@ -28,9 +28,6 @@ def test_every_content_with_enough_earned_is_listed_once(data):
     proof = Proof(np.array(paid) / 10, np.zeros(1), 0.0)
     slack = np.array([data.draw(st.integers(0, 5)) / 10])
     found = enumerate_contents(shape, 0, 1.0, [proof], slack, Deadline())
-    giving = asked.min(axis=0) < 0
-    if (asked[:, giving] > 0)[asked.min(axis=1) < 0].any():  # they may need each other
-        return
     assert found is not None
     listed = [tuple(content.tolist()) for content in found]
     expected = {

@@ -4,11 +4,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.placement.solver.columns import fill
+from scheduler.placement.solver.devices import assign
 from scheduler.placement.solver.exchange import core, exchange, handed_out
 from scheduler.placement.solver.problem import problem
 from scheduler.placement.solver.shapes import shapes
 from scheduler.placement.solver.swaps import improve
-from tests.solver_cases import ints
+from tests.solver_cases import ints, problems
 
 
 @st.composite
@@ -75,3 +77,21 @@ def test_exchanged_copies_still_fit_and_pay_no_less(shape, data):
     assert (filled <= np.minimum(shape.fit, shape.count)).all()
     again = improve(shape, types, filled, prices[::-1].copy())
     assert (again @ prices[::-1] >= filled @ prices[::-1]).all()
+
+
+@given(problems(), st.data())
+def test_exchanged_copies_find_their_devices_and_keep_apart(given, data):
+    shape = shapes(given)
+    types = np.arange(shape.number.size)
+    order = np.tile(np.arange(shape.count.size), (types.size, 1))
+    filled = fill(shape, types, order, shape.count)
+    prices = data.draw(ints(0, 5, shape.count.size)).astype(np.float64)
+    better = improve(shape, types, filled, prices)
+    assert (better @ prices >= filled @ prices).all()
+    assert (better @ shape.demand <= shape.capacity).all()
+    assert (better <= shape.fit).all()
+    for t in types.tolist():
+        assert assign(shape, shape.devices[t], better[t]) is not None
+        if shape.apart is not None:
+            here = np.flatnonzero(better[t])
+            assert not shape.apart[np.ix_(here, here)].any()

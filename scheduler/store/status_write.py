@@ -1,11 +1,11 @@
-"""Writes the status of an object that placement works on, whatever else is written to it."""
+"""Writes the status of an object that somebody works on, whatever else is written to it."""
 
 import msgspec
 
 from ..errors import Conflict, IronfreeError, NotFound
 from ..objects.stored import ObjectKey
-from ..store.operations import Replace
-from ..store.store import Store
+from .operations import Replace
+from .store import Store
 
 _TRIES = 5
 

@@ -1,0 +1,241 @@
+"""ImageBuilds at work: each on a host, as many at once as hosts and this process may have.
+
+Runs while this process leads. A build that was under way when its leader or its host went away is
+begun again, up to three times. Deleting an ImageBuild breaks off what is being done for it: the
+engine ends a build whose request ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from ..drivers import Host
+from ..errors import HostUnreachable, SourceUnavailable, Unavailable
+from ..images import ImageBuilder
+from ..informer import Informer
+from ..objects.image_build import (
+    FINAL,
+    MOST_ATTEMPTS,
+    RESOURCE,
+    ImageBuild,
+    ImageBuildStatus,
+    Phase,
+    image_build,
+)
+from ..objects.node import node_view
+from ..objects.stored import StoredObject
+from ..store.store import Store
+from .build_report import BuildReport, now
+from .build_work import BuildTools, BuildWork
+
+_log = logging.getLogger(__name__)
+_LOOK = 2.0  # seconds between looks at what waits
+_LOG = 1.0  # seconds between writes of a log that grows
+
+
+@dataclass(frozen=True, slots=True)
+class BuildLimits:
+    """How many builds at once."""
+
+    in_all: int = 8
+    per_host: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a build is made: the node, and its open connection."""
+
+    node: str
+    host: Host
+    images: ImageBuilder
+
+
+class ImageBuilds:
+    """One per leader."""
+
+    def __init__(self, store: Store, epoch: int, tools: BuildTools, limits: BuildLimits) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._tools = tools
+        self._limits = limits
+        self._builds = Informer(store, RESOURCE, image_build)
+        self._statuses: dict[str, ImageBuildStatus] = {}  # by uid; newer than the informer's
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._on: Counter[str] = Counter()  # builds by node
+        self._news = asyncio.Event()
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            ExceptionGroup: of Fenced, when another leader has taken over; of a bug.
+        """
+        async with self._group as group:
+            group.create_task(self._builds.run(), name="informer of image builds")
+            group.create_task(self._follow(), name="image builds follow")
+            await self._builds.synced()
+            while True:
+                self._news.clear()
+                waiting = await self._look()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK if waiting else None):
+                        await self._news.wait()
+
+    async def _follow(self) -> None:
+        async for deltas in self._builds.subscribe():
+            for delta in deltas:
+                old, new = delta.old, delta.new
+                gone = old is not None and (new is None or new.meta.uid != old.meta.uid)
+                if old is not None and (gone or (new and new.meta.deletion_timestamp)):
+                    task = self._tasks.get(old.meta.uid)
+                    if task is not None:
+                        task.cancel()
+                self._news.set()
+
+    async def _look(self) -> bool:
+        """Begin what may begin; returns whether something waits for what no object tells."""
+        waiting = False
+        known = {build.meta.uid for build in self._builds.items.values()}
+        self._statuses = {uid: each for uid, each in self._statuses.items() if uid in known}
+        for build in sorted(self._builds.items.values(), key=_age):
+            uid = build.meta.uid
+            if uid in self._tasks or build.ended or self._status(build).phase in FINAL:
+                continue
+            waiting = True
+            try:
+                await self._take(build)
+            except Unavailable as error:
+                _log.warning("image builds wait: %s; trying again in %g s", error, _LOOK)
+                return True
+        return waiting
+
+    def _status(self, build: ImageBuild) -> ImageBuildStatus:
+        return self._statuses.get(build.meta.uid, build.status)
+
+    async def _take(self, build: ImageBuild) -> None:
+        report = BuildReport(self._store, self._epoch, build, self._status(build))
+        if report.status.attempts >= MOST_ATTEMPTS:
+            await self._end(build, report, "Interrupted", f"it was begun {MOST_ATTEMPTS} times")
+        elif _left(build, report.status) <= 0:
+            why = report.status.message or "it was not begun"
+            await self._end(build, report, "DeadlineExceeded", f"in time: {why}")
+        elif build.has_context and len(self._tasks) < self._limits.in_all:
+            found = self._place(build)
+            if isinstance(found, str):
+                await report.write(replace(report.status, phase=Phase.PENDING, message=found))
+                self._statuses[build.meta.uid] = report.status
+                return
+            self._on[found.node] += 1
+            work = self._run(build, report, found)
+            name = f"build {build.meta.namespace}/{build.meta.name}"
+            self._tasks[build.meta.uid] = self._group.create_task(work, name=name)
+
+    async def _end(self, build: ImageBuild, report: BuildReport, reason: str, message: str) -> None:
+        await report.fail(reason, message)
+        self._statuses[build.meta.uid] = report.status
+        if build.spec.upload is not None:
+            await self._store.drop_context(build.meta.uid)
+
+    # --- where ----------------------------------------------------------------------------------
+
+    def _place(self, build: ImageBuild) -> _Place | str:
+        """Return the host with the fewest builds that may have this one, or why there is none."""
+        wanted = build.spec.node_name
+        if build.spec.commit is not None:
+            pod = self._tools.pod(build.meta.namespace, build.spec.commit.pod)
+            if pod is None or not pod.node:
+                return f'pod "{build.spec.commit.pod}" is on no host'
+            wanted = pod.node
+        nodes = self._tools.nodes().values()
+        named = [n for n in nodes if wanted in {"", n.meta.name} and _matches(n, build)]
+        if not named:
+            return f'there is no host "{wanted}"' if wanted else "no host matches spec.nodeSelector"
+        open_to = [node for node in named if wanted or _is_open(node)]
+        able = [found for n in open_to if (found := self._builder(n.meta.name)) is not None]
+        free = [each for each in able if self._on[each.node] < self._limits.per_host]
+        if not free:
+            busy = "all have as many builds as they may" if able else "none answers, or may be used"
+            return f"of {len(named)} hosts {busy}"
+        return min(free, key=lambda each: (self._on[each.node], each.node))
+
+    def _builder(self, node: str) -> _Place | None:
+        host = self._tools.host(node)
+        if host is None or not isinstance(host.images, ImageBuilder):
+            return None
+        return _Place(node, host, host.images)
+
+    # --- one build ------------------------------------------------------------------------------
+
+    async def _run(self, build: ImageBuild, report: BuildReport, on: _Place) -> None:
+        uid = build.meta.uid
+        try:
+            await self._attempt(build, report, on)
+            if report.status.phase in FINAL and build.spec.upload is not None:
+                await self._store.drop_context(uid)
+        except Unavailable as error:
+            _log.warning("build %s is broken off: %s", build.meta.name, error)
+        finally:
+            self._on[on.node] -= 1
+            del self._tasks[uid]
+            self._statuses[uid] = report.status
+            self._news.set()
+
+    async def _attempt(self, build: ImageBuild, report: BuildReport, on: _Place) -> None:
+        try:
+            async with asyncio.timeout(_left(build, report.status)):
+                await report.begin(on.node)
+                work = BuildWork(self._tools, build, report)
+                await self._while_connected(work.run(on.node, on.images), report, on)
+        except TimeoutError:
+            seconds = build.spec.deadline_seconds
+            await report.fail("DeadlineExceeded", f"it took more than {seconds} s")
+        except HostUnreachable as error:
+            await report.give_up(str(error))
+        except SourceUnavailable as error:
+            await report.fail(error.reason, str(error))
+
+    async def _while_connected(
+        self, work: Coroutine[None, None, None], report: BuildReport, on: _Place
+    ) -> None:
+        """Do the work, write the log, and break off when the host's connection is another one.
+
+        A build may be silent for long, so its own connection does not tell that a host is gone.
+        """
+        task = asyncio.create_task(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=_LOG))[0]:
+                if self._tools.host(on.node) is not on.host:
+                    raise HostUnreachable(f"the connection to host {on.node} was lost")
+                await report.write_log()
+            await task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def _age(build: ImageBuild) -> tuple[str, str]:
+    created = build.meta.creation_timestamp
+    return ("" if created is None else created.isoformat(), build.meta.uid)
+
+
+def _left(build: ImageBuild, status: ImageBuildStatus) -> float:
+    """Return how many seconds a build has left; what waits counts from when it was made."""
+    since = status.start_time or build.meta.creation_timestamp or now()
+    return build.spec.deadline_seconds - (now() - since).total_seconds()
+
+
+def _matches(node: StoredObject, build: ImageBuild) -> bool:
+    labels = node.meta.labels
+    return all(labels.get(key) == value for key, value in build.spec.node_selector.items())
+
+
+def _is_open(stored: StoredObject) -> bool:
+    """Whether a node takes what does not ask for it by name."""
+    spec = node_view(stored).spec
+    return not spec.unschedulable and all(t.effect == "PreferNoSchedule" for t in spec.taints)
