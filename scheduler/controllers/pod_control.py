@@ -19,8 +19,7 @@ from ..objects.kinds.pod_security import PRIVILEGED, complaint, level_of
 from ..objects.kinds.priority import PriorityView, priority_view
 from ..objects.meta import OwnerReference
 from ..objects.pod import Pod
-from ..objects.pod_owner import PodOwner
-from ..objects.replication import PodTemplate
+from ..objects.pod_owner import PodOwner, PodTemplate
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Remove, Replace
 from .clock import Clock
