@@ -185,7 +185,8 @@ spec:
       containers:
       - name: {role}
         image: lab-shell:v1
-        command: [sh, -c, 'echo {name} > /tmp/index.html; exec httpd -f -p {port} -h /tmp']
+        command: [sh, -c, 'mkdir -p /www; echo {name} > /www/index.html;
+          exec httpd -f -p {port} -h /www']
         resources: {{requests: {{cpu: 100m, memory: 32Mi}}}}
         env: [{{name: GET_HOSTS_FROM, value: dns}}]
         ports: [{{containerPort: {port}}}]
@@ -283,13 +284,13 @@ def test_a_guestbook_is_rolled_out_scaled_and_changed(ironfree: Ironfree, lab: L
     kubectl = ironfree.kubectl
     kubectl("apply", "-f", "-", given=GUESTBOOK)
     for name in ("redis-leader", "redis-follower", "frontend"):
-        said = kubectl("rollout", "status", f"deployment/{name}", "--timeout=200s")
+        said = kubectl("rollout", "status", f"deployment/{name}", "--timeout=50s")
         assert "successfully rolled out" in said
     assert len(ironfree.pods("app=redis")) == 3
     kubectl("scale", "deployment/frontend", "--replicas=5")
     ironfree.running(5, "app=guestbook")
     kubectl("set", "env", "deployment/frontend", "GET_HOSTS_FROM=env")
-    kubectl("rollout", "status", "deployment/frontend", "--timeout=200s")
+    kubectl("rollout", "status", "deployment/frontend", "--timeout=50s")
     pods = ironfree.running(5, "app=guestbook")
     values = [pod["spec"]["containers"][0]["env"][0]["value"] for pod in pods]
     assert values == ["env"] * 5
@@ -312,7 +313,7 @@ def test_a_collector_on_every_host(ironfree: Ironfree, lab: Lab):
 
 def test_copies_that_keep_their_names_and_files(ironfree: Ironfree, lab: Lab):
     ironfree.kubectl("apply", "-f", "-", given=STATEFUL)
-    said = ironfree.kubectl("rollout", "status", "statefulset/web", "--timeout=200s")
+    said = ironfree.kubectl("rollout", "status", "statefulset/web", "--timeout=50s")
     assert "complete: 2 new pods" in said
     pods = ironfree.running(2, "app=nginx")
     assert sorted(pod["metadata"]["name"] for pod in pods) == ["web-0", "web-1"]
@@ -332,8 +333,8 @@ def test_copies_that_keep_their_names_and_files(ironfree: Ironfree, lab: Lab):
 def test_work_that_ends(ironfree: Ironfree, lab: Lab):
     kubectl = ironfree.kubectl
     kubectl("apply", "-f", "-", given=BATCH)
-    kubectl("wait", "job/indexed", "--for=condition=complete", "--timeout=200s")
-    kubectl("wait", "job/broken", "--for=condition=failed", "--timeout=200s")
+    kubectl("wait", "job/indexed", "--for=condition=complete", "--timeout=50s")
+    kubectl("wait", "job/broken", "--for=condition=failed", "--timeout=50s")
     done = ironfree.get("job", "indexed")["status"]
     assert (done["succeeded"], done["completedIndexes"]) == (3, "0-2")
     pods = ironfree.pods("job-name=indexed")
@@ -342,4 +343,4 @@ def test_work_that_ends(ironfree: Ironfree, lab: Lab):
     assert ironfree.get("job", "broken")["status"]["failed"] == 1
 
     kubectl("create", "job", "--from=cronjob/hello", "by-hand")
-    kubectl("wait", "job/by-hand", "--for=condition=complete", "--timeout=200s")
+    kubectl("wait", "job/by-hand", "--for=condition=complete", "--timeout=50s")

@@ -66,18 +66,21 @@ class Cluster:
 
     async def create(self, resource, name, namespace="default", body=None, status=None, **meta):
         kind = REGISTRY.by_resource(resource)
+        made = ObjectMeta(
+            name=name,
+            namespace=namespace if kind.namespaced else "",
+            uid=meta.pop("uid", None) or str(uuid.uuid4()),
+            generation=1 if kind.has_status else 0,
+            creation_timestamp=self.clock.now(),
+            **meta,
+        )
+        if body and kind.identify is not None:
+            kind.identify(made, body)
         encoded = msgspec.json.encode(body or {}, order="deterministic")
         return await self.store.write(
             Create(
                 resource,
-                ObjectMeta(
-                    name=name,
-                    namespace=namespace if kind.namespaced else "",
-                    uid=meta.pop("uid", None) or str(uuid.uuid4()),
-                    generation=1 if kind.has_status else 0,
-                    creation_timestamp=self.clock.now(),
-                    **meta,
-                ),
+                made,
                 intern_body(encoded) if kind.interned else Body(encoded),
                 msgspec.json.encode(status) if status else b"",
             )

@@ -1,7 +1,7 @@
 """Jobs against a real store."""
 
 from scheduler.objects.job import TRACKING
-from scheduler.objects.kinds import REGISTRY, job
+from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.stored import ObjectKey
 
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
@@ -18,9 +18,7 @@ async def work(cluster, uid="4dd8f5a0-0000-4000-8000-000000000001", **spec):
     kind = REGISTRY.by_resource("jobs.batch")
     kind.default(body)
     assert not list(kind.validate(body))
-    made = await cluster.create("jobs.batch", "sum", body=body, uid=uid)
-    job.identify(made.meta, body)
-    return await cluster.change(key(), body=body["spec"])
+    return await cluster.create("jobs.batch", "sum", body=body, uid=uid)
 
 
 async def status(cluster):
@@ -212,8 +210,11 @@ async def test_many_pods_are_made_as_cohorts_and_go_with_the_job(cluster):
     await end(cluster, pods[:10])
     await until(cluster, succeeded=10, active=100)
     await cluster.delete(key())
-    await cluster.running(0)
-    assert await cluster.pods() == ()
+
+    async def none_left():
+        return not await cluster.pods()
+
+    await cluster.until(none_left, "pods")
 
 
 async def test_pods_of_a_lost_node_are_replaced(cluster):
