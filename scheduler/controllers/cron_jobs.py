@@ -8,8 +8,8 @@ from typing import cast
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import AlreadyExists, BadRequest, Forbidden, Invalid, NotFound
-from ..objects.cron_job import SCHEDULED, CronJob, CronJobStatus
+from ..errors import AlreadyExists, BadRequest, Forbidden, Invalid
+from ..objects.cron_job import SCHEDULED, CronJob
 from ..objects.deletion import DeletionRequest
 from ..objects.job import Job, job_view
 from ..objects.json import JsonObject
@@ -18,7 +18,7 @@ from ..objects.kinds.fields import child
 from ..objects.meta import ObjectMeta, new_uid
 from ..objects.pod_owner import CRON_JOB, JOB
 from ..objects.stored import Body, ObjectKey
-from ..store.operations import Create, Replace
+from ..store.operations import Create
 from .clock import Clock
 from .cron_plan import CronPlan, job_name, plan, reference
 from .deletion_writes import deletion
@@ -27,7 +27,8 @@ from .fenced_store import FencedStore, latest_revision, raise_failures
 from .informers import OWNER, Informers
 from .pod_control import Certainty
 from .settings import ControllerSettings
-from .work_queue import WorkQueue
+from .status_writes import write_status
+from .work_queue import WorkQueue, follow
 
 
 class CronJobController:
@@ -54,14 +55,9 @@ class CronJobController:
     async def run(self) -> None:
         """Make Jobs, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_crons())
+            group.create_task(follow(self._crons, self._queue))
             group.create_task(self._follow_jobs())
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
-
-    async def _follow_crons(self) -> None:
-        async for deltas in self._crons.subscribe():
-            for delta in deltas:
-                self._queue.add(delta.key)
 
     async def _follow_jobs(self) -> None:
         async for deltas in self._jobs.subscribe():
@@ -103,7 +99,8 @@ class CronJobController:
                     active=tuple(sorted(named.values(), key=lambda each: each.name)),
                     last_schedule_time=planned.at,
                 )
-        await self._write_status(cron, status)
+        if status != cron.status:
+            await self._crons.reached(await write_status(self._store, CRON_JOB, cron.meta, status))
         return planned.look_again
 
     async def _make(self, cron: CronJob, at: datetime) -> Job | None:
@@ -173,21 +170,6 @@ class CronJobController:
 
     async def _tell(self, cron: CronJob, reason: str, words: str, *, warning: bool = False) -> None:
         await self._events.tell(note(CRON_JOB.kind, cron.meta, reason, words, warning=warning))
-
-    async def _write_status(self, cron: CronJob, status: CronJobStatus) -> None:
-        if status == cron.status:
-            return
-        stored = await self._store.get(CRON_JOB.key(cron.meta))
-        encoded = msgspec.json.encode(status)
-        if stored is None or stored.meta.uid != cron.meta.uid or stored.status == encoded:
-            return
-        try:
-            written = await self._store.write(
-                Replace(stored.resource, stored.meta, stored.body, encoded, stored.revision)
-            )
-        except NotFound:
-            return
-        await self._crons.reached(written.revision)
 
 
 def _labels(spec: JsonObject) -> dict[str, str]:

@@ -11,16 +11,16 @@ from datetime import timedelta
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import Forbidden, Invalid, NotFound, StatusError
+from ..errors import Forbidden, Invalid, StatusError
 from ..objects.controller_revision import LABEL
-from ..objects.daemon_set import DaemonSet, DaemonSetStatus, daemon_tolerations
+from ..objects.daemon_set import DaemonSet, daemon_tolerations
 from ..objects.json import Json, JsonObject
 from ..objects.kind import KindRegistry
 from ..objects.kinds.fields import children, ensure
 from ..objects.node import Node
 from ..objects.pod_owner import DAEMON_SET
 from ..objects.stored import ObjectKey
-from ..store.operations import Create, Replace
+from ..store.operations import Create
 from .clock import Clock
 from .daemon_plan import DaemonPlan, plan
 from .fenced_store import FencedStore
@@ -31,7 +31,8 @@ from .pod_control import PodControl
 from .pod_template import PodSeries
 from .revisions import History, Revisions, marked
 from .settings import ControllerSettings
-from .work_queue import WorkQueue
+from .status_writes import write_status
+from .work_queue import WorkQueue, follow
 
 
 class DaemonSetController:
@@ -64,14 +65,9 @@ class DaemonSetController:
     async def run(self) -> None:
         """Keep the pods, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_sets())
+            group.create_task(follow(self._sets, self._queue))
             group.create_task(self._follow_nodes())
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
-
-    async def _follow_sets(self) -> None:
-        async for deltas in self._sets.subscribe():
-            for delta in deltas:
-                self._queue.add(delta.key)
 
     async def _follow_nodes(self) -> None:
         async for deltas in self._nodes.subscribe():
@@ -117,7 +113,8 @@ class DaemonSetController:
                 )
         except (Invalid, Forbidden) as error:
             failure = error
-        await self._write_status(daemons, planned.status)
+        if planned.status != daemons.status:
+            await write_status(self._store, DAEMON_SET, daemons.meta, planned.status)
         if failure is not None:
             await self._control.tell_failure(daemons, failure)
         return planned.look_again
@@ -131,20 +128,6 @@ class DaemonSetController:
         owner = DAEMON_SET.reference(daemons.meta)
         series = PodSeries(shape, owner, daemons.meta.namespace, taken, self._clock.now())
         return [series.next(shape.varied(on_node(node), shape.meta)) for node in nodes]
-
-    async def _write_status(self, daemons: DaemonSet, status: DaemonSetStatus) -> None:
-        if status == daemons.status:
-            return
-        stored = await self._store.get(DAEMON_SET.key(daemons.meta))
-        encoded = msgspec.json.encode(status)
-        if stored is None or stored.meta.uid != daemons.meta.uid or stored.status == encoded:
-            return
-        try:
-            await self._store.write(
-                Replace(stored.resource, stored.meta, stored.body, encoded, stored.revision)
-            )
-        except NotFound:
-            return
 
 
 def marked_template(daemons: DaemonSet, named: str) -> DaemonSet:

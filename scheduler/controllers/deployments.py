@@ -40,7 +40,7 @@ from .owned_pods import OwnedPods
 from .pod_control import Certainty, still_there, with_owners
 from .settings import ControllerSettings
 from .template_hash import HASH
-from .work_queue import WorkQueue
+from .work_queue import WorkQueue, follow
 
 _NONE = b'{"replicas":0}'
 
@@ -76,14 +76,9 @@ class DeploymentController:
     async def run(self) -> None:
         """Roll out, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_deployments())
+            group.create_task(follow(self._deployments, self._queue))
             group.create_task(self._follow_sets())
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
-
-    async def _follow_deployments(self) -> None:
-        async for deltas in self._deployments.subscribe():
-            for delta in deltas:
-                self._queue.add(delta.key)
 
     async def _follow_sets(self) -> None:
         async for deltas in self._sets.subscribe():

@@ -33,7 +33,7 @@ from .pod_control import PodControl
 from .pod_template import PodMold, PodSeries
 from .replication import ALIKE_FROM
 from .settings import ControllerSettings
-from .work_queue import WorkQueue
+from .work_queue import WorkQueue, follow
 
 _FIELD = f"metadata.annotations['{INDEX}']"
 _VARIABLE = "JOB_COMPLETION_INDEX"
@@ -65,13 +65,8 @@ class JobController:
     async def run(self) -> None:
         """Run Jobs, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_jobs())
+            group.create_task(follow(self._jobs, self._queue))
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
-
-    async def _follow_jobs(self) -> None:
-        async for deltas in self._jobs.subscribe():
-            for delta in deltas:
-                self._queue.add(delta.key)
 
     async def _reconcile(self, key: ObjectKey) -> timedelta | None:
         async with self._control.certainty.of(key):

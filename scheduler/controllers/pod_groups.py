@@ -26,7 +26,7 @@ from .event_log import EventLog, note
 from .fenced_store import FencedStore
 from .informers import Informers
 from .settings import ControllerSettings
-from .work_queue import WorkQueue
+from .work_queue import WorkQueue, follow
 
 _object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 
@@ -53,14 +53,9 @@ class PodGroupController:
     async def run(self) -> None:
         """Keep the status, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_groups())
+            group.create_task(follow(self._informers.groups, self._queue))
             group.create_task(self._follow_pods())
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
-
-    async def _follow_groups(self) -> None:
-        async for deltas in self._informers.groups.subscribe():
-            for delta in deltas:
-                self._queue.add(delta.key)
 
     async def _follow_pods(self) -> None:
         async for deltas in self._informers.pods.subscribe_whole():

@@ -5,19 +5,15 @@ worker at a time.
 """
 
 import asyncio
-import contextlib
 from datetime import timedelta
 
-import msgspec
-
-from ..errors import Conflict, Forbidden, Invalid, NotFound, StatusError
+from ..errors import Forbidden, Invalid, StatusError
 from ..informer import Informer
 from ..objects.kind import KindRegistry
 from ..objects.pod import Pod
 from ..objects.pod_owner import REPLICA_SET, REPLICATION_CONTROLLER, OwnerKind
-from ..objects.replication import Replication, ReplicationStatus
-from ..objects.stored import ObjectKey, StoredObject
-from ..store.operations import Replace
+from ..objects.replication import Replication
+from ..objects.stored import ObjectKey
 from .clock import Clock
 from .fenced_store import FencedStore
 from .informers import OWNER, Informers, orphans
@@ -26,7 +22,8 @@ from .pod_control import PodControl
 from .pod_template import PodSeries
 from .replication_plan import ReplicationPlan, plan, suffices, with_failure
 from .settings import ControllerSettings
-from .work_queue import WorkQueue
+from .status_writes import write_status
+from .work_queue import WorkQueue, follow
 
 ALIKE_FROM = 32
 """Pods that are worth a cohort."""
@@ -64,13 +61,8 @@ class ReplicationController:
     async def run(self) -> None:
         """Keep the numbers, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_owners())
+            group.create_task(follow(self._owners, self._queue))
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
-
-    async def _follow_owners(self) -> None:
-        async for deltas in self._owners.subscribe():
-            for delta in deltas:
-                self._queue.add(delta.key)
 
     async def _reconcile(self, key: ObjectKey) -> timedelta | None:
         async with self._control.certainty.of(key):
@@ -107,7 +99,9 @@ class ReplicationController:
             failure = error
         reason, message = ("FailedCreate", failure.message) if failure is not None else ("", "")
         status = with_failure(planned.status, reason, message, self._clock.now())
-        await self._write_status(controller, status)
+        if status != controller.status:
+            seen = controller.stored
+            await write_status(self._store, self._kind, controller.meta, status, seen)
         if failure is not None:
             await control.tell_failure(controller, failure)
         return planned.look_again
@@ -125,22 +119,3 @@ class ReplicationController:
         writes = [series.succeed(each.uid, each.node) for each in successions]
         writes += [series.next() for _ in range(count - len(successions))]
         await self._control.create(controller, writes)
-
-    async def _write_status(self, controller: Replication, status: ReplicationStatus) -> None:
-        if status == controller.status:
-            return
-        encoded = msgspec.json.encode(status)
-        stored = controller.stored
-        with contextlib.suppress(NotFound, Conflict):  # gone, or changed meanwhile
-            if stored is not None:
-                await self._replace_status(stored, encoded)
-                return
-        stored = await self._store.get(self._kind.key(controller.meta))
-        if stored is None or stored.meta.uid != controller.meta.uid or stored.status == encoded:
-            return
-        with contextlib.suppress(NotFound):
-            await self._replace_status(stored, encoded)
-
-    async def _replace_status(self, stored: StoredObject, status: bytes) -> None:
-        write = Replace(stored.resource, stored.meta, stored.body, status, stored.revision)
-        await self._store.write(write)

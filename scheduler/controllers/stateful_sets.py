@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import AlreadyExists, Forbidden, Invalid, NotFound, StatusError
+from ..errors import AlreadyExists, Forbidden, Invalid, StatusError
 from ..objects.controller_revision import LABEL, ControllerRevision
 from ..objects.json import Json, JsonObject
 from ..objects.kind import KindRegistry
@@ -22,11 +22,10 @@ from ..objects.stateful_set import (
     POD_NAME,
     ClaimTemplate,
     StatefulSet,
-    StatefulSetStatus,
 )
 from ..objects.storage import CLAIM_PROTECTION, CLAIMS
 from ..objects.stored import Body, ObjectKey, StoredObject
-from ..store.operations import Create, Replace
+from ..store.operations import Create
 from .clock import Clock
 from .fenced_store import FencedStore, raise_failures
 from .informers import OWNER, Informers, orphans
@@ -37,7 +36,8 @@ from .pod_template import PodMold
 from .revisions import History, Revisions
 from .settings import ControllerSettings
 from .stateful_plan import Place, StatefulPlan, plan
-from .work_queue import WorkQueue
+from .status_writes import write_status
+from .work_queue import WorkQueue, follow
 
 _UNBOUND = b'{"phase":"Pending"}'
 
@@ -71,13 +71,8 @@ class StatefulSetController:
     async def run(self) -> None:
         """Keep the pods, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_sets())
+            group.create_task(follow(self._sets, self._queue))
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
-
-    async def _follow_sets(self) -> None:
-        async for deltas in self._sets.subscribe():
-            for delta in deltas:
-                self._queue.add(delta.key)
 
     async def _reconcile(self, key: ObjectKey) -> timedelta | None:
         async with self._control.certainty.of(key):
@@ -124,7 +119,9 @@ class StatefulSetController:
                 await self._create(stateful, planned.creates, history)
         except (Invalid, Forbidden) as error:
             failure = error
-        await self._write_status(stateful, planned.status)
+        if planned.status != stateful.status:
+            written = await write_status(self._store, STATEFUL_SET, stateful.meta, planned.status)
+            await self._sets.reached(written)
         if failure is not None:
             await self._control.tell_failure(stateful, failure)
         return planned.look_again
@@ -201,21 +198,6 @@ class StatefulSetController:
         body: JsonObject = {"spec": msgspec.json.decode(template.spec)}
         encoded = Body(msgspec.json.encode(body, order="deterministic"))
         return Create(CLAIMS, meta, encoded, _UNBOUND)
-
-    async def _write_status(self, stateful: StatefulSet, status: StatefulSetStatus) -> None:
-        if status == stateful.status:
-            return
-        stored = await self._store.get(STATEFUL_SET.key(stateful.meta))
-        encoded = msgspec.json.encode(status)
-        if stored is None or stored.meta.uid != stateful.meta.uid or stored.status == encoded:
-            return
-        try:
-            written = await self._store.write(
-                Replace(stored.resource, stored.meta, stored.body, encoded, stored.revision)
-            )
-        except NotFound:
-            return
-        await self._sets.reached(written.revision)
 
 
 def claim_name(stateful: StatefulSet, template: ClaimTemplate, ordinal: int) -> str:

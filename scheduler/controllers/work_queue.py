@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import Conflict, Fenced, IronfreeError, Unavailable
+from ..informer import Informer
+from ..objects.stored import ObjectKey
 from .clock import Clock, Timer
 
 K = TypeVar("K", bound=Hashable)
@@ -177,6 +179,13 @@ class WorkQueue(Generic[K]):
             )
         if key not in self._waiting:
             self._waiting[key] = _later(delay, lambda: self._retry(key))
+
+
+async def follow(informer: Informer[Any], queue: WorkQueue[ObjectKey]) -> None:
+    """Ask for a look at every object of an informer that changes, until cancelled."""
+    async for deltas in informer.subscribe():
+        for delta in deltas:
+            queue.add(delta.key)
 
 
 def _later(seconds: float, callback: Callable[[], None]) -> Timer:

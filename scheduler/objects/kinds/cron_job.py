@@ -11,8 +11,8 @@ from .causes import invalid, one_of, required
 from .fields import child, children, default_text, ensure, setdefault, text
 from .job import default_job, job_causes
 from .pod_support import warnings
-from .printing import AGE, NAME, NONE, age, container_images, container_names, name, since
-from .template import not_negative_causes, selector_text
+from .printing import AGE, NAME, NONE, age, name, since
+from .template import TEMPLATE_COLUMNS, not_negative_causes, selector_text, template_cells
 
 _POLICIES = ("Allow", "Forbid", "Replace")
 _LONGEST_NAME = 52
@@ -84,9 +84,7 @@ def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
         len(children(status, "active")),
         since(last, now) if last else NONE,
         age(obj, now),
-        container_names(_pod_spec(obj)),
-        container_images(_pod_spec(obj)),
-        selector_text(child(_template(obj), "spec")),
+        *template_cells(_pod_spec(obj), selector_text(child(_template(obj), "spec"))),
     )
 
 
@@ -106,9 +104,7 @@ KIND = Kind(
             Column("Active", "integer", description="Jobs that are not over."),
             Column("Last Schedule", description="Since the last Job's time."),
             AGE,
-            Column("Containers", priority=1, description="Containers of its pods."),
-            Column("Images", priority=1, description="Images of its pods."),
-            Column("Selector", priority=1, description="Labels of its pods."),
+            *TEMPLATE_COLUMNS,
         ),
         _cells,
     ),

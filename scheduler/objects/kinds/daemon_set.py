@@ -8,8 +8,9 @@ from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer
 from .causes import invalid, one_of
 from .fields import child, default_text, ensure, number, setdefault, text
-from .printing import AGE, NAME, age, container_images, container_names, name, selector
+from .printing import AGE, NAME, age, name, selector
 from .template import (
+    TEMPLATE_COLUMNS,
     at_most_all_causes,
     default_template,
     immutable_causes,
@@ -20,6 +21,7 @@ from .template import (
     selector_of,
     selector_text,
     template_causes,
+    template_cells,
     template_spec,
     template_warnings,
 )
@@ -90,9 +92,7 @@ def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
         number(status, "numberAvailable"),
         selector(pod_spec, "nodeSelector"),
         age(obj, now),
-        container_names(pod_spec),
-        container_images(pod_spec),
-        selector_text(spec),
+        *template_cells(pod_spec, selector_text(spec)),
     )
 
 
@@ -113,9 +113,7 @@ KIND = Kind(
             Column("Available", "integer", description="Nodes whose pod is available."),
             Column("Node Selector", description="Labels that nodes need."),
             AGE,
-            Column("Containers", priority=1, description="Containers of its pods."),
-            Column("Images", priority=1, description="Images of its pods."),
-            Column("Selector", priority=1, description="Labels of its pods."),
+            *TEMPLATE_COLUMNS,
         ),
         _cells,
     ),

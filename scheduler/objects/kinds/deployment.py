@@ -8,8 +8,9 @@ from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, Scale
 from .causes import forbidden, invalid, one_of
 from .fields import child, default_text, ensure, number, setdefault, text
-from .printing import AGE, NAME, age, container_images, container_names, name
+from .printing import AGE, NAME, age, name
 from .template import (
+    TEMPLATE_COLUMNS,
     at_most_all_causes,
     default_template,
     immutable_causes,
@@ -20,6 +21,7 @@ from .template import (
     selector_of,
     selector_text,
     template_causes,
+    template_cells,
     template_spec,
     template_warnings,
 )
@@ -77,16 +79,13 @@ def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
 
 def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
     spec, status = child(obj, "spec"), child(obj, "status")
-    pod_spec = template_spec(obj)
     return (
         name(obj),
         f"{number(status, 'readyReplicas')}/{number(spec, 'replicas')}",
         number(status, "updatedReplicas"),
         number(status, "availableReplicas"),
         age(obj, now),
-        container_names(pod_spec),
-        container_images(pod_spec),
-        selector_text(spec),
+        *template_cells(template_spec(obj), selector_text(spec)),
     )
 
 
@@ -104,9 +103,7 @@ KIND = Kind(
             Column("Up-to-date", "integer", description="Pods of the present template."),
             Column("Available", "integer", description="Pods ready for minReadySeconds."),
             AGE,
-            Column("Containers", priority=1, description="Containers of its pods."),
-            Column("Images", priority=1, description="Images of its pods."),
-            Column("Selector", priority=1, description="Labels of its pods."),
+            *TEMPLATE_COLUMNS,
         ),
         _cells,
     ),

@@ -11,13 +11,15 @@ from ..meta import ObjectMeta
 from ..selectors import NOTHING
 from .causes import forbidden, invalid, one_of, required
 from .fields import child, children, default_text, ensure, indexed, number, setdefault, text
-from .printing import AGE, NAME, age, container_images, container_names, duration, name, parse_time
+from .printing import AGE, NAME, age, duration, name, parse_time
 from .template import (
+    TEMPLATE_COLUMNS,
     default_template,
     immutable_causes,
     not_negative_causes,
     selector_text,
     template_causes,
+    template_cells,
     template_spec,
     template_warnings,
 )
@@ -178,16 +180,13 @@ def _duration(status: JsonObject, now: datetime) -> str:
 
 def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
     spec, status = child(obj, "spec"), child(obj, "status")
-    pod_spec = template_spec(obj)
     return (
         name(obj),
         _state(obj),
         _completions(spec, status),
         _duration(status, now),
         age(obj, now),
-        container_names(pod_spec),
-        container_images(pod_spec),
-        selector_text(spec),
+        *template_cells(template_spec(obj), selector_text(spec)),
     )
 
 
@@ -204,9 +203,7 @@ KIND = Kind(
             Column("Completions", description="Pods that have succeeded, of those wanted."),
             Column("Duration", description="From its start to its completion."),
             AGE,
-            Column("Containers", priority=1, description="Containers of its pods."),
-            Column("Images", priority=1, description="Images of its pods."),
-            Column("Selector", priority=1, description="Labels of its pods."),
+            *TEMPLATE_COLUMNS,
         ),
         _cells,
     ),

@@ -5,18 +5,18 @@ from datetime import datetime
 
 from ...errors import Cause
 from ..json import JsonObject
-from ..kind import Cell, Column, Kind, Printer, Scale, text_at
-from .fields import child, ensure, number, setdefault
-from .printing import AGE, NAME, age, container_images, container_names, name
+from ..kind import Cell, Kind, Printer, Scale, text_at
+from .fields import child, ensure, setdefault
 from .template import (
+    REPLICA_COLUMNS,
     default_template,
     immutable_causes,
     not_negative_causes,
+    replica_cells,
     selector_causes,
     selector_of,
     selector_text,
     template_causes,
-    template_spec,
     template_warnings,
 )
 
@@ -42,18 +42,7 @@ def _initial_status(_obj: JsonObject) -> JsonObject:
 
 
 def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
-    spec, status = child(obj, "spec"), child(obj, "status")
-    pod_spec = template_spec(obj)
-    return (
-        name(obj),
-        number(spec, "replicas"),
-        number(status, "replicas"),
-        number(status, "readyReplicas"),
-        age(obj, now),
-        container_names(pod_spec),
-        container_images(pod_spec),
-        selector_text(spec),
-    )
+    return replica_cells(obj, now, selector_text(child(obj, "spec")))
 
 
 KIND = Kind(
@@ -63,19 +52,7 @@ KIND = Kind(
     message="apps.v1.ReplicaSet",
     short_names=("rs",),
     categories=("all",),
-    printer=Printer(
-        (
-            NAME,
-            Column("Desired", "integer", description="Pods wanted."),
-            Column("Current", "integer", description="Pods there are."),
-            Column("Ready", "integer", description="Pods that are ready."),
-            AGE,
-            Column("Containers", priority=1, description="Containers of its pods."),
-            Column("Images", priority=1, description="Images of its pods."),
-            Column("Selector", priority=1, description="Labels of its pods."),
-        ),
-        _cells,
-    ),
+    printer=Printer(REPLICA_COLUMNS, _cells),
     default=_default,
     initial_status=_initial_status,
     validate=_validate,

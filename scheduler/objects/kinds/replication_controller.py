@@ -5,13 +5,19 @@ from datetime import datetime
 
 from ...errors import Cause
 from ..json import JsonObject
-from ..kind import Cell, Column, Kind, Printer, Scale, text_at
+from ..kind import Cell, Kind, Printer, Scale, text_at
 from ..pod_owner import map_selector
 from .causes import label_map_causes, required
-from .fields import child, ensure, number, setdefault, text_map
+from .fields import child, ensure, setdefault, text_map
 from .pod_defaults import default_pod_spec
-from .printing import AGE, NAME, age, container_images, container_names, name, selector
-from .template import not_negative_causes, template_causes, template_spec, template_warnings
+from .printing import selector
+from .template import (
+    REPLICA_COLUMNS,
+    not_negative_causes,
+    replica_cells,
+    template_causes,
+    template_warnings,
+)
 
 
 def _default(obj: JsonObject) -> None:
@@ -45,18 +51,7 @@ def _initial_status(_obj: JsonObject) -> JsonObject:
 
 
 def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
-    spec, status = child(obj, "spec"), child(obj, "status")
-    pod_spec = template_spec(obj)
-    return (
-        name(obj),
-        number(spec, "replicas"),
-        number(status, "replicas"),
-        number(status, "readyReplicas"),
-        age(obj, now),
-        container_names(pod_spec),
-        container_images(pod_spec),
-        selector(spec, "selector"),
-    )
+    return replica_cells(obj, now, selector(child(obj, "spec"), "selector"))
 
 
 KIND = Kind(
@@ -65,19 +60,7 @@ KIND = Kind(
     message="core.v1.ReplicationController",
     short_names=("rc",),
     categories=("all",),
-    printer=Printer(
-        (
-            NAME,
-            Column("Desired", "integer", description="Pods wanted."),
-            Column("Current", "integer", description="Pods there are."),
-            Column("Ready", "integer", description="Pods that are ready."),
-            AGE,
-            Column("Containers", priority=1, description="Containers of its pods."),
-            Column("Images", priority=1, description="Images of its pods."),
-            Column("Selector", priority=1, description="Labels of its pods."),
-        ),
-        _cells,
-    ),
+    printer=Printer(REPLICA_COLUMNS, _cells),
     default=_default,
     initial_status=_initial_status,
     validate=_validate,

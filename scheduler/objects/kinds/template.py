@@ -1,18 +1,55 @@
 """What kinds with a pod template and a selector have in common: defaults, checks, cells."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from ...errors import BadRequest, Cause
 from ..json import Json, JsonObject
+from ..kind import Cell, Column
 from ..selectors import NOTHING, Selector, from_label_selector
 from .causes import invalid, label_map_causes, required
 from .fields import child, number, text, text_map
 from .pod_defaults import default_pod_spec
 from .pod_support import warnings
 from .pod_validation import not_ephemeral_causes, pod_spec_causes
-from .printing import or_none
+from .printing import AGE, NAME, age, container_images, container_names, name, or_none
 
 _ALWAYS = ("Always",)
+
+TEMPLATE_COLUMNS = (
+    Column("Containers", priority=1, description="Containers of its pods."),
+    Column("Images", priority=1, description="Images of its pods."),
+    Column("Selector", priority=1, description="Labels of its pods."),
+)
+"""Columns that kubectl shows of every kind with a template, if asked for more."""
+
+REPLICA_COLUMNS = (
+    NAME,
+    Column("Desired", "integer", description="Pods wanted."),
+    Column("Current", "integer", description="Pods there are."),
+    Column("Ready", "integer", description="Pods that are ready."),
+    AGE,
+    *TEMPLATE_COLUMNS,
+)
+"""Columns of kinds that keep a number of pods."""
+
+
+def template_cells(pod_spec: JsonObject, selector: str) -> tuple[Cell, ...]:
+    """Return the cells of TEMPLATE_COLUMNS."""
+    return container_names(pod_spec), container_images(pod_spec), selector
+
+
+def replica_cells(obj: JsonObject, now: datetime, selector: str) -> tuple[Cell, ...]:
+    """Return the cells of REPLICA_COLUMNS."""
+    spec, status = child(obj, "spec"), child(obj, "status")
+    return (
+        name(obj),
+        number(spec, "replicas"),
+        number(status, "replicas"),
+        number(status, "readyReplicas"),
+        age(obj, now),
+        *template_cells(template_spec(obj), selector),
+    )
 
 
 def template_spec(obj: JsonObject) -> JsonObject:
