@@ -19,7 +19,7 @@ from ..objects.daemon_set import (
 )
 from ..objects.node import Node, Taint
 from ..objects.node_selection import selects_node
-from ..objects.pod import Pod
+from ..objects.pod import Pod, PodSpec
 from ..objects.tolerations import tolerated
 from .job_plan import ended_at
 from .replication_plan import is_ready, ready_since
@@ -64,10 +64,10 @@ def plan(
     for pod in sorted(pods, key=_age):
         by_node.setdefault(target_node(pod), []).append(pod)
     eligible: dict[str, list[Pod]] = {}
-    misplaced = 0
+    misplaced, spec = 0, daemons.pod_spec
     for node in nodes:
         name, there = node.meta.name, by_node.pop(node.meta.name, [])
-        wanted, tolerable = runs_on(daemons, node)
+        wanted, tolerable = runs_on(spec, node)
         if wanted:
             eligible[name] = there
         elif there:
@@ -89,9 +89,8 @@ def plan(
     )
 
 
-def runs_on(daemons: DaemonSet, node: Node) -> tuple[bool, bool]:
+def runs_on(spec: PodSpec, node: Node) -> tuple[bool, bool]:
     """Tell whether a node is to have a pod, and whether one that is there may stay."""
-    spec = daemons.pod_spec
     if spec.node_name not in ("", node.meta.name) or not selects_node(spec, node):
         return False, False
     tolerations = (*spec.tolerations, *daemon_tolerations(host_network=spec.host_network))

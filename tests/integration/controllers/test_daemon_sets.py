@@ -182,7 +182,7 @@ async def test_taints_keep_pods_away_or_drive_them_out(cluster):
         taints = [{"key": "k", "effect": effect}] if effect else []
         body = {"spec": {"taints": taints, **spec}}
         name = f"n-{len((await cluster.store.list('nodes')).objects)}"
-        return runs_on(view, node_view(await cluster.create("nodes", name, body=body)))
+        return runs_on(view.pod_spec, node_view(await cluster.create("nodes", name, body=body)))
 
     assert await runs("") == (True, True)
     assert await runs("", unschedulable=True) == (True, True)
