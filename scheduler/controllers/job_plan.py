@@ -326,8 +326,9 @@ class _Staffing:
         if not self.job.indexed:
             return tuple(deletion_order(self.active, self.now)[: min(excess, self.burst)])
         doubles = self._duplicates()
+        doubled = {pod.meta.uid for pod in doubles}
         ordered = sorted(
-            (pod for pod in self.active if pod not in doubles),
+            (pod for pod in self.active if pod.meta.uid not in doubled),
             key=lambda pod: -(index_of(pod) or 0),
         )
         return (*doubles, *ordered)[: min(excess, self.burst)]
