@@ -26,7 +26,7 @@ _READ = 1 << 20
 class Uploads:
     """Takes contexts: to a file first, so that a slow client holds no connection to the database.
 
-    Of two uploads for one build the later one is a Conflict.
+    Of two uploads for one build through one process the later one is a Conflict.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -53,22 +53,23 @@ class Uploads:
         if len(self._taking) >= _AT_ONCE:
             raise TooManyRequests(f"{_AT_ONCE} contexts are being uploaded; try again")
         self._taking.add(uid)
-        file = await asyncio.to_thread(tempfile.TemporaryFile)
         try:
-            size = await _spool(call, file)
-            return await self._keep(call, uid, file, size)
+            with await asyncio.to_thread(tempfile.TemporaryFile) as file:
+                size = await _spool(call, file)
+                return await self._keep(call, uid, file, size)
         finally:
             self._taking.discard(uid)
-            file.close()
 
     async def _keep(self, call: Call, uid: str, file: IO[bytes], size: int) -> StoredObject:
         store = self._backend.store
         await store.keep_context(uid, _parts(file), MOST_KEPT)
         for _ in range(RACES):
             current = await Updater(self._backend).current(call)
-            _check(current, call)
             if current.meta.uid != uid:
                 break
+            if image_build(current).ended:
+                await store.drop_context(uid)
+            _check(current, call)
             status = msgspec.structs.replace(
                 build_status(current), context_bytes=size, message="its context is there"
             )

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
@@ -15,6 +14,7 @@ from ..objects.image_build import (
     ImageBuildStatus,
     Phase,
 )
+from ..objects.meta import now_seconds
 from ..objects.stored import ObjectKey
 from ..store.status_write import write_status
 from ..store.store import Store
@@ -82,13 +82,13 @@ class BuildReport:
             message="",
             node_name=node,
             attempts=self.status.attempts + 1,
-            start_time=self.status.start_time or now(),
+            start_time=self.status.start_time or now_seconds(),
         )
         await self.write(begun)
 
     async def fail(self, reason: str, message: str) -> None:
         """Say that nothing came of it."""
-        ended = {"phase": Phase.FAILED, "completion_time": now()}
+        ended = {"phase": Phase.FAILED, "completion_time": now_seconds()}
         await self.write(replace(self.status, reason=reason, message=message[:1024], **ended))
 
     async def give_up(self, message: str) -> None:
@@ -100,8 +100,3 @@ class BuildReport:
         self.line(f"broken off: {message}")
         again = f"{message}; it is begun again"
         await self.write(replace(self.status, phase=Phase.PENDING, message=again[:1024]))
-
-
-def now() -> datetime:
-    """Return the time as statuses have it."""
-    return datetime.now(UTC).replace(microsecond=0)

@@ -53,10 +53,13 @@ class BuildSources:
             yield Context(kept, spec.upload.dockerfile)
         else:
             assert spec.git is not None
-            directory = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="ironfree-git-"))
+            directory = await _workplace()
             try:
                 login = await self._login(build.meta.namespace, spec.git)
-                found = await git_context(spec.git, login, directory)
+                try:
+                    found = await git_context(spec.git, login, directory)
+                except OSError as error:
+                    raise _no_room(error) from error
                 said(f"commit {found.commit} of {spec.git.url}")
                 yield Context(_read(found.archive), spec.git.dockerfile)
             finally:
@@ -83,6 +86,18 @@ def inline_archive(source: DockerfileSource) -> bytes:
             member.mode, member.size = 0o644, len(content)
             archive.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+async def _workplace() -> Path:
+    try:
+        return Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="ironfree-git-"))
+    except OSError as error:
+        raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> SourceUnavailable:
+    words = f"there is no place to work in: {error.strerror or error}"
+    return SourceUnavailable("GitFailed", words)
 
 
 async def _one(content: bytes) -> AsyncIterator[bytes]:

@@ -14,10 +14,11 @@ from ..images import BuildOrder, ImageBuilder, ImageStore, RegistryCredentials
 from ..objects.image_build import MOST_TOLD, Distribution, ImageBuild, Phase
 from ..objects.image_reference import ImageReference, image_reference
 from ..objects.json import Json
+from ..objects.meta import now_seconds
 from ..objects.pod import Pod
 from ..objects.selectors import from_label_selector
 from ..objects.stored import ObjectKey, StoredObject
-from .build_report import BuildReport, now
+from .build_report import BuildReport
 from .build_sources import BuildSources
 from .image_sharing import HOSTS, architecture, copy_image
 from .pull_pacing import Heard, PullPacer, Source
@@ -86,7 +87,7 @@ class BuildWork:
             await report.write(made)
             await report.fail("DistributionFailed", made.distribution.failed[0])
             return
-        ended = {"phase": Phase.SUCCEEDED, "completion_time": now()}
+        ended = {"phase": Phase.SUCCEEDED, "completion_time": now_seconds()}
         await report.write(replace(made, message="", **ended))
 
     async def _make(self, images: ImageBuilder) -> None:
@@ -207,7 +208,9 @@ class BuildWork:
             async with asyncio.timeout(tools.within):
                 await copy_image(source, target, image)
 
-        what = Source(str(image_reference(image)), HOSTS)
+        # nothing is shared with pods' copies, which may be of what the name stood for before
+        made = self._report.status.image_id
+        what = Source(f"{image_reference(image)} {made} {node}", HOSTS)
         try:
             found = await target.find(image)
             if found is None or found.id != self._report.status.image_id:

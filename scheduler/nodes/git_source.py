@@ -126,7 +126,9 @@ def _prepare(directory: Path, url: SplitResult, login: GitLogin | None) -> dict[
         ssh += ["-i", str(_secret(directory / "key", login.key.rstrip() + b"\n"))]
         if login.known_hosts:
             ssh += ["-o", f"UserKnownHostsFile={_secret(directory / 'hosts', login.known_hosts)}"]
-    elif login is not None:
+    else:  # the keys of the service's own user are for its hosts
+        ssh += ["-o", "IdentityFile=none"]
+    if login is not None and not login.key:
         user, password = quote(login.username, safe=""), quote(login.password, safe="")
         place = urlunsplit((url.scheme, f"{user}:{password}@{url.netloc}", "", "", ""))
         file = _secret(directory / "logins", f"{place}\n".encode())

@@ -96,7 +96,9 @@ class ImageArchitectures:
         self._questions: asyncio.Queue[_Question] = asyncio.Queue(_MOST_WAITING)
 
     async def run(self) -> None:
-        """Ask until cancelled. While all nodes are alike, pods are not even looked at.
+        """Ask until cancelled. Until nodes have differed once, pods are not even looked at.
+
+        Images of pods that came while all were alike again are asked for with the next such pod.
 
         Raises:
             ExceptionGroup: with Fenced, when another leader has taken over.

@@ -1,8 +1,8 @@
 """ImageBuilds at work: each on a host, as many at once as hosts and this process may have.
 
 Runs while this process leads. A build that was under way when its leader or its host went away is
-begun again, up to three times. Deleting an ImageBuild breaks off what is being done for it: the
-engine ends a build whose request ends.
+begun again; in all it is begun three times at most. Deleting an ImageBuild breaks off what is being
+done for it: the engine ends a build whose request ends.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from ..drivers import Host
-from ..errors import HostUnreachable, SourceUnavailable, Unavailable
+from ..errors import DriverError, HostUnreachable, SourceUnavailable, Unavailable
 from ..images import ImageBuilder
 from ..informer import Informer
 from ..objects.image_build import (
@@ -27,10 +27,11 @@ from ..objects.image_build import (
     Phase,
     image_build,
 )
+from ..objects.meta import now_seconds
 from ..objects.node import node_view
 from ..objects.stored import StoredObject
 from ..store.store import Store
-from .build_report import BuildReport, now
+from .build_report import BuildReport
 from .build_work import BuildTools, BuildWork
 
 _log = logging.getLogger(__name__)
@@ -91,12 +92,23 @@ class ImageBuilds:
         async for deltas in self._builds.subscribe():
             for delta in deltas:
                 old, new = delta.old, delta.new
+                if new is not None and new.ended and not (old is not None and old.ended):
+                    await self._forget(new)
                 gone = old is not None and (new is None or new.meta.uid != old.meta.uid)
                 if old is not None and (gone or (new and new.meta.deletion_timestamp)):
                     task = self._tasks.get(old.meta.uid)
                     if task is not None:
                         task.cancel()
                 self._news.set()
+
+    async def _forget(self, build: ImageBuild) -> None:
+        """Drop what was uploaded for a build that has ended, under whatever leader."""
+        if build.spec.upload is None:
+            return
+        try:
+            await self._store.drop_context(build.meta.uid)
+        except Unavailable as error:
+            _log.warning("the context of build %s stays for now: %s", build.meta.name, error)
 
     async def _look(self) -> bool:
         """Begin what may begin; returns whether something waits for what no object tells."""
@@ -134,13 +146,12 @@ class ImageBuilds:
             self._on[found.node] += 1
             work = self._run(build, report, found)
             name = f"build {build.meta.namespace}/{build.meta.name}"
-            self._tasks[build.meta.uid] = self._group.create_task(work, name=name)
+            task = self._tasks[build.meta.uid] = self._group.create_task(work, name=name)
+            task.add_done_callback(lambda _: self._left_off(build, report, found))
 
     async def _end(self, build: ImageBuild, report: BuildReport, reason: str, message: str) -> None:
         await report.fail(reason, message)
         self._statuses[build.meta.uid] = report.status
-        if build.spec.upload is not None:
-            await self._store.drop_context(build.meta.uid)
 
     # --- where ----------------------------------------------------------------------------------
 
@@ -173,18 +184,17 @@ class ImageBuilds:
     # --- one build ------------------------------------------------------------------------------
 
     async def _run(self, build: ImageBuild, report: BuildReport, on: _Place) -> None:
-        uid = build.meta.uid
         try:
             await self._attempt(build, report, on)
-            if report.status.phase in FINAL and build.spec.upload is not None:
-                await self._store.drop_context(uid)
         except Unavailable as error:
             _log.warning("build %s is broken off: %s", build.meta.name, error)
-        finally:
-            self._on[on.node] -= 1
-            del self._tasks[uid]
-            self._statuses[uid] = report.status
-            self._news.set()
+
+    def _left_off(self, build: ImageBuild, report: BuildReport, on: _Place) -> None:
+        """Note that nothing is done for a build any more, be it that nothing was."""
+        self._on[on.node] -= 1
+        del self._tasks[build.meta.uid]
+        self._statuses[build.meta.uid] = report.status
+        self._news.set()
 
     async def _attempt(self, build: ImageBuild, report: BuildReport, on: _Place) -> None:
         try:
@@ -195,7 +205,7 @@ class ImageBuilds:
         except TimeoutError:
             seconds = build.spec.deadline_seconds
             await report.fail("DeadlineExceeded", f"it took more than {seconds} s")
-        except HostUnreachable as error:
+        except DriverError as error:
             await report.give_up(str(error))
         except SourceUnavailable as error:
             await report.fail(error.reason, str(error))
@@ -216,7 +226,7 @@ class ImageBuilds:
             await task
         finally:
             task.cancel()
-            await asyncio.wait({task})
+            await asyncio.gather(task, return_exceptions=True)
 
 
 def _age(build: ImageBuild) -> tuple[str, str]:
@@ -226,8 +236,9 @@ def _age(build: ImageBuild) -> tuple[str, str]:
 
 def _left(build: ImageBuild, status: ImageBuildStatus) -> float:
     """Return how many seconds a build has left; what waits counts from when it was made."""
-    since = status.start_time or build.meta.creation_timestamp or now()
-    return build.spec.deadline_seconds - (now() - since).total_seconds()
+    now = now_seconds()
+    since = status.start_time or build.meta.creation_timestamp or now
+    return build.spec.deadline_seconds - (now - since).total_seconds()
 
 
 def _matches(node: StoredObject, build: ImageBuild) -> bool:

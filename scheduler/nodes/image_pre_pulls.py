@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 import msgspec
 
 from ..drivers import Host, PullPolicy
-from ..errors import HostUnreachable, Unavailable
+from ..errors import DriverError, StatusError, Unavailable
 from ..informer import Informer
 from ..objects.image_pre_pull import (
     MOST_FAILURES,
@@ -173,6 +173,7 @@ class ImagePrePulls:
             self._under_way += 1
             work = self._ensure(wish, which, copy, host)
             copy.task = self._group.create_task(work, name=f"pre-pull on {which.node}")
+            copy.task.add_done_callback(lambda _: self._settle(copy, host))
 
     async def _ensure(self, wish: ImagePrePull, which: _Which, copy: _Copy, host: Host) -> None:
         """Have an image on a host, and note what came of it."""
@@ -187,15 +188,16 @@ class ImagePrePulls:
         try:
             problem = await self._puller.ensure(request)
             copy.there, copy.why = problem is None, problem.message if problem else ""
-        except HostUnreachable as error:
+        except (DriverError, StatusError) as error:
             copy.there, copy.why = False, str(error)
-        finally:
-            self._under_way -= 1
-            copy.task, copy.host = None, host
-            copy.failures = 0 if copy.there else copy.failures + 1
-            wait = _AGAIN if copy.there else PULL.delay(copy.failures).total_seconds()
-            copy.due = asyncio.get_running_loop().time() + wait
-            self._news.set()
+
+    def _settle(self, copy: _Copy, host: Host) -> None:
+        """Note that a pull is over, be it that it never began."""
+        self._under_way -= 1
+        copy.task, copy.host = None, host
+        copy.failures = 0 if copy.there else copy.failures + 1
+        wait = _AGAIN if copy.there else PULL.delay(copy.failures).total_seconds()
+        copy.due = asyncio.get_running_loop().time() + wait
 
     async def _tell(self, wish: ImagePrePull, wanted: list[_Which]) -> ImagePrePullStatus:
         """Write how far a wish is, if it is news."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ..errors import Conflict, IronfreeError, NotFound
+from ..errors import Conflict, NotFound, Unavailable
 from ..objects.stored import ObjectKey
 from .operations import Replace
 from .store import Store
@@ -16,7 +16,8 @@ async def write_status(
     """Put a status in place of an object's; one that was deleted meanwhile needs none.
 
     Raises:
-        Fenced: another leader has taken over. Unavailable: the database does not answer.
+        Fenced: another leader has taken over.
+        Unavailable: the database does not answer, or the object keeps changing.
     """
     encoded = msgspec.json.encode(status)
     for _ in range(_TRIES):
@@ -31,4 +32,4 @@ async def write_status(
         except NotFound:
             return
         return
-    raise IronfreeError(f"the status of {key.resource} {key.name} keeps changing")
+    raise Unavailable(f"the status of {key.resource} {key.name} keeps changing; try again")

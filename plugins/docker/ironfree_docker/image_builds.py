@@ -5,6 +5,7 @@ would need a session of its own protocol over gRPC.)
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from secrets import token_hex
 from urllib.parse import quote
 
 import msgspec
@@ -20,6 +21,7 @@ from .image_archive import RootFile, tar_archive
 from .images import OWN, Images, encoded_header, login, login_header, split_reference
 from .labels import CLUSTER, COMMITTED, POD_UID
 
+_LONGEST = 4096  # characters of a line that are kept until it ends
 _NOBODY = "none"  # an installation that no container is of
 _RAW = f"{OWN}commit"
 _PULLED = frozenset({"Pull complete", "Already exists", "Pushed", "Layer already exists"})
@@ -84,7 +86,7 @@ class BuildingImages(Images):
             "Entrypoint": [*(config.entrypoint or ())],  # an empty one is not filled in
             "Cmd": [*(config.cmd or ())],
         }
-        raw = f"{_RAW}:{found.id[:32]}" if env else name
+        raw = f"{_RAW}:{token_hex(16)}" if env else name  # two commits may be under way
         repository, tag = split_reference(raw)
         query = {"container": found.id, "repo": repository, "tag": tag, "pause": str(int(pause))}
         await self._engine.change("POST", "/commit", query=query, body=body, within=within)
@@ -103,7 +105,11 @@ class BuildingImages(Images):
         try:
             await self.build(BuildOrder(name), _once(archive), lambda _: None)
         finally:
-            await self._engine.change("DELETE", f"/images/{quote(raw)}")
+            try:
+                await self._engine.change("DELETE", f"/images/{quote(raw)}")
+            except EngineRejected as error:
+                if error.code != 404:
+                    raise
 
     async def push(self, name: str, credentials: RegistryCredentials | None) -> str:
         """Push; ImageUnavailable with the registry's words when it will not have it."""
@@ -149,6 +155,9 @@ class _Text:
         *whole, self._rest = (self._rest + line.stream).split("\n")
         for each in whole:
             self._said(each)
+        if len(self._rest) > _LONGEST:
+            self.end()
+            self._rest = ""
 
     def end(self) -> None:
         if self._rest:

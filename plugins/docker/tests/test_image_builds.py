@@ -94,13 +94,9 @@ async def test_a_commit_takes_nothing_along_that_is_the_pods(engine: FakeEngine,
     made = await host.ensure_container(sandbox, spec)
     await builder(host).commit("uid-1", made.id, "r:5/snap:v1", pause=False, within=5)
     (commit,) = engine.commits
-    raw = f"ironfree/commit:{made.id[:32]}"
-    assert commit["query"] == {
-        "container": made.id,
-        "repo": "ironfree/commit",
-        "tag": made.id[:32],
-        "pause": "0",
-    }
+    tag = commit["query"].pop("tag")
+    raw = f"ironfree/commit:{tag}"
+    assert commit["query"] == {"container": made.id, "repo": "ironfree/commit", "pause": "0"}
     (cover,) = engine.builds
     assert cover["query"]["t"] == "r:5/snap:v1"
     dockerfile = cover["files"]["Dockerfile"].decode()
@@ -123,3 +119,10 @@ async def test_a_push_tells_the_digest_or_the_registrys_words(engine: FakeEngine
     assert await builder(host).push("r:5/app:v1", login) == "sha256:" + "d" * 64
     with pytest.raises(ImageUnavailable, match="denied: r:5/app:v1"):
         await builder(host).push("r:5/app:v1", None)
+
+
+async def test_a_line_that_does_not_end_is_told_in_pieces(engine: FakeEngine, host: Host):
+    engine.build_lines = [{"stream": "x" * 3000} for _ in range(4)]
+    told: list[str] = []
+    await builder(host).build(BuildOrder("new:v1"), context(), told.append)
+    assert [len(line) for line in told[:2]] == [6000, 6000]

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from scheduler.errors import DriverError
 from scheduler.informer import Informer
 from scheduler.nodes.volume_removal import VolumeRemoval
 from scheduler.objects.meta import now_seconds
@@ -20,16 +19,17 @@ class Disks:
     def __init__(self):
         self.asked = asyncio.Event()
         self.hangs = False
-        self.failures = 0
+        self.busy = False
         self.removed = []
 
     async def remove_volume(self, name):
         self.asked.set()
         if self.hangs:
             await asyncio.Event().wait()
-        if self.failures:
-            self.failures -= 1
-            raise DriverError("in use")
+        assert not self.busy
+        self.busy = True
+        await asyncio.sleep(0)
+        self.busy = False
         self.removed.append(name)
 
 
