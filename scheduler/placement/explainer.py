@@ -4,7 +4,7 @@ Reads decisions and the live cluster from the store and writes nothing.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from ..objects.json import Json, JsonObject
 from ..objects.pod_class import PodClass
 from ..objects.rebalance_job import RESOURCE as REBALANCES
 from ..objects.rebalance_job import rebalance_job
+from ..objects.stored import ObjectKey
 from ..plugin_manager import PluginManager
 from ..profile import Profile
 from ..store.decisions import DecisionRecord
@@ -70,18 +71,19 @@ class Explainer:
             scenario = await live_cluster(self._store, Absence())
             present = await asyncio.to_thread(self._now, scenario, f"{namespace}/{name}", node)
         if present is not None and present["nodeName"] is None and "hopeless" not in present:
-            proof = await self._proved(f"{namespace}/{name}")
+            key = ObjectKey("pods", namespace, name)
+            proof = await self._proved({each.uid for each in scenario.pending if each.key == key})
             present |= {"hopeless": proof} if proof else {}
         if present is None and not decisions:
             raise NotFound(f'pods "{name}" not found, nor any decision about it', kind="pods")
         return status | (present or {})
 
-    async def _proved(self, name: str) -> str:
+    async def _proved(self, uids: Container[str]) -> str:
         """Return what Rebalances have proved of a pod that waits, "" if nothing."""
         listing = await self._store.list(REBALANCES)
         for job in map(rebalance_job, listing.objects):
             for each in job.status.hopeless:
-                if each.pod == name and job.status.last_plan_time is not None:
+                if each.uid in uids and job.status.last_plan_time is not None:
                     at = _time(job.status.last_plan_time)
                     return f"{each.reason} (Rebalance {job.meta.name}, {at})"
         return ""

@@ -44,7 +44,8 @@ class ClusterState:
         self._attracting = CountTable[PodClass, int]()
         self._claiming = CountTable[PodClass, int]()
         self._images = CountTable[str, int]()
-        self._architectures: Mapping[str, frozenset[str]] = {}  # never changed in place
+        self._architectures: dict[str, frozenset[str]] = {}
+        self._frozen_architectures: Mapping[str, frozenset[str]] | None = None
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._workloads: Mapping[str, Mapping[Workload, Selector]] = {}  # never changed in place
         self._pods: dict[str, tuple[PodClass, str]] = {}
@@ -305,14 +306,19 @@ class ClusterState:
         """
         if self._architectures.get(image, frozenset()) == found:
             return False
-        others = {name: each for name, each in self._architectures.items() if name != image}
-        self._architectures = {**others, image: found} if found else others
+        self._frozen_architectures = None
+        if found:
+            self._architectures[image] = found
+        else:
+            del self._architectures[image]
         return True
 
     def freeze(self, revision: int) -> Snapshot:
         """Return the cluster as it is now; later changes leave the snapshot alone."""
         size = self.size
         facts = self._facts
+        if self._frozen_architectures is None:
+            self._frozen_architectures = dict(self._architectures)
         return Snapshot(
             revision=revision,
             generation=facts.generation,
@@ -334,7 +340,7 @@ class ClusterState:
             attracting=self._attracting.freeze(),
             claiming=self._claiming.freeze(),
             storage=self.storage.freeze(),
-            architectures=self._architectures,
+            architectures=self._frozen_architectures,
             images=self._images.freeze(),
             namespaces=self._namespaces,
             workloads=self._workloads,

@@ -6,11 +6,12 @@ lower priority are evicted (as `preemption` does, but no disruption budget is br
 all it needs or nothing is done for it.
 
 Moves come first and evictions after. A move is made only if it holds beside everybody who runs, so
-that moves wait for nothing, least of all for each other; and evictions leave the fewest behind.
+that moves wait for nothing, least of all for each other. Only the cheapest eviction of a pod is
+tried: where that takes more victims than are left, the pod gets nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
@@ -64,11 +65,6 @@ class Clearance:
     evictions: tuple[Eviction, ...]
     followed: Followed
 
-    @property
-    def empty(self) -> bool:
-        """Whether nobody needs to."""
-        return not self.moves and not self.evictions
-
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -102,7 +98,7 @@ def apply(clearance: Clearance, cluster: Scenario) -> None:
         there = cluster.bound[move.pod.uid]
         cluster.stop(there.uid, move.source)
         moved = msgspec.structs.replace(there.pod, node=move.target)
-        cluster.run(type(there)(there.key, moved, there.wanted, there.started), move.target)
+        cluster.run(replace(there, pod=moved), move.target)
     for eviction in clearance.evictions:
         cluster.stop(eviction.pod.uid, eviction.node)
 

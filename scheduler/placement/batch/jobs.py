@@ -74,6 +74,7 @@ class Placements:
         self._waiting: deque[ObjectKey] = deque()
         self._news = asyncio.Event()
         self._current: tuple[ObjectKey, asyncio.Task[None]] | None = None
+        self._told: PlacementStatus | None = None  # last, of the one that is worked on
 
     async def run(self) -> None:
         """Work until cancelled.
@@ -107,6 +108,7 @@ class Placements:
 
     async def _take(self, key: ObjectKey, engine: SolverProcess) -> None:
         """Work on one Placement; what becomes of it is in its status."""
+        self._told = None
         job = self._jobs.items.get(key)
         if job is None or job.ended or job.meta.deletion_timestamp is not None:
             return
@@ -271,7 +273,7 @@ class Placements:
     async def _end(
         self, job: PlacementJob, phase: Phase, message: str, status: PlacementStatus | None = None
     ) -> None:
-        begun = status or job.status
+        begun = status or self._told or job.status
         await self._tell(
             job, replace(begun, phase=phase, message=message, completion_time=now_seconds())
         )
@@ -281,6 +283,7 @@ class Placements:
         status = replace(status, observed_generation=job.meta.generation)
         key = ObjectKey(RESOURCE, job.meta.namespace, job.meta.name)
         await write_status(self._store, key, job.meta.uid, status, self._epoch)
+        self._told = status
 
 
 def _told(status: PlacementStatus, prepared: Prepared, outcome: Outcome) -> PlacementStatus:

@@ -114,7 +114,11 @@ def settle_cleared(
         return replace(before, violations=(*before.violations, f"no room is made: {said[0]}"))
     return Outcome(
         plan,
-        SolverReport("", "", _unproved(prepared, followed.rows), before.solver.seconds),
+        SolverReport(
+            goals=_unproved(prepared, followed.rows),
+            seconds=before.solver.seconds,
+            reason=before.solver.reason,
+        ),
         sum(each.size for each in followed.rows),
         _hosts_used(followed.rows),
         tuple(_unplaced(plan.allotments, set()))[:MOST_UNPLACED],
@@ -148,7 +152,8 @@ def with_room(prepared: Prepared, outcome: Outcome, bound: float | None, most: s
     if prepared.model.problem.require_all and not outcome.placed:
         status = Status.INFEASIBLE if best < total - _NOISE * total else Status.UNKNOWN
     told = (first, *(Reached(each.name, each.value, "", "") for each in later))
-    reason = f"bounds hold with {most}; of later goals none is known"
+    holds = f"bounds hold with {most}; of later goals none is known"
+    reason = "; ".join(filter(None, (outcome.solver.reason, holds)))
     if status is Status.INFEASIBLE:
         reason = f"not even with {most} are all pods placed"
     report = SolverReport(str(status), "", told, outcome.solver.seconds, reason)

@@ -6,7 +6,8 @@ evictions lead to is a solution of that problem, so its bound holds for all of t
 
 Where the rules of a pod that waits want others to be somewhere, fewer pods may be worse, and
 nothing is said. A running pod whose own rules are about others, or whose host would not take it any
-more, need not have a place again, which makes the problem easier still.
+more, need not have a place again, which makes the problem easier still; nor need pods that wait
+and are nominated to a host, for they may never come.
 """
 
 import math
@@ -75,7 +76,7 @@ def relaxed(
         if len(part) > spared:
             rules.append((classes, len(part) - spared))
     wish = Wish((Placed(np.array([each.value for each in asked])),))
-    made = model(asked, floor.snapshot(), hosts, floor.filters, wish).problem
+    made = model(asked, floor.what_if.snapshot(), hosts, floor.filters, wish).problem
     floor.what_if.take_back(numbers)
     groups = made.feasible.shape[1]
     return _with_floors(made, rules, (len(asked), groups))
@@ -97,7 +98,7 @@ def _lesser(floor: Floor, demands: Sequence[Demand]) -> list[int]:
 
 def _returning(floor: Floor, numbers: Sequence[int]) -> list[int]:
     """Return the tenants, all of whom are away, that could come back where they were."""
-    snapshot, found = floor.snapshot(), list[int]()
+    snapshot, found = floor.what_if.snapshot(), list[int]()
     for pod, members in floor.by_class(numbers).items():
         if pod.attracts or pod.claims or pod.host_ports or pod.group or wants_others(pod):
             continue

@@ -10,11 +10,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
 from ...informer import Informer
+from ...objects.meta import now_seconds
 from ...objects.placement_job import RESOURCE, PlacementJob, PlacementStatus, Victim
 from ...objects.pod import Pod
 from ...objects.rebalance_job import PlannedMove, RebalanceSpec, RebalanceStatus
@@ -37,6 +37,7 @@ from .renewal import renew
 
 _PARALLEL = 4  # moves at a time
 _LOOK = 0.5  # seconds between two looks at pods
+_BUDGETS = 10.0  # and at the cluster, while disruption budgets allow no move
 
 Tell = Callable[[PlacementStatus], Awaitable[None]]
 
@@ -117,17 +118,19 @@ class Relocation:
         spec = RebalanceSpec(move_seconds=seconds)
         state = RebalanceStatus(moves=planned_moves(clearance), room=_served(clearance))
         patience = time.monotonic() + seconds
+        again = 0.0  # when budgets are asked again
         while state.moves or state.active:
             most = _PARALLEL - len(state.active)
-            if state.moves and most:
+            if state.moves and most and time.monotonic() >= again:
                 cluster = await live_cluster(self._store, Absence())
                 found = await asyncio.to_thread(
                     beginning, state, cluster, rules.filters, scope, most
                 )
                 if found.stale:
                     return Clearing(status, found.stale)
-                begun = tuple(replace(move, since=_now()) for move in found.now)
+                begun = tuple(replace(move, since=now_seconds()) for move in found.now)
                 state = replace(state, moves=found.left, active=(*state.active, *begun))
+                again = time.monotonic() + (0.0 if begun else _BUDGETS)
                 if begun:
                     patience = time.monotonic() + seconds
                     shown = (*state.active, *state.moves)
@@ -140,7 +143,10 @@ class Relocation:
                 why = f"disruption budgets have allowed no move for {seconds} s"
                 return Clearing(status, why)
             await asyncio.sleep(_LOOK)
-            state = settled(state, spec, self._lookout.see, _now())
+            before = len(state.active)
+            state = settled(state, spec, self._lookout.see, now_seconds())
+            if len(state.active) < before:
+                again = 0.0
             if state.missed:
                 return Clearing(status, state.message)
         return Clearing(status)
@@ -243,7 +249,3 @@ def _orders(present: Sequence[tuple[Eviction, RunningPod]]) -> list[Order]:
         leave = Preemption(first.node, tuple(pod for _, pod in pairs))
         orders.append(Order(sake, first.wanted, "", leave))
     return orders
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -5,7 +5,7 @@ first. A step is made only if one more of its shape fits and no fewer of those b
 plan that is carried out leaves more room, up to what was asked for, and it cannot go on for ever.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 from ...hookspecs import PodClass
@@ -51,11 +51,17 @@ class Defragmented:
     rooms: tuple[Room, ...]
 
 
-def defragment(floor: Floor, shapes: Sequence[Wanted], most: int) -> Defragmented:
+def defragment(
+    floor: Floor,
+    shapes: Sequence[Wanted],
+    most: int,
+    over: Callable[[], bool] = lambda: False,
+) -> Defragmented:
     """Make the moves that give room to more copies of shapes, the most important first.
 
     Args:
         most: moves that one more copy may cost.
+        over: tells that it is time to come to an end.
 
     Raises:
         PluginError: a filter failed.
@@ -63,13 +69,14 @@ def defragment(floor: Floor, shapes: Sequence[Wanted], most: int) -> Defragmente
     before = [_fit(floor, shape) for shape in shapes]
     now, steps = list(before), list[tuple[Step, Wanted]]()
     for number, shape in enumerate(shapes):
-        while now[number] < shape.count:
+        while now[number] < shape.count and not over():
             left = min(most, MOST_MOVES - len(floor.moved))
             step = _one_more(floor, shape, left, [step for step, _ in steps]) if left else None
             if step is None:
                 break
             then = [_fit(floor, each) for each in shapes]
-            if then[: number + 1] <= now[: number + 1]:
+            worse = any(t < n for t, n in zip(then[:number], now[:number], strict=True))
+            if worse or then[number] <= now[number]:
                 floor.undo(step)
                 break
             now = then

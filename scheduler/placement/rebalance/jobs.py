@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from ...errors import BadRequest, PluginError, SolverFailed, Unavailable
 from ...informer import Informer
 from ...objects.rebalance_job import (
+    MOST_HOPELESS,
     RESOURCE,
     Phase,
     RebalanceJob,
@@ -134,6 +135,7 @@ class Rebalances:
         pause = _LONG
         known = {job.meta.uid for job in self._jobs.items.values()}
         self._statuses = {uid: each for uid, each in self._statuses.items() if uid in known}
+        self._looked = {uid: each for uid, each in self._looked.items() if uid in known}
         try:
             await self._mark()
             for job in sorted(self._jobs.items.values(), key=lambda job: job.meta.name):
@@ -214,25 +216,27 @@ class Rebalances:
         return rested and parked != self._looked.get(job.meta.uid)
 
     async def _planned(self, job: RebalanceJob, status: RebalanceStatus) -> RebalanceStatus:
-        parked = self._unschedulable.count()
+        parked = self._looked[job.meta.uid] = self._unschedulable.count()
         if job.spec.goal == "none" and not parked:
             return told(status, NOTHING, job.spec, _now())
         cluster = await live_cluster(self._store, Absence())
         scope = scope_of(job, _now())
         filters = self._rules_of(job).filters
-        floor = await asyncio.to_thread(Floor, cluster, filters, scope)
         end = time.monotonic() + job.spec.deadline_seconds
-        wanted = waiting(cluster, scope)
-        aim = Aim(
-            job.spec.moves_per_host,
-            tuple(wanted) if job.spec.make_room else (),
-            empties=job.spec.goal == "consolidate",
-            shapes=shapes_of(job, wanted, floor),
-            over=lambda: time.monotonic() > end,
-        )
-        self._looked[job.meta.uid] = parked
-        found = await self._solve(plan(floor, aim), job.spec.deadline_seconds)
-        for pod, proof in found.hopeless:
+
+        def begin() -> Planning:
+            floor, wanted = Floor(cluster, filters, scope), waiting(cluster, scope)
+            aim = Aim(
+                job.spec.moves_per_host,
+                tuple(wanted) if job.spec.make_room else (),
+                empties=job.spec.goal == "consolidate",
+                shapes=shapes_of(job, wanted, floor),
+                over=lambda: time.monotonic() > end,
+            )
+            return plan(floor, aim)
+
+        found = await self._solve(await asyncio.to_thread(begin), job.spec.deadline_seconds)
+        for pod, proof in found.hopeless[:MOST_HOPELESS]:
             self._unschedulable.report(pod, proof)
         return told(status, found, job.spec, _now())
 

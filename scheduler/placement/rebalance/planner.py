@@ -121,7 +121,7 @@ def plan(floor: Floor, aim: Aim) -> Planning:
         PluginError: a filter failed.
     """
     before = floor.used()
-    made, without = make_room(floor, aim.waiting, aim.moves_per_host)
+    made, without = make_room(floor, aim.waiting, aim.moves_per_host, aim.over)
     made += yield from _repair(floor, aim, [step for step, _ in made], without)
     if made:
         moves = [move for step, whom in made for move in _moves(floor, step, _room_for(whom))]
@@ -148,7 +148,7 @@ def plan(floor: Floor, aim: Aim) -> Planning:
 def _defragment(
     floor: Floor, aim: Aim, before: Mask
 ) -> Generator[Question, Solution | None, RebalancePlan]:
-    made = defragment(floor, aim.shapes, aim.moves_per_host)
+    made = defragment(floor, aim.shapes, aim.moves_per_host, aim.over)
     moves = [
         move
         for step, shape in made.steps

@@ -25,7 +25,7 @@ from ...objects.rebalance_job import (
     ShapeRoom,
     within,
 )
-from ...objects.replication import REPLACES
+from ...objects.replication import REPLACE_FIRST, REPLACES
 from ..draft import Draft
 from ..framework import Framework
 from ..scenario import Scenario
@@ -86,7 +86,7 @@ def told(
         returnable=plan.empty[:MOST_HOSTS],
         moves=moves,
         fixed=tuple(FixedHost(host, reason) for host, reason in plan.fixed),
-        room=tuple(f"{key.namespace}/{key.name}" for key in plan.room),
+        room=tuple(f"{key.namespace}/{key.name}" for key in plan.room[:MOST_HOSTS]),
         hopeless=tuple(
             Hopeless(f"{pod.key.namespace}/{pod.key.name}", pod.uid, reason)
             for pod, reason in plan.hopeless[:MOST_HOPELESS]
@@ -228,7 +228,12 @@ class _Beginning:
     def _under_way(self, active: Sequence[PlannedMove]) -> list[RunningPod]:
         """Count in the replacements that are still to come; return the pods that leave."""
         landed = {p.pod.meta.annotations.get(REPLACES) for p in self._cluster.bound.values()}
-        going: list[RunningPod] = []
+        ours = {move.uid for move in active}
+        going = [  # for others: a Placement, a drain
+            RunningPod.of(each.pod, each.wanted)
+            for uid, each in self._cluster.bound.items()
+            if uid not in ours and each.pod.meta.annotations.get(REPLACE_FIRST) == "true"
+        ]
         for move in active:
             there = self._cluster.bound.get(move.uid)
             if there is None:
@@ -237,7 +242,7 @@ class _Beginning:
             if move.uid not in landed:
                 self._take(there.pod.meta.uid, move.target)
         for waits in self._cluster.nominees.values():
-            if REPLACES not in waits.pod.meta.annotations:
+            if waits.pod.meta.annotations.get(REPLACES) not in ours:
                 row = self._draft.snapshot.row_of.get(waits.pod.status.nominated_node_name)
                 if row is not None:
                     self._draft.add(waits.wanted, np.array([row], dtype=np.int64))

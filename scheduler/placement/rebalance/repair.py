@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 
 from ...hookspecs import PodClass
-from ...snapshot import Rows
+from ...snapshot import Mask, Rows
 from ..batch.modelling import Demand, Model, Wish, model
 from ..batch.stated import ByHost, Liking
 from ..draft import Draft
@@ -68,7 +68,10 @@ def repair(floor: Floor, waiting: Waiting, most: int, before: Sequence[Step]) ->
 
 
 def _hosts(floor: Floor, waiting: Waiting, able: Sequence[int]) -> Rows:
-    """Return the hosts that could take one of those who wait, those with most room first."""
+    """Return hosts that could take one of those who wait, and such as could take who then goes.
+
+    Those with most room first, half of them at most of the former.
+    """
     numbers = np.array(able, dtype=np.int64)
     snapshot = floor.snapshot()
     free = np.maximum(snapshot.allocatable - snapshot.requested, 0)
@@ -81,11 +84,17 @@ def _hosts(floor: Floor, waiting: Waiting, able: Sequence[int]) -> Rows:
         needed = asked > 0
         shares = np.maximum(shares, (free[needed] / asked[needed, None]).min(axis=0, initial=1.0))
     floor.what_if.take_back(numbers)
-    if not fits.any():
-        return np.zeros(0, dtype=np.int64)
-    rows = np.flatnonzero(floor.hosts)
-    order = np.lexsort((rows, -shares[rows]))
-    return np.sort(rows[order][:_HOSTS])
+
+    def best(among: Mask, most: int) -> list[int]:
+        rows = np.flatnonzero(floor.hosts & among)
+        return rows[np.lexsort((rows, -shares[rows]))][:most].tolist()
+
+    first, takes, now = best(fits, _HOSTS // 2), fits.copy(), floor.snapshot()
+    for pod in floor.by_class(n for n in able if floor.tenants[n].row in first):
+        takes[inspect(pod, now, floor.filters, ()).rows] = True
+    takes[first] = False
+    rows = [*first, *best(takes, _HOSTS - len(first))] if first else []
+    return np.sort(np.array(rows, dtype=np.int64))
 
 
 def _by_home(floor: Floor, numbers: Sequence[int]) -> dict[tuple[PodClass, int], list[int]]:

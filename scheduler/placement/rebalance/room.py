@@ -29,13 +29,17 @@ def _any(_: Step) -> bool:
 
 
 def make_room(
-    floor: Floor, waiting: Sequence[Waiting], most: int
+    floor: Floor,
+    waiting: Sequence[Waiting],
+    most: int,
+    over: Callable[[], bool] = lambda: False,
 ) -> tuple[list[tuple[Step, Waiting]], list[Waiting]]:
     """Return the moves that give waiting pods room, which the floor has made; and who gets none.
 
     Args:
         waiting: the most important first.
         most: moves that a pod may cost.
+        over: tells that it is time to come to an end.
 
     Raises:
         PluginError: a filter failed.
@@ -44,7 +48,8 @@ def make_room(
     refused: dict[tuple[tuple[PodClass, int], ...], None] = {}
     without: list[Waiting] = []
     for each in waiting[:_MOST_WAITING]:
-        steps = _steps_for(floor, each, most, made) if each.members not in refused else None
+        known = each.members in refused
+        steps = None if known else _steps_for(floor, each, most, made, over)
         if steps is None:
             refused[each.members] = None
             without.append(each)
@@ -54,7 +59,11 @@ def make_room(
 
 
 def _steps_for(
-    floor: Floor, waiting: Waiting, most: int, before: Sequence[tuple[Step, Waiting]]
+    floor: Floor,
+    waiting: Waiting,
+    most: int,
+    before: Sequence[tuple[Step, Waiting]],
+    over: Callable[[], bool],
 ) -> list[Step] | None:
     """Make the moves that let enough of them in, and invite these; None where there are none."""
     steps: list[Step] = []
@@ -66,6 +75,8 @@ def _steps_for(
 
     for pod, count in waiting.members:
         for _ in range(count):
+            if over():
+                break
             rows = Framework(floor.filters, ()).decide(pod, 1, Draft(floor.snapshot())).rows
             if rows.size:
                 row = int(rows[0])
@@ -100,7 +111,8 @@ def hopeless(pod: ScenarioPod, cluster: Scenario, filters: Sequence[Filter]) -> 
     floor = Floor(cluster, filters, Scope(profile=pod.pod.spec.scheduler_name))
     able = floor.able()
     floor.what_if.send_away(np.array(able, dtype=np.int64))
-    if inspect(pod.wanted, floor.snapshot(), floor.filters, ()).rows.size:
+    # without those who are nominated: they may never come
+    if inspect(pod.wanted, floor.what_if.snapshot(), floor.filters, ()).rows.size:
         return ""
     count = f"{len(able)} pod{'' if len(able) == 1 else 's'}"
     return f"no node would take it even if all of the {count} that may be moved were elsewhere"

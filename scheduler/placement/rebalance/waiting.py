@@ -83,6 +83,7 @@ def _is_parked(each: ScenarioPod, scope: Scope) -> bool:
     return (
         condition is not None
         and condition.reason == "Unschedulable"
+        and not pod.status.nominated_node_name  # room is being made for it
         and pod.spec.scheduler_name == scope.profile
         and (not scope.namespaces or pod.meta.namespace in scope.namespaces)
     )

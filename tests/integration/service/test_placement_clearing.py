@@ -180,7 +180,8 @@ async def test_one_that_is_cancelled_takes_back_what_it_has_begun(service):
     obj["spec"]["cancelled"] = True
     del obj["metadata"]["resourceVersion"]
     assert (await service.call("PUT", f"{PLACEMENTS}/go", obj)).code == 200
-    assert (await ended(service))["phase"] == "Cancelled"
+    status = await ended(service)
+    assert (status["phase"], status["moved"]) == ("Cancelled", 1)
     await as_it_was(service, before)
 
 

@@ -121,7 +121,9 @@ def crowded():
     """The one pod whose leaving would do has nowhere to go; the two small ones have."""
     pods = [member("p3", "a", cpu="3"), member("s0", "a", cpu="1"), member("s1", "a", cpu="1")]
     pods += [member(f"{name}-stays", name, cpu="4", owner=None) for name in ("b", "c")]
-    return scenario(*(host(name, "5") for name in "abc"), pods=pods)
+    taints = [("for", "NoSchedule")]
+    others = [host(f"o{n}", "5", taints=taints) for n in range(12)]
+    return scenario(*(host(name, "5") for name in "abc"), *others, pods=pods)
 
 
 def test_the_solver_finds_moves_where_the_fewest_pods_of_a_host_cannot_go():

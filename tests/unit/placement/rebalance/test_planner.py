@@ -195,6 +195,14 @@ def test_a_pod_is_hopeless_only_if_no_moving_helps():
     )
 
 
+def test_a_pod_that_waits_for_its_victims_is_not_hopeless():
+    waits = pod("w", cpu="4")
+    status = msgspec.structs.replace(waits.status, nominated_node_name="a")
+    waits = msgspec.structs.replace(waits, status=status)
+    cluster = scenario(host("a"), pods=[waits])
+    assert hopeless(cluster.pending[0], cluster, FILTERS) == ""
+
+
 def test_a_host_that_a_pod_waits_for_is_not_emptied():
     cluster = fragmented()
     nominee = pod("n", cpu="1")
