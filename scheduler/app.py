@@ -33,11 +33,12 @@ from .drivers import Host, HostDirectory
 from .errors import AlreadyExists, ConfigurationError, Fenced, LeadershipLost, Unavailable
 from .informer import Informer
 from .metrics import Leading, Rooms, exposition, register
+from .nodes.adoption_planner import AdoptionPlanner
 from .nodes.directory import NodeAgents
 from .nodes.image_collection import CollectionLimits
 from .nodes.settings import NodeSettings
 from .objects.json import JsonObject
-from .objects.kinds import REGISTRY, explanation, simulation
+from .objects.kinds import REGISTRY, adoption, explanation, simulation
 from .objects.kinds.priority_class import SYSTEM_CLASSES
 from .objects.meta import now_seconds
 from .objects.node import node_view
@@ -140,6 +141,7 @@ async def serve(settings: Settings, started: Started) -> None:
             answers: Mapping[str, Answer] = {
                 simulation.KIND.resource: Simulator(store, plugins, profiles).simulate,
                 explanation.KIND.resource: Explainer(store, plugins, profiles).explain,
+                adoption.KIND.resource: AdoptionPlanner(hosts).adoption,
             }
             telemetry = Telemetry(rooms.traffic, exposition(registry))
             await _serve_api(store, settings, hosts, answers, telemetry, started)

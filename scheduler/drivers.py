@@ -41,7 +41,7 @@ class HostAddress:
         devices: resource → ids of the devices that containers asking for it are given, each to one
             container at a time; what an id may be is the driver's to say.
         cluster: this installation's id. What a pod has on the engine carries it, and what carries
-            another is somebody else's: neither seen nor touched. What carries none is ours.
+            another is somebody else's and never touched. What carries none is ours.
     """
 
     name: str

@@ -44,6 +44,7 @@ class NodeFacts(msgspec.Struct, frozen=True):
     unschedulable: bool = False
     ready: bool = True
     images: dict[str, int] = {}
+    foreign_ports: frozenset[HostPort] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ class Snapshot:
         taint_sets: distinct lists of taints, () is code 0.
         unschedulable: (N,) bool, spec.unschedulable.
         ready: (N,) bool, condition Ready is True.
-        ports: (protocol, port) → {(row, host ip): how many pods}.
+        ports: (protocol, port) → {(row, host ip): how many pods, or containers of others}.
         placed: class → {row: how many pods}, those that are being deleted included.
         leaving: of placed, those that are being deleted.
         attracting: of placed, the classes with pod affinity or anti-affinity.

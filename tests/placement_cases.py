@@ -22,14 +22,18 @@ _numbers = itertools.count()
 
 
 def node(name, *, cpu="4", memory="8Gi", pods="110", labels=None, taints=(), **more):
-    """Return a ready node; `more` is unschedulable, images or further resources by name."""
+    """Return a ready node.
+
+    `more` is unschedulable, images, annotations or further resources by name.
+    """
     unschedulable = more.pop("unschedulable", False)
     images = more.pop("images", {})
+    annotations = more.pop("annotations", {})
     ready = more.pop("ready", "True")
     offer = {"cpu": cpu, "memory": memory, "pods": pods}
     offer |= {key.replace("__", "/"): value for key, value in more.items()}
     return Node(
-        meta=ObjectMeta(name=name, uid=f"uid-{name}", labels=labels or {}),
+        meta=ObjectMeta(name=name, uid=f"uid-{name}", labels=labels or {}, annotations=annotations),
         spec=NodeSpec(unschedulable=unschedulable, taints=tuple(Taint(*t) for t in taints)),
         status=NodeStatus(
             capacity=offer,

@@ -43,6 +43,7 @@ VERBS = (
     Verb("serve", "service", "the same as up, without looking for hosts or examples"),
     Verb("migrate", "migrate", "bring the database's schema to this version"),
     Verb("node", "node", "add, list, examine or drain hosts"),
+    Verb("adopt", "adopt", "make pods of containers that run already, without a restart"),
     Verb("apply", "apply", "create or change objects from YAML or JSON files"),
     Verb("get", "get", "print objects"),
     Verb("describe", "describe", "print one object in full, with its events"),

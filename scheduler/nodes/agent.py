@@ -24,6 +24,7 @@ from ..errors import (
     NotFound,
     Unavailable,
 )
+from ..foreign import ForeignContainer
 from ..objects.meta import now_seconds
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
@@ -42,7 +43,7 @@ from .registration import (
     node_write,
     reachability,
 )
-from .session import Office, Session
+from .session import Office, Session, Told
 
 _log = logging.getLogger(__name__)
 _RACES = 8  # optimistic writes tried before giving up until the next occasion
@@ -246,11 +247,11 @@ class NodeAgent:
             if held is None:
                 return "its DockerHost is being deleted"
             await self._office.pods.reached(await self._beat())
+            told = Told(self._stored, self._stuck, self._shared)
+            session = Session(self._office, self._made, host, self._memories, told)
+            await session.look_around()
             await self.register()
             await self._report(info, *_content(info), held)
-            session = Session(
-                self._office, self._made, host, self._memories, self._stored, self._stuck
-            )
             self._session = session
             self._say("its engine answers")
             await session.run()
@@ -260,13 +261,22 @@ class NodeAgent:
 
     def _registration(self, info: HostInfo) -> Registration:
         settings = self._office.settings
-        before = self._made.storage if self._made else None
-        return Registration(self.docker_host, info, settings.max_pods, self._office.epoch, before)
+        made = Registration(self.docker_host, info, settings.max_pods, self._office.epoch)
+        before = self._made
+        return replace(made, storage=before.storage, foreign=before.foreign) if before else made
 
     async def _stored(self, report: StorageReport) -> None:
         """Put on the Node what there is to tell of the host's disk."""
         if self._made is not None:
             self._made = replace(self._made, storage=report)
+            await self.register()
+
+    async def _shared(self, foreign: tuple[ForeignContainer, ...]) -> None:
+        """Put on the Node what else runs on its host, and keep from pods what that holds."""
+        if self._made is not None:
+            self._made = replace(self._made, foreign=foreign)
+            if self._session is not None:
+                self._session.remade(self._made)
             await self.register()
 
     async def _stuck(self, why: str) -> None:

@@ -11,6 +11,7 @@ from ..informer import CohortDelta, Delta, Informer
 from ..objects.pod import Pod, pod_view
 from ..objects.stored import StoredObject
 from ..store.store import Store
+from .adopter import Adopter
 from .agent import Connects, NodeAgent
 from .assigned_pod import BY_NODE, assigned
 from .build_sources import BuildSources
@@ -80,6 +81,7 @@ class NodeAgents(HostDirectory):
         self._statuses = StatusWriter(store, self._pods, epoch)
         self._muster = Muster(store, epoch)
         self._events = EventRecorder(store, epoch, self._settings)
+        self._adopter = Adopter(store, epoch, self.host, self._events)
         self._sources = VolumeSources(store)
         self._removal = VolumeRemoval(store, epoch, self._nodes, self.host)
         self._pulse = Pulse(self._settings)
@@ -157,6 +159,7 @@ class NodeAgents(HostDirectory):
             self._leases = {lease.meta.name: lease for lease in leases.objects}
             group.create_task(self._statuses.run(), name="pod statuses")
             group.create_task(self._events.run(), name="pod events")
+            group.create_task(self._adopter.run(), name="adoption of containers")
             group.create_task(self._sources.run(), name="sources of volumes")
             group.create_task(self._removal.run(), name="removal of volumes")
             group.create_task(self._builds.run(), name="image builds")
@@ -257,6 +260,7 @@ class NodeAgents(HostDirectory):
             self._muster.add(change, companies)
 
     def _route_pod(self, delta: Delta[Pod]) -> None:
+        self._adopter.notice(delta.old, delta.new)
         for version in (delta.old, delta.new):
             agent = self._agents.get(version.node) if version else None
             if agent is None or version is None:

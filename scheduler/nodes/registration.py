@@ -5,6 +5,7 @@ when the Node is made, so that `kubectl cordon` and `kubectl taint` last.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,15 +13,19 @@ import msgspec
 from msgspec.structs import replace
 
 from ..drivers import HostInfo
+from ..foreign import ForeignContainer
 from ..objects import quantity
 from ..objects.json import JsonObject
 from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.node import Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
+from ..objects.node_ports import FOREIGN_PORTS, written
 from ..objects.pod import Condition
+from ..objects.resources import CPU, MEMORY
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .docker_host import RESOURCE, DockerHost, DockerHostStatus, engine_of, url_ip
 from .engines import ENGINE
+from .foreign_holdings import held, less_foreign, words
 from .host_storage import StorageReport
 
 VERSION = "v1.37.0+ironfree"
@@ -48,6 +53,7 @@ class Registration:
         storage: the last word of the host's disk, None before the first.
         epoch: of the leader writing.
         stuck: why the engine does not do what it is told though it answers, "" when it does.
+        foreign: what else runs on the host, None where that cannot be told.
     """
 
     host: DockerHost
@@ -56,6 +62,7 @@ class Registration:
     epoch: int | None
     storage: StorageReport | None = None
     stuck: str = ""
+    foreign: tuple[ForeignContainer, ...] | None = None
 
     @property
     def address(self) -> str:
@@ -78,18 +85,24 @@ def capacity(made: Registration) -> dict[str, str | int | float]:
 
 
 def allocatable(made: Registration) -> dict[str, str | int | float]:
-    """Return capacity less spec.reserved, never below zero."""
+    """Return capacity less spec.reserved and what foreign containers hold, never below zero."""
     reserved = made.host.spec.reserved
+    foreign = held(made.foreign or ())
     return {
-        name: _less(name, str(amount), str(reserved[name])) if name in reserved else amount
+        name: _less(made, name, str(amount), str(reserved.get(name, 0)), foreign.get(name, 0))
+        if name in reserved or name in foreign
+        else amount
         for name, amount in capacity(made).items()
     }
 
 
-def _less(name: str, amount: str, reserved: str) -> str:
-    if name == "cpu":
-        return quantity.format_cpu(max(0, quantity.milli(amount) - quantity.milli(reserved)))
-    return quantity.format_binary(max(0, quantity.value(amount) - quantity.value(reserved)))
+def _less(made: Registration, name: str, amount: str, reserved: str, foreign: int) -> str:
+    cpu = name == CPU
+    read = quantity.milli if cpu else quantity.value
+    info = made.info
+    engine = {CPU: info.cpus * 1000, MEMORY: info.memory_bytes, **info.resources}.get(name, 0)
+    left = less_foreign(read(amount), engine, foreign)
+    return (quantity.format_cpu if cpu else quantity.format_binary)(max(0, left - read(reserved)))
 
 
 def labels(made: Registration) -> dict[str, str]:
@@ -117,7 +130,7 @@ def node_write(
     meta = replace(
         present.meta,
         labels={**present.meta.labels, **labels(made)},
-        annotations={**present.meta.annotations, ENGINE: engine_of(made.host)},
+        annotations=_annotations(made, present.meta.annotations),
         owner_references=_owned(present.meta, made.host),
     )
     status = _node_status(made, node, now)
@@ -145,12 +158,21 @@ def _new_node(made: Registration, now: datetime) -> Create:
         uid=str(uuid.uuid4()),
         creation_timestamp=now,
         labels=labels(made),
-        annotations={ENGINE: engine_of(host)},
+        annotations=_annotations(made, {}),
         owner_references=(owner(host),),
     )
     status = _node_status(made, None, now)
     body = Body(msgspec.json.encode({"spec": spec}))
     return Create("nodes", meta, body, msgspec.json.encode(status), epoch=made.epoch)
+
+
+def _annotations(made: Registration, present: Mapping[str, str]) -> dict[str, str]:
+    found = {**present, ENGINE: engine_of(made.host)}
+    if made.foreign is None:
+        return found
+    found.pop(FOREIGN_PORTS, None)
+    ports = written(port for each in made.foreign for port in each.ports)
+    return {**found, FOREIGN_PORTS: ports} if ports else found
 
 
 def owner(host: DockerHost) -> OwnerReference:
@@ -166,13 +188,13 @@ def _owned(meta: ObjectMeta, host: DockerHost) -> tuple[OwnerReference, ...]:
 def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeStatus:
     before = node.status if node else NodeStatus()
     info = made.info
-    words = _conditions(made, before)
-    others = tuple(c for c in before.conditions if c.type not in {w[0] for w in words})
+    said = _conditions(made, before)
+    others = tuple(c for c in before.conditions if c.type not in {s[0] for s in said})
     return replace(
         before,
         capacity=capacity(made),
         allocatable=allocatable(made),
-        conditions=(*(_condition(before, now, *each) for each in words), *others),
+        conditions=(*(_condition(before, now, *each) for each in said), *others),
         images=before.images if made.storage is None else made.storage.images,
         addresses=(
             NodeAddress("InternalIP", made.address),
@@ -199,7 +221,8 @@ def _conditions(made: Registration, before: NodeStatus) -> tuple[tuple[str, str,
         pressure = disk is not None and disk.status == "True"
     stuck = ("EngineStuck", "True", "CallsUnanswered", made.stuck) if made.stuck else _WORKING
     healthy = (_DISK_PRESSURE if pressure and h[0] == "DiskPressure" else h for h in _HEALTHY)
-    return (*healthy, stuck)
+    foreign = () if made.foreign is None else (words(made.foreign),)
+    return (*healthy, stuck, *foreign)
 
 
 def _condition(

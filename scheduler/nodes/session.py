@@ -12,18 +12,21 @@ from msgspec.structs import replace as with_fields
 
 from ..drivers import CrowdHost, EngineState, Host, PodObservation
 from ..errors import Conflict, DriverError, HostUnreachable, NotFound
+from ..foreign import FOREIGN, Adopted, AdoptingHost, ForeignContainer
 from ..informer import Informer
 from ..objects.cohort import Cohort
 from ..objects.pod import Pod, PodStatus
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from ..store.store import Store
+from .adoption import adopted, adopts
 from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .circuit import Circuit
 from .container_limits import node_limits
 from .engines import Engines
 from .event_recorder import EventRecorder
 from .execution import Workshop
+from .foreign_watch import ForeignWatch
 from .health import Watch
 from .host_storage import HostStorage, StorageReport
 from .image_pulling import ImagePuller, Words
@@ -68,13 +71,26 @@ class Office:
     looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who hears what a session finds out of its host.
+
+    Args:
+        stored: takes in what there is to tell of the host's disk.
+        stuck: told when the engine stops doing what it is told (why), and when it does again ("").
+        shared: takes in what runs there that Ironfree does not manage.
+    """
+
+    stored: Callable[[StorageReport], Awaitable[None]]
+    stuck: Callable[[str], Coroutine[None, None, None]]
+    shared: Callable[[tuple[ForeignContainer, ...]], Awaitable[None]]
+
+
 class Session:
     """Runs until the connection breaks.
 
     Args:
         memories: of the host's pods by uid; outlive the session.
-        stored: takes in what there is to tell of the host's disk.
-        stuck: told when the engine stops doing what it is told (why), and when it does again ("").
     """
 
     def __init__(
@@ -83,10 +99,9 @@ class Session:
         made: Registration,
         host: Host,
         memories: dict[str, PodMemory],
-        stored: Callable[[StorageReport], Awaitable[None]],
-        stuck: Callable[[str], Coroutine[None, None, None]],
+        told: Told,
     ) -> None:
-        self._stuck = stuck
+        self._stuck = told.stuck
         self._office = office
         self._node = made.host.name
         self._runtime = made.info.engine.partition(":")[0]
@@ -96,6 +111,7 @@ class Session:
         self._stale: set[str] = set()
         self._settled: dict[str, Settled] = {}
         self._claimed: set[str] = set()
+        self._adopted: dict[str, tuple[str, Adopted]] = {}  # by pod: its container's id
         self._wanted = asyncio.Event()
         self._done = 0
         self._ended = False
@@ -113,7 +129,10 @@ class Session:
         self._prober = Prober(host, self._tell)
         settings = office.settings
         self._storage = HostStorage(
-            self._node, host.images, stored, settings.collection, settings.storage
+            self._node, host.images, told.stored, settings.collection, settings.storage
+        )
+        self.others = ForeignWatch(
+            self._node, host, made.foreign, told.shared, settings.storage, settings.foreign_settle
         )
 
     def _workshop(self, made: Registration) -> Workshop:
@@ -153,6 +172,7 @@ class Session:
                 group.create_task(self._ping(), name=f"{self._node} ping")
                 group.create_task(self._prober.run(group), name=f"{self._node} probes")
                 group.create_task(self._storage.run(), name=f"{self._node} disk")
+                group.create_task(self.others.run(), name=f"{self._node} others")
                 await self._look_forever()
             finally:
                 self._ended = True
@@ -175,6 +195,8 @@ class Session:
         worker = self._workers.get(uid)
         if worker is not None:
             worker.poke()
+        elif current is not None and adopts(current.pod):
+            self.look_soon()  # its container is there, but the driver has not been told
         elif current is not None and self._done:
             self._worker(uid).see(self._done, None)  # the last look found nothing of it
 
@@ -309,6 +331,13 @@ class Session:
         if pod is not None and pod.meta.uid == uid and pod.node == self._node:
             self._assigned[uid] = assigned(pod)
 
+    async def look_around(self) -> None:
+        """Find out what else runs on the host, before the session runs."""
+        pods = self._office.pods.by_index(BY_NODE, self._node)
+        self._assigned = {p.meta.uid: assigned(p) for p in pods}
+        await self._adopt()
+        await self.others.look()
+
     # --- looking ----------------------------------------------------------------------------
 
     def look_soon(self) -> None:
@@ -337,6 +366,7 @@ class Session:
         self._wanted.clear()
         self.looks += 1
         look = self.looks
+        await self._adopt()
         found = await self._observe()
         if look == 1:
             self._find_stale(found)
@@ -345,11 +375,26 @@ class Session:
             settled = self._settled.pop(uid)
             self._take_over(settled.cohort, settled.ordinal)
             self._worker(uid, STARTED)
-        for uid in {*found, *self._workers, *self._assigned} - quiet - self._claimed:
+        unknown = {uid for uid, each in self._assigned.items() if adopts(each.pod)}
+        unknown -= self._adopted.keys()  # bound meanwhile: the driver has not been told
+        for uid in {*found, *self._workers, *self._assigned} - quiet - self._claimed - unknown:
             self._worker(uid).see(look, found.get(uid))
         async with self._looked:
             self._done = look
             self._looked.notify_all()
+
+    async def _adopt(self) -> None:
+        """Tell the driver which containers are pods that were not made as such."""
+        epoch = self._office.epoch
+        wanted = {uid: each for uid, each in self._adopted.items() if uid in self._workers}
+        for uid, each in self._assigned.items():
+            container = adopts(each.pod)
+            if container and uid not in wanted:
+                wanted[uid] = (container, adopted(each.pod, epoch))
+        if wanted != self._adopted and isinstance(self.host, AdoptingHost):
+            await self.host.adopt(dict(wanted.values()))
+            self.others.look_soon()  # they are no longer others
+        self._adopted = wanted
 
     async def _observe(self) -> Mapping[str, PodObservation]:
         try:
@@ -373,6 +418,9 @@ class Session:
 
     async def _listen(self) -> None:
         async for event in self.host.events():
+            if event.action == FOREIGN:
+                self.others.look_soon()
+                continue
             if event.action in _OWN:
                 continue
             worker = self._workers.get(event.pod_uid)

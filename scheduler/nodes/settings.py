@@ -19,7 +19,8 @@ class NodeSettings:
         pull_timeout: for one pull of an image, once it has begun.
         pulls_per_host, pulls_per_registry: at once; the latter over all hosts.
         share_images: copy images that cannot be pulled from host to host.
-        storage: between looks at a host's disk and images.
+        storage: between looks at a host's disk and images, and at what else runs there.
+        foreign_settle: least time between two looks at what else runs there.
         collection: when images are removed.
         max_pods: pods per node, where the DockerHost does not say.
         events_per_second, events_burst: of all agents together; what exceeds them is dropped.
@@ -41,6 +42,7 @@ class NodeSettings:
     pulls_per_registry: int = 32
     share_images: bool = False
     storage: float = 120.0
+    foreign_settle: float = 2.0
     collection: CollectionLimits = field(default_factory=CollectionLimits)
     start_timeout: float = 120.0
     remove_timeout: float = 120.0

@@ -13,6 +13,7 @@ from ..hookspecs import Change
 from ..informer import AnyDelta, CohortDelta, Delta
 from ..objects.image_manifest import ImageManifest
 from ..objects.node import Node
+from ..objects.node_ports import foreign_ports
 from ..objects.pod import Pod
 from ..objects.pod_class import PodClass, pod_class
 from ..objects.pod_group import PodGroup
@@ -281,6 +282,8 @@ def node_change(old: Node | None, new: Node) -> Change:
         change |= Change.NODE_RESOURCES
     if old.meta.labels != new.meta.labels:
         change |= Change.NODE_LABELS
+    if foreign_ports(old.meta.annotations) - foreign_ports(new.meta.annotations):
+        change |= Change.POD_REMOVED  # as if a pod had given them back
     before, after = _obstacles(old), _obstacles(new)
     if before - after:
         change |= Change.NODE_TAINTS

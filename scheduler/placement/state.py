@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ..errors import BadRequest
 from ..objects.cohort import FIRST, Cohort
 from ..objects.node import Node
-from ..objects.pod_class import PodClass, Workload
+from ..objects.node_ports import foreign_ports
+from ..objects.pod_class import HostPort, PodClass, Workload
 from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY, PODS, allocatable
 from ..objects.selectors import Selector
 from ..snapshot import Counts, NodeFacts, Snapshot, TaintKey
@@ -78,13 +79,16 @@ class ClusterState:
         if row is None:
             row = self._facts.add(facts)
             self._count_images(row, {}, facts.images)
+            self._count_foreign(row, frozenset(), facts.foreign_ports)
             self._offers.append({})
             self._set_offer(row, offer)
             for uid, pod in self._homeless.pop(name, {}).items():
                 del self._homeless_on[uid]
                 self._put_in(uid, pod, name, row)
             return
-        self._count_images(row, self._facts.of(row).images, facts.images)
+        before = self._facts.of(row)
+        self._count_images(row, before.images, facts.images)
+        self._count_foreign(row, before.foreign_ports, facts.foreign_ports)
         self._facts.set(row, facts)
         if offer != self._offers[row]:
             self._set_offer(row, offer)
@@ -399,6 +403,12 @@ class ClusterState:
         for name, size in new.items():
             self._images.add(name, row, size)
 
+    def _count_foreign(self, row: int, old: frozenset[HostPort], new: frozenset[HostPort]) -> None:
+        """Count ports that containers outside Ironfree have taken."""
+        for ports, count in ((old - new, -1), (new - old, 1)):
+            for port in ports:
+                self._ports.add((port.protocol, port.port), (row, port.host_ip), count)
+
     def _rebuild_tables(self) -> None:
         self._ports = CountTable[tuple[str, int], tuple[int, str]]()
         self._placed = CountTable[PodClass, int]()
@@ -417,7 +427,9 @@ class ClusterState:
                 if self._going and lot.cohort.pod_uid(ordinal) in self._going:
                     self._leaving.add(lot.pod, row_of[node], 1)
         for row in row_of.values():
-            self._count_images(row, {}, self._facts.of(row).images)
+            facts = self._facts.of(row)
+            self._count_images(row, {}, facts.images)
+            self._count_foreign(row, frozenset(), facts.foreign_ports)
 
 
 @dataclass(slots=True)
@@ -469,6 +481,7 @@ def node_facts(node: Node) -> NodeFacts:
         unschedulable=node.spec.unschedulable,
         ready=ready is not None and ready.status == "True",
         images={name: i.size_bytes for i in node.status.images for name in i.names},
+        foreign_ports=foreign_ports(node.meta.annotations),
     )
 
 

@@ -28,6 +28,7 @@ from scheduler.drivers import (
     TlsMaterial,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.foreign import FOREIGN
 from scheduler.images import PullProgress, RegistryCredentials
 from scheduler.streams import Ends, StreamingHost
 from tests.e2e import lab as laboratory
@@ -387,11 +388,10 @@ async def test_events_tell_of_a_killed_container(engine: Host, host: laboratory.
     host.run("run", "--name", "stranger", SHELL_IMAGE, "true")
     host.kill(app.id)
     async with asyncio.timeout(10):
-        seen = [(await anext(events)).action]
-        while seen[-1] != "die":
-            event = await anext(events)
-            assert event.pod_uid == UID
-            seen.append(event.action)
+        while (event := await anext(events)).action != "die":
+            strange = event.action == FOREIGN
+            assert event.pod_uid == ("" if strange else UID), "a stranger's is of no pod"
+        assert event.pod_uid == UID
     host.kill_daemon()
 
     async def drain() -> None:

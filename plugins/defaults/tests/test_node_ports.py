@@ -123,3 +123,29 @@ def test_node_name(wanted, nodes):
     assert {"foo", "bar"} - found.keys() == nodes
     for reason in found.values():
         assert reason == (["node(s) didn't match the requested node name"], False)
+
+
+@pytest.mark.parametrize(
+    ("taken", "wanted", "fits"),
+    [
+        ("TCP/80", port(80), False),
+        ("TCP/80", port(81), True),
+        ("TCP/80", port(80, protocol="UDP"), True),
+        ("TCP/80@127.0.0.1", port(80), False),
+        ("TCP/80@127.0.0.1", port(80, "127.0.0.2"), True),
+        ("UDP/1000-2000", port(1500, protocol="UDP"), False),
+    ],
+)
+def test_a_port_that_a_foreign_container_has_is_taken(taken, wanted, fits):
+    shared = node("n", annotations={"ironfree.dev/foreign-ports": taken})
+    found = refused(RULE, a_class(json=serving(wanted)), shared, node("other"))
+    assert found == ({} if fits else {"n": TAKEN})
+
+
+def test_a_foreign_containers_port_is_free_when_it_has_gone():
+    wanted = a_class(json=serving(port(80)))
+    state = cluster(node("n", annotations={"ironfree.dev/foreign-ports": "TCP/80"}), node("m"))
+    state.remove_nodes(["m"])
+    assert state.freeze(1).port_conflicts(wanted.host_ports).tolist() == [True]
+    state.set_node(node("n"))
+    assert state.freeze(2).port_conflicts(wanted.host_ports).tolist() == [False]

@@ -1,6 +1,6 @@
 """The container endpoints of the Docker Engine API."""
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,21 @@ from .labels import POD_UID, belongs
 _REMOVAL = 60.0
 _STOP_MARGIN = 15.0
 _SILENCE = 30.0
+_HEARD = (
+    "create",
+    "start",
+    "restart",
+    "kill",
+    "die",
+    "oom",
+    "stop",
+    "pause",
+    "unpause",
+    "update",
+    "rename",
+    "destroy",
+)
+"""Which events are asked for. Those of execs are not, for probes of others make them, too."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +47,58 @@ class LogQuery:
 
 
 class Containers:
-    """Containers of one engine, by name or id."""
+    """Containers of one engine, by name or id.
+
+    `adopted` are labels of containers that cannot be labelled any more, by id: they count as if the
+    engine had them.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.adopted: Mapping[str, dict[str, str]] = {}
+
+    async def _list(self, filters: Mapping[str, Sequence[str]]) -> list[wire.Summary]:
+        query = {"all": "1", "filters": msgspec.json.encode(filters).decode()}
+        return await self._engine.read(
+            "/containers/json", list[wire.Summary], query=query, within=LIST
+        )
 
     async def list(self, *labels: str) -> list[wire.Summary]:
         """All containers, running or not, that carry every label ("key" or "key=value")."""
-        filters = msgspec.json.encode({"label": labels}).decode()
-        return await self._engine.read(
-            "/containers/json",
-            list[wire.Summary],
-            query={"all": "1", "filters": filters},
-            within=LIST,
-        )
+        found = await self._list({"label": labels})
+        more = [
+            each
+            for each, own in self.adopted.items()
+            if labels and all(_carries(own, label) for label in labels)
+        ]
+        found += await self._list({"id": more}) if more else []
+        for each in found if self.adopted else ():
+            each.labels = self.labels_of(each.id, each.labels or {})
+        return found
+
+    def labels_of(self, container: str, labels: dict[str, str]) -> dict[str, str]:
+        """A container's labels, and those of an adopted one."""
+        own = self.adopted.get(container)
+        return {**labels, **own} if own else labels
 
     async def inspect(self, name: str) -> wire.Container | None:
         """Everything about one container, or None if there is none of that name."""
         try:
-            return await self._engine.read(f"{container_path(name)}/json", wire.Container)
+            return await self._inspect(name)
+        except EngineRejected as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def _inspect(self, name: str) -> wire.Container:
+        found = await self._engine.read(f"{container_path(name)}/json", wire.Container)
+        found.config.labels = self.labels_of(found.id, found.labels)
+        return found
+
+    async def foreign(self, container: str) -> wire.Foreign | None:
+        """What somebody else's container was made of, None when it is gone."""
+        try:
+            return await self._engine.read(f"{container_path(container)}/json", wire.Foreign)
         except EngineRejected as error:
             if error.code == 404:
                 return None
@@ -61,7 +109,7 @@ class Containers:
 
         The id may come from a pod's status, which others may write.
         """
-        found = await self._engine.read(f"{container_path(name)}/json", wire.Container)
+        found = await self._inspect(name)
         if POD_UID not in found.labels or not belongs(found.labels, cluster):
             raise EngineRejected(
                 f"host {self._engine.name}: container {name[:64]} is no pod's of this installation",
@@ -99,8 +147,12 @@ class Containers:
         )
 
     async def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove with its anonymous volumes; returns when it is gone."""
-        query = {"v": "1", "force": "1" if force else "0"}
+        """Remove with its anonymous volumes; returns when it is gone.
+
+        The volumes of an adopted container stay: somebody else has filled them.
+        """
+        volumes = "0" if name in self.adopted else "1"
+        query = {"v": volumes, "force": "1" if force else "0"}
         try:
             await self._engine.change("DELETE", container_path(name), query=query, within=_REMOVAL)
         except EngineRejected as error:
@@ -108,6 +160,11 @@ class Containers:
                 await _unless_gone(self._wait(name, "removed", _REMOVAL))
             elif error.code != 404:
                 raise
+
+    async def restart_no_more(self, name: str) -> None:
+        """Have the engine leave it ended when it ends; it goes on running."""
+        body: JsonObject = {"RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}}
+        await self._engine.change("POST", f"{container_path(name)}/update", body=body, within=LIST)
 
     async def wait(self, name: str, within: float) -> int:
         """The exit status, once it is not running."""
@@ -139,9 +196,9 @@ class Containers:
                 async for _stream, chunk in plain:
                     yield chunk
 
-    async def events(self, label: str) -> AsyncGenerator[wire.Event | None]:
-        """Stream events of containers that carry the label; first a None once it is open."""
-        filters = msgspec.json.encode({"type": ["container"], "label": [label]}).decode()
+    async def events(self) -> AsyncGenerator[wire.Event | None]:
+        """Stream events of all containers; first a None once it is open."""
+        filters = msgspec.json.encode({"type": ["container"], "event": _HEARD}).decode()
         opened = self._engine.stream("GET", "/events", query={"filters": filters})
         async with opened as chunks:
             yield None
@@ -155,6 +212,11 @@ class Containers:
             f"{container_path(name)}/wait", query=query, within=within
         )
         return self._engine.decode(content, wire.Exit, "POST …/wait").status_code
+
+
+def _carries(labels: Mapping[str, str], wanted: str) -> bool:
+    key, equals, value = wanted.partition("=")
+    return key in labels and (not equals or labels[key] == value)
 
 
 async def _unless_gone(call: Awaitable[object], *fine: int) -> None:

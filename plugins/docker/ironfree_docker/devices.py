@@ -5,7 +5,7 @@ engine's driver of the vendor calls it ("0", "GPU-8a…"; Docker's DeviceRequest
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -35,14 +35,26 @@ class Devices:
 
     Args:
         declared: resource → ids; wins over what the engine says.
+        foreign: tells which of them containers have that are not ours.
     """
 
-    def __init__(self, containers: Containers, declared: Ids) -> None:
+    def __init__(
+        self,
+        containers: Containers,
+        declared: Ids,
+        foreign: Callable[[Ids], Awaitable[set[tuple[str, str]]]],
+    ) -> None:
         self._containers = containers
         self._declared = declared
+        self._foreign = foreign
         self._found: Ids = {}
         self._lock = asyncio.Lock()
         self._pending: dict[str, tuple[_Claimant, Ids]] = {}  # container's name → what it is given
+
+    @property
+    def ids(self) -> Ids:
+        """Resource → ids of what the host offers."""
+        return self._found
 
     def offered(self, info: wire.Info) -> dict[str, int]:
         """Take in what the engine says of its host; returns how many there are, by resource."""
@@ -86,7 +98,7 @@ class Devices:
 
     async def _choose(self, claimant: _Claimant, spec: ContainerSpec) -> Ids:
         """Prefer what the container had before, then what nobody had, then what is free again."""
-        held: set[tuple[str, str]] = set()
+        held = await self._foreign(self._found)
         own: set[tuple[str, str]] = set()
         before: set[tuple[str, str]] = set()
         for listed in await self._containers.list(DEVICES):

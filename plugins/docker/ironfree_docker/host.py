@@ -1,6 +1,7 @@
 """A Docker host as scheduler.drivers.Host: sandboxes are infra containers, apps live in them."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
@@ -24,17 +25,20 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.foreign import FOREIGN, Adopted, ForeignContainer, ForeignDescription
 from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
 
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
 from .containers import Containers, LogQuery
+from .descriptions import PROJECT, description
 from .devices import Devices, device_label, device_options
 from .dialer import Dialer
 from .engine import INSPECT, Engine
 from .ensure import Ensured, ensure_created, ensure_started
 from .examination import examine
 from .execs import Execs
+from .foreign import Foreign
 from .image_builds import BuildingImages
 from .inspections import Inspections
 from .labels import (
@@ -43,9 +47,11 @@ from .labels import (
     INFRA,
     POD_UID,
     SANDBOX,
+    adopted_labels,
     belongs,
     container_labels,
     container_name,
+    is_ours,
     number,
     pod_labels,
     sandbox_labels,
@@ -61,6 +67,7 @@ from .usage import Usage
 from .volume_files import VolumeFiles
 from .volumes import Volumes
 
+_log = logging.getLogger(__name__)
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
 
 
@@ -75,7 +82,9 @@ class DockerHost:
         self._engine = engine
         self._address = address
         self._containers = Containers(engine)
-        self._devices = Devices(self._containers, address.devices)
+        self._usage = Usage(engine, self._containers, address.cluster)
+        self._foreign = Foreign(self._containers, self._usage, address.cluster)
+        self._devices = Devices(self._containers, address.devices, self._foreign.devices)
         self._volumes = Volumes(engine)
         self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
@@ -85,9 +94,8 @@ class DockerHost:
         every = address.options.get("imageGC", "") == "all"
         look = self._dialer.filesystem if here else None
         self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
-        self._processes = Processes(engine, address.cluster)
-        self._ports = Ports(engine, address.cluster)
-        self._usage = Usage(engine, address.cluster)
+        self._processes = Processes(engine, self._containers, address.cluster)
+        self._ports = Ports(engine, self._containers, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
         self._infra_lock = asyncio.Lock()
         self._known_image = ""  # of infra containers, that was there lately
@@ -138,20 +146,65 @@ class DockerHost:
     async def events(self) -> AsyncIterator[HostEvent]:
         """Stream hints. The first, without a pod, says that the stream is open: list after it."""
         try:
-            async with aclosing(self._containers.events(POD_UID)) as events:
+            async with aclosing(self._containers.events()) as events:
                 async for event in events:
                     if event is None:
                         self._inspections.listen(on=True)
                         yield HostEvent(pod_uid="", action="open")
                         continue
-                    attributes = event.actor.attributes or {}
-                    ours = belongs(attributes, self._address.cluster)
-                    if ours and not event.action.startswith("exec_"):
-                        self._inspections.heard(event.actor.id, event.action)
-                        yield HostEvent(pod_uid=attributes.get(POD_UID, ""), action=event.action)
+                    actor = event.actor
+                    attributes = self._containers.labels_of(actor.id, actor.attributes or {})
+                    if not is_ours(attributes, self._address.cluster):
+                        self._foreign.heard(actor.id)
+                        yield HostEvent(pod_uid="", action=FOREIGN)
+                    elif POD_UID in attributes and not event.action.startswith("exec_"):
+                        self._inspections.heard(actor.id, event.action)
+                        yield HostEvent(pod_uid=attributes[POD_UID], action=event.action)
         finally:
             self._inspections.listen(on=False)
         raise HostUnreachable(f"host {self._engine.name} ended its stream of events")
+
+    async def foreign(self) -> tuple[ForeignContainer, ...]:
+        """Every running container that is not this installation's."""
+        return await self._foreign.all(self._devices.ids)
+
+    async def describe(
+        self, containers: Sequence[str], project: str
+    ) -> tuple[ForeignDescription, ...]:
+        """Describe containers by name or id, and those of a Compose project."""
+        ids = [*containers]
+        if project:
+            ids += [each.id for each in await self._containers.list(f"{PROJECT}={project}")]
+        found = await together(*(self._containers.foreign(each) for each in ids))
+        there = {each.id: each for each in found if each is not None}
+        used = await self._usage.of(tuple(there))
+        return tuple(
+            description(
+                each,
+                self._devices.ids,
+                self._containers.labels_of(each.id, each.config.labels or {}),
+                used[each.id].memory_bytes if each.id in used else 0,
+            )
+            for each in there.values()
+        )
+
+    async def adopt(self, adopted: Mapping[str, Adopted]) -> None:
+        """Treat these containers as attempts of pods, and no others."""
+        before = self._containers.adopted
+        cluster = self._address.cluster
+        self._containers.adopted = {
+            name: before.get(name) or adopted_labels(name, each, cluster)
+            for name, each in adopted.items()
+        }
+        for name in self._containers.adopted.keys() - before.keys():
+            found = await self._containers.foreign(name)
+            policy = found.host_config.restart_policy if found else None
+            if policy is None or policy.name in {"", "no"}:
+                continue
+            try:
+                await self._containers.restart_no_more(name)
+            except EngineRejected as error:
+                _log.warning("%s: the engine will restart it, too: %s", name[:12], error)
 
     @property
     def images(self) -> BuildingImages:

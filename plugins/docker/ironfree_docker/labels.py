@@ -16,6 +16,7 @@ from scheduler.drivers import (
     SandboxSpec,
     SandboxStatus,
 )
+from scheduler.foreign import Adopted
 
 _PREFIX = "ironfree.dev/"
 CLUSTER = _PREFIX + "cluster"
@@ -38,6 +39,8 @@ CONTENT = _PREFIX + "content"
 LASTING = _PREFIX + "lasting"
 """On a volume: it stays when its pods go."""
 
+ADOPTED = _PREFIX + "adopted"
+"""Not on the engine, but said of a container that was made by somebody else and is a pod's now."""
 COMMITTED = _PREFIX + "committed"
 """On an image: it was made of a pod's container."""
 
@@ -66,6 +69,11 @@ def belongs(labels: Mapping[str, str], cluster: str) -> bool:
     return labels.get(CLUSTER, "") in {"", cluster}
 
 
+def is_ours(labels: Mapping[str, str], cluster: str) -> bool:
+    """Whether the container with these labels was made by installation `cluster`."""
+    return (POD_UID in labels or CLUSTER in labels) and belongs(labels, cluster)
+
+
 def pod_labels(identity: PodIdentity, cluster: str) -> dict[str, str]:
     """Labels of everything that belongs to the pod."""
     return {
@@ -89,6 +97,17 @@ def container_labels(sandbox: SandboxStatus, spec: ContainerSpec, cluster: str) 
         ATTEMPT: str(spec.attempt),
         SPEC_HASH: spec.spec_hash,
         SANDBOX: sandbox.id,
+    }
+
+
+def adopted_labels(container_id: str, adopted: Adopted, cluster: str) -> dict[str, str]:
+    """Labels that a container would have, had it been made for its pod."""
+    return pod_labels(adopted.identity, cluster) | {
+        CONTAINER: adopted.container,
+        ATTEMPT: "0",
+        SPEC_HASH: adopted.spec_hash,
+        SANDBOX: container_id,
+        ADOPTED: "true",
     }
 
 

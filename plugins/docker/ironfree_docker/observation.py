@@ -6,14 +6,11 @@ from datetime import UTC, datetime
 from scheduler.drivers import ContainerStatus, EngineState, PodObservation, SandboxStatus
 
 from . import wire
-from .labels import ATTEMPT, CONTAINER, INFRA, SPEC_HASH, identity_of, number
+from .labels import ADOPTED, ATTEMPT, CONTAINER, INFRA, SPEC_HASH, identity_of, number
 
-_STATES = {
-    "created": EngineState.CREATED,
-    "running": EngineState.RUNNING,
-    "paused": EngineState.RUNNING,
-    "restarting": EngineState.RUNNING,
-}
+RUNNING = frozenset({"running", "paused", "restarting"})
+"""The engine's states of containers that run, or will without anybody's doing."""
+_STATES = {"created": EngineState.CREATED} | dict.fromkeys(RUNNING, EngineState.RUNNING)
 
 
 def is_infra(labels: dict[str, str]) -> bool:
@@ -61,14 +58,17 @@ def sandbox_status(found: wire.Container) -> SandboxStatus:
         identity=identity_of(found.labels),
         id=found.id,
         attempt=number(found.labels, ATTEMPT),
-        running=found.state.status == "running",
+        running=_STATES.get(found.state.status) is EngineState.RUNNING,
         ip=next((address for address in addresses if address), ""),
         created_at=_time(found.created),
     )
 
 
 def observations(found: Iterable[wire.Container]) -> tuple[PodObservation, ...]:
-    """Group a host's containers by pod; of several sandboxes the newest attempt counts."""
+    """Group a host's containers by pod; of several sandboxes the newest attempt counts.
+
+    An adopted container is its pod's sandbox for as long as it runs.
+    """
     pods: dict[str, list[wire.Container]] = {}
     for container in found:
         pods.setdefault(identity_of(container.labels).uid, []).append(container)
@@ -76,7 +76,7 @@ def observations(found: Iterable[wire.Container]) -> tuple[PodObservation, ...]:
 
 
 def _observation(parts: list[wire.Container]) -> PodObservation:
-    sandboxes = [sandbox_status(part) for part in parts if is_infra(part.labels)]
+    sandboxes = [sandbox_status(part) for part in parts if _is_sandbox(part)]
     containers = [container_status(part) for part in parts if not is_infra(part.labels)]
     newest = max(sandboxes, key=lambda sandbox: sandbox.attempt, default=None)
     return PodObservation(
@@ -84,6 +84,11 @@ def _observation(parts: list[wire.Container]) -> PodObservation:
         sandbox=newest,
         containers=tuple(sorted(containers, key=lambda each: (each.name, each.attempt))),
     )
+
+
+def _is_sandbox(part: wire.Container) -> bool:
+    runs = _STATES.get(part.state.status) is EngineState.RUNNING
+    return is_infra(part.labels) or (ADOPTED in part.labels and runs)
 
 
 def _time(time: datetime | None) -> datetime | None:

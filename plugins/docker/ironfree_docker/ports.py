@@ -59,11 +59,11 @@ class RelayedPort:
 class Ports:
     """Ports of one installation's pods on one engine."""
 
-    def __init__(self, engine: Engine, cluster: str) -> None:
+    def __init__(self, engine: Engine, containers: Containers, cluster: str) -> None:
         self._engine = engine
         self._cluster = cluster
-        self._containers = Containers(engine)
-        self._processes = Processes(engine, cluster)
+        self._containers = containers
+        self._processes = Processes(engine, containers, cluster)
         self._placed: set[str] = set()  # infra containers that have the relay
         self._placing = asyncio.Lock()
 

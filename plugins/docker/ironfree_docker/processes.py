@@ -108,10 +108,10 @@ class ExecProcess(EngineProcess):
 class Processes:
     """Processes in the containers of one installation on one engine."""
 
-    def __init__(self, engine: Engine, cluster: str) -> None:
+    def __init__(self, engine: Engine, containers: Containers, cluster: str) -> None:
         self._engine = engine
         self._cluster = cluster
-        self._containers = Containers(engine)
+        self._containers = containers
 
     @asynccontextmanager
     async def exec(

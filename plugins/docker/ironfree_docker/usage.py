@@ -1,7 +1,7 @@
 """What the containers of one installation use, asked of an engine a few at a time."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 
 from scheduler.errors import EngineRejected
@@ -19,10 +19,10 @@ _CACHES = ("total_inactive_file", "inactive_file")  # cgroup v1, v2
 class Usage:
     """Reads `/stats`, one look a container."""
 
-    def __init__(self, engine: Engine, cluster: str) -> None:
+    def __init__(self, engine: Engine, containers: Containers, cluster: str) -> None:
         self._engine = engine
         self._cluster = cluster
-        self._containers = Containers(engine)
+        self._containers = containers
         self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def all(self) -> Mapping[str, ContainerUsage]:
@@ -32,6 +32,10 @@ class Usage:
             for each in await self._containers.list(POD_UID)
             if each.state == "running" and belongs(each.labels or {}, self._cluster)
         ]
+        return await self.of(running)
+
+    async def of(self, running: Sequence[str]) -> Mapping[str, ContainerUsage]:
+        """Those containers', by id; of those that have gone meanwhile there is none."""
         found = await asyncio.gather(*map(self._one, running))
         return {name: usage for name, usage in zip(running, found, strict=True) if usage}
 

@@ -106,6 +106,116 @@ class Container(msgspec.Struct, rename="pascal"):
         return self.config.labels or {}
 
 
+class PortBinding(msgspec.Struct, rename="pascal"):
+    """Where a port of a container is published."""
+
+    host_ip: str = ""
+    host_port: str = ""
+
+
+class DeviceFile(msgspec.Struct, rename="pascal"):
+    """One of `HostConfig.Devices`."""
+
+    path_on_host: str = ""
+
+
+class DeviceRequest(msgspec.Struct, rename="pascal"):
+    """One of `HostConfig.DeviceRequests`; a count of -1 is all of them."""
+
+    driver: str = ""
+    count: int = 0
+    device_ids: list[str] | None = msgspec.field(default=None, name="DeviceIDs")
+    capabilities: list[list[str]] | None = None
+
+
+class RestartPolicy(msgspec.Struct, rename="pascal"):
+    """`HostConfig.RestartPolicy`."""
+
+    name: str = ""
+
+
+class HostConfig(msgspec.Struct, rename="pascal"):
+    """`HostConfig` of a container that somebody else made."""
+
+    network_mode: str = ""
+    pid_mode: str = ""
+    ipc_mode: str = ""
+    restart_policy: RestartPolicy | None = None
+    auto_remove: bool = False
+    privileged: bool = False
+    readonly_rootfs: bool = False
+    cap_add: list[str] | None = None
+    cap_drop: list[str] | None = None
+    tmpfs: dict[str, str] | None = None
+    extra_hosts: list[str] | None = None
+    dns: list[str] | None = None
+    sysctls: dict[str, str] | None = None
+    security_opt: list[str] | None = None
+    group_add: list[str] | None = None
+    links: list[str] | None = None
+    ulimits: list[msgspec.Raw] | None = None
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    nano_cpus: int = 0
+    memory: int = 0
+    memory_reservation: int = 0
+    devices: list[DeviceFile] | None = None
+    device_requests: list[DeviceRequest] | None = None
+    runtime: str = ""
+
+
+class Healthcheck(msgspec.Struct, rename="pascal"):
+    """`Config.Healthcheck`."""
+
+    test: list[str] | None = None
+
+
+class ForeignConfig(msgspec.Struct, rename="pascal"):
+    """`Config` of a container that somebody else made."""
+
+    image: str = ""
+    env: list[str] | None = None
+    exposed_ports: dict[str, msgspec.Raw] | None = None
+    labels: dict[str, str] | None = None
+    entrypoint: list[str] | None = None
+    cmd: list[str] | None = None
+    working_dir: str = ""
+    user: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    healthcheck: Healthcheck | None = None
+
+
+class MountPoint(msgspec.Struct, rename="pascal"):
+    """One of `Mounts`."""
+
+    type: str = ""
+    name: str = ""
+    source: str = ""
+    destination: str = ""
+    rw: bool = msgspec.field(default=True, name="RW")
+
+
+class PublishedPorts(msgspec.Struct, rename="pascal"):
+    """`NetworkSettings` of a container that somebody else made."""
+
+    ports: dict[str, list[PortBinding] | None] | None = None
+    networks: dict[str, Endpoint | None] | None = None
+
+
+class Foreign(msgspec.Struct, rename="pascal"):
+    """`GET /containers/{id}/json`, of a container that somebody else made."""
+
+    id: str
+    name: str = ""
+    config: ForeignConfig = msgspec.field(default_factory=ForeignConfig)
+    host_config: HostConfig = msgspec.field(default_factory=HostConfig)
+    network_settings: PublishedPorts | None = None
+    state: State | None = None
+    mounts: list[MountPoint] | None = None
+
+
 class Summary(msgspec.Struct, rename="pascal"):
     """One item of `GET /containers/json`."""
 

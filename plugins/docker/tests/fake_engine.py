@@ -41,6 +41,7 @@ class FakeContainer:
     error: str = ""
     oom_killed: bool = False
     log: bytes = b""
+    memory: int = 0
 
     @property
     def labels(self) -> dict[str, str]:
@@ -161,6 +162,15 @@ class FakeEngine:
         matches = [c for c in self.containers.values() if c.id.startswith(name)]
         return matches[0] if matches else None
 
+    def add(self, name: str, **body: Any) -> FakeContainer:
+        """Have a container running that somebody else has started."""
+        self._created += 1
+        identifier = hashlib.sha256(f"{self._created}".encode()).hexdigest()
+        made = FakeContainer(identifier, name, {"Image": "theirs:v1", **body}, "running")
+        self.containers[name] = made
+        self.emit("start", made)
+        return made
+
     # ---------------------------------------------------------------------------------------
 
     def _routes(self) -> list[tuple[str, str, Handler, str]]:
@@ -172,6 +182,8 @@ class FakeEngine:
             ("GET", "/containers/json", self._list, "list"),
             ("POST", "/containers/create", self._create, "create"),
             ("GET", "/containers/{name}/json", self._inspect, "inspect"),
+            ("GET", "/containers/{name}/stats", self._stats, "stats"),
+            ("POST", "/containers/{name}/update", self._update, "update"),
             ("POST", "/containers/{name}/start", self._start, "start"),
             ("POST", "/containers/{name}/stop", self._stop, "stop"),
             ("POST", "/containers/{name}/kill", self._stop, "kill"),
@@ -265,8 +277,13 @@ class FakeEngine:
         return response
 
     async def _list(self, request: web.Request) -> web.Response:
-        wanted = json.loads(request.query.get("filters", "{}")).get("label", [])
-        found = [c for c in self.containers.values() if all(_has(c.labels, w) for w in wanted)]
+        filters = json.loads(request.query.get("filters", "{}"))
+        wanted, ids = filters.get("label", []), filters.get("id")
+        found = [
+            c
+            for c in self.containers.values()
+            if all(_has(c.labels, w) for w in wanted) and (ids is None or c.id in ids)
+        ]
         return web.json_response(
             [
                 {
@@ -304,10 +321,13 @@ class FakeEngine:
             "StartedAt": ZERO_TIME if found.status == "created" else NOW,
             "FinishedAt": NOW if found.status == "exited" else ZERO_TIME,
         }
-        config = {"Image": found.body["Image"], "Labels": found.labels or None}
-        config["Tty"] = found.body.get("Tty", False)
-        config["Env"] = found.body.get("Env")
-        networks = {"Networks": {"bridge": {"IPAddress": "172.17.0.2"}}}
+        config = {key: value for key, value in found.body.items() if key != "HostConfig"}
+        config |= {"Labels": found.labels or None, "Tty": found.body.get("Tty", False)}
+        limits = found.body.get("HostConfig", {})
+        networks = {
+            "Networks": {"bridge": {"IPAddress": "172.17.0.2"}},
+            "Ports": limits.get("PortBindings") or {},
+        }
         return web.json_response(
             {
                 "Id": found.id,
@@ -316,9 +336,26 @@ class FakeEngine:
                 "Image": _UNNAMED,
                 "State": state,
                 "Config": config,
+                "HostConfig": limits,
+                "Mounts": found.body.get("Mounts", []),
                 "NetworkSettings": networks,
             }
         )
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        if found is None:
+            return _error(404, "No such container")
+        memory = {"usage": found.memory + 512, "stats": {"inactive_file": 512}}
+        return web.json_response({"read": NOW, "memory_stats": memory})
+
+    async def _update(self, request: web.Request) -> web.Response:
+        found = self.find(request.match_info["name"])
+        if found is None:
+            return _error(404, "No such container")
+        found.body.setdefault("HostConfig", {}).update(await request.json())
+        self.emit("update", found)
+        return web.json_response({"Warnings": None})
 
     async def _start(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])

@@ -6,6 +6,7 @@ A further kind is one small file here and one line in ALL_KINDS. Kinds hold no b
 
 from ..kind import KindRegistry
 from . import (
+    adoption,
     config_map,
     controller_revision,
     cron_job,
@@ -74,6 +75,7 @@ ALL_KINDS = (
     image_pre_pull.KIND,
     simulation.KIND,
     explanation.KIND,
+    adoption.KIND,
     node_metrics.KIND,
     pod_metrics.KIND,
     custom_resource_definition.KIND,

@@ -6,6 +6,7 @@ def test_every_kind_that_can_have_objects_is_looked_at_but_events():
     looked_at = Informers.open(None, REGISTRY).all()
     assert {kind.resource for kind in REGISTRY.kinds} - looked_at.keys() == {
         EVENTS,
+        "adoptions.ironfree.dev",
         "customresourcedefinitions.apiextensions.k8s.io",
         "explanations.ironfree.dev",
         "nodes.metrics.k8s.io",

@@ -28,6 +28,9 @@ HARD, SOFT = ("k", "", "NoSchedule"), ("k", "", "PreferNoSchedule")
 OLD = node("n", cpu="4", labels={"zone": "a"})
 
 
+FOREIGN = {"ironfree.dev/foreign-ports": "TCP/80 UDP/53"}
+
+
 def with_status(each, **fields):
     return replace(each, status=replace(each.status, **fields))
 
@@ -56,6 +59,8 @@ def test_a_node_that_changes_wakes_only_for_what_can_help(new, change):
     ("old", "new", "change"),
     [
         ({"unschedulable": True}, {}, Change.NODE_TAINTS),
+        ({"annotations": FOREIGN}, {}, Change.POD_REMOVED),
+        ({}, {"annotations": FOREIGN}, Change(0)),
         ({"taints": [HARD]}, {}, Change.NODE_TAINTS),
         ({"taints": [HARD, SOFT]}, {"taints": [SOFT]}, Change.NODE_TAINTS),
         ({"taints": [HARD, SOFT]}, {"taints": [SOFT, HARD]}, 0),
