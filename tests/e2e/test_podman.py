@@ -21,7 +21,7 @@ MAIN = f"""
 trap 'echo bye; exit 0' TERM
 echo "$(hostname) $(cat /disk/word /config/word /secret/word | tr '\\n' ' ')$(id -u):$(id -G)"
 stat -c '%a:%g' /disk /memory
-dd if=/dev/zero of=/memory/filling bs=64k 2>/dev/null; stat -c %s /memory/filling; rm /memory/filling
+dd if=/dev/zero of=/memory/full bs=64k 2>/dev/null; stat -c %s /memory/full; rm /memory/full
 ({SERVE}) &
 while :; do sleep 0.1; done
 """
