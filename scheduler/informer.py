@@ -67,9 +67,9 @@ class CohortDelta(msgspec.Struct, Generic[T], frozen=True, gc=False):
         """Return what happened to the pod at that position of the change's ordinals."""
         return self._delta(self.change.one(number))
 
-    def samples(self) -> Iterator[Delta[T]]:
-        """Yield what happened to one pod of every node."""
-        return map(self._delta, self.change.samples())
+    def by_node(self) -> Iterator[Delta[T]]:
+        """Yield what happened to one pod of every node; to any one where none is bound yet."""
+        return map(self._delta, self.change.by_node())
 
     def _delta(self, change: Change) -> Delta[T]:
         pod = change.object
@@ -90,10 +90,16 @@ def each_delta(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
 
 
 def sample_deltas(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
-    """Yield deltas, of a cohort's pods one for each node: enough to know owners and nodes."""
+    """Yield deltas, of a cohort's pods one for all: enough to know their owners and specs."""
+    for delta in deltas:
+        yield delta.one(0) if isinstance(delta, CohortDelta) else delta
+
+
+def node_deltas(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
+    """Yield deltas, of a cohort's pods one for each node: enough to know where there are some."""
     for delta in deltas:
         if isinstance(delta, CohortDelta):
-            yield from delta.samples()
+            yield from delta.by_node()
         else:
             yield delta
 
@@ -202,8 +208,12 @@ class Informer(Generic[T]):
         return self._enrol(Subscription[T](each_delta))
 
     def subscribe_samples(self) -> Subscription[T]:
-        """Return a subscription to which one pod of a cohort speaks for all on its node."""
+        """Return a subscription to which one pod of a cohort speaks for all."""
         return self._enrol(Subscription[T](sample_deltas))
+
+    def subscribe_by_node(self) -> Subscription[T]:
+        """Return a subscription to which one pod of a cohort speaks for all on its node."""
+        return self._enrol(Subscription[T](node_deltas))
 
     def subscribe_whole(self) -> WholeSubscription[T]:
         """Return a subscription to which pods of a cohort come together."""
