@@ -2,8 +2,8 @@
 
 Pods come as NDJSON requests over HTTP (2,000 pods each, three at a time), ten templates a shape,
 with a generateName as scheduler_perf's have; then each with a name of its own, so that no two are
-alike; and once more from ten ReplicationControllers, onto ready nodes without agents; the clock runs from
-the first byte sent to the last binding's commit. Before that the nodes run 10,000 other pods.
+alike; and once more from ten ReplicationControllers, onto ready nodes without agents; the clock
+runs from the first byte sent to the last binding's commit. Before that the nodes run 10,000 others.
 kube-scheduler's CI floors are for 5,000 nodes; decisions alone are in bench/rules.py. The service,
 its PostgreSQL (fsync on) and this client share the machine.
 """
@@ -190,7 +190,7 @@ async def space(server: Server, name: str) -> None:
 async def run_shape(
     server: Server, shape: Shape, number: int, count: int, *, named: bool = False
 ) -> float:
-    """Return pods/s of a shape, their names generated as in scheduler_perf, or each with its own."""
+    """Return pods/s of a shape, names generated as in scheduler_perf, or each with its own."""
     namespace = f"{'named' if named else 'shape'}-{number}"
     await space(server, namespace)
     pods: list[Spec] = []

@@ -198,6 +198,11 @@ class Informer(Generic[T]):
         """Tell whether a pod lives in its cohort, as far as is known."""
         return self._lots.lives(cohort.uid, ordinal)
 
+    def in_namespace(self, namespace: str) -> Iterator[tuple[ObjectKey, T]]:
+        """Yield the objects of a namespace; looks at the key of every object held alone."""
+        yield from (each for each in self._items.items() if each[0].namespace == namespace)
+        yield from self._lots.in_namespace(namespace)
+
     def in_crowds(self, index: str, value: str) -> tuple[list[T], list[Crowd[T]]]:
         """Return the same as objects held one by one, and as crowds of cohorts' pods."""
         single = [self._items[key] for key in self._indices[index].get(value, ())]
