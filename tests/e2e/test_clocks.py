@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,9 @@ def test_a_jump_of_the_services_clock_restarts_and_loses_nothing(
     begin(jumping)
     ahead = "the service's clock went an hour ahead"
     stays(jumping, hosts, lambda: clock.set_ahead(HOUR), recovery, ahead)
+    jumping.kubectl("create", "configmap", "ahead")
+    told = datetime.fromisoformat(jumping.get("cm", "ahead")["metadata"]["creationTimestamp"])
+    assert told > datetime.now(UTC) + timedelta(minutes=30), "its clock did jump"
     back = "the service's clock went an hour back"
     stays(jumping, hosts, lambda: clock.set_ahead(0), recovery, back)
 

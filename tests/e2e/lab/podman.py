@@ -13,9 +13,11 @@ from .slot import remove_cgroups
 _CNI = Path("/usr/lib/cni/bridge")
 _BEGIN = """
 set -e
-mount -t tmpfs tmpfs /dev/shm # where all Podmans of a machine would share their locks
 mkdir -p /var/lib/cni
-mount -t tmpfs tmpfs /var/lib/cni # and their addresses
+if ! mountpoint -q /var/lib/cni; then # once a boot
+  mount -t tmpfs tmpfs /var/lib/cni # where all Podmans of a machine would share addresses
+  mount -t tmpfs tmpfs /dev/shm # and locks
+fi
 exec "$@"
 """
 
