@@ -1,7 +1,6 @@
 """A host whose engine is Podman: what a pod is entitled to, through its Docker-compatible API."""
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -30,9 +29,7 @@ while :; do sleep 0.1; done
 @pytest.fixture
 def podman(lab: Lab) -> Iterator[PodmanHost]:
     if reason := missing_podman():
-        if os.environ.get("CI", "").lower() == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        pytest.skip(reason)  # in CI too, which does not install it: an experiment
     with lab.podman_host() as host:
         yield host
 
