@@ -8,6 +8,7 @@ import numpy as np
 
 from .arrays import Reals
 from .bound import ceiling
+from .company import circle
 from .deadline import Deadline
 from .objectives import (
     Balanced,
@@ -143,6 +144,8 @@ def _value(given: Problem, objective: Objective, state: Occupancy) -> float:
         per_group = np.zeros(objective.weight.shape)
         np.add.at(per_group.T, given.group, state.content.T)
         met = sum(_met(given, meeting, state) for meeting in objective.meetings)
+        group, content = given.group, state.content
+        met += sum(circle(each, group, content).worth for each in objective.companies)
         return float((objective.weight * per_group).sum()) + met
     if isinstance(objective, Kept):
         nodes, classes, copies = given.current
