@@ -184,9 +184,7 @@ def paired(given, company, content):
         domain = n if company.domain is None else int(company.domain[given.group[n]])
         if domain >= 0 and c in set_of:
             copies += [(domain, set_of[c])] * int(content[n, c])
-    return sum(
-        float(company.worth[g, h]) for (d, g), (e, h) in combinations(copies, 2) if d == e
-    )
+    return sum(float(company.worth[g, h]) for (d, g), (e, h) in combinations(copies, 2) if d == e)
 
 
 def every_plan(given):

@@ -21,6 +21,12 @@ def pairs_worth(company: Company, sums: Reals) -> float:
     return float(((company.worth @ sums) * sums).sum() - own @ sums.sum(axis=1)) / 2.0
 
 
+def valued(worth: Reals | Counts) -> list[tuple[int, int]]:
+    """Return the pairs of sets, each once, that are worth anything."""
+    found: list[list[int]] = np.argwhere(np.triu(worth)).tolist()
+    return [(g, h) for g, h in found]
+
+
 def most_of(company: Company, count: Counts) -> float:
     """Return what no plan exceeds: everybody with all whom they like, and with nobody else."""
     many = np.array([int(count[list(each)].sum()) for each in company.sets], dtype=np.float64)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arrays import Counts, Reals
-from .company import most_of
+from .company import most_of, valued
 from .objectives import Company, Preferred
 from .problem import Problem
 from .relaxation import PairColumns, Relaxation
@@ -46,8 +46,7 @@ def add_companies(built: Relaxation, given: Problem) -> None:
 def _pairs(built: Relaxation, given: Problem, objective: Preferred) -> PairColumns:
     columns, worths, left = list[int](), list[float](), 0.0
     for company in objective.companies:
-        some = int(np.count_nonzero(np.triu(company.worth)))
-        if len(columns) + some * _DOMAINS > _MOST:
+        if len(columns) > _MOST:
             left += most_of(company, given.count)
             continue
         for cell in _cells(built, given, company):
@@ -84,14 +83,14 @@ def _of_cell(
 ) -> Iterator[tuple[int, float]]:
     """Yield variables that stand for pairs, and what each pair is worth."""
     many = [int(given.count[list(each)].sum()) for each in company.sets]
-    for g, h in zip(*np.nonzero(np.triu(company.worth)), strict=True):
+    for g, h in valued(company.worth):
         worth = float(company.worth[g, h])
         if g != h and worth < 0:
             continue
         most = float(many[g] * (many[g] - 1) / 2 if g == h else many[g] * many[h])
         (pairs,) = built.rows.variables(np.array([most])).tolist()
         if worth < 0:
-            _at_least(built, cell, int(g), many[g], pairs)
+            _at_least(built, cell, g, many[g], pairs)
         elif g == h:
             _at_most(built, cell.columns[g], np.maximum(cell.room[g] - 1.0, 0.0) / 2.0, pairs)
         else:

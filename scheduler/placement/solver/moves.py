@@ -96,6 +96,7 @@ class _Descent:
         first = next(n for n, o in enumerate(goals) if isinstance(o, Preferred))
         costs = [o.cost for o in goals[:first] if isinstance(o, HostCost)]
         self._cost = sum(costs, np.zeros(given.group.size))
+        self._copies = state.content.sum(axis=0)
         self._held = [rule.weight for rule in given.rules if isinstance(rule, Floor)]
 
     def sweep(self, random: np.random.Generator, deadline: Deadline) -> bool:
@@ -129,9 +130,8 @@ class _Descent:
 
     def _move(self, c: int, node: int, better: Mask, gains: list[Reals]) -> bool:
         state = self._state
-        used = state.used
-        emptied = self._cost[node] if state.content[:, node].sum() == 1 else 0.0
-        able = better & (used | (self._cost <= emptied))
+        emptied = self._cost[node] if self._copies[node] == 1 else 0.0
+        able = better & ((self._copies > 0) | (self._cost <= emptied))
         some = np.flatnonzero(able)
         fits = room(state.shape, state.free[:, some].T, state.devices[some], np.array([c]))[:, 0]
         some = some[fits > 0]
@@ -143,7 +143,7 @@ class _Descent:
     def _exchange(self, c: int, node: int, better: Mask, gains: list[Reals]) -> bool:
         """Exchange a copy with one on a node that is liked better, where that gains in all."""
         state, shape = self._state, self._state.shape
-        full = np.flatnonzero(better & state.used)
+        full = np.flatnonzero(better & (self._copies > 0))
         full = full[np.lexsort([-each[full] for each in reversed(gains)])][:_TRIED]
         for other in full.tolist():
             demand = shape.demand
@@ -155,9 +155,10 @@ class _Descent:
             fits[c] = False
             for d in np.flatnonzero(fits).tolist():
                 fixed = any(weight[d].any() for weight in self._held)
-                if not fixed and self._pays(c, node, d, other):
-                    if self._changed([(c, node, other), (d, other, node)]):
-                        return True
+                if fixed or not self._pays(c, node, d, other):
+                    continue
+                if self._changed([(c, node, other), (d, other, node)]):
+                    return True
         return False
 
     def _pays(self, c: int, node: int, d: int, other: int) -> bool:
@@ -196,6 +197,7 @@ class _Descent:
         for c, source, target in moves:
             self._count(c, source, -1)
             self._count(c, target, 1)
+            self._copies[[source, target]] += (-1, 1)
         return True
 
     def _put_back(self, saved: _Saved) -> None:

@@ -1,9 +1,9 @@
 """Companies on a neighbourhood: pairs of copies counted, whoever stays outside it included."""
 
-import numpy as np
 from ortools.sat.python import cp_model
 
-from .company import Circle, circle
+from .arrays import Counts
+from .company import Circle, circle, valued
 from .neighbourhood import Neighbourhood, Terms, total
 from .objectives import Company
 
@@ -12,7 +12,7 @@ _TANGENTS = 48  # up to so many copies more in a domain, pairs that cost are hel
 _Side = tuple[Terms, int]  # variables of a set in a domain, and copies that are there anyway
 
 
-def company_terms(made: Neighbourhood, company: Company, worth: np.ndarray) -> Terms:
+def company_terms(made: Neighbourhood, company: Company, worth: Counts) -> Terms:
     """Return what pairs add, but for those that cannot change.
 
     Args:
@@ -21,12 +21,10 @@ def company_terms(made: Neighbourhood, company: Company, worth: np.ndarray) -> T
     known = circle(company, made.given.group, made.rest)
     sides = _sides(made, known)
     terms: Terms = []
-    for g, h in zip(*np.nonzero(np.triu(worth)), strict=True):
+    for g, h in valued(worth):
         each = int(worth[g, h])
         for domain in sorted(set(sides[g]) | set(sides[h])):
-            one, other = (
-                (sides[s].get(domain, []), int(known.sums[s, domain])) for s in (int(g), int(h))
-            )
+            one, other = ((sides[s].get(domain, []), int(known.sums[s, domain])) for s in (g, h))
             if g == h:
                 terms.append((_among(made, one, each), each))
             else:
