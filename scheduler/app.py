@@ -278,7 +278,14 @@ async def _run_parts(service: Service, epoch: int) -> None:
     rebalances = Rebalances(
         store, rules, epoch, marks=marks, unschedulable=unschedulable, lookout=lookout
     )
-    relocation = Relocation(store, epoch, marks=marks, pods=pods, lookout=lookout)
+    relocation = Relocation(
+        store,
+        epoch,
+        marks=marks,
+        pods=pods,
+        lookout=lookout,
+        preempted=placement.reporter.preempted,
+    )
     placements = Placements(store, rules, epoch, relocation)
     pace = ControllerSettings(
         node_grace=settings.node_grace_seconds,

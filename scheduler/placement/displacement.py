@@ -200,10 +200,8 @@ class Displacement:
             for order in orders:
                 if order.preemption is not None:
                     self._reporter.unschedulable((order.pod,), order.message)
-                    why = f"Preempted by pod {order.pod.uid} on node {order.preemption.node}"
-                    for victim in order.preemption.victims:
-                        if not victim.leaving:
-                            self._reporter.preempted(victim.key, victim.uid, why)
+                for victim, why in order.departures():
+                    self._reporter.preempted(victim.key, victim.uid, why)
         finally:
             self._under_way.difference_update(order.pod.uid for order in orders)
 

@@ -112,6 +112,8 @@ class Placements:
         job = self._jobs.items.get(key)
         if job is None or job.ended or job.meta.deletion_timestamp is not None:
             return
+        if job.status.nominated:  # by a leader that is gone
+            await self._relocation.resume(job.status.nominated)
         if job.spec.cancelled:
             await self._end(job, Phase.CANCELLED, "cancelled")
             return
@@ -161,6 +163,7 @@ class Placements:
                 return
             status, why = await self._carry_out(job, tried, rules, status)
             await self._relocation.stop()
+            status = replace(status, nominated=())
             if not why:
                 await self._end(job, Phase.COMMITTED, status.message, status)
                 return
@@ -273,7 +276,7 @@ class Placements:
     async def _end(
         self, job: PlacementJob, phase: Phase, message: str, status: PlacementStatus | None = None
     ) -> None:
-        begun = status or self._told or job.status
+        begun = replace(status or self._told or job.status, nominated=())
         await self._tell(
             job, replace(begun, phase=phase, message=message, completion_time=now_seconds())
         )
