@@ -9,7 +9,7 @@ holds for the real one, and `following` sees to the rules.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ...objects.pod_class import ANY_ADDRESS, HostPort, PodClass
 from ...snapshot import Counts, Mask, Rows, Snapshot
 from ..solver.objectives import Objective
 from ..solver.problem import Problem
-from ..solver.rules import Exclusive, Gang
+from ..solver.rules import Exclusive, Floor, Gang
 from ..state import request_vector
 from .stated import Liking, Stated
 from .topology import topology
@@ -151,6 +151,13 @@ def model(
     )
     exact = whole and between.exact and all(each.exact for each in answers)
     return Model(problem, hosts, tuple(demands), exact)
+
+
+def at_least(given: Problem, classes: Sequence[int], copies: int) -> Problem:
+    """Return a problem in which so many copies of some classes together must be placed."""
+    weight = np.zeros(given.feasible.shape)
+    weight[list(classes)] = 1.0
+    return replace(given, rules=(*given.rules, Floor(weight, float(copies))))
 
 
 def _ask(wanted: Demand, snapshot: Snapshot, hosts: Rows, filters: Sequence[Filter]) -> _Answer:
