@@ -286,7 +286,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
         lookout=lookout,
         preempted=placement.reporter.preempted,
     )
-    placements = Placements(store, rules, epoch, relocation)
+    placements = Placements(store, rules, epoch, relocation, placement.still)
     pace = ControllerSettings(
         node_grace=settings.node_grace_seconds,
         node_startup_grace=max(60.0, settings.node_grace_seconds),

@@ -89,6 +89,11 @@ class Stated:
     likings: list[Liking] = field(default_factory=list[Liking])
     bounds: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
 
+    @property
+    def binding(self) -> bool:
+        """Whether anything is demanded or forbidden."""
+        return bool(self.masks or self.between or self.caps or self.floors)
+
     def codes(self) -> list[Counts]:
         """Return the (H,) codes that tell hosts apart, the goals' aside."""
         weights = [row for each, _ in (*self.caps, *self.floors) for row in each.rows.values()]
