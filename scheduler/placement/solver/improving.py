@@ -16,7 +16,7 @@ _PATIENCE = 40  # rounds without any gain
 _PART = 0.15  # of the nodes, for a dive
 _PARTS = (0.2, 0.5, 1.0, 1.0)  # of the nodes in use, where nodes cost something
 _CHOSEN = (0.1, 0.2, 0.5)  # of the nodes in use, for an integer programme
-_EVERY = 3  # rounds, one of which is such a one
+_EVERY = 2  # rounds, one of which is such a one
 _PLEASING, _AGAIN = 0.3, 0.1  # of the time that is left, for single moves at first and later
 _SMALL = 600  # pairs of nodes and classes, of a problem that is decided on as a whole
 _MODELLED = 500_000  # (rule, node) pairs, beyond which CP-SAT's model takes too long to write
@@ -68,7 +68,11 @@ def polish(search: Search) -> None:
             search.refill(state, nodes, quotas, whole)
         if preferring:
             descend(search.given, state, search.random, search.deadline.part(_AGAIN))
-        idle = 0 if search.incumbent.offer(state) else idle + 1
+        if search.incumbent.offer(state):
+            idle = 0
+        else:
+            search.incumbent.exchange(state)
+            idle += 1
 
 
 def _rearrange(

@@ -77,6 +77,11 @@ class Incumbent:
             self.tell()
         return True
 
+    def exchange(self, state: Occupancy) -> None:
+        """Keep a plan in place of the best if it is as good: others can be reached from it."""
+        if not _better(self.values, achieved(self.given, state)):
+            self.best = state
+
     def prove(self, goal: int, bound: float) -> None:
         """Note a bound."""
         if bound < self.bounds[goal]:
