@@ -9,6 +9,7 @@ from .cron_jobs import CronJobController
 from .daemon_sets import DaemonSetController
 from .deployments import DeploymentController
 from .disruption import Disruption
+from .endpoint_slices import EndpointSlices
 from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
 from .informers import Informers
@@ -71,6 +72,7 @@ class Controllers:
             Disruption(fenced, registry, informers, settings, clock),
             PodCollection(fenced, informers, settings, clock),
             PodGroupController(fenced, informers, settings, clock),
+            EndpointSlices(fenced, informers, settings, clock),
             VolumeBinding(fenced, informers, settings, clock),
             GarbageCollection(fenced, registry, informers, settings, clock),
             NamespaceContent(fenced, registry, informers, settings, clock),

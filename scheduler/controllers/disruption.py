@@ -80,7 +80,7 @@ class Disruption:
         if budget is None:
             self._covered.pop(delta.key, None)
         elif delta.old is None or delta.old.selector != budget.selector:
-            pods = self._informers.pods.items.items()
+            pods = self._informers.pods.in_namespace(budget.meta.namespace)
             self._covered[delta.key] = {key for key, pod in pods if budget.covers(pod)}
 
     async def _follow_pods(self) -> None:

@@ -14,11 +14,13 @@ from ..objects.cron_job import CronJob, cron_job_view
 from ..objects.daemon_set import DaemonSet, daemon_set_view
 from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
+from ..objects.endpoints import SLICES, EndpointSlice, slice_view
 from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
 from ..objects.pod import Pod, claim_names, pod_view
+from ..objects.pod_class import SERVICES
 from ..objects.pod_group import PodGroup
 from ..objects.pod_owner import (
     CRON_JOB,
@@ -33,6 +35,7 @@ from ..objects.pod_owner import (
 )
 from ..objects.replication import REPLACE_ON, Replication, replication_view
 from ..objects.selectors import Selector
+from ..objects.service import Service, service_view
 from ..objects.stateful_set import StatefulSet, stateful_set_view
 from ..objects.storage import (
     CLAIMS,
@@ -116,7 +119,7 @@ class OwnedInformer(Protocol):
         ...
 
     def subscribe_samples(self) -> OwnedSubscription:
-        """Return a subscription to which one pod of a cohort speaks for all on its node."""
+        """Return a subscription to which one pod of a cohort speaks for all."""
         ...
 
     async def run(self) -> None:
@@ -227,6 +230,10 @@ STATEFUL_INDEXERS: Mapping[str, Callable[[StatefulSet], tuple[str, ...]]] = {
     OWNER: owner_uids,
     SELECTOR: by_selector,
 }
+SERVICE_INDEXERS: Mapping[str, Callable[[Service], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    NAMESPACE: lambda service: (service.meta.namespace,),
+}
 GROUP_INDEXERS: Mapping[str, Callable[[PodGroup], tuple[str, ...]]] = {OWNER: owner_uids}
 
 
@@ -243,6 +250,8 @@ class Informers:
         stateful_sets: with STATEFUL_INDEXERS.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
+        services: with SERVICE_INDEXERS.
+        slices: EndpointSlices, indexed by owner.
         claims, volumes, classes: of storage; indexed by owner.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
@@ -259,6 +268,8 @@ class Informers:
     revisions: Informer[ControllerRevision]
     budgets: Informer[DisruptionBudget]
     groups: Informer[PodGroup]
+    services: Informer[Service]
+    slices: Informer[EndpointSlice]
     claims: Informer[Claim]
     volumes: Informer[PersistentVolume]
     classes: Informer[NamedClass]
@@ -275,7 +286,7 @@ class Informers:
         """Build the informers; those given are shared and run by whoever made them."""
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
-        known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource}
+        known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -298,6 +309,8 @@ class Informers:
             Informer(store, controller_revision.RESOURCE, revision_view, {OWNER: owner_uids}),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
+            Informer(store, SERVICES, service_view, SERVICE_INDEXERS),
+            Informer(store, SLICES, slice_view, {OWNER: owner_uids}),
             Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
             Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
             Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
@@ -322,6 +335,8 @@ class Informers:
             controller_revision.RESOURCE: self.revisions,
             disruption.RESOURCE: self.budgets,
             pod_group.RESOURCE: self.groups,
+            SERVICES: self.services,
+            SLICES: self.slices,
             CLAIMS: self.claims,
             VOLUMES: self.volumes,
             CLASSES: self.classes,

@@ -5,6 +5,8 @@ costs more than the asking.
 """
 
 import asyncio
+import heapq
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +44,8 @@ class Pulse:
     def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
         self._watched: set[_Watched] = set()
+        self._agenda: list[tuple[float, int, _Watched]] = []  # a heap: who is due next
+        self._turn = itertools.count()
 
     async def watch(self, name: str, host: Host, answered: Callable[[], None]) -> None:
         """Ping a host until it does not answer.
@@ -56,12 +60,24 @@ class Pulse:
         loop = asyncio.get_running_loop()
         watched = _Watched(name, host, answered, loop.create_future(), loop.time() + self._pause())
         self._watched.add(watched)
+        self._enter(watched)
         try:
             await watched.lost
         finally:
             self._watched.discard(watched)
             if watched.task is not None:
                 watched.task.cancel()
+
+    def _enter(self, watched: _Watched) -> None:
+        heapq.heappush(self._agenda, (watched.due, next(self._turn), watched))
+
+    def _take_due(self, now: float) -> list[_Watched]:
+        due: list[_Watched] = []
+        while self._agenda and self._agenda[0][0] <= now:
+            watched = heapq.heappop(self._agenda)[2]
+            if watched in self._watched:
+                due.append(watched)
+        return due
 
     def _pause(self) -> float:
         return self._settings.ping * random.uniform(0.9, 1.1)
@@ -73,7 +89,7 @@ class Pulse:
             while True:
                 await asyncio.sleep(self._settings.ping / _TICKS)
                 now = loop.time()
-                due = [each for each in self._watched if each.due <= now and each.task is None]
+                due = self._take_due(now)
                 for each in due:
                     each.task = group.create_task(self._ping(each))
                 if due:
@@ -91,6 +107,7 @@ class Pulse:
             failure = error
         each.task, each.late = None, False
         each.due = asyncio.get_running_loop().time() + self._pause()
+        self._enter(each)
         if failure is None:
             each.failures = 0
             each.answered()

@@ -144,6 +144,13 @@ class Lots(Generic[T]):
             for pod in lodging.pods():
                 yield pod.key, self._view(pod)
 
+    def in_namespace(self, namespace: str) -> Iterator[tuple[ObjectKey, T]]:
+        """Yield every lodged pod of a namespace."""
+        for (space, _), lodgings in self._named.items():
+            for lodging in lodgings if space == namespace else ():
+                for pod in lodging.pods():
+                    yield pod.key, self._view(pod)
+
     def by_index(self, index: str, value: str) -> Iterator[T]:
         """Yield the lodged pods of an index value."""
         for uid, place in self._indices[index].get(value, ()):

@@ -18,7 +18,8 @@ def sh(name: str, script: str, **more: Any) -> dict[str, Any]:
 
 def run(ironfree: Ironfree, name: str, *containers: Any, **spec: Any) -> None:
     spec = {"terminationGracePeriodSeconds": 2, "containers": list(containers), **spec}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    metadata = {"name": name, "labels": {"run": name}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     ironfree.kubectl("apply", "-f", "-", given=json.dumps(pod))
 
 
@@ -98,14 +99,35 @@ def test_probes_restart_what_is_sick_and_flip_readiness(ironfree: Ironfree, lab:
         readinessProbe=ready,
     )
     run(ironfree, "probed", web)
+    ironfree.kubectl("expose", "pod", "probed", "--port", "80", "--target-port", "web")
     pod = until(ironfree, "probed", lambda p: p["status"].get("phase") == "Running", "runs")
     assert not is_ready(pod)
+    address = pod["status"]["podIP"]
+
+    def found() -> tuple[list[str], list[bool]]:
+        """Where its Service says it is, in one object and in slices."""
+        subsets = ironfree.get("endpoints", "probed").get("subsets", [])
+        ready = [
+            f"{a['ip']}:{p['port']}"
+            for s in subsets
+            for a in s.get("addresses", [])
+            for p in s["ports"]
+        ]
+        chosen = ("-l", "kubernetes.io/service-name=probed")
+        slices = ironfree.get("endpointslices", *chosen)["items"]
+        return ready, [e["conditions"]["ready"] for s in slices for e in s["endpoints"]]
+
+    eventually(lambda: found() == ([], [False]), what="the Service knows of no ready pod")
     main = state(pod, "main")["containerID"].removeprefix("docker://")
     host = lab.host(pod["spec"]["nodeName"])
     host.run("exec", main, "touch", "/www/ready")
     until(ironfree, "probed", is_ready, "the readiness probe succeeds")
+    eventually(lambda: found() == ([f"{address}:8080"], [True]), what="the Service finds it")
+    words = ironfree.kubectl("describe", "service", "probed")
+    assert f"{address}:8080" in words
     host.run("exec", main, "rm", "/www/ready")
     until(ironfree, "probed", lambda p: not is_ready(p), "the readiness probe fails")
+    eventually(lambda: found() == ([], [False]), what="the Service lets go of it")
     host.run("exec", main, "rm", "/www/ok")
     pod = until(
         ironfree,

@@ -14,6 +14,8 @@ from . import (
     daemon_set,
     deployment,
     docker_host,
+    endpoint_slice,
+    endpoints,
     event,
     explanation,
     image_build,
@@ -45,6 +47,7 @@ from . import (
 
 ALL_KINDS = (
     config_map.KIND,
+    endpoints.KIND,
     event.KIND,
     namespace.KIND,
     node.KIND,
@@ -63,6 +66,7 @@ ALL_KINDS = (
     job.KIND,
     cron_job.KIND,
     lease.KIND,
+    endpoint_slice.KIND,
     priority_class.KIND,
     storage_class.KIND,
     pod_disruption_budget.KIND,

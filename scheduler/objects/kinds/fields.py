@@ -65,4 +65,4 @@ def default_text(obj: JsonObject, key: str, value: str) -> None:
 def indexed(obj: JsonObject, key: str, path: str) -> Iterator[tuple[str, JsonObject]]:
     """Yield each object of the list under key with its path: ("spec.ports[0]", {…})."""
     for index, item in enumerate(children(obj, key)):
-        yield f"{path}.{key}[{index}]", item
+        yield f"{path}.{key}[{index}]" if path else f"{key}[{index}]", item

@@ -1,0 +1,116 @@
+"""Typed views of EndpointSlices (discovery/v1) and Endpoints (core/v1): where Services are."""
+
+import msgspec
+
+from .meta import ObjectMeta
+from .pod import View
+from .stored import StoredObject
+
+SLICES = "endpointslices.discovery.k8s.io"
+ENDPOINTS = "endpoints"
+SERVICE_NAME = "kubernetes.io/service-name"
+"""Label of a slice: whose it is."""
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+"""Label of a slice: who keeps it."""
+CONTROLLER = "endpointslice-controller.k8s.io"
+MOST = 100
+"""Endpoints of one slice."""
+
+
+class Target(View, frozen=True):
+    """core/v1 ObjectReference to a pod."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+class EndpointConditions(msgspec.Struct, frozen=True):
+    """discovery/v1 EndpointConditions.
+
+    Args:
+        ready: whether it is to be used; serving: whether its probes pass, though it may be
+            terminating.
+    """
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class Endpoint(View, frozen=True):
+    """discovery/v1 Endpoint."""
+
+    addresses: tuple[str, ...] = ()
+    conditions: EndpointConditions = EndpointConditions()
+    target_ref: Target | None = None
+    node_name: str | None = None
+    zone: str | None = None
+    hostname: str | None = None
+
+
+class EndpointPort(View, frozen=True):
+    """discovery/v1 and core/v1 EndpointPort; clients insist on a name, which may be empty."""
+
+    name: str | None
+    port: int | None
+    protocol: str | None
+    app_protocol: str | None = None
+
+
+class EndpointSlice(msgspec.Struct, frozen=True):
+    """An EndpointSlice as it was seen."""
+
+    meta: ObjectMeta
+    address_type: str
+    endpoints: tuple[Endpoint, ...]
+    ports: tuple[EndpointPort, ...]
+    stored: StoredObject
+
+
+class _SliceBody(View, frozen=True):
+    address_type: str
+    endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[EndpointPort, ...] | None = None
+
+
+class EndpointAddress(View, frozen=True):
+    """core/v1 EndpointAddress."""
+
+    ip: str
+    target_ref: Target
+    node_name: str | None = None
+    hostname: str | None = None
+
+
+class EndpointSubset(View, frozen=True):
+    """core/v1 EndpointSubset."""
+
+    addresses: tuple[EndpointAddress, ...] = ()
+    not_ready_addresses: tuple[EndpointAddress, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class _EndpointsBody(View, frozen=True):
+    subsets: tuple[EndpointSubset, ...] = ()
+
+
+_slice = msgspec.json.Decoder(_SliceBody)
+
+
+def slice_view(stored: StoredObject) -> EndpointSlice:
+    """Return the typed view of a stored EndpointSlice."""
+    body = _slice.decode(stored.body.json)
+    endpoints, ports = body.endpoints or (), body.ports or ()
+    return EndpointSlice(stored.meta, body.address_type, endpoints, ports, stored)
+
+
+def slice_body(endpoints: tuple[Endpoint, ...], ports: tuple[EndpointPort, ...]) -> bytes:
+    """Return the body of a slice of IPv4 addresses."""
+    return msgspec.json.encode(_SliceBody("IPv4", endpoints, ports))
+
+
+def endpoints_body(subsets: tuple[EndpointSubset, ...]) -> bytes:
+    """Return the body of an Endpoints object."""
+    return msgspec.json.encode(_EndpointsBody(subsets))
