@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from ..hookspecs import Filter, Mask, PodClass, Snapshot, Verdict
+from ..hookspecs import Change, Filter, Mask, PodClass, Snapshot, Verdict
 from ..preemption_args import PreemptionArgs
 from .dry_run import Benches, Cost, DryRun, Outcome
 from .framework import rejections, unavailable
@@ -28,6 +28,7 @@ BY_POLICY = "not eligible due to preemptionPolicy=Never."
 VICTIMS_LEAVE = "not eligible due to a terminating pod on the nominated node."
 _NO_HELP = "Preemption is not helpful for scheduling"
 _NO_VICTIMS = "No preemption victims found for incoming pod"
+_PODS = Change.POD_REMOVED | Change.POD_PLACED | Change.POD_LABELS
 _FEW = 16  # nodes tried along with one, at first
 
 
@@ -152,7 +153,10 @@ def _is_static(plugin: Filter, verdict: Verdict) -> bool:
     if verdict.coupling is not None or verdict.room.dtype.kind != "b":
         return False
     reasons = rejections(plugin.name, verdict)
-    return bool(reasons) and not any(each.resolvable for each in reasons)
+    wakes_on = [plugin.wakes_on if each.wakes_on is None else each.wakes_on for each in reasons]
+    return bool(reasons) and not any(
+        each.resolvable or how & _PODS for each, how in zip(reasons, wakes_on, strict=True)
+    )
 
 
 def _is_local(verdict: Verdict) -> bool:
