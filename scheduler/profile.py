@@ -22,6 +22,8 @@ BUILT_IN = frozenset(
         "DefaultBinder",
         PREEMPTION,
         "DynamicResources",
+        "GangScheduling",
+        "NodeDeclaredFeatures",
         "NodeVolumeLimits",
         "PrioritySort",
         GATES,
@@ -40,7 +42,7 @@ _OTHERS = (
     "postBind",
 )
 _EVERY = "*"
-_MOST_WEIGHT = 100  # upstream: the sum of weighted scores must not overflow
+_MOST_WEIGHT = 2**31 - 1  # upstream: int32, and the sum of weighted scores must not overflow
 
 
 @dataclass(frozen=True, slots=True)

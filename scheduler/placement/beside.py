@@ -2,8 +2,7 @@
 
 Pure. A node is judged beside the pods nominated to it, and to no other; if all filters let the pod
 in, they are asked once more without those, for they may never come
-(RunFilterPluginsWithNominatedPods). A filter that has nothing to say about the cluster as it is, is
-not asked about nominated pods either.
+(RunFilterPluginsWithNominatedPods).
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,15 +67,16 @@ class _BesideFilter:
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         verdict = self.plugin.filter(pod, snapshot)
-        if verdict is None:
-            return None
-        room = verdict.room != 0
         there = {row: self.plugin.filter(pod, view) for row, view in self.views.items()}
+        if verdict is None and not any(there.values()):
+            return None
+        room = snapshot.every() if verdict is None else verdict.room != 0
         for row, other in there.items():
             room[row] = other is None or bool(other.room[row])
 
         def because() -> Sequence[Rejection]:
-            told = _within(self.name, verdict, ~room & ~_rows(snapshot, list(there)))
+            elsewhere = ~room & ~_rows(snapshot, list(there))
+            told = [] if verdict is None else _within(self.name, verdict, elsewhere)
             for row, other in there.items():
                 if other is not None:
                     told += _within(self.name, other, ~room & _rows(snapshot, [row]))

@@ -28,7 +28,8 @@ BY_POLICY = "not eligible due to preemptionPolicy=Never."
 VICTIMS_LEAVE = "not eligible due to a terminating pod on the nominated node."
 _NO_HELP = "Preemption is not helpful for scheduling"
 _NO_VICTIMS = "No preemption victims found for incoming pod"
-_PODS = Change.POD_REMOVED | Change.POD_PLACED | Change.POD_LABELS
+_ELSEWHERE = Change.POD_PLACED | Change.POD_LABELS
+_PODS = Change.POD_REMOVED | _ELSEWHERE
 _FEW = 16  # nodes tried along with one, at first
 
 
@@ -159,9 +160,13 @@ def _is_static(plugin: Filter, verdict: Verdict) -> bool:
     )
 
 
-def _is_local(verdict: Verdict) -> bool:
-    """Tell whether a node's answer depends on no other node: it counts copies."""
-    return verdict.coupling is None and verdict.room.dtype.kind != "b"
+def _is_local(plugin: Filter, verdict: Verdict) -> bool:
+    """Tell whether a node's answer depends on no other node: it counts copies.
+
+    What pods that come or change elsewhere can help, is a rule over groups of nodes.
+    """
+    counts = verdict.coupling is None and verdict.room.dtype.kind != "b"
+    return counts and not plugin.wakes_on & _ELSEWHERE
 
 
 class _Scene:
@@ -191,7 +196,7 @@ class _Scene:
             if _is_static(plugin, verdict):
                 shut |= verdict.room == 0
                 asked.remove(plugin)
-            elif _is_local(verdict):
+            elif _is_local(plugin, verdict):
                 self.local.append(plugin)
             else:
                 self.together = False

@@ -117,8 +117,7 @@ class InterPodAffinity:
         kept = _anti_affinity(terms, snapshot)
         repelled = _anti_affinity_of_others(pod, snapshot)
         repels = _repels(pod, terms, snapshot)
-        repels_it = repelled is not None and bool(repelled.any())
-        if not (repels_it or terms.affinity or terms.anti_affinity):
+        if drawn is None and kept is None and repelled is None and not repels:
             return None
         room = snapshot.every() if drawn is None else drawn.copy()
         for closed in (kept, repelled):
