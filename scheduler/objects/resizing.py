@@ -1,6 +1,6 @@
 """What a pod holds on its node while its containers are resized in place. Pure.
 
-The source is component-helpers' resource.PodRequests (UseStatusResources, on since Kubernetes 1.33).
+The source is component-helpers' resource.PodRequests (UseStatusResources; Kubernetes ≥ 1.33).
 """
 
 from collections.abc import Iterator

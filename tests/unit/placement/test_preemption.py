@@ -717,13 +717,12 @@ def test_a_pod_that_keeps_its_copies_apart_by_node_still_minds_other_nodes():
     apart = affinity(
         "podAntiAffinity", ("zone", {"app": "db"}), ("kubernetes.io/hostname", {"app": "web"})
     )
-    nobody_helps = [runs("a", "n0", 1, labels={"app": "db"}), runs("b", "n1", 5, cpu="4")]
-    foe = runs("c", "n2", 100, labels={"app": "db"})
     wanted = high(cpu="1", labels=WEB, **apart)
-    scene = Scene(SITES, [*nobody_helps, foe])
+    foe = runs("c", "n2", 100, labels={"app": "db"})
+    scene = Scene(
+        SITES, [runs("a", "n0", 5, labels={"app": "db"}), runs("b", "n1", 1, cpu="4"), foe]
+    )
     assert one(scene.preempt(wanted)) == ("n0", ["a"], 0)
-    scene = Scene(SITES, [runs("a", "n0", 100, labels={"app": "db"}), *nobody_helps[1:], foe])
-    assert one(scene.preempt(wanted)) is None
 
 
 def test_nobody_is_made_to_leave_whom_the_pod_wants_beside_it():
