@@ -26,7 +26,7 @@ from scheduler.drivers import (
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import FOREIGN, Adopted, ForeignContainer, ForeignDescription
-from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
+from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream, Signals
 
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
@@ -90,9 +90,9 @@ class DockerHost:
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
-        here = pause.program(engine.version.arch) is not None
+        self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
-        look = self._dialer.filesystem if here else None
+        look = self._dialer.filesystem if self._has_tools else None
         self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
         self._processes = Processes(engine, self._containers, address.cluster)
         self._ports = Ports(engine, self._containers, address.cluster)
@@ -352,6 +352,10 @@ class DockerHost:
     async def usage(self) -> Mapping[str, ContainerUsage]:
         """Look once at every running container of this installation."""
         return await self._usage.all()
+
+    async def signals(self) -> Signals | None:
+        """Look at memory and process ids through the dialer; None where it cannot run."""
+        return await self._dialer.signals() if self._has_tools else None
 
     async def close(self) -> None:
         """Release the connections."""
