@@ -58,6 +58,8 @@ class DockerHostSpec(View, frozen=True):
     swap: str | int | float = 0
     ulimits: dict[str, str] = {}
     devices: tuple[DeviceResource, ...] = ()
+    eviction_hard: dict[str, str] = {}
+    eviction_pressure_transition_seconds: int = 300
 
 
 class DockerHostStatus(View, frozen=True):

@@ -16,6 +16,7 @@ from scheduler.nodes.registration import (
     allocatable,
     capacity,
     node_write,
+    pressures_of,
     reachability,
 )
 from scheduler.objects import quantity
@@ -100,6 +101,20 @@ def test_what_changed_is_written_and_what_is_foreign_stays():
     assert written["daemonEndpoints"] == {"kubeletEndpoint": {"Port": 1}}
     assert change.meta.labels["disk"] == "ssd"
     assert change.expected_revision == 9
+
+
+def test_pressure_is_told_and_read_back():
+    pressed = replace(made(), pressures=frozenset({"MemoryPressure"}))
+    stored_node = as_stored(node_write(pressed, None, NOW))
+    status = node_view(stored_node).status
+    assert status.condition("MemoryPressure").reason == "KubeletHasInsufficientMemory"
+    assert status.condition("PIDPressure").status == "False"
+    assert pressures_of(stored_node) == {"MemoryPressure"}
+    assert pressures_of(None) == frozenset()
+    relieved = node_write(made(), stored_node, NOW + timedelta(minutes=6))
+    condition = node_view(as_stored(relieved)).status.condition("MemoryPressure")
+    assert (condition.status, condition.reason) == ("False", "KubeletHasSufficientMemory")
+    assert condition.last_transition_time == NOW + timedelta(minutes=6)
 
 
 @given(

@@ -74,6 +74,17 @@ def test_labels_of_a_host_are_those_kubernetes_takes():
         ({"ulimits": {"nofile": "many"}}, "spec.ulimits[nofile]", "SOFT:HARD"),
         ({"ulimits": {"nofile": "2:1"}}, "spec.ulimits[nofile]", "must not exceed"),
         ({"ulimits": {"nofile": "-1:1"}}, "spec.ulimits[nofile]", "must not exceed"),
+        ({"evictionHard": {"disk": "1"}}, "spec.evictionHard[disk]", '"pid.available"'),
+        (
+            {"evictionHard": {"memory.available": "much"}},
+            "spec.evictionHard[memory.available]",
+            "100Mi or 5%",
+        ),
+        (
+            {"evictionPressureTransitionSeconds": -1},
+            "spec.evictionPressureTransitionSeconds",
+            "between 0 and",
+        ),
         ({"devices": [{"name": "gpu", "ids": ["0"]}]}, "spec.devices[0].name", "extended resource"),
         ({"devices": [{"name": "a.b/c"}]}, "spec.devices[0].ids", "Required"),
         ({"devices": [{"name": "a.b/c", "ids": ["x y"]}]}, "spec.devices[0].ids[0]", "a word"),
@@ -94,6 +105,8 @@ def test_limits_and_devices_of_a_host(spec, field, says):
 def test_a_host_may_limit_and_equip_its_containers():
     spec = {
         "podPidsLimit": 100,
+        "evictionHard": {"memory.available": "5%", "pid.available": "1000"},
+        "evictionPressureTransitionSeconds": 60,
         "swapBehavior": "LimitedSwap",
         "swap": "4Gi",
         "ulimits": {"nofile": "1024:-1", "core": "0", "memlock": "-1"},
