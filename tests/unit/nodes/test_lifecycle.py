@@ -366,7 +366,7 @@ def test_an_evicted_pod_is_stopped_at_once_and_fails_whoever_remembers_it():
     evicted = PodMemory(eviction="no room")
     first = ask(wanted, ALIVE, made(), memory=evicted)
     assert [(type(i), i.grace_seconds) for i in first.instructions] == [(StopContainer, 1)]
-    assert first.status.phase == "Running", "until nothing runs any more"
+    assert (first.status.phase, first.status.reason) == ("Running", ""), "until nothing runs"
     target = first.status.condition("DisruptionTarget")
     assert (target.status, target.reason) == ("True", "TerminationByKubelet")
     assert target.message == "no room"
