@@ -1,7 +1,7 @@
 """Recurring windows of time, as Rebalances and DockerHosts name them.
 
-"22:00-06:00", "Sat,Sun 01:00-05:00"; all in UTC. A window that closes at an earlier hour than it opens closes the next day; days are
-those on which it opens, every day where none is named.
+"22:00-06:00", "Sat,Sun 01:00-05:00"; all in UTC. A window that closes at an earlier hour than it
+opens closes the next day; days are those on which it opens, every day where none is named.
 """
 
 import re

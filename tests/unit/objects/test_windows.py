@@ -39,10 +39,10 @@ def test_windows_open_and_close(windows, hour, inside):
 
 @pytest.mark.parametrize(
     "text",
-    (
+    [
         *("", "22:00", "24:00-01:00", "1:00-2:00", "01:00-02:00 ", "05:00-05:00"),
         *("Mon", "mon 01:00-02:00", "Mon, 01:00-02:00", "Mon-Fri 01:00-02:00"),
-    ),
+    ],
 )
 def test_what_is_no_window(text):
     assert window(text) is None
