@@ -16,6 +16,7 @@ from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
 from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
+from ..objects.maintenance import DOCKER_HOSTS, MaintainedHost, maintained_host
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
 from ..objects.pod import Pod, claim_names, pod_view
@@ -244,6 +245,7 @@ class Informers:
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
         claims, volumes, classes: of storage; indexed by owner.
+        hosts: DockerHosts as regards their maintenance; indexed by owner.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
     """
@@ -262,6 +264,7 @@ class Informers:
     claims: Informer[Claim]
     volumes: Informer[PersistentVolume]
     classes: Informer[NamedClass]
+    hosts: Informer[MaintainedHost]
     others: Mapping[str, Informer[Named]]
 
     @classmethod
@@ -275,7 +278,7 @@ class Informers:
         """Build the informers; those given are shared and run by whoever made them."""
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
-        known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource}
+        known |= {CLAIMS, VOLUMES, CLASSES, DOCKER_HOSTS, DEPLOYMENT.resource, JOB.resource}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -301,6 +304,7 @@ class Informers:
             Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
             Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
             Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
+            Informer(store, DOCKER_HOSTS, maintained_host, {OWNER: owner_uids}),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
@@ -325,6 +329,7 @@ class Informers:
             CLAIMS: self.claims,
             VOLUMES: self.volumes,
             CLASSES: self.classes,
+            DOCKER_HOSTS: self.hosts,
             **self.others,
         }
 

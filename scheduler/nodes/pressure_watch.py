@@ -115,8 +115,9 @@ class PressureWatch:
         return now - since < _CLEANUP and not self._desk.is_over(uid)
 
     async def _evict(self, shortage: Shortage, now: float) -> None:
-        metered = isinstance(self._host, MeteredHost)
-        measured = await self._host.usage() if metered else dict[str, ContainerUsage]()
+        measured: Mapping[str, ContainerUsage] = {}
+        if isinstance(self._host, MeteredHost):
+            measured = await self._host.usage()
         usages = [_usage(pod, seen, measured) for pod, seen in self._desk.evictable()]
         victims = ranked(shortage, usages)
         if not victims:

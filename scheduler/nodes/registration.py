@@ -16,6 +16,7 @@ from ..drivers import HostInfo
 from ..foreign import ForeignContainer
 from ..objects import quantity
 from ..objects.json import JsonObject
+from ..objects.maintenance import CONDITION
 from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.node import Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
 from ..objects.node_ports import FOREIGN_PORTS, written
@@ -315,10 +316,12 @@ def reachability(
     said = [(kind, (status, reason, message)) for kind in ("Ready", "Reachable")]
     said += _examined(host, info)
     told = {kind for kind, _ in said}
-    fresh = DockerHostStatus(
+    kept = (c for c in before.conditions if c.type not in told)
+    fresh = replace(
+        before,
         conditions=(
             *(_reached(before, host, kind, words, now) for kind, words in said),
-            *(c for c in before.conditions if c.type not in told and info is None),
+            *(c for c in kept if info is None or c.type == CONDITION),
         ),
         node_name=host.name if info else before.node_name,
         engine_version=info.engine if info else before.engine_version,
