@@ -68,7 +68,7 @@ def test_what_a_host_has_left_is_measured_and_harms_nobody(ironfree: Ironfree, l
     main = {"name": "main", "image": SHELL_IMAGE, "command": ["sleep", "600"]}
     spec = {
         "nodeName": host.name,
-        "priorityClassName": "system-node-critical",
+        "priorityClassName": "system-cluster-critical",
         "containers": [main],
     }
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "critical"}, "spec": spec}
