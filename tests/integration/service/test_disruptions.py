@@ -145,12 +145,10 @@ async def test_a_host_is_empty_before_its_window_opens(postgres, processes, tmp_
     await service.end(signal.SIGKILL)
     service = await processes(postgres.url)  # its simulated hosts have nothing yet
 
-    async def drained():
-        conditions = (await service.get(f"{HOSTS}/{node}"))["status"]["conditions"]
-        return [c for c in conditions if c["reason"] == "Drained"]
-
-    (condition,) = await service.eventually(drained, "the host is drained")
-    assert condition["status"] == "True"
+    reason = 'jsonpath={.status.conditions[?(@.type=="Maintenance")].reason}=Drained'
+    words = ("wait", f"--for={reason}", f"dockerhost/{node}", "--timeout=60s")
+    code, said = await kubectl(service, tmp_path, *words)
+    assert code == 0, said
     assert set(await nodes_of(service)) == {other}
     code, said = await kubectl(service, tmp_path, "get", "dockerhosts")
     assert code == 0, said
