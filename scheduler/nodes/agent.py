@@ -107,6 +107,11 @@ class NodeAgent:
         return self._session.circuit.state if self._session else CircuitState.OPEN
 
     @property
+    def pressures(self) -> frozenset[str]:
+        """Which of MemoryPressure and PIDPressure hold, as far as is known."""
+        return self._made.pressures if self._made is not None else frozenset()
+
+    @property
     def alive(self) -> bool:
         """Whether the engine has answered lately."""
         if self._session is None:

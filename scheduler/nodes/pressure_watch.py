@@ -35,7 +35,7 @@ class EvictionDesk(Protocol):
         """Return the pods that have not ended and are not being deleted, and what runs of them."""
         ...
 
-    def evict(self, uid: str, why: str) -> None:
+    def evict(self, uid: str, shortage: Shortage, why: str) -> None:
         """Have a pod stopped, and fail."""
         ...
 
@@ -125,7 +125,7 @@ class PressureWatch:
         victim = victims[0]
         uid = victim.pod.meta.uid
         self._evicted = (uid, now)
-        self._desk.evict(uid, words(shortage, victim))
+        self._desk.evict(uid, shortage, words(shortage, victim))
 
 
 def _usage(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,6 +57,7 @@ class Office:
 
     Args:
         work, looks: the pace of workers on pods, and of looks at hosts.
+        evictions: of pods, by the resource that was short.
     """
 
     store: Store
@@ -71,6 +73,7 @@ class Office:
     pulse: Pulse
     work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
     looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
+    evictions: Counter[str] = field(default_factory=Counter[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +304,7 @@ class Session:
             return self._settled[uid].observed
         return self._workers[uid].observed if uid in self._workers else None
 
-    def evict(self, uid: str, why: str) -> None:
+    def evict(self, uid: str, shortage: Shortage, why: str) -> None:
         """Have a pod stopped, and fail."""
         settled = self._settled.pop(uid, None)
         if settled is not None:
@@ -310,6 +313,7 @@ class Session:
         assigned = self._assigned.get(uid)
         if assigned is not None:
             self._tell(assigned.pod, ("Warning", "Evicted", why), "")
+            self._office.evictions[shortage.resource] += 1
             self._worker(uid).evict(why)
 
     def is_over(self, uid: str) -> bool:

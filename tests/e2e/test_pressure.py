@@ -62,9 +62,8 @@ def test_a_short_host_evicts_and_is_avoided_until_it_recovers(
     eventually(lambda: not ironfree.get("node", node)["spec"].get("taints"), what="no taint")
 
 
-def test_what_a_host_has_left_is_measured_and_harms_nobody(ironfree: Ironfree, lab: Lab):
-    """The defaults evict nobody here, and critical pods are spared in any case."""
-    host = lab.hosts[0]
+def test_what_is_critical_stays_whatever_is_short(shared_ironfree: Ironfree, lab: Lab):
+    ironfree, host = shared_ironfree, lab.hosts[0]
     main = {"name": "main", "image": SHELL_IMAGE, "command": ["sleep", "600"]}
     spec = {
         "nodeName": host.name,
@@ -80,3 +79,4 @@ def test_what_a_host_has_left_is_measured_and_harms_nobody(ironfree: Ironfree, l
     )
     assert ironfree.get("pod", "critical")["status"]["phase"] == "Running"
     assert condition(ironfree, lab.hosts[1].name, "MemoryPressure") == "False"
+    limit(ironfree, host.name, {"memory.available": None})

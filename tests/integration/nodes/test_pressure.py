@@ -63,6 +63,7 @@ async def test_who_uses_more_than_it_requests_makes_room(pressed):
     assert next(e for e in told if e["reason"] == "Evicted")["type"] == "Warning"
     await node(pressed, "MemoryPressure", "False")
     assert runs(pressed, modest.meta.uid), "one was enough"
+    assert pressed.agents.evictions == {"memory": 1}
 
 
 async def test_for_process_ids_the_least_important_makes_room(pressed):
@@ -88,6 +89,7 @@ async def test_a_condition_outlasts_its_shortage_and_the_service(pressed):
         return found.status.condition("MemoryPressure").status == "True"
 
     await pressed.until(pressed.nodes, "", "h2", holds)
+    assert pressed.agents.pressures() == {"MemoryPressure": 1}
     machine.spare = Signals(Level(7 * GI, 8 * GI), Level(30_000, 32_768))
     await pressed.stop_agents()
     await pressed.start_agents(pressure=0.02)

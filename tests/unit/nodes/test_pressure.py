@@ -222,7 +222,7 @@ class Desk:
     def evictable(self):
         return [(each, observation(uid)) for uid, each in self.pods.items()]
 
-    def evict(self, uid, why):
+    def evict(self, uid, shortage, why):
         self.evicted.append(uid)
 
     def is_over(self, uid):
