@@ -1,7 +1,8 @@
 """`make bench-shapes`: pods of kube-scheduler's own benchmark shapes by the whole path.
 
 Pods come as NDJSON requests over HTTP (2,000 pods each, three at a time), ten templates a shape,
-and once more from ten ReplicationControllers, onto ready nodes without agents; the clock runs from
+with a generateName as scheduler_perf's have; then each with a name of its own, so that no two are
+alike; and once more from ten ReplicationControllers, onto ready nodes without agents; the clock runs from
 the first byte sent to the last binding's commit. Before that the nodes run 10,000 other pods.
 kube-scheduler's CI floors are for 5,000 nodes; decisions alone are in bench/rules.py. The service,
 its PostgreSQL (fsync on) and this client share the machine.
@@ -141,12 +142,13 @@ def shapes() -> list[Shape]:
 
 
 def pod(name: str, namespace: str, app: str, spec: Spec, cpu: str = "10m") -> Spec:
-    """Return a pod."""
+    """Return a pod; without a name it gets one."""
+    called = {"name": name} if name else {"generateName": "pod-"}
     container = {"name": "c", "image": "x:1", "resources": {"requests": {"cpu": cpu}}}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"app": app}},
+        "metadata": {**called, "namespace": namespace, "labels": {"app": app}},
         "spec": {"containers": [container], "terminationGracePeriodSeconds": 0, **spec},
     }
 
@@ -185,14 +187,16 @@ async def space(server: Server, name: str) -> None:
     await create_all(server.url, "/api/v1/namespaces", [body])
 
 
-async def run_shape(server: Server, shape: Shape, number: int, count: int) -> float:
-    """Return pods/s of a shape."""
-    namespace = f"shape-{number}"
+async def run_shape(
+    server: Server, shape: Shape, number: int, count: int, *, named: bool = False
+) -> float:
+    """Return pods/s of a shape, their names generated as in scheduler_perf, or each with its own."""
+    namespace = f"{'named' if named else 'shape'}-{number}"
     await space(server, namespace)
     pods: list[Spec] = []
     for n in range(count):
         app = f"app-{n * TEMPLATES // count}"
-        pods.append(pod(f"p-{n}", namespace, app, shape.spec(app, n)))
+        pods.append(pod(f"p-{n}" if named else "", namespace, app, shape.spec(app, n)))
     begun = time.perf_counter()
     await submit(server, namespace, pods)
     await bound(server, namespace, count)
@@ -313,6 +317,8 @@ async def measure(nodes: int, count: int, only: str) -> dict[str, tuple[float, S
             if only in shape.name:
                 fits = min(count, nodes * TEMPLATES // 2)
                 found[shape.name] = await run_shape(server, shape, number, fits), shape
+                rate = await run_shape(server, shape, number, fits, named=True)
+                found[f"  {shape.name}, each with a name"] = rate, shape
                 rate = await by_controllers(server, shape, number, fits)
                 found[f"  {shape.name}, by controllers"] = rate, shape
         if only in "10,000 gated + 10,000 unschedulable":

@@ -67,9 +67,9 @@ class CohortDelta(msgspec.Struct, Generic[T], frozen=True, gc=False):
         """Return what happened to the pod at that position of the change's ordinals."""
         return self._delta(self.change.one(number))
 
-    def samples(self) -> Iterator[Delta[T]]:
-        """Yield what happened to one pod of every node."""
-        return map(self._delta, self.change.samples())
+    def by_node(self) -> Iterator[Delta[T]]:
+        """Yield what happened to one pod of every node; to any one where none is bound yet."""
+        return map(self._delta, self.change.by_node())
 
     def _delta(self, change: Change) -> Delta[T]:
         pod = change.object
@@ -90,10 +90,16 @@ def each_delta(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
 
 
 def sample_deltas(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
-    """Yield deltas, of a cohort's pods one for each node: enough to know owners and nodes."""
+    """Yield deltas, of a cohort's pods one for all: enough to know their owners and specs."""
+    for delta in deltas:
+        yield delta.one(0) if isinstance(delta, CohortDelta) else delta
+
+
+def node_deltas(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
+    """Yield deltas, of a cohort's pods one for each node: enough to know where there are some."""
     for delta in deltas:
         if isinstance(delta, CohortDelta):
-            yield from delta.samples()
+            yield from delta.by_node()
         else:
             yield delta
 
@@ -146,8 +152,7 @@ class Informer(Generic[T]):
 
     Args:
         view: decodes a stored object; called once per change.
-        indexers: name → function giving the index values of an item, a tuple (equal tuples leave
-            the index as it is).
+        indexers: name → function giving the index values of an item.
     """
 
     def __init__(
@@ -163,8 +168,7 @@ class Informer(Generic[T]):
         self._indexers = dict(indexers or {})
         self._indices: dict[str, dict[str, set[ObjectKey]]] = {n: {} for n in self._indexers}
         self._items: dict[ObjectKey, T] = {}
-        self._nowhere: tuple[Sequence[str], ...] = ((),) * len(self._indexers)
-        self._values: dict[ObjectKey, tuple[Sequence[str], ...]] = {}  # under which it is indexed
+        self._entries: dict[ObjectKey, list[tuple[str, str]]] = {}  # indices and values there
         self._lots = Lots[T](view, self._indexers)
         self._subscriptions: list[Feed[T, Delta[T]] | Feed[T, AnyDelta[T]]] = []
         self._synced = asyncio.Event()
@@ -178,12 +182,16 @@ class Informer(Generic[T]):
 
     def get(self, namespace: str, name: str) -> T | None:
         """Return the object of that name, or None."""
-        return self.items.get(ObjectKey(self._resource, namespace, name))
+        key = ObjectKey(self._resource, namespace, name)
+        found = self._items.get(key)
+        return self._lots.find(key) if found is None and self._lots else found
 
     def by_index(self, index: str, value: str) -> Collection[T]:
         """Return the objects whose indexer gave that value."""
-        found = [self._items[key] for key in self._indices[index].get(value, ())]
-        found.extend(self._lots.by_index(index, value))
+        keys = self._indices[index].get(value)
+        found = [self._items[key] for key in keys] if keys else []
+        if self._lots:
+            found.extend(self._lots.by_index(index, value))
         return found
 
     def lodges(self, cohort: Cohort, ordinal: int) -> bool:
@@ -200,8 +208,12 @@ class Informer(Generic[T]):
         return self._enrol(Subscription[T](each_delta))
 
     def subscribe_samples(self) -> Subscription[T]:
-        """Return a subscription to which one pod of a cohort speaks for all on its node."""
+        """Return a subscription to which one pod of a cohort speaks for all."""
         return self._enrol(Subscription[T](sample_deltas))
+
+    def subscribe_by_node(self) -> Subscription[T]:
+        """Return a subscription to which one pod of a cohort speaks for all on its node."""
+        return self._enrol(Subscription[T](node_deltas))
 
     def subscribe_whole(self) -> WholeSubscription[T]:
         """Return a subscription to which pods of a cohort come together."""
@@ -306,15 +318,22 @@ class Informer(Generic[T]):
         return Delta(key, old, new, revision)
 
     def _reindex(self, key: ObjectKey, new: T | None) -> None:
-        before = self._values.pop(key, None) or self._nowhere
-        after = self._nowhere
+        before = self._entries.pop(key, [])
+        after: list[tuple[str, str]] = []
         if new is not None:
-            after = self._values[key] = tuple([make(new) for make in self._indexers.values()])
-        for index, old_values, new_values in zip(
-            self._indices.values(), before, after, strict=True
-        ):
-            if old_values != new_values:
-                _move(index, key, old_values, new_values)
+            makers = self._indexers.items()
+            after = [(name, value) for name, make in makers for value in make(new)]
+        if after:
+            self._entries[key] = after
+        if before == after:
+            return
+        for index, value in {*before}.difference(after):
+            bucket = self._indices[index][value]
+            bucket.discard(key)
+            if not bucket:
+                del self._indices[index][value]
+        for index, value in {*after}.difference(before):
+            self._indices[index].setdefault(value, set()).add(key)
 
     def _publish(self, deltas: Sequence[AnyDelta[T]]) -> None:
         for subscription in self._subscriptions:
@@ -347,18 +366,3 @@ class _Items(Mapping[ObjectKey, T]):
         if found is None:
             raise KeyError(key)
         return found
-
-
-def _move(
-    index: dict[str, set[ObjectKey]],
-    key: ObjectKey,
-    before: Iterable[str],
-    after: Iterable[str],
-) -> None:
-    for value in before:
-        bucket = index.get(value, set())
-        bucket.discard(key)
-        if not bucket:
-            index.pop(value, None)
-    for value in after:
-        index.setdefault(value, set()).add(key)

@@ -18,6 +18,7 @@ from ..objects.stored import StoredObject
 from . import status_errors
 from .backend import Backend
 from .creation import Creator, Draft, stamp, submission
+from .likeness import Made, create_alike, likes
 from .request import Call, arriving
 from .status_errors import JSON, TooLarge
 
@@ -27,7 +28,7 @@ _STRETCH = 250  # objects decoded before others get a turn
 _GENERATED_TRIES = 4
 _encode = msgspec.json.encode
 
-Outcome = StoredObject | StatusError
+Outcome = StoredObject | Made | StatusError
 
 
 class _ListHead(msgspec.Struct, rename="camel"):
@@ -134,9 +135,11 @@ class BulkCreator:
         creator, how = Creator(self.backend), replace(submission(call), content_type="")
         outcomes: list[Outcome | None] = [None] * len(items)
         drafts: list[tuple[int, Draft]] = []
+        known: dict[bytes, Draft] = {}
         for index, item in enumerate(items):
             try:
-                draft = await creator.draft(call.kind, how, item)
+                draft = known.get(item) or await creator.draft(call.kind, how, item)
+                known[item] = draft
                 drafts.append((index, draft))
             except StatusError as error:
                 outcomes[index] = error
@@ -165,8 +168,17 @@ class BulkCreator:
         self, kind: Kind, drafts: Sequence[tuple[int, Draft]], outcomes: list[Outcome | None]
     ) -> None:
         """Store drafts together; generated names that are taken are generated again."""
+        wanted = likes(kind, drafts)
+        made = await create_alike(self.backend.store, kind, wanted) if wanted else ()
+        for index, outcome in made:
+            outcomes[index] = outcome
+        await self._store_apart(kind, [d for d in drafts if outcomes[d[0]] is None], outcomes)
+
+    async def _store_apart(
+        self, kind: Kind, drafts: Sequence[tuple[int, Draft]], outcomes: list[Outcome | None]
+    ) -> None:
         left = list(drafts)
-        for attempt in range(_GENERATED_TRIES):
+        for attempt in range(_GENERATED_TRIES if left else 0):
             try:
                 results = await self.backend.store.write_many(
                     stamp(kind, [draft for _index, draft in left])
@@ -228,16 +240,18 @@ def _line(kind: Kind, outcome: Outcome, tally: _Tally) -> bytes:
         tally.failed += 1
         return _encode(status_errors.status(outcome))
     tally.created += 1
-    meta = outcome.meta
+    if isinstance(outcome, StoredObject):
+        meta = outcome.meta
+        outcome = Made(meta.name, meta.namespace, meta.uid, outcome.revision)
     return (
         b'{"kind":"%s","apiVersion":"%s","metadata":{"name":%s,"namespace":"%s","uid":"%s",'
         b'"resourceVersion":"%d"}}'
         % (
             kind.kind.encode(),
             kind.group_version.encode(),
-            _encode(meta.name),
-            meta.namespace.encode(),
-            meta.uid.encode(),
+            _encode(outcome.name),
+            outcome.namespace.encode(),
+            outcome.uid.encode(),
             outcome.revision,
         )
     )

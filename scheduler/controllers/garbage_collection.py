@@ -75,7 +75,7 @@ class GarbageCollection:
         async for deltas in self._shared.pods.subscribe_whole():
             for delta in deltas:
                 if isinstance(delta, CohortDelta):
-                    sample = next(delta.samples())
+                    sample = delta.one(0)
                     if sample.new is not None and self._misses_owner(
                         sample.new.meta, sample.key.namespace
                     ):

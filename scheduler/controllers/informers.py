@@ -117,7 +117,7 @@ class OwnedInformer(Protocol):
         ...
 
     def subscribe_samples(self) -> OwnedSubscription:
-        """Return a subscription to which one pod of a cohort speaks for all on its node."""
+        """Return a subscription to which one pod of a cohort speaks for all."""
         ...
 
     async def run(self) -> None:

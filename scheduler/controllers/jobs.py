@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..errors import Forbidden, Invalid, StatusError
+from ..objects.cohort import ALIKE_FROM
 from ..objects.deletion import DeletionRequest
 from ..objects.event import Note
 from ..objects.job import COMPLETE, INDEX, TRACKING, Job, JobStatus
@@ -31,7 +32,6 @@ from .job_plan import JobPlan, plan
 from .owned_pods import OwnedPods
 from .pod_control import PodControl
 from .pod_template import PodMold, PodSeries
-from .replication import ALIKE_FROM
 from .settings import ControllerSettings
 from .work_queue import WorkQueue, follow
 

@@ -4,11 +4,11 @@ One subscription for all of them: what a change concerns follows from the pod's 
 an orphan, from the selectors that find it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from ..informer import Delta
-from ..objects.meta import ObjectMeta
+from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.pod import Pod
 from ..objects.pod_owner import OwnerKind
 from ..objects.selectors import Selector
@@ -62,26 +62,43 @@ class OwnedPods:
     async def run(self) -> None:
         """Follow, until cancelled."""
         async for deltas in self._pods.subscribe_samples():
-            for delta in deltas:
-                self._concerns(delta)
+            self._concern(deltas)
 
-    def _concerns(self, delta: Delta[Pod]) -> None:
-        for pod in (delta.old, delta.new):
-            owner = pod.meta.controller_owner() if pod is not None else None
-            found = self._looks.get((owner.api_version, owner.kind)) if owner is not None else None
-            if owner is not None and found is not None:
-                kind, looks = found
-                for look in looks:
-                    look(ObjectKey(kind.resource, delta.key.namespace, owner.name))
-        pod = delta.new
-        if pod is not None and pod.active and pod.meta.controller_owner() is None:
-            self._offer(delta.key.namespace, pod)
+    def _concern(self, deltas: Iterable[Delta[Pod]]) -> None:
+        """Tell each owner once, however many of its pods have changed."""
+        owners: dict[tuple[str, OwnerReference], None] = {}
+        offered: dict[tuple[str, tuple[tuple[str, str], ...]], None] = {}
+        for delta in deltas:
+            for pod in (delta.old, delta.new):
+                owner = pod.meta.controller_owner() if pod is not None else None
+                if owner is not None:
+                    owners[delta.key.namespace, owner] = None
+            orphan = _claimable(delta.new)
+            if orphan is not None and orphan != _claimable(delta.old):
+                offered[delta.key.namespace, tuple(orphan[1].items())] = None
+        for namespace, owner in owners:
+            self._tell(namespace, owner)
+        for namespace, labels in offered:
+            self._offer(namespace, dict(labels))
 
-    def _offer(self, namespace: str, orphan: Pod) -> None:
-        labels = orphan.meta.labels
+    def _tell(self, namespace: str, owner: OwnerReference) -> None:
+        found = self._looks.get((owner.api_version, owner.kind))
+        if found is not None:
+            kind, looks = found
+            for look in looks:
+                look(ObjectKey(kind.resource, namespace, owner.name))
+
+    def _offer(self, namespace: str, labels: Mapping[str, str]) -> None:
         places = [pair(namespace, *label) for label in labels.items()]
         for kind, owners, look in self._claims:
             for place in (*places, pair(namespace, "", "")):
                 for owner in owners.by_index(SELECTOR, place):
                     if owner.selector.matches(labels):
                         look(kind.key(owner.meta))
+
+
+def _claimable(pod: Pod | None) -> tuple[str, Mapping[str, str]] | None:
+    """Return uid and labels of an orphan that a selector may find, None of any other pod."""
+    if pod is None or not pod.active or pod.meta.controller_owner() is not None:
+        return None
+    return pod.meta.uid, pod.meta.labels

@@ -58,7 +58,7 @@ class PodCollection:
                     self._queue.add_after(delta.key, self._settings.orphan_quarantine)
 
     async def _follow_pods(self) -> None:
-        async for deltas in self._pods.subscribe_samples():
+        async for deltas in self._pods.subscribe_by_node():
             for delta in deltas:
                 if delta.new is not None:
                     self._look(delta.key, delta.new)

@@ -33,6 +33,7 @@ from .settings import ControllerSettings
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
 _READS = 64
 _NAMED_EVENTS = 10
+_NAMED_ALIKE = 3  # of pods made as cohorts
 _NAMINGS = 8  # tries at finding free names for a cohort
 
 
@@ -183,7 +184,7 @@ class PodControl:
                     left += cohort.size
                 elif isinstance(result, Cohort):
                     reached = max(reached, result.created_revision + result.size - 1)
-                    named += [result.name(n) for n in range(min(result.size, _NAMED_EVENTS + 1))]
+                    named += [result.name(n) for n in range(min(result.size, _NAMED_ALIKE + 1))]
             await self._pods.reached(reached)
             raise_failures([f for f in failures if not isinstance(f, AlreadyExists)])
             count = left
@@ -299,10 +300,11 @@ class PodControl:
         """Name the first pods one by one and count the rest, as Kubernetes' correlator does.
 
         Args:
-            count: of all, if these are not all their names.
+            count: of all, if these are not all their names; then fewer are named.
         """
         kind = owner.owner_kind.kind
-        named, rest = names[:_NAMED_EVENTS], names[_NAMED_EVENTS:]
+        most = _NAMED_EVENTS if count is None else _NAMED_ALIKE
+        named, rest = names[:most], names[most:]
         uncounted = 0 if count is None else count - len(names)
         await self.events.tell(*(note(kind, owner.meta, reason, words + name) for name in named))
         if rest:

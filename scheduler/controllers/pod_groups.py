@@ -237,7 +237,7 @@ def _alone(deltas: Iterable[AnyDelta[Pod]]) -> Iterator[Delta[Pod]]:
     for delta in deltas:
         if not isinstance(delta, CohortDelta):
             yield delta
-        elif _group_key(next(delta.samples()).new) is not None:
+        elif _group_key(delta.one(0).new) is not None:
             yield from delta.each()
 
 

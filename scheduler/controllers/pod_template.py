@@ -4,7 +4,6 @@ The template is taken through the defaults and checks of the Pod kind once; ever
 the resulting body.
 """
 
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +12,8 @@ from typing import cast
 import msgspec
 
 from ..errors import Invalid
-from ..objects import cohort, names
-from ..objects.cohort import Cohort
+from ..objects import names
+from ..objects.cohort import Cohort, made_alike
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child
@@ -147,26 +146,12 @@ class PodSeries:
 
     def alike(self, count: int) -> list[Cohort]:
         """Return that many pods as cohorts; their names are tried, not known to be free."""
-        prefix = f"{self.owner.name}-"
         meta = msgspec.structs.replace(
             self.shape.meta,
-            generate_name=prefix,
+            namespace=self.namespace,
+            generate_name=f"{self.owner.name}-",
             generation=1,
             creation_timestamp=self.now,
             owner_references=(self.owner,),
         )
-        sizes = [min(cohort.MOST, count - begun) for begun in range(0, count, cohort.MOST)]
-        return [
-            Cohort(
-                uid=cohort.cohort_uid(),
-                namespace=self.namespace,
-                prefix=cohort.cut(prefix),
-                start=random.randrange(cohort.PLACES),
-                size=size,
-                created_revision=0,
-                meta=meta,
-                body=self.shape.body,
-                status=self.shape.status,
-            )
-            for size in sizes
-        ]
+        return made_alike(meta, self.shape.body, self.shape.status, count)

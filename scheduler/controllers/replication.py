@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from ..errors import Forbidden, Invalid, StatusError
 from ..informer import Informer
+from ..objects.cohort import ALIKE_FROM
 from ..objects.kind import KindRegistry
 from ..objects.pod import Pod
 from ..objects.pod_owner import REPLICA_SET, REPLICATION_CONTROLLER, OwnerKind
@@ -25,8 +26,6 @@ from .settings import ControllerSettings
 from .status_writes import write_status
 from .work_queue import WorkQueue, follow
 
-ALIKE_FROM = 32
-"""Pods that are worth a cohort."""
 _COMPONENTS = {
     REPLICATION_CONTROLLER: "replication-controller",
     REPLICA_SET: "replicaset-controller",

@@ -108,7 +108,7 @@ class TaintEviction:
                     self._queue.add(delta.key.name)
 
     async def _follow_pods(self) -> None:
-        async for deltas in self._pods.subscribe_samples():
+        async for deltas in self._pods.subscribe_by_node():
             for delta in deltas:
                 if delta.new is not None and delta.new.node:
                     node = self._nodes.get("", delta.new.node)

@@ -5,6 +5,7 @@ Pods to everybody who looks at them; they merely need no row each for as long as
 they are bound and how they have started distinguishes them.
 """
 
+import random
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from .stored import Binding, Body, StoredObject
 
 MOST = 1024
 """Pods of one cohort at most."""
+
+ALIKE_FROM = 32
+"""Pods that are worth a cohort."""
 
 PLACES = len(SUFFIX_ALPHABET) ** 5
 """How many names there are after one prefix; cohorts of a prefix take disjoint places."""
@@ -119,6 +123,29 @@ class Cohort(msgspec.Struct, frozen=True, gc=False):
     def overlaps(self, start: int, size: int) -> bool:
         """Tell whether names of that many places from `start` on are among its own."""
         return (start - self.start) % PLACES < self.size or (self.start - start) % PLACES < size
+
+
+def made_alike(meta: ObjectMeta, body: Body, status: bytes, count: int) -> list[Cohort]:
+    """Return that many new pods as cohorts; their names are tried, not known to be free.
+
+    Args:
+        meta: what their metadata has in common, the namespace too; names begin with generateName.
+    """
+    sizes = [min(MOST, count - begun) for begun in range(0, count, MOST)]
+    return [
+        Cohort(
+            uid=cohort_uid(),
+            namespace=meta.namespace,
+            prefix=cut(meta.generate_name),
+            start=random.randrange(PLACES),
+            size=size,
+            created_revision=0,
+            meta=meta,
+            body=body,
+            status=status,
+        )
+        for size in sizes
+    ]
 
 
 def cohort_uid() -> str:

@@ -8,8 +8,8 @@ binding itself and the decision record say the same). Nothing here is needed for
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import cast
 
@@ -39,6 +39,21 @@ _READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
+class _Placed:
+    """Pods that were bound, and what follows what kube-scheduler would say of each."""
+
+    pods: Sequence[PendingPod]
+    nodes: Sequence[str]
+    why: str
+
+    def notes(self) -> Iterator[Note]:
+        for pod, node in zip(self.pods, self.nodes, strict=True):
+            key = pod.key
+            message = f"Successfully assigned {key.namespace}/{key.name} to {node}{self.why}"
+            yield _note(pod, "Scheduled", message)
+
+
+@dataclass(frozen=True, slots=True)
 class _Failure:
     pod: PendingPod
     message: str
@@ -53,7 +68,9 @@ class Reporter:
         self._epoch = epoch
         self._placements = EventSeries(COMPONENT)  # apart: a flood of them must not make the
         self._refusals = EventSeries(COMPONENT)  # others forget what they have told
-        self._notes: deque[Note] = deque(maxlen=_MOST_NOTES)
+        self._notes: deque[Note] = deque()
+        self._placed: deque[_Placed] = deque()
+        self._held = 0  # pods in _placed
         self._failures: OrderedDict[str, _Failure] = OrderedDict()
         self._records: deque[DecisionRecord] = deque(maxlen=_MOST_RECORDS)
         self._wake = asyncio.Event()
@@ -61,11 +78,14 @@ class Reporter:
         self._idle.set()
         self.dropped = 0
 
-    def scheduled(self, pods: Iterable[PendingPod], nodes: Iterable[str], why: str = "") -> None:
+    def scheduled(self, pods: Sequence[PendingPod], nodes: Sequence[str], why: str = "") -> None:
         """Pods were bound; `why` follows what kube-scheduler would say."""
-        for pod, node in zip(pods, nodes, strict=True):
-            message = f"Successfully assigned {pod.key.namespace}/{pod.key.name} to {node}{why}"
-            self._note(_note(pod, "Scheduled", message))
+        self._placed.append(_Placed(pods, nodes, why))
+        self._held += len(pods)
+        while self._held > _MOST_NOTES and len(self._placed) > 1:
+            lost = len(self._placed.popleft().pods)
+            self._held -= lost
+            self.dropped += lost
         self._awake()
 
     def unschedulable(self, pods: Iterable[PendingPod], message: str) -> None:
@@ -104,7 +124,7 @@ class Reporter:
                 await self._report()
             except Unavailable as error:
                 logger.warning("reports wait: %s", error)
-            if not (self._notes or self._failures or self._records):
+            if not (self._notes or self._placed or self._failures or self._records):
                 self._wake.clear()
                 self._idle.set()
             await asyncio.sleep(_PACE)
@@ -120,7 +140,7 @@ class Reporter:
         for failure in failures:
             note = _note(failure.pod, "FailedScheduling", failure.message, warning=True)
             writes.append(self._event(self._refusals, note))
-        notes = list(islice(self._notes, _CHUNK))
+        notes = self._taken()
         writes += [self._event(self._placements, note) for note in notes]
         if not writes:
             return
@@ -128,19 +148,29 @@ class Reporter:
             outcomes = await self._store.write_many(writes)
         except Unavailable:
             self._forget(writes)
+            self._notes.extendleft(reversed(notes))
             raise
         for failure in failures:
             if self._failures.get(failure.pod.uid) is failure:
                 del self._failures[failure.pod.uid]
-        while notes and self._notes and self._notes[0] is notes[0]:
-            self._notes.popleft()
-            notes.pop(0)
         for write, outcome in zip(writes, outcomes, strict=True):
             if isinstance(outcome, Fenced):
                 raise outcome
             if isinstance(outcome, StatusError):  # the pod or its namespace went, or changed
                 logger.debug("a report was not written: %s", outcome)
                 self._forget([write])
+
+    def _taken(self) -> list[Note]:
+        """Take the next notes: of pods that were bound as many as there is room for."""
+        notes = [self._notes.popleft() for _ in range(min(_CHUNK, len(self._notes)))]
+        while self._placed and len(notes) < _CHUNK:
+            placed, room = self._placed.popleft(), _CHUNK - len(notes)
+            notes += replace(placed, pods=placed.pods[:room], nodes=placed.nodes[:room]).notes()
+            self._held -= min(room, len(placed.pods))
+            if len(placed.pods) > room:
+                rest = replace(placed, pods=placed.pods[room:], nodes=placed.nodes[room:])
+                self._placed.appendleft(rest)
+        return notes
 
     def _event(self, series: EventSeries, note: Note) -> Create | Replace:
         telling = series.tell(note, now_seconds())
@@ -174,7 +204,8 @@ class Reporter:
         return said is None or said.status != "False" or said.message != failure.message
 
     def _note(self, note: Note) -> None:
-        if len(self._notes) == _MOST_NOTES:
+        if len(self._notes) >= _MOST_NOTES:
+            self._notes.popleft()
             self.dropped += 1
         self._notes.append(note)
 

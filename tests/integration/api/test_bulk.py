@@ -66,6 +66,45 @@ async def test_names_are_generated(api, ns, pod):
     assert len({item["metadata"]["name"] for item in items}) == 50
 
 
+async def test_pods_alike_are_made_together_and_told_in_place(api, ns, pod):
+    left, right, named = pod(), pod(), pod("named")
+    left["metadata"] = {"generateName": "left-", "labels": {"side": "left"}}
+    right["metadata"] = {"generateName": "right-", "labels": {"side": "right"}, "uid": "x"}
+    few, bad = pod(), pod()
+    few["metadata"] = {"generateName": "few-"}
+    bad["metadata"] = {"generateName": "bad-"}
+    bad["spec"]["containers"] = []
+    items, summary = await send(
+        api, ns, lines(*[left, right] * 1300, few, named, few, *[bad] * 40, named)
+    )
+    assert summary == {"ironfree.dev/created": "2603", "ironfree.dev/failed": "41"}
+    made = [item["metadata"].get("name", "") for item in items]
+    assert [name.rpartition("-")[0] for name in made[:2602:]][:5] == ["left", "right"] * 2 + [
+        "left"
+    ]
+    assert [item.get("reason") for item in items[2603:]] == ["Invalid"] * 40 + ["AlreadyExists"]
+    assert len(set(made[:2603])) == len({item["metadata"]["uid"] for item in items[:2603]}) == 2603
+    found = (await api.get(f"/api/v1/namespaces/{ns}/pods")).body["items"]
+    stored = {each["metadata"]["name"]: each["metadata"] for each in found}
+    assert stored.keys() == set(made[:2603])
+    for item in items[:2603]:
+        told, metadata = item["metadata"], stored[item["metadata"]["name"]]
+        assert told["uid"] == metadata["uid"]
+        assert told["resourceVersion"] == metadata["resourceVersion"]
+        assert metadata.get("labels", {}).get("side") in {told["name"].split("-")[0], None}
+        assert "ownerReferences" not in metadata
+
+
+async def test_pods_alike_need_a_namespace_and_keep_nothing_of_a_dry_run(api, ns, pod):
+    body = pod()
+    body["metadata"] = {"generateName": "g-"}
+    items, _summary = await send(api, "nowhere", lines(*[body] * 50))
+    assert {item["reason"] for item in items} == {"NotFound"}
+    items, _summary = await send(api, ns, lines(*[body] * 50), dryRun="All")
+    assert len({item["metadata"]["name"] for item in items}) == 50
+    assert await names(api, ns) == set()
+
+
 async def test_a_list_is_created_item_by_item(api, ns, pod):
     for kind in ("List", "PodList"):
         body = {"kind": kind, "apiVersion": "v1", "items": [pod(kind.lower()), {"x": 1}]}
