@@ -135,6 +135,16 @@ def test_overrides_win_over_the_engine():
     assert found == {"cpu": "2", "memory": "8Gi", "pods": "110", "nvidia.com/gpu": "4"}
 
 
+@pytest.mark.parametrize("info", [INFO, None])
+def test_what_others_say_of_a_host_stays(info):
+    condition = {"type": "Maintenance", "status": "True", "reason": "Draining", "message": ""}
+    status = {"conditions": [condition], "maintenanceTime": "2026-01-04T02:00:00Z"}
+    said = msgspec.structs.replace(host().stored, status=msgspec.json.encode(status))
+    found = reachability(docker_host_view(said), info, "EngineReady", "", NOW)
+    assert found.maintenance_time == datetime(2026, 1, 4, 2, tzinfo=UTC)
+    assert {c.type for c in found.conditions} == {"Ready", "Reachable", "Maintenance"}
+
+
 def test_reachability_changes_only_with_the_facts():
     first = reachability(host(), None, "Unreachable", "no route", NOW)
     again = msgspec.structs.replace(host().stored, status=msgspec.json.encode(first))
