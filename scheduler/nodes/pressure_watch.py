@@ -32,7 +32,7 @@ class EvictionDesk(Protocol):
         ...
 
     def evictable(self) -> Iterable[tuple[Pod, PodObservation | None]]:
-        """Return the pods that have not ended and are not being deleted, and what runs of them."""
+        """Return the pods that are not on their way out, and what runs of them."""
         ...
 
     def evict(self, uid: str, shortage: Shortage, why: str) -> None:

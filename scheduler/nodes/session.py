@@ -16,6 +16,7 @@ from ..errors import Conflict, DriverError, HostUnreachable, NotFound
 from ..foreign import FOREIGN, Adopted, AdoptingHost, ForeignContainer
 from ..informer import Informer
 from ..objects.cohort import Cohort
+from ..objects.disruption import BY_KUBELET, TARGET
 from ..objects.pod import Pod, PodStatus
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
@@ -293,10 +294,11 @@ class Session:
     # --- pods that make room (see pressure_watch) -------------------------------------------
 
     def evictable(self) -> Iterable[tuple[Pod, PodObservation | None]]:
-        """Return the pods that have not ended and are not being deleted, and what runs of them."""
+        """Return the pods that are not on their way out, and what runs of them."""
         for pod in self._office.pods.by_index(BY_NODE, self._node):
-            uid = pod.meta.uid
-            if pod.active and uid not in self._claimed:
+            uid, target = pod.meta.uid, pod.status.condition(TARGET)
+            evicted = target is not None and target.reason == BY_KUBELET
+            if pod.active and not evicted and uid not in self._claimed:
                 yield pod, self._observed(uid)
 
     def _observed(self, uid: str) -> PodObservation | None:

@@ -4,6 +4,7 @@ import pytest
 from ironfree_simulated import Behaviour
 
 from scheduler.drivers import EngineState
+from scheduler.nodes import pressure_watch
 from scheduler.streams import Level, Signals
 
 GI = 1 << 30
@@ -114,6 +115,19 @@ async def test_one_of_a_cohort_makes_room(pressed):
     await pressed.eventually(lambda: ended() == 1)
     await node(pressed, "MemoryPressure", "False")
     assert ended() == 1
+
+
+async def test_who_takes_too_long_to_end_is_not_evicted_again(pressed, monkeypatch):
+    monkeypatch.setattr(pressure_watch, "_CLEANUP", 0.0)
+    machine = pressed.driver.machine("h1")
+    machine.script("greedy:1", Behaviour(memory=3 * GI, ignores_term=True))
+    await add(pressed, "greedy", "greedy:1")
+    await add(pressed, "modest", "modest:1")
+    machine.spare = Signals(Level(3 * GI, 8 * GI), Level(30_000, 32_768))
+    await failed(pressed, "modest")
+    await failed(pressed, "greedy")
+    told = [e for e in await pressed.events("Evicted") if e["reason"] == "Evicted"]
+    assert sorted(e["involvedObject"]["name"] for e in told) == ["greedy", "modest"]
 
 
 async def test_an_eviction_that_a_restart_cut_off_is_finished(pressed):
