@@ -67,7 +67,7 @@ def test_what_is_critical_stays_whatever_is_short(shared_ironfree: Ironfree, lab
     main = {"name": "main", "image": SHELL_IMAGE, "command": ["sleep", "600"]}
     spec = {
         "nodeName": host.name,
-        "priorityClassName": "system-cluster-critical",
+        "priorityClassName": "system-node-critical",
         "containers": [main],
     }
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "critical"}, "spec": spec}

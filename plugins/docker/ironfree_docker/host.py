@@ -69,6 +69,7 @@ from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
+_UNSHIELDED = ("oom_score_adj", "child's PID from pipe: EOF")  # said by runc, and by runc 1.1.5
 
 
 class DockerHost:
@@ -241,10 +242,12 @@ class DockerHost:
         if spec.oom_score < 0 and self._unprotected:
             spec = replace(spec, oom_score=0)
         found = await self._start(sandbox, spec)
-        if spec.oom_score < 0 and start_failed(found) and "oom_score_adj" in found.state.error:
-            self._unprotected = True  # an engine without CAP_SYS_RESOURCE, in a container or so
+        said = found.state.error if start_failed(found) else ""
+        if spec.oom_score < 0 and any(words in said for words in _UNSHIELDED):
             await self._containers.remove(found.id, force=True)
             found = await self._start(sandbox, replace(spec, oom_score=0))
+            # An engine without CAP_SYS_RESOURCE, in a container or so; its words may mean another.
+            self._unprotected = _UNSHIELDED[0] in said or not start_failed(found)
         return container_status(found)
 
     async def _start(self, sandbox: SandboxStatus, spec: ContainerSpec) -> wire.Container:
