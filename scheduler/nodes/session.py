@@ -153,6 +153,7 @@ class Session:
             host=self.host,
             puller=self._office.puller,
             objects=self._office.store,
+            news=self._office.sources.news,
             settings=self._office.settings,
             epoch=self._office.epoch,
             host_ip=made.address,

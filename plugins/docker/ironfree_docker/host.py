@@ -60,6 +60,8 @@ from .labels import (
 from .mounts import resolve
 from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
+from .podman import PodmanContainers, PodmanVolumes
+from .podman import examined as examined_podman
 from .ports import Ports
 from .processes import Processes
 from .together import together
@@ -82,11 +84,12 @@ class DockerHost:
     def __init__(self, engine: Engine, address: HostAddress) -> None:
         self._engine = engine
         self._address = address
-        self._containers = Containers(engine)
+        podman = engine.version.podman
+        self._containers = PodmanContainers(engine) if podman else Containers(engine)
         self._usage = Usage(engine, self._containers, address.cluster)
         self._foreign = Foreign(self._containers, self._usage, address.cluster)
         self._devices = Devices(self._containers, address.devices, self._foreign.devices)
-        self._volumes = Volumes(engine)
+        self._volumes = PodmanVolumes(engine) if podman else Volumes(engine)
         self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
@@ -110,11 +113,14 @@ class DockerHost:
         asked = datetime.now(UTC)
         info = await self._engine.read("/info", wire.Info, within=INSPECT)
         api = self._engine.api_version
-        findings = examine(self._address, info, api, asked, datetime.now(UTC))
         version = self._engine.version
+        findings = examine(self._address, info, api, asked, datetime.now(UTC))
+        if version.podman:
+            findings = examined_podman(findings, info, api)
         swarm = info.swarm.node_addr if info.swarm else ""
         return HostInfo(
-            engine=f"docker://{info.server_version or version.version}",
+            engine=f"{'podman' if version.podman else 'docker'}://"
+            f"{info.server_version or version.version}",
             api_version=api,
             hostname=info.name,
             operating_system=info.operating_system,
@@ -123,11 +129,11 @@ class DockerHost:
             kernel=info.kernel_version,
             cpus=info.cpus,
             memory_bytes=info.mem_total,
-            live_restore=info.live_restore_enabled,
+            live_restore=info.live_restore_enabled or version.podman,
             resources=self._devices.offered(info),
             address=self._address.options.get("address", "") or self._engine.route.host or swarm,
             warnings=(*(info.warnings or ()), *(f.message for f in findings if not f.sound)),
-            engine_id=_engine_id(info),
+            engine_id="" if version.podman else _engine_id(info),  # Podman's is new at each look
             findings=findings,
         )
 
@@ -137,7 +143,8 @@ class DockerHost:
 
     async def observe(self) -> tuple[PodObservation, ...]:
         """List every pod of this installation here."""
-        listed = await self._list(POD_UID)
+        retired = self._containers.retired
+        listed = [each for each in await self._list(POD_UID) if each.id not in retired]
         self._execs.forget({each.id for each in listed if each.state == "running"})
         found = await self._inspections.look(listed)
         if list(map(id, found)) != list(map(id, self._seen)):  # else nothing has changed
@@ -286,6 +293,8 @@ class DockerHost:
         infra = [each.id for each in listed if is_infra(each.labels or {})]
         for ids in apps, infra:
             await together(*(self._containers.remove(each, force=True) for each in ids))
+            joined = self._containers.retired & {*ids}  # by some that are gone now
+            await together(*(self._containers.remove(each, force=True) for each in joined))
         volumes = await self._volumes.list(label)
         ours = (v.name for v in volumes if belongs(v.labels or {}, self._address.cluster))
         await together(*(self._volumes.remove(name) for name in ours))

@@ -9,6 +9,12 @@ from datetime import datetime
 import msgspec
 
 
+class Component(msgspec.Struct, rename="pascal"):
+    """One of the programs of an engine."""
+
+    name: str = ""
+
+
 class Version(msgspec.Struct, rename="pascal"):
     """`GET /version`."""
 
@@ -17,6 +23,12 @@ class Version(msgspec.Struct, rename="pascal"):
     os: str = "linux"
     arch: str = ""  # GOARCH
     min_api: str = msgspec.field(default="", name="MinAPIVersion")
+    components: list[Component] | None = None
+
+    @property
+    def podman(self) -> bool:
+        """Whether it is Podman that answers."""
+        return any(each.name == "Podman Engine" for each in self.components or ())
 
 
 class Swarm(msgspec.Struct, rename="pascal"):
