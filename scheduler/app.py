@@ -295,6 +295,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     controllers = Controllers(store, REGISTRY, informers, epoch, pace)
     heartbeat = NodeSettings(
         lease=settings.heartbeat_seconds,
+        pressure=settings.pressure_seconds,
         lease_duration=settings.node_grace_seconds,
         pulls_per_host=settings.pulls_per_host,
         pulls_per_registry=settings.pulls_per_registry,

@@ -414,9 +414,11 @@ class PluginManager:
                 f"profile {profile.name!r} names {min(missing)!r}, which no plugin offers; "
                 f"there are {', '.join(sorted(known))}"
             )
+        chosen = [(f, origin) for origin, f in filters if profile.has_filter(f.name)]
+        chosen.sort(key=lambda rule: profile.position(rule[0].name))
         weighted = [(s, origin, profile.weight(s.name, s.weight)) for origin, s in scorers]
         return Rules(
-            tuple(GuardedFilter(f, origin) for origin, f in filters if profile.has_filter(f.name)),
+            tuple(GuardedFilter(f, origin) for f, origin in chosen),
             tuple(GuardedScorer(s, origin, weight) for s, origin, weight in weighted if weight),
             profile.preempts(),
             tuple(GuardedBatchRule(b, origin) for origin, b in batch if profile.has_filter(b.name)),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -17,10 +18,11 @@ from ..objects.storage import (
 from ..objects.stored import ObjectKey, StoredObject
 from ..objects.volumes import HostPathSource
 
-_PATIENCE = 20  # looks at a claim whose volume is being made just now
-_BETWEEN_LOOKS = 0.1
+_PATIENCE = 2.0  # seconds for a volume that is being made just now
 
 Read = Callable[[ObjectKey], Awaitable[StoredObject | None]]
+News = Callable[[ObjectKey], AbstractContextManager[asyncio.Event]]
+"""Has an event set at every change of an object, for as long as the context lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,12 @@ class ClaimProblem:
     message: str
 
 
-async def with_claims(read: Read, pod: Pod) -> Pod | ClaimProblem:
+async def with_claims(read: Read, news: News, pod: Pod) -> Pod | ClaimProblem:
     """Return a pod with what its claims are bound to in place of nothing.
 
     Args:
         read: an object of the store.
+        news: of a claim.
     """
     if not claim_names(pod.spec):
         return pod
@@ -45,31 +48,41 @@ async def with_claims(read: Read, pod: Pod) -> Pod | ClaimProblem:
         if claim is None:
             volumes.append(volume)
             continue
-        found = await _bound(read, pod.meta.namespace, claim.claim_name)
+        found = await _bound(read, news, claim_key(pod.meta.namespace, claim.claim_name))
         if isinstance(found, str):
             return ClaimProblem(volume.name, found)
         volumes.append(standing_for(volume, found))
     return replace(pod, spec=replace(pod.spec, volumes=tuple(volumes)))
 
 
-async def _bound(read: Read, namespace: str, name: str) -> PersistentVolume | str:
-    """Return a claim's volume, or why there is none."""
-    for look in range(_PATIENCE):
-        stored = await read(claim_key(namespace, name))
-        if stored is None:
-            return f'persistentvolumeclaim "{name}" not found'
-        claim = claim_view(stored)
-        if claim.phase == "Lost":
-            return f'persistentvolumeclaim "{name}" has lost its volume {claim.spec.volume_name}'
-        if claim.bound:
-            found = await read(ObjectKey(VOLUMES, "", claim.spec.volume_name))
-            volume = volume_view(found) if found is not None else None
-            if volume is None or not volume.meant_for(claim):
-                return f'volume {claim.spec.volume_name} of claim "{name}" is not the claim\'s'
-            return volume
-        if look < _PATIENCE - 1:
-            await asyncio.sleep(_BETWEEN_LOOKS)
-    return f'PersistentVolumeClaim is not bound: "{namespace}/{name}"'
+async def _bound(read: Read, news: News, key: ObjectKey) -> PersistentVolume | str:
+    """Return a claim's volume, or why there is none; waits a little for one that is on its way."""
+    with news(key) as changed:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                while (found := await _look(read, key)) is None:
+                    await changed.wait()
+                    changed.clear()
+        except TimeoutError:
+            return f'PersistentVolumeClaim is not bound: "{key.namespace}/{key.name}"'
+    return found
+
+
+async def _look(read: Read, key: ObjectKey) -> PersistentVolume | str | None:
+    """Return a claim's volume, why there will be none, or None for not yet."""
+    stored = await read(key)
+    if stored is None:
+        return f'persistentvolumeclaim "{key.name}" not found'
+    claim = claim_view(stored)
+    if claim.phase == "Lost":
+        return f'persistentvolumeclaim "{key.name}" has lost its volume {claim.spec.volume_name}'
+    if not claim.bound:
+        return None
+    found = await read(ObjectKey(VOLUMES, "", claim.spec.volume_name))
+    volume = volume_view(found) if found is not None else None
+    if volume is None or not volume.meant_for(claim):
+        return f'volume {claim.spec.volume_name} of claim "{key.name}" is not the claim\'s'
+    return volume
 
 
 def standing_for(volume: Volume, found: PersistentVolume) -> Volume:

@@ -23,7 +23,7 @@ from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
 from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod, service_account
-from .claims import ClaimProblem, with_claims
+from .claims import ClaimProblem, News, with_claims
 from .container_limits import NodeLimits, limited
 from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
 from .health import post_start
@@ -109,6 +109,7 @@ class Workshop:
         host_ip, allocatable: of the node, for references in environments.
         limits: what the node sets for all of its containers.
         puller: has images on the host.
+        news: of changes of an object that is waited for.
         tell: records an event of a pod: words and container.
     """
 
@@ -116,6 +117,7 @@ class Workshop:
     host: Host
     puller: ImagePuller
     objects: Objects
+    news: News
     settings: NodeSettings
     epoch: int
     host_ip: str
@@ -346,7 +348,7 @@ async def _write_volumes(shop: Workshop, subject: Subject) -> Effect | Refusal:
 
 async def _with_claims(shop: Workshop, subject: Subject) -> Pod | Refusal:
     """Return the pod with what its claims stand for."""
-    found = await with_claims(shop.objects.get, subject.pod)
+    found = await with_claims(shop.objects.get, shop.news, subject.pod)
     if isinstance(found, ClaimProblem):
         text = f'MountVolume.SetUp failed for volume "{found.volume}" : {found.message}'
         return _mount_failed(shop, subject.pod, text)

@@ -1,16 +1,19 @@
-"""Which pods' volumes are made of which ConfigMaps and Secrets, and word of their changes."""
+"""Which pods' volumes are made of which ConfigMaps, Secrets and claims; word of their changes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from itertools import count
 
 import msgspec
 
 from ..informer import Informer
 from ..objects.meta import ObjectMeta
+from ..objects.storage import CLAIMS
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.store import Store
 
-RESOURCES = ("configmaps", "secrets")
+RESOURCES = ("configmaps", "secrets", CLAIMS)
 
 
 class _Seen(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +35,7 @@ class VolumeSources:
         self._informers = {each: Informer(store, each, _seen) for each in RESOURCES}
         self._readers: dict[ObjectKey, dict[str, Callable[[], None]]] = {}
         self._reads: dict[str, frozenset[ObjectKey]] = {}
+        self._numbers = count()
 
     def register(self, uid: str, keys: frozenset[ObjectKey], changed: Callable[[], None]) -> None:
         """Have a pod hear of every later change of these objects, and of no others."""
@@ -48,6 +52,16 @@ class VolumeSources:
             readers.pop(uid, None)
             if not readers:
                 del self._readers[key]
+
+    @contextmanager
+    def news(self, key: ObjectKey) -> Generator[asyncio.Event]:
+        """Have an event set at every change of an object, for as long as the context lasts."""
+        changed, reader = asyncio.Event(), f"#{next(self._numbers)}"
+        self.register(reader, frozenset({key}), changed.set)
+        try:
+            yield changed
+        finally:
+            self.forget(reader)
 
     async def run(self) -> None:
         """Follow the objects until cancelled."""

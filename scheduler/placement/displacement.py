@@ -298,8 +298,11 @@ class Displacement:
 def _beside(
     strict: Framework, pod: PodClass, pending: Sequence[PendingPod], draft: Draft, kept: Draft
 ) -> Allotment:
-    """Place pods beside the room that is kept for others, and count them into the draft, too."""
-    decision = strict.decide(pod, len(pending), kept)
+    """Place pods beside the room that is kept for others, and count them into the draft, too.
+
+    As in kube-scheduler only filters look at the pods that it is kept for.
+    """
+    decision = strict.decide(pod, len(pending), kept, draft.snapshot)
     if decision.rows.size:
         draft.add(pod, decision.rows)
     return _allotment(pod, pending, decision, draft.snapshot)

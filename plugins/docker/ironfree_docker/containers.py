@@ -19,7 +19,7 @@ from .labels import POD_UID, belongs
 _REMOVAL = 60.0
 _STOP_MARGIN = 15.0
 _SILENCE = 30.0
-_HEARD = (
+HEARD = (
     "create",
     "start",
     "restart",
@@ -50,11 +50,15 @@ class Containers:
     """Containers of one engine, by name or id.
 
     `adopted` are labels of containers that cannot be labelled any more, by id: they count as if the
-    engine had them.
+    engine had them. `retired` have ended and are kept only for what joins their namespaces: they
+    count as removed.
     """
+
+    heard = HEARD
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.retired = set[str]()
         self.adopted: Mapping[str, dict[str, str]] = {}
 
     async def _list(self, filters: Mapping[str, Sequence[str]]) -> list[wire.Summary]:
@@ -198,7 +202,7 @@ class Containers:
 
     async def events(self) -> AsyncGenerator[wire.Event | None]:
         """Stream events of all containers; first a None once it is open."""
-        filters = msgspec.json.encode({"type": ["container"], "event": _HEARD}).decode()
+        filters = msgspec.json.encode({"type": ["container"], "event": self.heard}).decode()
         opened = self._engine.stream("GET", "/events", query={"filters": filters})
         async with opened as chunks:
             yield None

@@ -26,7 +26,7 @@ from scheduler.drivers import (
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import FOREIGN, Adopted, ForeignContainer, ForeignDescription
-from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
+from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream, Signals
 
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
@@ -60,6 +60,8 @@ from .labels import (
 from .mounts import resolve
 from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
+from .podman import PodmanContainers, PodmanVolumes
+from .podman import examined as examined_podman
 from .ports import Ports
 from .processes import Processes
 from .together import together
@@ -69,6 +71,7 @@ from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
+_UNSHIELDED = ("oom_score_adj", "child's PID from pipe: EOF")  # said by runc, and by runc 1.1.5
 
 
 class DockerHost:
@@ -81,18 +84,19 @@ class DockerHost:
     def __init__(self, engine: Engine, address: HostAddress) -> None:
         self._engine = engine
         self._address = address
-        self._containers = Containers(engine)
+        podman = engine.version.podman
+        self._containers = PodmanContainers(engine) if podman else Containers(engine)
         self._usage = Usage(engine, self._containers, address.cluster)
         self._foreign = Foreign(self._containers, self._usage, address.cluster)
         self._devices = Devices(self._containers, address.devices, self._foreign.devices)
-        self._volumes = Volumes(engine)
+        self._volumes = PodmanVolumes(engine) if podman else Volumes(engine)
         self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
-        here = pause.program(engine.version.arch) is not None
+        self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
-        look = self._dialer.filesystem if here else None
+        look = self._dialer.filesystem if self._has_tools else None
         self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
         self._processes = Processes(engine, self._containers, address.cluster)
         self._ports = Ports(engine, self._containers, address.cluster)
@@ -109,11 +113,14 @@ class DockerHost:
         asked = datetime.now(UTC)
         info = await self._engine.read("/info", wire.Info, within=INSPECT)
         api = self._engine.api_version
-        findings = examine(self._address, info, api, asked, datetime.now(UTC))
         version = self._engine.version
+        findings = examine(self._address, info, api, asked, datetime.now(UTC))
+        if version.podman:
+            findings = examined_podman(findings, info, api)
         swarm = info.swarm.node_addr if info.swarm else ""
         return HostInfo(
-            engine=f"docker://{info.server_version or version.version}",
+            engine=f"{'podman' if version.podman else 'docker'}://"
+            f"{info.server_version or version.version}",
             api_version=api,
             hostname=info.name,
             operating_system=info.operating_system,
@@ -122,11 +129,11 @@ class DockerHost:
             kernel=info.kernel_version,
             cpus=info.cpus,
             memory_bytes=info.mem_total,
-            live_restore=info.live_restore_enabled,
+            live_restore=info.live_restore_enabled or version.podman,
             resources=self._devices.offered(info),
             address=self._address.options.get("address", "") or self._engine.route.host or swarm,
             warnings=(*(info.warnings or ()), *(f.message for f in findings if not f.sound)),
-            engine_id=_engine_id(info),
+            engine_id="" if version.podman else _engine_id(info),  # Podman's is new at each look
             findings=findings,
         )
 
@@ -136,7 +143,8 @@ class DockerHost:
 
     async def observe(self) -> tuple[PodObservation, ...]:
         """List every pod of this installation here."""
-        listed = await self._list(POD_UID)
+        retired = self._containers.retired
+        listed = [each for each in await self._list(POD_UID) if each.id not in retired]
         self._execs.forget({each.id for each in listed if each.state == "running"})
         found = await self._inspections.look(listed)
         if list(map(id, found)) != list(map(id, self._seen)):  # else nothing has changed
@@ -241,10 +249,12 @@ class DockerHost:
         if spec.oom_score < 0 and self._unprotected:
             spec = replace(spec, oom_score=0)
         found = await self._start(sandbox, spec)
-        if spec.oom_score < 0 and start_failed(found) and "oom_score_adj" in found.state.error:
-            self._unprotected = True  # an engine without CAP_SYS_RESOURCE, in a container or so
+        said = found.state.error if start_failed(found) else ""
+        if spec.oom_score < 0 and any(words in said for words in _UNSHIELDED):
             await self._containers.remove(found.id, force=True)
             found = await self._start(sandbox, replace(spec, oom_score=0))
+            # An engine without CAP_SYS_RESOURCE, in a container or so; its words may mean another.
+            self._unprotected = _UNSHIELDED[0] in said or not start_failed(found)
         return container_status(found)
 
     async def _start(self, sandbox: SandboxStatus, spec: ContainerSpec) -> wire.Container:
@@ -283,6 +293,8 @@ class DockerHost:
         infra = [each.id for each in listed if is_infra(each.labels or {})]
         for ids in apps, infra:
             await together(*(self._containers.remove(each, force=True) for each in ids))
+            joined = self._containers.retired & {*ids}  # by some that are gone now
+            await together(*(self._containers.remove(each, force=True) for each in joined))
         volumes = await self._volumes.list(label)
         ours = (v.name for v in volumes if belongs(v.labels or {}, self._address.cluster))
         await together(*(self._volumes.remove(name) for name in ours))
@@ -352,6 +364,10 @@ class DockerHost:
     async def usage(self) -> Mapping[str, ContainerUsage]:
         """Look once at every running container of this installation."""
         return await self._usage.all()
+
+    async def signals(self) -> Signals | None:
+        """Look at memory and process ids through the dialer; None where it cannot run."""
+        return await self._dialer.signals() if self._has_tools else None
 
     async def close(self) -> None:
         """Release the connections."""

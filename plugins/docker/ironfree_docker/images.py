@@ -20,6 +20,7 @@ from scheduler.objects.json import JsonObject
 
 from . import wire
 from .engine import LIST, Engine
+from .podman import familiar
 from .pull_progress import Layers
 
 SILENCE = 120.0
@@ -67,11 +68,18 @@ class Images:
     async def look(self, name: str) -> wire.Image | None:
         """What the engine tells of an image, or None if it is absent."""
         try:
-            return await self._engine.read(f"/images/{quote(name)}/json", wire.Image)
+            found = await self._engine.read(f"/images/{quote(name)}/json", wire.Image)
         except EngineRejected as error:
             if error.code == 404:
                 return None
             raise
+        self._name_familiarly(found)
+        return found
+
+    def _name_familiarly(self, image: wire.Image | wire.ImageSummary) -> None:
+        if self._engine.version.podman:
+            image.repo_tags = [*map(familiar, image.repo_tags or ())]
+            image.repo_digests = [*map(familiar, image.repo_digests or ())]
 
     async def pull(
         self,
@@ -138,6 +146,8 @@ class Images:
             "/containers/json", list[wire.ImageUse], query=query, within=LIST
         )
         used = {use.image_id for use in uses}
+        for image in listed:
+            self._name_familiarly(image)
         return tuple(self._listed(image, used) for image in listed)
 
     def _listed(self, image: wire.ImageSummary, used: set[str]) -> LocalImage:

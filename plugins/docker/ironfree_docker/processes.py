@@ -32,6 +32,7 @@ class EngineProcess:
     Args:
         thing: path of the exec or the container, for its size and its end.
         framed: whether the output is multiplexed, as it is without a terminal.
+        has_stdin: whether there is somebody to give to.
         stdin_ends: whether stdin ends when we end what we send; otherwise the engine would only
             end the output, too.
     """
@@ -43,11 +44,13 @@ class EngineProcess:
         thing: str,
         *,
         framed: bool,
+        has_stdin: bool,
         stdin_ends: bool,
     ) -> None:
         self._engine = engine
         self._stream = stream
         self._thing = thing
+        self._has_stdin = has_stdin
         self._stdin_ends = stdin_ends
         self._parts = demultiplex(self._chunks(), engine.name) if framed else self._plain()
         self.over = False
@@ -59,8 +62,9 @@ class EngineProcess:
         return part
 
     async def write(self, data: bytes) -> None:
-        """Give to stdin."""
-        await self._stream.write(data)
+        """Give to stdin; where there is none, Podman would break the stream off for it."""
+        if self._has_stdin:
+            await self._stream.write(data)
 
     async def end_input(self) -> None:
         """End stdin."""
@@ -135,7 +139,12 @@ class Processes:
             start: JsonObject = {"Detach": False, "Tty": ends.tty}
             async with self._engine.hijack(f"{thing}/start", body=start) as stream:
                 process = ExecProcess(
-                    self._engine, stream, thing, framed=not ends.tty, stdin_ends=ends.stdin
+                    self._engine,
+                    stream,
+                    thing,
+                    framed=not ends.tty,
+                    has_stdin=ends.stdin,
+                    stdin_ends=ends.stdin,
                 )
                 try:
                     yield process
@@ -147,9 +156,10 @@ class Processes:
     async def attach(self, container: str, ends: Ends) -> AsyncGenerator[EngineProcess]:
         """Join a container's own process."""
         found = await self._containers.of(self._cluster, container)
+        stdin = ends.stdin and found.config.open_stdin
         query = {
             "stream": "1",
-            "stdin": "1" if ends.stdin and found.config.open_stdin else "0",
+            "stdin": "1" if stdin else "0",
             "stdout": "1" if ends.stdout else "0",
             "stderr": "1" if ends.stderr else "0",
             "detachKeys": _NEVER_TYPED,
@@ -164,6 +174,7 @@ class Processes:
                 stream,
                 path,
                 framed=not found.config.tty,
+                has_stdin=stdin,
                 stdin_ends=found.config.stdin_once,
             )
 

@@ -9,6 +9,12 @@ from datetime import datetime
 import msgspec
 
 
+class Component(msgspec.Struct, rename="pascal"):
+    """One of the programs of an engine."""
+
+    name: str = ""
+
+
 class Version(msgspec.Struct, rename="pascal"):
     """`GET /version`."""
 
@@ -17,6 +23,12 @@ class Version(msgspec.Struct, rename="pascal"):
     os: str = "linux"
     arch: str = ""  # GOARCH
     min_api: str = msgspec.field(default="", name="MinAPIVersion")
+    components: list[Component] | None = None
+
+    @property
+    def podman(self) -> bool:
+        """Whether it is Podman that answers."""
+        return any(each.name == "Podman Engine" for each in self.components or ())
 
 
 class Swarm(msgspec.Struct, rename="pascal"):
@@ -319,12 +331,19 @@ class MemoryStats(msgspec.Struct):
     stats: dict[str, int] = msgspec.field(default_factory=dict[str, int])
 
 
+class PidsStats(msgspec.Struct):
+    """`pids_stats`; processes and threads."""
+
+    current: int = 0
+
+
 class Stats(msgspec.Struct):
     """`GET /containers/{id}/stats`."""
 
     read: datetime
     cpu_stats: CpuStats = msgspec.field(default_factory=CpuStats)
     memory_stats: MemoryStats = msgspec.field(default_factory=MemoryStats)
+    pids_stats: PidsStats = msgspec.field(default_factory=PidsStats)
 
 
 class Volume(msgspec.Struct, rename="pascal"):

@@ -10,6 +10,16 @@ its subnet, a watchdog sweeps it when the test process dies, and whoever takes i
 
 from .host import Container, Host
 from .lab import Lab, Tls, missing_requirements
+from .podman import PodmanHost, missing_podman
 from .relay import Relay
 
-__all__ = ["Container", "Host", "Lab", "Relay", "Tls", "missing_requirements"]
+__all__ = [
+    "Container",
+    "Host",
+    "Lab",
+    "PodmanHost",
+    "Relay",
+    "Tls",
+    "missing_podman",
+    "missing_requirements",
+]

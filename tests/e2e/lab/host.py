@@ -114,7 +114,7 @@ class Host:
             return
         self._write_configuration()
         enter = ["nsenter", "-t", str(self._init_pid()), "--mount", "--uts", "--net", "--pid", "--"]
-        self._daemon = self._spawn([*enter, "dockerd", *self._daemon_arguments()])
+        self._daemon = self._spawn([*enter, *self._daemon_command()])
         if wait:
             self.wait_ready()
 
@@ -284,11 +284,14 @@ class Host:
         self.wait_ready()
         self.heal()
         with self._api(timeout=60) as api:
-            for item in api.containers(all=True, quiet=True):
-                with contextlib.suppress(docker.errors.NotFound):
-                    _remove(api, item["Id"])
+            self._remove_containers(api)
             for volume in api.volumes()["Volumes"] or []:
                 api.remove_volume(volume["Name"], force=True)
+
+    def _remove_containers(self, api: docker.APIClient) -> None:
+        for item in api.containers(all=True, quiet=True):
+            with contextlib.suppress(docker.errors.NotFound):
+                _remove(api, item["Id"])
 
     def log(self) -> str:
         """What dockerd wrote."""
@@ -327,7 +330,7 @@ class Host:
         }
         (self.directory / "daemon.json").write_text(json.dumps(configuration))
 
-    def _daemon_arguments(self) -> list[str]:
+    def _daemon_command(self) -> list[str]:
         tls, directory = self._tls, self.directory
         options = {
             "--data-root": directory / "data",
@@ -347,7 +350,8 @@ class Host:
             f"tcp://{self.tcp_address}",
         ]
         arguments = [f"--host={address}" for address in listen]
-        return [*arguments, "--tlsverify", *(f"{key}={value}" for key, value in options.items())]
+        arguments += ["--tlsverify", *(f"{key}={value}" for key, value in options.items())]
+        return ["dockerd", *arguments]
 
     def _in_network(self) -> list[str]:
         return ["nsenter", f"--net=/run/netns/{self.namespace}"]

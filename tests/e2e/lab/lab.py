@@ -8,14 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 from . import certificates, images
 from .certificates import Tls
 from .host import Host
+from .podman import PodmanHost
 from .registry import Registry
 from .slot import Slot, run
 
+Further = TypeVar("Further", bound=Host)
 _PROGRAMS = {
     "dockerd": "docker.io",
     "tini-static": "tini",
@@ -108,10 +112,17 @@ class Lab:
         """The host of that name."""
         return next(host for host in self.hosts if host.name == name)
 
-    @contextlib.contextmanager
-    def small_host(self, disk: int) -> Iterator[Host]:
+    def small_host(self, disk: int) -> AbstractContextManager[Host]:
         """One more host, with a disk of so many MiB of its own and the shell image."""
-        host = Host(self._slot, len(self.hosts) + 1, self.tls, disk)
+        return self._one_more(Host(self._slot, len(self.hosts) + 1, self.tls, disk))
+
+    def podman_host(self) -> AbstractContextManager[PodmanHost]:
+        """One more host, with Podman for its engine and the shell image."""
+        return self._one_more(PodmanHost(self._slot, len(self.hosts) + 1, self.tls))
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _one_more(host: Further) -> Iterator[Further]:
         try:
             host.boot()
             host.load(images.shell_image())

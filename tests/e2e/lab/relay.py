@@ -1,19 +1,25 @@
-"""A relay in front of an engine or a registry that can be slow, break off, or talk nonsense.
+"""A relay in front of an engine or a registry: slow, breaking off, of nonsense, of another time.
 
 Runs in a thread of its own, so that tests may block.
 """
 
 import asyncio
 import contextlib
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 Place = Path | tuple[str, int]
 """A unix socket, or an address and port."""
 
 _CHUNK = 16 << 10
+_TIME = re.compile(
+    rb'(?<=")20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d|(?<="time":)\d{10}|(?<="timeNano":)\d{10}'
+)
+_BEGUN = re.compile(rb'("[-\d:T]{0,18}|"time(Nano)?":\d{0,9})\Z')  # what the next piece may end
 
 
 @dataclass
@@ -26,6 +32,7 @@ class Faults:
         nonsense: what requests are answered instead of being passed on, in turns.
         break_after: bytes towards the client after which a connection breaks off; 0: never.
         broken: connections broken off so.
+        ahead: seconds by which the clock of an engine seems to be ahead of what it is.
     """
 
     delay: float = 0.0
@@ -33,6 +40,7 @@ class Faults:
     nonsense: tuple[bytes, ...] = ()
     break_after: int = 0
     broken: int = 0
+    ahead: int = 0
 
 
 class Relay:
@@ -125,7 +133,7 @@ class Relay:
     async def _copy(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, towards_client: bool
     ) -> None:
-        passed = 0
+        passed, rest = 0, b""
         while data := await reader.read(_CHUNK):
             faults = self.faults
             pause = faults.delay
@@ -137,6 +145,26 @@ class Relay:
             if towards_client and 0 < faults.break_after < passed:
                 faults.broken += 1
                 raise ConnectionAbortedError
+            if towards_client:
+                data, rest = _set_ahead(rest + data, faults.ahead)
             writer.write(data)
             await writer.drain()
+        writer.write(rest)
         writer.write_eof()
+
+
+def _set_ahead(data: bytes, seconds: int) -> tuple[bytes, bytes]:
+    """Move all points of time in JSON, none of which gets longer; and what is to be held back."""
+    if not seconds:
+        return data, b""
+
+    def moved(found: re.Match[bytes]) -> bytes:
+        text = found[0].decode()
+        if text.isdecimal():
+            return b"%d" % (int(text) + seconds)
+        moment = datetime.fromisoformat(text) + timedelta(seconds=seconds)
+        return moment.isoformat().encode()
+
+    begun = _BEGUN.search(data)
+    end = begun.start() if begun else len(data)
+    return _TIME.sub(moved, data[:end]), data[end:]

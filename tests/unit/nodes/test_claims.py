@@ -1,6 +1,8 @@
 """What a pod's claims stand for on its host."""
 
+import asyncio
 import json
+from contextlib import contextmanager
 
 import pytest
 
@@ -41,6 +43,11 @@ def pod(source=None, **mount):
     return Pod(ObjectMeta(name="p", namespace="shop", uid="u-p"), spec, PodStatus(), "h", 1, b"")
 
 
+@contextmanager
+def no_news(_key: ObjectKey):
+    yield asyncio.Event()
+
+
 async def seen(there, wanted):
     """Return the volumes and mounts that a host is asked for, or why not."""
     objects = {each.key: each for each in there}
@@ -48,7 +55,7 @@ async def seen(there, wanted):
     async def read(key):
         return objects.get(key)
 
-    found = await with_claims(read, wanted)
+    found = await with_claims(read, no_news, wanted)
     if isinstance(found, ClaimProblem):
         return found.message
     app = found.spec.containers[0]
@@ -107,17 +114,31 @@ async def test_a_file_server_needs_no_claim():
     ],
 )
 async def test_what_is_not_bound_is_not_mounted(monkeypatch, there, why):
-    monkeypatch.setattr(claims, "_BETWEEN_LOOKS", 0)
+    monkeypatch.setattr(claims, "_PATIENCE", 0.01)
     assert await seen(there, pod()) == why
 
 
-async def test_a_claim_that_is_bound_just_now_is_waited_for(monkeypatch):
-    monkeypatch.setattr(claims, "_BETWEEN_LOOKS", 0)
-    looks = iter([claim("Pending", ""), claim(), volume(**DOCKER)])
+async def test_a_claim_that_is_bound_just_now_is_waited_for():
+    there = [claim("Pending", ""), volume(**DOCKER)]
+    objects = {each.key: each for each in there}
+    changed, looked = asyncio.Event(), asyncio.Event()
 
-    async def read(_key: ObjectKey):
-        return next(looks)
+    @contextmanager
+    def news(key: ObjectKey):
+        assert key == there[0].key
+        yield changed
 
-    found = await with_claims(read, pod())
+    async def read(key: ObjectKey):
+        looked.set()
+        return objects.get(key)
+
+    waiting = asyncio.create_task(with_claims(read, news, pod()))
+    await looked.wait()
+    looked.clear()
+    changed.set()  # something else of it
+    await looked.wait()
+    objects[there[0].key] = claim()
+    changed.set()
+    found = await waiting
     assert isinstance(found, Pod)
     assert found.spec.volumes[0].csi.volume_handle == "pvc-1"
