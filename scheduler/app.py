@@ -278,8 +278,15 @@ async def _run_parts(service: Service, epoch: int) -> None:
     rebalances = Rebalances(
         store, rules, epoch, marks=marks, unschedulable=unschedulable, lookout=lookout
     )
-    relocation = Relocation(store, epoch, marks=marks, pods=pods, lookout=lookout)
-    placements = Placements(store, rules, epoch, relocation)
+    relocation = Relocation(
+        store,
+        epoch,
+        marks=marks,
+        pods=pods,
+        lookout=lookout,
+        preempted=placement.reporter.preempted,
+    )
+    placements = Placements(store, rules, epoch, relocation, placement.still)
     pace = ControllerSettings(
         node_grace=settings.node_grace_seconds,
         node_startup_grace=max(60.0, settings.node_grace_seconds),
@@ -288,6 +295,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     controllers = Controllers(store, REGISTRY, informers, epoch, pace)
     heartbeat = NodeSettings(
         lease=settings.heartbeat_seconds,
+        pressure=settings.pressure_seconds,
         lease_duration=settings.node_grace_seconds,
         pulls_per_host=settings.pulls_per_host,
         pulls_per_registry=settings.pulls_per_registry,

@@ -48,6 +48,8 @@ __all__ = [
     "FoldableCoupling",
     "FoldableScores",
     "Mask",
+    "Mutual",
+    "MutualScorer",
     "NodeFacts",
     "NodeView",
     "Normalise",
@@ -323,6 +325,41 @@ class Scorer(Protocol):
         Returns:
             (M,) int64 or float64, higher is better; None when all nodes are equal (score 0);
             CoupledScores when a copy changes the scores of other nodes, `copies` being zeros then.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mutual:
+    """What pods of one batch add to each other's scores where they share a domain.
+
+    Args:
+        pod: index of the class that is scored.
+        others: by index of a class, which may be `pod` itself, how many points of the 0-100 score
+            one more pod of it in the same domain adds, or takes off (before the weight).
+        domain: (N,) int64 codes of nodes, -1 for nodes on which nobody counts.
+    """
+
+    pod: int
+    others: Mapping[int, float]
+    domain: Counts
+
+
+@runtime_checkable
+class MutualScorer(Protocol):
+    """A scorer that also says what pods which are placed together would mean to each other.
+
+    A Placement takes it into its goal `prefer: pods`; scores alone say only what pods that run
+    mean to those that come.
+    """
+
+    def mutual(self, pods: Sequence[PodClass], snapshot: Snapshot, rows: Rows) -> Iterable[Mutual]:
+        """Say what each further pod of the classes would change in the scores of the classes.
+
+        Args:
+            pods: the classes of the batch.
+            snapshot: the cluster before it.
+            rows: where they may go.
         """
         ...
 

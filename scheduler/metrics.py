@@ -165,11 +165,19 @@ def _placement(found: PlacementMeasures) -> Iterator[Metric]:
 
 
 def _hosts(leading: Leading) -> Iterator[Metric]:
-    found: Mapping[CircuitState, int] = leading.agents.circuits() if leading.agents else {}
+    circuits: Mapping[CircuitState, int] = leading.agents.circuits() if leading.agents else {}
     told = "Hosts by what is sent to their engines: all (closed), nothing because they do not "
     told += "answer or do not do what they are told (open), or one call to try them (half-open)."
-    counts = {(str(state),): float(count) for state, count in found.items()}
+    counts = {(str(state),): float(count) for state, count in circuits.items()}
     yield _gauge("ironfree_host_circuits", told, ("state",), counts)
+    pressures: Mapping[str, int] = leading.agents.pressures() if leading.agents else {}
+    told = "Hosts that are short of memory or process ids, by the condition of their nodes."
+    counts = {(kind,): float(pressures.get(kind, 0)) for kind in ("MemoryPressure", "PIDPressure")}
+    yield _gauge("ironfree_host_pressures", told, ("condition",), counts)
+    evicted: Mapping[str, int] = leading.agents.evictions if leading.agents else {}
+    told = "Pods evicted from hosts that were short, by the resource, since this process leads."
+    found = {(resource,): evicted.get(resource, 0) for resource in ("memory", "pids")}
+    yield _counter("ironfree_pod_evictions", told, ("resource",), found)
 
 
 def _plugins(leading: Leading) -> Iterator[Metric]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import numpy as np
 import pluggy
@@ -37,6 +37,8 @@ from .hookspecs import (
     FoldableCoupling,
     FoldableScores,
     Mask,
+    Mutual,
+    MutualScorer,
     Normalise,
     PodClass,
     Rows,
@@ -53,6 +55,7 @@ from .profile import BUILT_IN, Profile
 T = TypeVar("T")
 
 _FEW = 32  # scores that are looked at faster one by one
+_MOST_POINTS = 1e6  # of a score, that one pod more may change
 _CALL_BOUNDS = exponential(0.00001, 1.5, 20)  # as kube-scheduler's
 _ROOM_TYPES = (np.dtype(np.bool_).str, np.dtype(np.int64).str)
 _SCORE_TYPES = (np.dtype(np.int64).str, np.dtype(np.float64).str)
@@ -182,6 +185,32 @@ class GuardedScorer:
         self.check(scores, rows)
         return scores
 
+    def mutual(
+        self, pods: Sequence[PodClass], snapshot: Snapshot, rows: Rows
+    ) -> tuple[Mutual, ...]:
+        """Ask what pods of a batch mean to each other, () if the scorer does not say.
+
+        Raises:
+            PluginError: it raised, or answered out of shape.
+        """
+        if not isinstance(self._plugin, MutualScorer):
+            return ()
+        where = f"scorer {self.name} of plugin {self.origin!r}"
+        try:
+            said = tuple(self._plugin.mutual(pods, snapshot, rows))
+        except Exception as error:
+            raise PluginError(f"{where} failed in mutual: {error}") from error
+        known, found = frozenset(range(len(pods))), list[Mutual]()
+        for each in cast(tuple[object, ...], said):
+            if not isinstance(each, Mutual) or not _sound(each, known, snapshot.size):
+                raise PluginError(
+                    f"{where} said in mutual what cannot be: it gives Mutuals, of classes 0 … "
+                    f"{len(pods) - 1}, with ({snapshot.size},) int64 domains and points up to "
+                    f"{_MOST_POINTS:g}"
+                )
+            found.append(each)
+        return tuple(found)
+
     def check(self, scores: Scores, rows: Rows) -> None:
         """Raise PluginError if scores have the wrong shape, dtype or range."""
         where = f"scorer {self.name} of plugin {self.origin!r}"
@@ -198,6 +227,12 @@ class GuardedScorer:
         low, high = float(scores.min()), float(scores.max())
         if not (low >= 0.0 and high <= limit):
             raise PluginError(f"{where} scored {low} to {high}; scores are 0 to {limit:g}")
+
+
+def _sound(each: Mutual, known: frozenset[int], size: int) -> bool:
+    shaped = each.domain.shape == (size,) and each.domain.dtype == np.int64
+    finite = all(abs(points) <= _MOST_POINTS for points in each.others.values())
+    return shaped and finite and known.issuperset((each.pod, *each.others))
 
 
 class GuardedScores:
@@ -379,9 +414,11 @@ class PluginManager:
                 f"profile {profile.name!r} names {min(missing)!r}, which no plugin offers; "
                 f"there are {', '.join(sorted(known))}"
             )
+        chosen = [(f, origin) for origin, f in filters if profile.has_filter(f.name)]
+        chosen.sort(key=lambda rule: profile.position(rule[0].name))
         weighted = [(s, origin, profile.weight(s.name, s.weight)) for origin, s in scorers]
         return Rules(
-            tuple(GuardedFilter(f, origin) for origin, f in filters if profile.has_filter(f.name)),
+            tuple(GuardedFilter(f, origin) for f, origin in chosen),
             tuple(GuardedScorer(s, origin, weight) for s, origin, weight in weighted if weight),
             profile.preempts(),
             tuple(GuardedBatchRule(b, origin) for origin, b in batch if profile.has_filter(b.name)),

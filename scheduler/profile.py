@@ -22,6 +22,8 @@ BUILT_IN = frozenset(
         "DefaultBinder",
         PREEMPTION,
         "DynamicResources",
+        "GangScheduling",
+        "NodeDeclaredFeatures",
         "NodeVolumeLimits",
         "PrioritySort",
         GATES,
@@ -40,7 +42,7 @@ _OTHERS = (
     "postBind",
 )
 _EVERY = "*"
-_MOST_WEIGHT = 100  # upstream: the sum of weighted scores must not overflow
+_MOST_WEIGHT = 2**31 - 1  # upstream: int32, and the sum of weighted scores must not overflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,26 @@ class Profile:
         return self._has(self.filters, name)
 
     def weight(self, name: str, own: int) -> int:
-        """Return what an installed rule's scores weigh, 0 if it does not score."""
+        """Return what an installed rule's scores weigh, 0 if it does not score.
+
+        As in kube-scheduler, one that is enabled by name and without a weight weighs 1.
+        """
         if not self._has(self.scores, name):
             return 0
         for point in (self.scores, self.everywhere):
-            weight = point.enabled.get(name)
-            if weight:
-                return weight
+            if name in point.enabled:
+                return point.enabled[name] or 1
         return own
+
+    def position(self, name: str) -> int:
+        """Return a sort key that puts filters in the order in which this profile runs them.
+
+        Rules that run by default keep their order; without those, it is that of the enabled ones.
+        """
+        if not self.everywhere.drops(_EVERY):
+            return 0
+        listed = [*self.filters.enabled, *self.everywhere.enabled]
+        return listed.index(name)
 
     def preempts(self) -> PreemptionArgs | None:
         """Return how pods of lower priority are evicted for those without a node, None if not.

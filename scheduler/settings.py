@@ -20,6 +20,7 @@ _WHOLE = (
     "tombstone_seconds",
     "event_seconds",
     "decision_days",
+    "pressure_seconds",
     "pulls_per_host",
     "pulls_per_registry",
     "image_gc_high_percent",
@@ -46,6 +47,7 @@ class Settings:
         tombstone_seconds: how long a watch may be away and still continue where it was.
         event_seconds: age at which Event objects are removed (Kubernetes: one hour).
         decision_days: age at which decision records are removed.
+        pressure_seconds: between two looks at what a host has left of memory and process ids.
         pulls_per_host, pulls_per_registry: images that one host pulls at once, and that all hosts
             together pull at once from one registry.
         image_gc_high_percent, image_gc_low_percent: how full a host's disk is from which on images
@@ -69,6 +71,7 @@ class Settings:
     tombstone_seconds: int = 3600
     event_seconds: int = 3600
     decision_days: int = 180
+    pressure_seconds: int = 10
     pulls_per_host: int = 3
     pulls_per_registry: int = 32
     image_gc_high_percent: int = 85

@@ -102,11 +102,13 @@ class ContainerUsage:
         at: when the engine looked, on its clock; UTC.
         cpu_nanoseconds: of processor time since the container started.
         memory_bytes: its working set: what it uses without the inactive file cache.
+        processes: and threads that it has; 0 where the engine does not tell.
     """
 
     at: datetime
     cpu_nanoseconds: int
     memory_bytes: int
+    processes: int = 0
 
 
 @runtime_checkable
@@ -119,4 +121,34 @@ class MeteredHost(Protocol):
         Bounds itself: the engine has but a few of these questions at a time. A container that
         cannot be measured is left out.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How much of something a host has left, and has at all."""
+
+    available: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What pods may run short of on a host (kubelet's eviction signals).
+
+    Args:
+        memory: bytes that processes can get without swapping (MemAvailable).
+        pids: processes and threads.
+    """
+
+    memory: Level
+    pids: Level
+
+
+@runtime_checkable
+class SignallingHost(Protocol):
+    """What a scheduler.drivers.Host may offer besides."""
+
+    async def signals(self) -> Signals | None:
+        """Look once at the host as a whole, cheaply; None where it cannot tell."""
         ...

@@ -1,13 +1,14 @@
 """Small packing problems of every kind, and their best plans by trying everything."""
 
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 from hypothesis import strategies as st
 
 from scheduler.placement.solver.objectives import (
     Balanced,
+    Company,
     HostCost,
     Kept,
     Meeting,
@@ -70,6 +71,17 @@ def meetings(draw, classes, groups):
 
 
 @st.composite
+def companies(draw, classes, groups):
+    """Draw a term of pairs."""
+    order = draw(st.permutations(range(classes)))
+    cut = draw(st.integers(1, classes))
+    sets = tuple(tuple(part) for part in (order[:cut], order[cut:]) if part)
+    worth = draw(ints(-3, 3, len(sets), len(sets))).astype(np.float64)
+    domain = draw(st.one_of(st.none(), ints(-1, 1, groups)))
+    return Company(sets, worth + worth.T, domain)
+
+
+@st.composite
 def objectives(draw, base, kinds=(Placed, HostCost, Preferred, Kept, Balanced, Unfragmented)):
     """Draw one to three objectives, placing first as a rule."""
     classes, nodes = base.count.size, base.group.size
@@ -79,6 +91,7 @@ def objectives(draw, base, kinds=(Placed, HostCost, Preferred, Kept, Balanced, U
         Preferred: lambda: Preferred(
             draw(ints(-2, 2, classes, base.feasible.shape[1])).astype(np.float64),
             tuple(draw(st.lists(meetings(classes, base.feasible.shape[1]), max_size=2))),
+            tuple(draw(st.lists(companies(classes, base.feasible.shape[1]), max_size=2))),
         ),
         Kept: lambda: Kept(draw(ints(0, 2, classes)).astype(np.float64)),
         Balanced: lambda: Balanced(base.free + draw(ints(1, 3, *base.free.shape))),
@@ -137,7 +150,8 @@ def value(given, objective, content):
             float(objective.weight[c, given.group[n]]) * int(content[n, c])
             for n, c in zip(*np.nonzero(content), strict=True)
         )
-        return linear + sum(met(given, each, content) for each in objective.meetings)
+        linear += sum(met(given, each, content) for each in objective.meetings)
+        return linear + sum(paired(given, each, content) for each in objective.companies)
     if isinstance(objective, Kept):
         return sum(
             float(objective.weight[c]) * min(int(content[n, c]), int(many))
@@ -160,6 +174,17 @@ def met(given, meeting, content):
         for side in (meeting.left, meeting.right)
     ]
     return meeting.worth * len(sides[0] & sides[1])
+
+
+def paired(given, company, content):
+    """Return what copies in one domain are worth to each other, pair by pair."""
+    set_of = {c: at for at, classes in enumerate(company.sets) for c in classes}
+    copies = []
+    for n, c in zip(*np.nonzero(content), strict=True):
+        domain = n if company.domain is None else int(company.domain[given.group[n]])
+        if domain >= 0 and c in set_of:
+            copies += [(domain, set_of[c])] * int(content[n, c])
+    return sum(float(company.worth[g, h]) for (d, g), (e, h) in combinations(copies, 2) if d == e)
 
 
 def every_plan(given):

@@ -1,7 +1,6 @@
 """pods/{name}/eviction: a delete that asks the PodDisruptionBudgets first (policy/v1 Eviction)."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -11,11 +10,10 @@ from ..objects.disruption import (
     BY_EVICTION,
     RESOURCE,
     DisruptionBudget,
-    allowed_condition,
     disruption_budget,
-    encoded_status,
     targeted,
 )
+from ..objects.eviction import Refusal, disrupts, spares, still_processed, used_up
 from ..objects.json import JsonObject
 from ..objects.kinds.fields import child, text
 from ..objects.meta import now_seconds
@@ -29,7 +27,6 @@ from .request import Call
 from .status_errors import TooManyRequests
 from .updating import RACES, Updater
 
-_MOST_DISRUPTED = 2000  # pods that a budget's status may name
 _FORBIDDEN = "Cannot evict pod as it would violate the pod's disruption budget."
 
 
@@ -73,9 +70,9 @@ class Evictor:
             current = await Updater(self.backend).current(call)
             removal.check_preconditions(call.kind, current, wanted)
             pod = pod_view(current)
-            if not _is_free(pod) and taken != pod.meta.uid:
+            if disrupts(pod) and taken != pod.meta.uid:
                 budget = await self._budget(pod)
-                if budget is not None and not _spares(budget, pod):
+                if budget is not None and not spares(budget, pod):
                     await self._take(budget, pod, dry_run=wanted.dry_run)
                     taken = pod.meta.uid
             try:
@@ -99,7 +96,9 @@ class Evictor:
         """Use up one of a budget's allowed disruptions (upstream's checkAndDecrement)."""
         key = budget.stored.key
         for attempt in range(RACES):
-            status = _decremented(budget, pod.meta.name, now_seconds())
+            status = used_up(budget, pod.meta.name, now_seconds())
+            if isinstance(status, Refusal):
+                raise _refused(budget, status)
             if dry_run:
                 return
             stored = budget.stored
@@ -112,7 +111,7 @@ class Evictor:
                 if fresh is None:
                     return
                 if attempt == RACES - 1:
-                    raise _still_processed(budget) from None
+                    raise _refused(budget, still_processed(budget)) from None
                 budget = disruption_budget(fresh)
             else:
                 return
@@ -126,71 +125,14 @@ class Evictor:
         await Remover(self.backend).apply(current, operation, dry_run=wanted.dry_run)
 
 
-def _is_free(pod: Pod) -> bool:
-    """Tell whether a pod disrupts nothing any more, or not yet."""
-    return (
-        pod.terminal
-        or pod.status.phase in {"", "Pending"}
-        or pod.meta.deletion_timestamp is not None
-    )
-
-
-def _spares(budget: DisruptionBudget, pod: Pod) -> bool:
-    """Tell whether a pod that is not ready may go without using the budget up."""
-    ready = pod.status.condition("Ready")
-    if ready is not None and ready.status == "True":
-        return False
-    if budget.spec.unhealthy_pod_eviction_policy == "AlwaysAllow":
-        return True
-    status = budget.status
-    return status.current_healthy >= status.desired_healthy > 0
-
-
-def _decremented(budget: DisruptionBudget, name: str, now: datetime) -> bytes:
-    """Return the budget's status with one disruption used up for a pod."""
-    status = budget.status
-    if status.observed_generation < budget.meta.generation:
-        raise _still_processed(budget)
-    if len(status.disrupted_pods) > _MOST_DISRUPTED:
-        raise Forbidden(
-            f'poddisruptionbudgets.policy "{budget.meta.name}" is forbidden: DisruptedPods map too '
-            "big - too many evictions not confirmed by PDB controller",
+def _refused(budget: DisruptionBudget, refusal: Refusal) -> StatusError:
+    if refusal.crowded:
+        name = budget.meta.name
+        return Forbidden(
+            f'poddisruptionbudgets.policy "{name}" is forbidden: {refusal.message}',
             kind="poddisruptionbudgets",
             group="policy",
-            name=budget.meta.name,
+            name=name,
         )
-    if status.disruptions_allowed <= 0:
-        raise _forbidden(budget)
-    status = replace(
-        status,
-        disruptions_allowed=status.disruptions_allowed - 1,
-        disrupted_pods={**status.disrupted_pods, name: now},
-    )
-    return encoded_status(status, [allowed_condition(status, now)], budget.stored.status)
-
-
-def _forbidden(budget: DisruptionBudget) -> TooManyRequests:
-    status = budget.status
-    failed = _failure(budget)
-    message = (
-        f"The disruption budget {budget.meta.name} does not allow evicting pods currently because "
-        f"it failed sync: {failed}"
-        if failed
-        else f"The disruption budget {budget.meta.name} needs {status.desired_healthy} healthy "
-        f"pods and has {status.current_healthy} currently"
-    )
-    return TooManyRequests(_FORBIDDEN, causes=_causes(message))
-
-
-def _failure(budget: DisruptionBudget) -> str:
-    conditions = budget.status.conditions
-    return next((c.message for c in conditions if c.reason == "SyncFailed"), "")
-
-
-def _still_processed(budget: DisruptionBudget) -> TooManyRequests:
-    message = f"The disruption budget {budget.meta.name} is still being processed by the server."
-    return TooManyRequests(_FORBIDDEN, causes=_causes(message), retry_after=10)
-
-
-def _causes(message: str) -> tuple[Cause, ...]:
-    return (Cause("", message, "DisruptionBudget"),)
+    causes = (Cause("", refusal.message, "DisruptionBudget"),)
+    return TooManyRequests(_FORBIDDEN, causes=causes, retry_after=refusal.retry_after)

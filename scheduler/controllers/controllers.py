@@ -14,6 +14,7 @@ from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
 from .informers import Informers
 from .jobs import JobController
+from .maintenance import Maintenance
 from .namespace_content import NamespaceContent
 from .node_lifecycle import NodeLifecycle
 from .owned_pods import OwnedPods
@@ -70,6 +71,7 @@ class Controllers:
             NodeLifecycle(fenced, informers, settings, clock),
             TaintEviction(fenced, informers, settings, clock),
             Disruption(fenced, registry, informers, settings, clock),
+            Maintenance(fenced, informers, settings, clock),
             PodCollection(fenced, informers, settings, clock),
             PodGroupController(fenced, informers, settings, clock),
             EndpointSlices(fenced, informers, settings, clock),

@@ -17,6 +17,7 @@ from ..objects.disruption import DisruptionBudget, disruption_budget
 from ..objects.endpoints import SLICES, EndpointSlice, slice_view
 from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
+from ..objects.maintenance import DOCKER_HOSTS, MaintainedHost, maintained_host
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
 from ..objects.pod import Pod, claim_names, pod_view
@@ -253,6 +254,7 @@ class Informers:
         services: with SERVICE_INDEXERS.
         slices: EndpointSlices, indexed by owner.
         claims, volumes, classes: of storage; indexed by owner.
+        hosts: DockerHosts as regards their maintenance; indexed by owner.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
     """
@@ -273,6 +275,7 @@ class Informers:
     claims: Informer[Claim]
     volumes: Informer[PersistentVolume]
     classes: Informer[NamedClass]
+    hosts: Informer[MaintainedHost]
     others: Mapping[str, Informer[Named]]
 
     @classmethod
@@ -287,6 +290,7 @@ class Informers:
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
+        known.add(DOCKER_HOSTS)
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -314,6 +318,7 @@ class Informers:
             Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
             Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
             Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
+            Informer(store, DOCKER_HOSTS, maintained_host, {OWNER: owner_uids}),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
@@ -340,6 +345,7 @@ class Informers:
             CLAIMS: self.claims,
             VOLUMES: self.volumes,
             CLASSES: self.classes,
+            DOCKER_HOSTS: self.hosts,
             **self.others,
         }
 

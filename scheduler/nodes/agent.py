@@ -41,6 +41,8 @@ from .registration import (
     lease_key,
     lease_write,
     node_write,
+    pressure_words,
+    pressures_of,
     reachability,
 )
 from .session import Office, Session, Told
@@ -103,6 +105,11 @@ class NodeAgent:
     def circuit(self) -> CircuitState:
         """What may be sent to the engine; nothing while there is no session."""
         return self._session.circuit.state if self._session else CircuitState.OPEN
+
+    @property
+    def pressures(self) -> frozenset[str]:
+        """Which of MemoryPressure and PIDPressure hold, as far as is known."""
+        return self._made.pressures if self._made is not None else frozenset()
 
     @property
     def alive(self) -> bool:
@@ -247,7 +254,7 @@ class NodeAgent:
             if held is None:
                 return "its DockerHost is being deleted"
             await self._office.pods.reached(await self._beat())
-            told = Told(self._stored, self._stuck, self._shared)
+            told = Told(self._stored, self._stuck, self._shared, self._pressed)
             session = Session(self._office, self._made, host, self._memories, told)
             await session.look_around()
             await self.register()
@@ -263,7 +270,12 @@ class NodeAgent:
         settings = self._office.settings
         made = Registration(self.docker_host, info, settings.max_pods, self._office.epoch)
         before = self._made
-        return replace(made, storage=before.storage, foreign=before.foreign) if before else made
+        if before is None:
+            node = self._office.nodes.get("", self.name)
+            return replace(made, pressures=pressures_of(node))
+        return replace(
+            made, storage=before.storage, foreign=before.foreign, pressures=before.pressures
+        )
 
     async def _stored(self, report: StorageReport) -> None:
         """Put on the Node what there is to tell of the host's disk."""
@@ -278,6 +290,17 @@ class NodeAgent:
             if self._session is not None:
                 self._session.remade(self._made)
             await self.register()
+
+    async def _pressed(self, conditions: frozenset[str]) -> None:
+        """Put on the Node, and tell, which of its resources run short."""
+        if self._made is None:
+            return
+        before, self._made = self._made.pressures, replace(self._made, pressures=conditions)
+        for kind in sorted(conditions ^ before):
+            words = pressure_words(kind, holds=kind in conditions)
+            message = f"Node {self.name} status is now: {words}"
+            self._office.events.record_node(self.name, ("Normal", words, message))
+        await self.register()
 
     async def _stuck(self, why: str) -> None:
         """Put on the Node, and tell, whether the engine does what it is told."""

@@ -6,13 +6,12 @@ are removed, and so get replaced elsewhere, only after that: none runs twice.
 
 import asyncio
 
-import msgspec
 from msgspec.structs import replace
 
 from ..drivers import EngineState, Host, PodObservation
 from ..errors import Conflict, HostUnreachable, NotFound
-from ..objects.json import JsonObject
-from ..objects.stored import Body, ObjectKey, StoredObject
+from ..objects.node import node_view, with_unschedulable
+from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from .assigned_pod import BY_NODE
 from .docker_host import FINALIZER, RESOURCE, DockerHost
@@ -22,7 +21,6 @@ from .session import Office
 _RACES = 8
 _AT_ONCE = 16  # pods being removed
 _LONGEST_GRACE = 30  # seconds
-_object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 
 
 def blocked(name: str, why: str) -> str:
@@ -62,12 +60,9 @@ async def cordon(office: Office, name: str) -> None:
         stored = await office.store.get(ObjectKey("nodes", "", name))
         if stored is None:
             return
-        body = _object.decode(stored.body.json)
-        spec = body.get("spec")
-        spec = spec if isinstance(spec, dict) else {}
-        if spec.get("unschedulable") is True:
+        if node_view(stored).spec.unschedulable:
             return
-        changed = Body(msgspec.json.encode({**body, "spec": {**spec, "unschedulable": True}}))
+        changed = with_unschedulable(stored.body, True)
         try:
             await office.store.write(
                 Replace("nodes", stored.meta, changed, stored.status, stored.revision, office.epoch)

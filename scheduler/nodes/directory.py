@@ -141,6 +141,15 @@ class NodeAgents(HostDirectory):
         """Return how many hosts' circuits are in each state."""
         return Counter(agent.circuit for agent in self._agents.values())
 
+    def pressures(self) -> Counter[str]:
+        """Return how many hosts are short of memory or process ids, by condition."""
+        return Counter(kind for agent in self._agents.values() for kind in agent.pressures)
+
+    @property
+    def evictions(self) -> Mapping[str, int]:
+        """How many pods have been evicted by these agents, by the resource that was short."""
+        return self._office.evictions
+
     async def run(self) -> None:
         """Run until cancelled.
 

@@ -7,6 +7,7 @@ tls.key (PEM), as `kubernetes.io/tls` secrets with a CA have them.
 import base64
 import binascii
 import re
+from datetime import datetime
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,12 +16,13 @@ from ..drivers import HostAddress, TlsMaterial
 from ..errors import ConfigurationError
 from ..objects import quantity
 from ..objects.kinds.host_limit_validation import MOST_DEVICES
+from ..objects.maintenance import DOCKER_HOSTS
 from ..objects.meta import ObjectMeta
 from ..objects.node import Taint
 from ..objects.pod import Condition, View
 from ..objects.stored import ObjectKey, StoredObject
 
-RESOURCE = "dockerhosts.ironfree.dev"
+RESOURCE = DOCKER_HOSTS
 TLS_NAMESPACE = "kube-system"
 FINALIZER = "ironfree.dev/containers"
 """Keeps a deleted DockerHost until its containers are gone."""
@@ -58,6 +60,8 @@ class DockerHostSpec(View, frozen=True):
     swap: str | int | float = 0
     ulimits: dict[str, str] = {}
     devices: tuple[DeviceResource, ...] = ()
+    eviction_hard: dict[str, str] = {}
+    eviction_pressure_transition_seconds: int = 300
 
 
 class DockerHostStatus(View, frozen=True):
@@ -68,6 +72,7 @@ class DockerHostStatus(View, frozen=True):
     engine_version: str = ""
     api_version: str = ""
     observed_generation: int = 0
+    maintenance_time: datetime | None = None
 
 
 class DockerHost(msgspec.Struct, frozen=True):

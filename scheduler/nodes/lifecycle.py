@@ -11,8 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace as with_fields
+
 from ..drivers import ContainerStatus, EngineState, PodObservation
-from ..objects.pod import Container, ContainerStateTerminated, PodStatus
+from ..objects.disruption import BY_KUBELET, TARGET
+from ..objects.pod import Condition, Container, ContainerStateTerminated, PodStatus
 from .health import Watch, post_start, watches
 from .instructions import (
     EnsureContainer,
@@ -34,6 +37,11 @@ from .pod_report import BACK_OFF, SHOWN, report_of
 from .pod_status import PodFailure, PodReport, build_status, ended, restartable
 from .verdict import Fate, Verdict
 from .volume_content import version, written
+
+_EXPIRED = PodFailure(
+    "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+)
+_EVICTION_GRACE = 1  # seconds, kubelet's for thresholds that are hard
 
 __all__ = ["Decision", "DesiredPod", "Notice", "reconcile", "spec_hash"]
 
@@ -91,9 +99,12 @@ def reconcile(
         return _delete(case)
     if desired.pod.terminal:
         return _settle(case)
+    eviction = _eviction(case)
+    if eviction:
+        return _evict(case, eviction)
     deadline = _deadline(case)
     if deadline is not None and case.now >= deadline:
-        return _expire(case)
+        return _fail(case, _EXPIRED, case.pod.spec.termination_grace_period_seconds)
     return _run(case)
 
 
@@ -155,25 +166,46 @@ def _settle(case: PodCase) -> Decision:
 
 
 def _deadline(case: PodCase) -> datetime | None:
-    """Return when the pod has been active for as long as it may."""
+    """Return when the pod has been active for as long as it may (activeDeadlineHandler)."""
     seconds, begun = case.pod.spec.active_deadline_seconds, case.pod.status.start_time
     return None if seconds is None or begun is None else begun + timedelta(seconds=seconds)
 
 
-def _expire(case: PodCase) -> Decision:
-    """Stop everything; then the pod has failed (kubelet's activeDeadlineHandler)."""
+def _fail(case: PodCase, failure: PodFailure, grace: int) -> Decision:
+    """Stop everything; then the pod has failed."""
     running, sandbox = _stop_order(case), case.live_sandbox_id
     steps: tuple[Instruction, ...] = ()
     if running:
-        grace = case.pod.spec.termination_grace_period_seconds
         steps = _stops(running, grace, "Stopping container")
     elif sandbox is not None:
         steps = (StopSandbox(sandbox),)
-    failure = PodFailure(
-        "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
-    )
     report = report_of(case, judged(case), over=not running, hold=bool(steps), failure=failure)
     return _decide(case, report, steps)
+
+
+# --- an eviction ----------------------------------------------------------------------------
+
+
+def _eviction(case: PodCase) -> str:
+    """Return why the pod makes room; its status remembers it when this process does not."""
+    target = case.pod.status.condition(TARGET)
+    if target is not None and target.reason == BY_KUBELET and target.status == "True":
+        return target.message
+    return case.memory.eviction
+
+
+def _evict(case: PodCase, why: str) -> Decision:
+    """Stop everything almost at once, and say so before (kubelet's evictPod)."""
+    status = case.pod.status
+    target = status.condition(TARGET)
+    if target is None or target.reason != BY_KUBELET:
+        now = case.now.replace(microsecond=0)
+        target = Condition(TARGET, "True", BY_KUBELET, why, last_transition_time=now)
+        others = tuple(c for c in status.conditions if c.type != TARGET)
+        status = with_fields(status, conditions=(*others, target))
+        desired = replace(case.desired, pod=with_fields(case.pod, status=status))
+        case = replace(case, desired=desired)
+    return _fail(case, PodFailure("Evicted", why), _EVICTION_GRACE)
 
 
 # --- running --------------------------------------------------------------------------------

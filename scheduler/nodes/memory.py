@@ -112,6 +112,7 @@ class PodMemory:
         volumes: the version of the volumes' files that was written, "" when they are stale.
         volumes_attempt: the sandbox they were written for, be they stale or not.
         sandbox_made: this process made the present sandbox, so nothing ran in it before.
+        eviction: why it has to make room, "" if it has not.
     """
 
     containers: Mapping[str, ContainerMemory] = field(default_factory=dict[str, ContainerMemory])
@@ -122,6 +123,7 @@ class PodMemory:
     volumes: str = ""
     volumes_attempt: int = -1
     volumes_failure: Failure | None = None
+    eviction: str = ""
 
     def of(self, container: str) -> ContainerMemory:
         """Return what is remembered of a container."""

@@ -136,15 +136,17 @@ def build_status(report: PodReport, before: PodStatus, now: datetime) -> PodStat
     apps = [_container_status(r, report.runtime, waiting) for r in report.apps]
     inits = [_container_status(r, report.runtime, waiting, init=True) for r in report.inits]
     ephemerals = [_container_status(r, report.runtime, waiting) for r in report.ephemerals]
-    phase = "Failed" if report.failure else _phase(report, apps, inits)
+    failure = report.failure
+    phase = "Failed" if failure else _phase(report, apps, inits)
     if report.hold and phase in {"Succeeded", "Failed"}:
         phase = before.phase if before.phase in {"Pending", "Running"} else "Running"
+        failure = None
     pod_ip = report.pod_ip or before.pod_ip
     return replace(
         before,
         phase=phase,
-        reason=report.failure.reason if report.failure else before.reason,
-        message=report.failure.message if report.failure else before.message,
+        reason=failure.reason if failure else before.reason,
+        message=failure.message if failure else before.message,
         conditions=_conditions(report, phase, (apps, inits), before, now),
         host_ip=report.host_ip,
         pod_ip=pod_ip,

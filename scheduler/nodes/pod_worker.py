@@ -105,6 +105,7 @@ class _Basis:
 
     present: bool
     deadline: datetime | None
+    eviction: str
 
 
 class PodWorker:
@@ -119,7 +120,7 @@ class PodWorker:
         self._dirty = False
         self._task: asyncio.Task[None] | None = None
         self._action: asyncio.Task[bool] | None = None
-        self._basis = _Basis(present=False, deadline=None)
+        self._basis = _Basis(present=False, deadline=None, eviction="")
         self._acted = 0  # the look that had begun when the last action ended
         self._heard = False  # of something that may have happened on the host
         self._closed = False
@@ -157,12 +158,17 @@ class PodWorker:
             self.poke()
 
     def poke(self) -> None:
-        """Reconsider the pod; interrupts an action that its deletion has overtaken."""
+        """Reconsider the pod; interrupts an action that its deletion or eviction has overtaken."""
         self._dirty = True
         if self._action is not None and self._basis != self._basis_now():
             self._action.cancel()
         if self._task is None and self._known and not self._closed:
             self._task = self._desk.spawn(self)
+
+    def evict(self, why: str) -> None:
+        """Have the pod stopped, and fail."""
+        self.memory = replace(self.memory, eviction=why)
+        self.poke()
 
     def close(self) -> None:
         """Begin nothing any more; the session's tasks end with the session."""
@@ -199,7 +205,7 @@ class PodWorker:
     def _basis_now(self) -> _Basis:
         assigned = self._desk.assigned(self.uid)
         deadline = assigned.pod.meta.deletion_timestamp if assigned else None
-        return _Basis(assigned is not None, deadline)
+        return _Basis(assigned is not None, deadline, self.memory.eviction)
 
     async def _round(self) -> None:
         assigned = self._desk.assigned(self.uid)

@@ -16,6 +16,7 @@ from ..drivers import HostInfo
 from ..foreign import ForeignContainer
 from ..objects import quantity
 from ..objects.json import JsonObject
+from ..objects.maintenance import CONDITION
 from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.node import Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
 from ..objects.node_ports import FOREIGN_PORTS, written
@@ -38,9 +39,11 @@ _HEALTHY = (
     ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
     ("Ready", "True", "KubeletReady", "the container engine answers"),
 )
-_DISK_PRESSURE = ("DiskPressure", "True", "KubeletHasDiskPressure", "kubelet has disk pressure")
-
-
+_PRESSED = {
+    "MemoryPressure": ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+}
 _WORKING = ("EngineStuck", "False", "EngineWorks", "the container engine does what it is told")
 
 
@@ -54,6 +57,7 @@ class Registration:
         epoch: of the leader writing.
         stuck: why the engine does not do what it is told though it answers, "" when it does.
         foreign: what else runs on the host, None where that cannot be told.
+        pressures: conditions MemoryPressure and PIDPressure, if they hold.
     """
 
     host: DockerHost
@@ -63,6 +67,7 @@ class Registration:
     storage: StorageReport | None = None
     stuck: str = ""
     foreign: tuple[ForeignContainer, ...] | None = None
+    pressures: frozenset[str] = frozenset()
 
     @property
     def address(self) -> str:
@@ -214,15 +219,32 @@ def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeSt
 
 def _conditions(made: Registration, before: NodeStatus) -> tuple[tuple[str, str, str, str], ...]:
     """Return type, status, reason and message of the conditions; the disk's stays until looked."""
-    disk = before.condition("DiskPressure")
-    if made.storage is not None:
-        pressure = made.storage.disk_pressure
-    else:
-        pressure = disk is not None and disk.status == "True"
+    pressed = made.pressures
+    if made.storage.disk_pressure if made.storage else _holds(before, "DiskPressure"):
+        pressed |= {"DiskPressure"}
     stuck = ("EngineStuck", "True", "CallsUnanswered", made.stuck) if made.stuck else _WORKING
-    healthy = (_DISK_PRESSURE if pressure and h[0] == "DiskPressure" else h for h in _HEALTHY)
+    said = ((h[0], "True", *_PRESSED[h[0]]) if h[0] in pressed else h for h in _HEALTHY)
     foreign = () if made.foreign is None else (words(made.foreign),)
-    return (*healthy, stuck, *foreign)
+    return (*said, stuck, *foreign)
+
+
+def _holds(status: NodeStatus, kind: str) -> bool:
+    condition = status.condition(kind)
+    return condition is not None and condition.status == "True"
+
+
+def pressures_of(node: StoredObject | None) -> frozenset[str]:
+    """Return which of MemoryPressure and PIDPressure hold by a Node's own word."""
+    if node is None:
+        return frozenset()
+    status = node_view(node).status
+    return frozenset(kind for kind in ("MemoryPressure", "PIDPressure") if _holds(status, kind))
+
+
+def pressure_words(kind: str, *, holds: bool) -> str:
+    """Return the reason of the event that a condition of a Node begins or has ended (kubelet)."""
+    reason = _PRESSED[kind][0] if holds else next(h[2] for h in _HEALTHY if h[0] == kind)
+    return reason.replace("Kubelet", "Node", 1)
 
 
 def _condition(
@@ -294,10 +316,12 @@ def reachability(
     said = [(kind, (status, reason, message)) for kind in ("Ready", "Reachable")]
     said += _examined(host, info)
     told = {kind for kind, _ in said}
-    fresh = DockerHostStatus(
+    kept = (c for c in before.conditions if c.type not in told)
+    fresh = replace(
+        before,
         conditions=(
             *(_reached(before, host, kind, words, now) for kind, words in said),
-            *(c for c in before.conditions if c.type not in told and info is None),
+            *(c for c in kept if info is None or c.type == CONDITION),
         ),
         node_name=host.name if info else before.node_name,
         engine_version=info.engine if info else before.engine_version,

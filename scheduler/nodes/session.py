@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from ..errors import Conflict, DriverError, HostUnreachable, NotFound
 from ..foreign import FOREIGN, Adopted, AdoptingHost, ForeignContainer
 from ..informer import Informer
 from ..objects.cohort import Cohort
+from ..objects.disruption import BY_KUBELET, TARGET
 from ..objects.pod import Pod, PodStatus
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
@@ -35,6 +37,8 @@ from .memory import Backoff, PodMemory, as_left
 from .muster import STARTED, Settled
 from .pacing import Pacer
 from .pod_worker import PodWorker
+from .pressure import Shortage, pressure_limits
+from .pressure_watch import PressureWatch
 from .probing import ProbedPod, Prober
 from .pulse import Pulse
 from .registration import Registration, allocatable
@@ -54,6 +58,7 @@ class Office:
 
     Args:
         work, looks: the pace of workers on pods, and of looks at hosts.
+        evictions: of pods, by the resource that was short.
     """
 
     store: Store
@@ -69,6 +74,7 @@ class Office:
     pulse: Pulse
     work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
     looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
+    evictions: Counter[str] = field(default_factory=Counter[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,13 @@ class Told:
         stored: takes in what there is to tell of the host's disk.
         stuck: told when the engine stops doing what it is told (why), and when it does again ("").
         shared: takes in what runs there that Ironfree does not manage.
+        pressed: takes in which of MemoryPressure and PIDPressure hold.
     """
 
     stored: Callable[[StorageReport], Awaitable[None]]
     stuck: Callable[[str], Coroutine[None, None, None]]
     shared: Callable[[tuple[ForeignContainer, ...]], Awaitable[None]]
+    pressed: Callable[[frozenset[str]], Awaitable[None]]
 
 
 class Session:
@@ -101,7 +109,7 @@ class Session:
         memories: dict[str, PodMemory],
         told: Told,
     ) -> None:
-        self._stuck = told.stuck
+        self._told = told
         self._office = office
         self._node = made.host.name
         self._runtime = made.info.engine.partition(":")[0]
@@ -134,6 +142,10 @@ class Session:
         self.others = ForeignWatch(
             self._node, host, made.foreign, told.shared, settings.storage, settings.foreign_settle
         )
+        limits = pressure_limits(made.host.spec)
+        self.pressure = PressureWatch(
+            self._node, host, limits, made.pressures, self, settings.pressure
+        )
 
     def _workshop(self, made: Registration) -> Workshop:
         return Workshop(
@@ -153,6 +165,7 @@ class Session:
     def remade(self, made: Registration) -> None:
         """Take in a changed DockerHost (addresses and allocatable reach new containers)."""
         self.shop = self._workshop(made)
+        self.pressure.limits = pressure_limits(made.host.spec)
 
     async def run(self) -> None:
         """Look, listen and ping until the host does not answer.
@@ -174,6 +187,7 @@ class Session:
                 group.create_task(self._prober.run(group), name=f"{self._node} probes")
                 group.create_task(self._storage.run(), name=f"{self._node} disk")
                 group.create_task(self.others.run(), name=f"{self._node} others")
+                group.create_task(self.pressure.run(), name=f"{self._node} pressure")
                 await self._look_forever()
             finally:
                 self._ended = True
@@ -241,7 +255,7 @@ class Session:
     def _circuit_changed(self, failure: DriverError | None) -> None:
         if self._ended:
             return
-        self._group.create_task(self._stuck(str(failure) if failure else ""))
+        self._group.create_task(self._told.stuck(str(failure) if failure else ""))
 
     def _tell(self, pod: Pod, words: Words, container: str) -> None:
         self._office.events.record(pod, self._node, words, container)
@@ -277,6 +291,47 @@ class Session:
             self._stale.discard(uid)
             if not self._stale:
                 self.fence.set()
+
+    # --- pods that make room (see pressure_watch) -------------------------------------------
+
+    def evictable(self) -> Iterable[tuple[Pod, PodObservation | None]]:
+        """Return the pods that are not on their way out, and what runs of them."""
+        for pod in self._office.pods.by_index(BY_NODE, self._node):
+            uid, target = pod.meta.uid, pod.status.condition(TARGET)
+            evicted = target is not None and target.reason == BY_KUBELET
+            if pod.active and not evicted and uid not in self._claimed:
+                yield pod, self._observed(uid)
+
+    def _observed(self, uid: str) -> PodObservation | None:
+        if uid in self._settled:
+            return self._settled[uid].observed
+        return self._workers[uid].observed if uid in self._workers else None
+
+    def evict(self, uid: str, shortage: Shortage, why: str) -> None:
+        """Have a pod stopped, and fail."""
+        settled = self._settled.pop(uid, None)
+        if settled is not None:
+            self._take_over(settled.cohort, settled.ordinal)
+            self._worker(uid, STARTED).see(self._done, settled.observed)
+        assigned = self._assigned.get(uid)
+        if assigned is not None:
+            self._tell(assigned.pod, ("Warning", "Evicted", why), "")
+            self._office.evictions[shortage.resource] += 1
+            self._worker(uid).evict(why)
+
+    def is_over(self, uid: str) -> bool:
+        """Return whether a pod has ended or is gone."""
+        assigned = self._assigned.get(uid)
+        return assigned is None or assigned.pod.terminal
+
+    async def pressed(self, conditions: frozenset[str]) -> None:
+        """Put on the Node which of its resources run short."""
+        await self._told.pressed(conditions)
+
+    def short(self, shortage: Shortage) -> None:
+        """Tell that pods are evicted for want of a resource."""
+        message = f"Attempting to reclaim {shortage.resource}"
+        self._office.events.record_node(self._node, ("Warning", "EvictionThresholdMet", message))
 
     # --- pods that start together (see muster) ---------------------------------------------
 

@@ -17,6 +17,7 @@ RESOURCE = "poddisruptionbudgets.policy"
 TARGET = "DisruptionTarget"
 BY_EVICTION = "EvictionByEvictionAPI"
 BY_PREEMPTION = "PreemptionByScheduler"
+BY_KUBELET = "TerminationByKubelet"
 
 
 class DisruptionSpec(View, frozen=True):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .json import JsonObject
+from .json import Json, JsonObject
 from .meta import ObjectMeta
 from .pod import Condition, View
 from .stored import Body, StoredObject
@@ -104,11 +104,18 @@ def node_view(stored: StoredObject) -> Node:
 
 def with_taints(body: Body, taints: Sequence[Taint]) -> Body:
     """Return the body of a stored node with these taints in place of its own."""
-    value = _object.decode(body.json)
-    spec = value.get("spec")
-    fields = dict(spec) if isinstance(spec, dict) else {}
-    fields.pop("taints", None)
-    if taints:
-        fields["taints"] = msgspec.to_builtins(taints)
-    value["spec"] = fields
-    return Body(msgspec.json.encode(value, order="deterministic"))
+    return _with(body, "taints", msgspec.to_builtins(taints) if taints else None)
+
+
+def with_unschedulable(body: Body, unschedulable: bool) -> Body:
+    """Return the body of a stored node that is cordoned, or open again."""
+    return _with(body, "unschedulable", True if unschedulable else None)
+
+
+def _with(body: Body, field: str, value: Json) -> Body:
+    """Return a body with a field of its spec replaced, None: left out."""
+    whole = _object.decode(body.json)
+    spec = whole.get("spec")
+    fields = {k: v for k, v in spec.items() if k != field} if isinstance(spec, dict) else {}
+    whole["spec"] = fields if value is None else {**fields, field: value}
+    return Body(msgspec.json.encode(whole, order="deterministic"))

@@ -165,6 +165,13 @@ class Victim(msgspec.Struct, frozen=True, rename="camel"):
     why: str
 
 
+class Nominated(msgspec.Struct, frozen=True, rename="camel"):
+    """A pod that waits, by namespace/name, to which a host that is being cleared is promised."""
+
+    pod: str
+    uid: str
+
+
 class PlacementStatus(msgspec.Struct, frozen=True, rename="camel"):
     """ironfree.dev/v1 PlacementStatus; counts are always written.
 
@@ -173,6 +180,7 @@ class PlacementStatus(msgspec.Struct, frozen=True, rename="camel"):
         moves: of the plan that stands; those with `since` have begun.
         victims: of the plan that stands.
         moved: moves that have begun, of all attempts. evicted: pods that were, likewise.
+        nominated: while victims leave; whoever goes on after a crash takes that back.
     """
 
     phase: str = Phase.PENDING
@@ -190,6 +198,7 @@ class PlacementStatus(msgspec.Struct, frozen=True, rename="camel"):
     victims: tuple[Victim, ...] = ()
     moved: int = 0
     evicted: int = 0
+    nominated: tuple[Nominated, ...] = ()
 
 
 class PlacementJob(msgspec.Struct, frozen=True):

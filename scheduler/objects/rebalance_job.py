@@ -1,7 +1,6 @@
-"""Rebalances: the typed view, what may be moved, and when."""
+"""Rebalances: the typed view, and what may be moved."""
 
-import re
-from datetime import UTC, datetime, time
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -22,7 +21,6 @@ MOST_HOSTS = 1000  # names of hosts in a status
 MOST_HOPELESS = 100  # pods whose proof is told
 MOST_SHAPES = 16
 MOST_COPIES = 1000  # of a shape
-_WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
 class Phase(StrEnum):
@@ -78,7 +76,7 @@ class RebalanceSpec(View, frozen=True):
         moves_per_host: what a host that is emptied, or a pod that gets room, may cost at most.
         make_room: whether pods are moved so that pending ones fit.
         rest_seconds: how long a pod that was moved is left alone.
-        windows: "HH:MM-HH:MM" in UTC within which moves begin; () is always.
+        windows: within which moves begin (objects.windows); () is always.
     """
 
     mode: str = "plan"
@@ -217,22 +215,3 @@ def rebalance_job(stored: StoredObject) -> RebalanceJob:
         spec=_body.decode(stored.body.json).spec,
         status=_status.decode(stored.status) if stored.status else RebalanceStatus(),
     )
-
-
-def window(text: str) -> tuple[time, time] | None:
-    """Return when a window opens and closes, UTC; None where the text says no such thing."""
-    found = _WINDOW.fullmatch(text)
-    if found is None:
-        return None
-    opens, opens_at, closes, closes_at = map(int, found.groups())
-    return time(opens, opens_at, tzinfo=UTC), time(closes, closes_at, tzinfo=UTC)
-
-
-def within(windows: tuple[str, ...], now: datetime) -> bool:
-    """Tell whether a moment lies in one of the windows, which may span midnight."""
-    moment = now.timetz()
-    for each in filter(None, map(window, windows)):
-        opens, closes = each
-        if opens <= moment < closes if opens <= closes else moment >= opens or moment < closes:
-            return True
-    return not windows

@@ -74,7 +74,7 @@ def pod_requests(spec: PodSpec) -> PodRequests:
     asked = _total(spec, _ASSUMED)
     assumed = asked
     if spec.resources is not None and any(map(_is_pod_level, spec.resources.requests)):
-        missing = {name: nanos for name, nanos in _ASSUMED.items() if exact.get(name, 0) <= 0}
+        missing = {name: nanos for name, nanos in _ASSUMED.items() if name not in exact}
         assumed = _total(spec, missing) if missing else exact
     others = sorted(plain.keys() - set(_FIRST))
     return PodRequests(

@@ -8,7 +8,8 @@ count on room that has been given away.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from ..hookspecs import Change, PodClass
@@ -109,6 +110,10 @@ class Placement:
         self._manifest_deltas = self._surroundings.manifests.subscribe()
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(PLANS_IN_FLIGHT)
+        self._in_flight = 0
+        self._settled, self._open = asyncio.Event(), asyncio.Event()
+        self._settled.set()
+        self._open.set()
         self._said: dict[PodClass, str] = {}
         self._counted = CountedNodes()
 
@@ -136,13 +141,32 @@ class Placement:
             while True:
                 await self._slots.acquire()
                 await self._something_to_do()
+                while not self._open.is_set():
+                    await self._open.wait()
+                    await self._pods.reached(await self._binder.revision())
                 plan, orders, seen, attempt = self._decide()
+                self._in_flight += 1
+                self._settled.clear()
                 binding = self._apply(plan, seen, attempt)
                 group.create_task(binding, name=f"bind at {plan.revision}")
                 if orders:
                     name = f"preempt at {plan.revision}"
                     group.create_task(self._displace(orders), name=name)
                 await self._breathe(time.perf_counter() - attempt.started)
+
+    @asynccontextmanager
+    async def still(self) -> AsyncGenerator[None]:
+        """Decide nothing until the caller is done; what was decided before is bound or refused.
+
+        For a binder whose rules are about the whole cluster: the store tells two binders apart by
+        nodes only. What he binds is known before the next decision.
+        """
+        self._open.clear()
+        try:
+            await self._settled.wait()
+            yield
+        finally:
+            self._open.set()
 
     async def _follow_nodes(self) -> None:
         async for deltas in self._node_deltas:
@@ -408,6 +432,9 @@ class Placement:
             await self._refused(plan, bound)
         finally:
             self._slots.release()
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._settled.set()
             self._wake.set()
 
     def _count(self, plan: Plan, outcomes: Sequence[Bound], attempt: Attempt) -> None:

@@ -200,10 +200,8 @@ class Displacement:
             for order in orders:
                 if order.preemption is not None:
                     self._reporter.unschedulable((order.pod,), order.message)
-                    why = f"Preempted by pod {order.pod.uid} on node {order.preemption.node}"
-                    for victim in order.preemption.victims:
-                        if not victim.leaving:
-                            self._reporter.preempted(victim.key, victim.uid, why)
+                for victim, why in order.departures():
+                    self._reporter.preempted(victim.key, victim.uid, why)
         finally:
             self._under_way.difference_update(order.pod.uid for order in orders)
 
@@ -300,8 +298,11 @@ class Displacement:
 def _beside(
     strict: Framework, pod: PodClass, pending: Sequence[PendingPod], draft: Draft, kept: Draft
 ) -> Allotment:
-    """Place pods beside the room that is kept for others, and count them into the draft, too."""
-    decision = strict.decide(pod, len(pending), kept)
+    """Place pods beside the room that is kept for others, and count them into the draft, too.
+
+    As in kube-scheduler only filters look at the pods that it is kept for.
+    """
+    decision = strict.decide(pod, len(pending), kept, draft.snapshot)
     if decision.rows.size:
         draft.add(pod, decision.rows)
     return _allotment(pod, pending, decision, draft.snapshot)

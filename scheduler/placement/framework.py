@@ -142,12 +142,18 @@ class Framework:
         self.filters = tuple(filters)
         self.scorers = tuple(scorers)
 
-    def decide(self, pod: PodClass, count: int, draft: Draft) -> Decision:
-        """Place up to `count` copies of a class and count them into the draft."""
+    def decide(
+        self, pod: PodClass, count: int, draft: Draft, scored: Snapshot | None = None
+    ) -> Decision:
+        """Place up to `count` copies of a class and count them into the draft.
+
+        Args:
+            scored: what scorers look at, the draft's snapshot if None.
+        """
         nobody = np.zeros(0, dtype=np.int64)
         try:
             room, couplings, rejected = self._room(pod, draft.snapshot, count)
-            rows, first = self._place(pod, count, room, couplings, draft.snapshot)
+            rows, first = self._place(pod, count, room, couplings, scored or draft.snapshot)
             if rows.size:
                 draft.add(pod, rows)
             diagnosis = self._diagnose(pod, draft.snapshot) if rows.size < count else None

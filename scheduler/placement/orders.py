@@ -7,7 +7,7 @@ nomination is not written.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -50,6 +50,12 @@ class Order(msgspec.Struct, frozen=True):
     message: str = ""
     preemption: Preemption | None = None
     gang: Gang | None = None
+
+    def departures(self) -> Iterator[tuple[RunningPod, str]]:
+        """Yield whom it makes go, and what is said of that."""
+        if self.preemption is not None:
+            why = f"Preempted by pod {self.pod.uid} on node {self.preemption.node}"
+            yield from ((each, why) for each in self.preemption.victims if not each.leaving)
 
 
 class OrderWriter:

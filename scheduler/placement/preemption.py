@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 import numpy as np
 
-from ..hookspecs import Filter, Mask, PodClass, Snapshot, Verdict
+from ..hookspecs import Change, Filter, Mask, PodClass, Snapshot, Verdict
 from ..preemption_args import PreemptionArgs
 from .dry_run import Benches, Cost, DryRun, Outcome
 from .framework import rejections, unavailable
@@ -28,6 +28,8 @@ BY_POLICY = "not eligible due to preemptionPolicy=Never."
 VICTIMS_LEAVE = "not eligible due to a terminating pod on the nominated node."
 _NO_HELP = "Preemption is not helpful for scheduling"
 _NO_VICTIMS = "No preemption victims found for incoming pod"
+_ELSEWHERE = Change.POD_PLACED | Change.POD_LABELS
+_PODS = Change.POD_REMOVED | _ELSEWHERE
 _FEW = 16  # nodes tried along with one, at first
 
 
@@ -152,12 +154,19 @@ def _is_static(plugin: Filter, verdict: Verdict) -> bool:
     if verdict.coupling is not None or verdict.room.dtype.kind != "b":
         return False
     reasons = rejections(plugin.name, verdict)
-    return bool(reasons) and not any(each.resolvable for each in reasons)
+    wakes_on = [plugin.wakes_on if each.wakes_on is None else each.wakes_on for each in reasons]
+    return bool(reasons) and not any(
+        each.resolvable or how & _PODS for each, how in zip(reasons, wakes_on, strict=True)
+    )
 
 
-def _is_local(verdict: Verdict) -> bool:
-    """Tell whether a node's answer depends on no other node: it counts copies."""
-    return verdict.coupling is None and verdict.room.dtype.kind != "b"
+def _is_local(plugin: Filter, verdict: Verdict) -> bool:
+    """Tell whether a node's answer depends on no other node: it counts copies.
+
+    What pods that come or change elsewhere can help, is a rule over groups of nodes.
+    """
+    counts = verdict.coupling is None and verdict.room.dtype.kind != "b"
+    return counts and not plugin.wakes_on & _ELSEWHERE
 
 
 class _Scene:
@@ -187,7 +196,7 @@ class _Scene:
             if _is_static(plugin, verdict):
                 shut |= verdict.room == 0
                 asked.remove(plugin)
-            elif _is_local(verdict):
+            elif _is_local(plugin, verdict):
                 self.local.append(plugin)
             else:
                 self.together = False

@@ -28,6 +28,7 @@ from ..objects.pod_class import (
     pod_class,
 )
 from ..objects.pod_group import RESOURCE, PodGroup, PodGroupSpec, PodGroupStatus
+from ..objects.resizing import count_held
 from ..objects.resources import allocatable
 from ..objects.selectors import NOTHING, Selector, from_label_selector, from_map
 from ..objects.stored import Body, ObjectKey, StoredObject
@@ -265,6 +266,8 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
         _complete(obj.get(part), absent)
     try:
         default_pod(obj)
+        if get_object(obj, "spec", where).get("nodeName"):
+            count_held(obj)
     except BadRequest as error:
         raise BadRequest(f"{where}: {error}") from error
     meta = _meta(obj, where, "default")

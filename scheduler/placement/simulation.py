@@ -7,19 +7,17 @@ be told. Pods are tried in the order given.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from ..errors import BadRequest, ConfigurationError, PluginError
 from ..objects.json import Json, JsonObject
 from ..objects.pod_class import PodClass
 from ..plugin_manager import PluginManager, Rules
 from ..profile import GATES, Profile, only
 from ..snapshot import Snapshot
+from .beside import beside
 from .draft import Draft
 from .framework import Diagnosis, Framework
 from .gang_standing import Standing, standing_of, try_together
 from .inspection import NodeVerdict, inspect, verdict_document
-from .nominations import ReservedFilter
 from .preemption import Scope, ineligible, preempt
 from .scenario import Scenario, ScenarioPod
 from .tenancy import Tenancy
@@ -119,17 +117,13 @@ class Simulation:
             return result
         bare = self._scenario.state.freeze(0)
         nominated = self._scenario.nominated(pod)
-        draft = Draft(bare)
-        for node, classes in nominated.items():
-            for wanted in classes if node in bare.row_of else ():
-                draft.add(wanted, np.array([bare.row_of[node]], dtype=np.int64))
         if nominated:
-            also = ReservedFilter(framework.filters, bare)
-            framework = Framework((*framework.filters, also), framework.scorers)
+            filters = beside(framework.filters, pod.wanted, bare, nominated)
+            framework = Framework(filters, framework.scorers)
         if self._question.explain == "full":
-            result["nodes"] = self._told_nodes(pod.wanted, framework, draft.snapshot)
-        kept = self._nominated_node(pod, framework, draft.snapshot)
-        decision = framework.decide(pod.wanted, 1, draft)
+            result["nodes"] = self._told_nodes(pod.wanted, framework, bare)
+        kept = self._nominated_node(pod, framework, bare)
+        decision = framework.decide(pod.wanted, 1, Draft(bare))
         if decision.rows.size:
             node = kept or bare.nodes[int(decision.rows[0])].name
             result["nodeName"] = node

@@ -480,7 +480,8 @@ def node_facts(node: Node) -> NodeFacts:
         taints=tuple(TaintKey(t.key, t.value, t.effect) for t in node.spec.taints),
         unschedulable=node.spec.unschedulable,
         ready=ready is not None and ready.status == "True",
-        images={name: i.size_bytes for i in node.status.images for name in i.names},
+        # One of no size is there all the same, and counts where it is spread out.
+        images={name: i.size_bytes or 1 for i in node.status.images for name in i.names},
         foreign_ports=foreign_ports(node.meta.annotations),
     )
 

@@ -32,7 +32,7 @@ def pod(name, **fields):
 class Service:
     """A running placement and the informers it needs."""
 
-    def __init__(self, store, epoch):
+    def __init__(self, store, epoch, rules=None):
         self.store = store
         self.pods = Informer(
             store, "pods", pod_view, {NODE: lambda pod: (pod.node,) if pod.node else ()}
@@ -41,7 +41,8 @@ class Service:
         self.events = Informer(
             store, "events", lambda stored: msgspec.json.decode(stored.body.json)
         )
-        self.placement = Placement(store, every_rule(), epoch, pods=self.pods, nodes=self.nodes)
+        rules = rules or every_rule()
+        self.placement = Placement(store, rules, epoch, pods=self.pods, nodes=self.nodes)
 
     async def write(self, *ops):
         outcomes = await self.store.write_many(ops)

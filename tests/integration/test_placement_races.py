@@ -7,8 +7,12 @@ between solving and committing, or between the last look and the commit.
 import asyncio
 
 import msgspec
+import numpy as np
 import pytest
 
+from scheduler import hookimpl
+from scheduler.batch_terms import Complaint, Linear
+from scheduler.hookspecs import Change, Verdict
 from scheduler.informer import Informer
 from scheduler.objects.placement_job import FINAL, RESOURCE, placement_job
 from scheduler.objects.pod_group import RESOURCE as GROUPS
@@ -19,6 +23,8 @@ from scheduler.placement.batch.relocation import Relocation
 from scheduler.placement.rebalance.lookout import Lookout
 from scheduler.placement.rebalance.marks import Marks
 from scheduler.placement.solver.engine import Options, solve
+from scheduler.plugin_manager import PluginManager
+from scheduler.profile import by_name
 from scheduler.store.operations import BindAll, BoundTogether, Remove
 from tests.integration.test_cycle import Service, node, passing, pod
 from tests.placement_cases import every_rule
@@ -30,14 +36,22 @@ CPU = 4000
 class Bench(Service):
     """Online placement and Placements of one leader, and what happens between the two."""
 
-    def __init__(self, store, epoch):
-        super().__init__(store, epoch)
+    def __init__(self, store, epoch, rules=None):
+        super().__init__(store, epoch, rules)
         self.epoch = epoch
         self.jobs = Informer(store, RESOURCE, placement_job)
         marks = Marks(store, epoch, self.pods, self.nodes)
         lookout = Lookout(self.pods, self.nodes)
-        relocation = Relocation(store, epoch, marks=marks, pods=self.pods, lookout=lookout)
-        self.placements = Placements(store, every_rule(), epoch, relocation)
+        relocation = Relocation(
+            store,
+            epoch,
+            marks=marks,
+            pods=self.pods,
+            lookout=lookout,
+            preempted=self.placement.reporter.preempted,
+        )
+        still = self.placement.still
+        self.placements = Placements(store, rules or every_rule(), epoch, relocation, still)
         self.solved = []  # one coroutine function for each time the solver has answered
         self.binding = []  # one for each time a plan is about to be bound
 
@@ -91,11 +105,66 @@ class Bench(Service):
         return used
 
 
+class OneOfAKind:
+    """A plugin: of pods with the label, one at most in the whole cluster."""
+
+    name = "OneOfAKind"
+    wakes_on = Change.POD_REMOVED
+
+    def filter(self, pod, snapshot):
+        if "kind" not in pod.labels:
+            return None
+        taken = any("kind" in other.labels for other in snapshot.placed)
+        room = snapshot.none() if taken else snapshot.every()
+        return Verdict(room, "there is one already", coupling=OneMore(room))
+
+    def terms(self, batch):
+        mine = [c for c, pod in enumerate(batch.pods) if "kind" in pod.labels]
+        return [Linear(dict.fromkeys(mine, 1.0), "<=", 1)] if mine else []
+
+    def check(self, batch, plan):
+        mine = [c for c, pod in enumerate(batch.pods) if "kind" in pod.labels]
+        there = sum("kind" in other.labels for other in batch.snapshot.placed)
+        many = int(plan.of(*mine).sum())
+        return [Complaint("more than one", tuple(mine))] if many and many + there > 1 else []
+
+    @hookimpl
+    def ironfree_filters(self):
+        return [self]
+
+    @hookimpl
+    def ironfree_batch_rules(self):
+        return [self]
+
+
+class OneMore:
+    """Room for one copy, wherever it goes."""
+
+    settled = False
+
+    def __init__(self, room):
+        self._room = room
+
+    def put(self, row):
+        self._room = np.zeros_like(self._room)
+
+    def room(self):
+        return self._room
+
+
+def with_plugin(plugin):
+    """Return the rules by schedulerName with those of a further plugin."""
+    plugins = PluginManager.load()
+    plugins.register(plugin, "further")
+    plugins.collect()
+    return {name: plugins.rules(profile) for name, profile in by_name().items()}
+
+
 @pytest.fixture
-async def bench(store, monkeypatch):
+async def bench(store, monkeypatch, request):
     await store.write(create("namespaces", "default"))
     async with store.leadership("test").hold() as epoch:
-        running = Bench(store, epoch)
+        running = Bench(store, epoch, getattr(request, "param", None))
         monkeypatch.setattr(jobs, "SolverProcess", lambda: running)
         monkeypatch.setattr(store, "bind_all", running.bind_all)
         parts = (running.pods, running.nodes, running.events, running.jobs, running.placement)
@@ -378,3 +447,49 @@ async def test_nobody_of_a_gang_is_bound_if_room_for_one_is_lost(bench):
     assert (status.phase, status.placed) == ("Infeasible", 0), status
     found = await bench.nodes_by_pod()
     assert (found["g0"], found["g1"]) == ("", "")
+
+
+ALONE = pytest.mark.parametrize("bench", [with_plugin(OneOfAKind())], indirect=True, ids=["one"])
+
+
+def of_kind(made):
+    return msgspec.structs.replace(
+        made, meta=msgspec.structs.replace(made.meta, labels={"kind": "x"})
+    )
+
+
+@ALONE
+@pytest.mark.parametrize("moment", ["solved", "binding"])
+async def test_a_cap_over_the_cluster_holds_whoever_comes_meanwhile(bench, moment):
+    """The store tells the two apart by hosts only, and here the hosts differ."""
+    await bench.write(node("n0", cpu="2"), node("n1", cpu="3"), of_kind(held("p0")))
+
+    async def meanwhile():
+        revision = (await bench.write(of_kind(pod("late", cpu="3"))))[0].revision
+        await bench.pods.reached(revision)
+        if moment == "solved":
+            await bench.seen(lambda pods: pods["late"].node)
+        else:  # it would be decided on and bound by now
+            for _ in range(20):
+                await bench.store.get(key("pods", "late", "default"))
+
+    getattr(bench, moment).append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    if moment == "binding":
+        assert (status.phase, status.placed) == ("Committed", 1), status
+        await bench.told("FailedScheduling", 1)
+    bound = [node for node in (await bench.nodes_by_pod()).values() if node]
+    assert len(bound) == 1
+
+
+async def test_nothing_is_placed_online_while_a_binder_wants_it_still(bench):
+    await bench.write(node("n0"), pod("before"))
+    async with bench.placement.still():
+        assert (await bench.nodes_by_pod())["before"] in ("", "n0")
+        revision = (await bench.write(pod("late")))[0].revision
+        await bench.pods.reached(revision)
+        for _ in range(10):
+            await bench.store.get(key("pods", "late", "default"))
+        assert not (await bench.nodes_by_pod())["late"]
+    await bench.seen(lambda pods: pods["before"].node and pods["late"].node)

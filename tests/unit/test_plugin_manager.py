@@ -5,7 +5,7 @@ import pytest
 
 from scheduler import hookimpl
 from scheduler.errors import PluginError
-from scheduler.hookspecs import Args, Change, Normalise, Verdict
+from scheduler.hookspecs import Args, Change, Mutual, Normalise, Verdict
 from scheduler.plugin_manager import PluginManager
 from scheduler.profile import Profile
 from tests.placement_cases import a_class, cluster, node
@@ -156,3 +156,27 @@ def test_a_score_out_of_range_is_refused(value):
     zero = np.zeros(1, dtype=np.int64)
     with pytest.raises(PluginError, match=r"scores are 0 to 100"):
         guarded.score(a_class(), snapshot, zero, zero)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Mutual(1, {0: 1.0}, np.zeros(2, dtype=np.int64)),
+        Mutual(0, {-1: 1.0}, np.zeros(2, dtype=np.int64)),
+        Mutual(0, {0: float("nan")}, np.zeros(2, dtype=np.int64)),
+        Mutual(0, {0: 1.0}, np.zeros(3, dtype=np.int64)),
+        Mutual(0, {0: 1.0}, np.zeros(2)),
+        None,
+    ],
+)
+def test_what_cannot_be_said_of_pairs_is_refused(said):
+    class Sociable(Even):
+        def mutual(self, pods, snapshot, rows):
+            return [said]
+
+    snapshot = cluster(node("a"), node("b")).freeze(1)
+    guarded, mute = managed(Plugin([], [Sociable()])), managed(Plugin([], [Even()]))
+    with pytest.raises(PluginError, match="scorer Even of plugin 'plugin-0'"):
+        guarded.rules(Profile()).scorers[0].mutual([a_class()], snapshot, snapshot.all_rows)
+    silent = mute.rules(Profile()).scorers[0]
+    assert silent.mutual([a_class()], snapshot, snapshot.all_rows) == ()

@@ -1,6 +1,6 @@
 """InterPodAffinity: pods are drawn to, or kept from, domains where certain pods run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -13,6 +13,7 @@ from scheduler.hookspecs import (
     Counts,
     CoupledScores,
     Mask,
+    Mutual,
     Normalise,
     PodClass,
     Rejection,
@@ -152,6 +153,48 @@ class InterPodAffinity:
         if not pulls and (not raw.size or bool((raw == raw[0]).all())):
             return None
         return DomainScores(raw, pulls)
+
+    def mutual(self, pods: Sequence[PodClass], snapshot: Snapshot, rows: Rows) -> Iterable[Mutual]:
+        """Say what pods of a batch weigh for each other, terms of both being read.
+
+        A score is scaled as by the sums that there are before the batch, or, where these differ by
+        less, so that the other pod that matters most moves it by 100.
+        """
+        if not any(each.attracts for each in pods):
+            return
+        for c, pod in enumerate(pods):
+            preferred = terms_of(pod).preferred
+            if not preferred and self.ignores_others:
+                continue
+            own = unrolled(preferred, snapshot.namespaces)
+            weights = self._mutual_weights(pod, own, pods, snapshot)
+            most = max((abs(w) for by in weights.values() for w in by.values()), default=0)
+            if not most:
+                continue
+            sums = self._sums(pod, own, snapshot)[rows]
+            scale = 100.0 / max(int(np.ptp(sums)) if sums.size else 0, most)
+            for key, by_class in weights.items():
+                domain = snapshot.label(key).codes.astype(np.int64)
+                points = {other: scale * w for other, w in by_class.items() if w}
+                yield Mutual(c, points, domain)
+
+    def _mutual_weights(
+        self,
+        pod: PodClass,
+        own: Sequence[OwnTerm],
+        pods: Sequence[PodClass],
+        snapshot: Snapshot,
+    ) -> Mapping[str, dict[int, int]]:
+        """Return by label what one pod of each class in its domain weighs."""
+        weights: dict[str, dict[int, int]] = {}
+        admission = Admission(pod, snapshot.namespaces)
+        for number, other in enumerate(pods):
+            terms = [(term.key, term.weight) for term in own if term.matches(other)]
+            pulls = admission.of(pulls_of(other, self.hard_weight)) if other.attracts else ()
+            for key, weight in (*terms, *((term.key, term.weight) for term in pulls)):
+                by_class = weights.setdefault(key, {})
+                by_class[number] = by_class.get(number, 0) + weight
+        return weights
 
     def _sums(self, pod: PodClass, own: Sequence[OwnTerm], snapshot: Snapshot) -> Counts:
         """Return each node's sum of weights as the cluster is."""

@@ -87,31 +87,32 @@ class NodeAffinity:
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         """Reject nodes that lack a label of nodeSelector or match none of the required terms.
 
-        kube-scheduler gives up on a pod whose preferred terms cannot be read, so they reject all.
+        kube-scheduler gives up on a pod whose preferred terms cannot be read once there are nodes
+        to score, so these reject all that the required ones let through.
         """
         if _conflicting(pod):
             return Verdict(snapshot.none(), _CONFLICT, resolvable=False)
-        if unreadable := _preferred_of(pod)[1]:
-            return Verdict(snapshot.none(), unreadable, resolvable=False)
+        unreadable = _preferred_of(pod)[1]
         required = _required(pod)
-        if not pod.spec.node_selector and required is None and self.added_required is None:
+        bare = not pod.spec.node_selector and required is None
+        if bare and self.added_required is None and not unreadable:
             return None
         room = snapshot.every()
         for key, value in pod.spec.node_selector.items():
             room &= snapshot.label(key).is_in((value,))
         if required is not None:
             room &= _any(required, snapshot)
-        if self.added_required is None:
+        if self.added_required is None and not unreadable:
             return Verdict(room, _UNMATCHED, resolvable=False)
-        allowed = _any(self.added_required, snapshot)
+        added = self.added_required
+        allowed = snapshot.every() if added is None else _any(added, snapshot)
+        left = room & allowed
 
         def because() -> Sequence[Rejection]:
-            return (
-                Rejection(_ENFORCED, ~allowed, resolvable=False),
-                Rejection(_UNMATCHED, allowed & ~room, resolvable=False),
-            )
+            told = ((_ENFORCED, ~allowed), (_UNMATCHED, allowed & ~room), (unreadable, left))
+            return [Rejection(why, nodes, resolvable=False) for why, nodes in told if why]
 
-        return Verdict(room & allowed, because)
+        return Verdict(snapshot.none() if unreadable else left, because)
 
     def score(self, pod: PodClass, snapshot: Snapshot, rows: Rows, copies: Counts) -> Scores | None:
         """Add up the weights of matching preferred terms; an empty term matches nothing.

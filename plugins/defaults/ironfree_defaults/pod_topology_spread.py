@@ -1,6 +1,6 @@
 """PodTopologySpread: pods of a selector are spread over topology domains."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from scheduler.hookspecs import (
     Counts,
     CoupledScores,
     Mask,
+    Mutual,
     Normalise,
     Obstacle,
     PodClass,
@@ -117,6 +118,30 @@ class PodTopologySpread:
             return census.labelled[rows] * np.int64(100)
         domains = [SoftDomains(each, census, snapshot) for each in constraints]
         return SpreadScores(domains, None if census.labelled.all() else census.labelled)
+
+    def mutual(self, pods: Sequence[PodClass], snapshot: Snapshot, rows: Rows) -> Iterable[Mutual]:
+        """Say what one more pod of a batch in its domains takes off a pod's score.
+
+        Scores are scaled by the largest raw score that there would be with one pod more.
+        """
+        for c, pod in enumerate(pods):
+            constraints = self._constraints(pod, snapshot, SOFT)
+            if not constraints:
+                continue
+            require_all = not self.system or bool(pod.spec.topology_spread_constraints)
+            census = Census(pod, constraints, snapshot, require_all=require_all)
+            domains = [SoftDomains(each, census, snapshot) for each in constraints]
+            labelled = None if census.labelled.all() else census.labelled
+            points = SpreadScores(domains, labelled).points(rows)
+            for constraint, domain, taken in zip(constraints, domains, points, strict=True):
+                counted = [
+                    number
+                    for number, other in enumerate(pods)
+                    if other.namespace == pod.namespace
+                    and constraint.selector.matches(other.labels)
+                ]
+                if counted:
+                    yield Mutual(c, dict.fromkeys(counted, -taken), domain.homes)
 
     def _constraints(self, pod: PodClass, snapshot: Snapshot, action: str) -> Sequence[Constraint]:
         if pod.spec.topology_spread_constraints:

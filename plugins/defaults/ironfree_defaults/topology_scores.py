@@ -7,7 +7,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.hookspecs import Alike, Mask, Rows, Scores, Snapshot
+from scheduler.hookspecs import Alike, Counts, Mask, Rows, Scores, Snapshot
 from scheduler.snapshot import ABSENT
 
 from .topology_domains import Census, Constraint, Places, gather, places
@@ -65,6 +65,11 @@ class SoftDomains:
         folded._part = self._part[rows]
         folded.counts = self.counts.copy()
         return folded
+
+    @property
+    def homes(self) -> Counts:
+        """(N,) the domain in which the pods of each node count, -1 for none."""
+        return np.where(self._part, self._homes, ABSENT).astype(np.int64)
 
     def number(self, rows: Rows, scored: int) -> int:
         """Return how many domains the rows are in; `scored` is how many rows there are."""
@@ -133,6 +138,14 @@ class SpreadScores:
                 self._update(number, domain)
         self._changed.clear()
         return self._normalised()
+
+    def points(self, rows: Rows) -> list[float]:
+        """Return, by constraint, what one more pod in its domain takes off a score of 0-100."""
+        self._begin(rows)
+        raw = sum(self._terms, np.zeros(rows.size))
+        living = raw if self._scored is None else raw[self._scored]
+        largest = float(living.max(initial=0.0)) + max(self._weights)
+        return [100.0 * weight / largest for weight in self._weights]
 
     def _asked_before(self, rows: Rows) -> bool:
         return self._rows is not None and np.array_equal(rows, self._rows)

@@ -175,3 +175,29 @@ def test_preferences_select_namespaces(namespace):
     wanted = wants(WEB, namespace)
     others = [runs("n0", liked=[(1, term("app=web", **of_term))])]
     assert scores(wanted, nodes, others, namespaces=NAMESPACES) == expected
+
+
+def mutual(pods, running=(), rule=RULE):
+    """Return (class, its points by other class, its domains) of a batch."""
+    snapshot = a_snapshot(zones("a", "a", None), running)
+    found = rule.mutual(pods, snapshot, snapshot.all_rows)
+    return [(each.pod, dict(each.others), each.domain.tolist()) for each in found]
+
+
+def test_pods_of_a_batch_read_each_others_terms():
+    batch = [wants(DB), wants(WEB, liked=[(5, term("app=db"))])]
+    assert mutual(batch) == [(0, {1: 100.0}, [0, 0, -1]), (1, {0: 100.0}, [0, 0, -1])]
+    deaf = InterPodAffinity(ignores_others=True)
+    assert mutual(batch, rule=deaf) == [(1, {0: 100.0}, [0, 0, -1])]
+    hard = [wants(DB), wants(WEB, near=[term("app=db")])]
+    assert mutual(hard) == [(0, {1: 100.0}, [0, 0, -1])]
+    assert mutual(hard, rule=InterPodAffinity(hard_weight=0)) == []
+
+
+def test_pods_of_a_batch_are_scored_on_the_scale_of_those_that_run():
+    away = wants(WEB, disliked=[(5, term("app=web", "host")), (2, term("app=db"))])
+    _, (_, points, _) = mutual([away, wants(DB)])[:2]
+    assert points == {1: -20.0}
+    crowd = [runs("n0", WEB) for _ in range(4)]
+    (_, points, _), *_ = mutual([away], crowd)
+    assert points == {0: -50.0}

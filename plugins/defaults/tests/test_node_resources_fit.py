@@ -320,6 +320,8 @@ def test_defaults_beside_pod_level_requests_are_for_what_nobody_requests():
     assert wanted.asked_memory == wanted.assumed_memory == 2**30
     nothing = asks(container(), resources=level).requests
     assert (nothing.asked_cpu, nothing.assumed_cpu) == (100, 100)
+    none = asks(container(cpu="0"), container(), resources=level).requests
+    assert (none.asked_cpu, none.assumed_cpu) == (100, 0)
     plain = asks(container(cpu="1"), container()).requests
     assert (plain.asked_cpu, plain.assumed_cpu) == (1100, 1100)
 

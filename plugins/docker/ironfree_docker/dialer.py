@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 import struct
 import uuid
@@ -19,7 +20,7 @@ from scheduler.drivers import Connection, DialFailure
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 from scheduler.images import Filesystem
 from scheduler.objects.json import JsonObject
-from scheduler.streams import STDOUT
+from scheduler.streams import STDOUT, Level, Signals
 
 from . import tools
 from .containers import Containers
@@ -28,10 +29,18 @@ from .frames import demultiplex
 from .hijack import Hijacked
 from .labels import CLUSTER
 
-_OPEN, _DATA, _CLOSE, _STAT = 1, 2, 3, 4
+_OPEN, _DATA, _CLOSE, _STAT, _HEADS = 1, 2, 3, 4, 5
 _HEADER = struct.Struct("<IHH")
 _STATFS = struct.Struct("<5Q")  # of Linux's struct statfs: type, block size, blocks, free, for all
 _MOST = 4096
+_SIGNALS = (
+    "/proc/meminfo",
+    "/proc/loadavg",
+    "/proc/sys/kernel/pid_max",
+    "/proc/sys/kernel/threads-max",
+)
+_MEMORY = re.compile(rb"^(MemTotal|MemAvailable): +(\d+) kB$", re.MULTILINE)
+_TASKS = re.compile(rb"\S+ \S+ \S+ \d+/(\d+) ")
 
 
 class Dialed:
@@ -193,22 +202,43 @@ class Dialer:
         Raises:
             HostUnreachable: no answer. DriverError: the engine cannot run the dialer.
         """
-        link = await self._up()
-        connection, number = link.new()
-        answer = b""
-        try:
-            async with asyncio.timeout(within):
-                if not await link.send(number, _STAT, b""):
-                    raise self._broken()
-                answer = await connection.receive()
-        except TimeoutError as error:
-            raise self._broken() from error
-        finally:
-            link.connections.pop(number, None)
+        answer = b"".join(await self._ask(_STAT, b"", within))
         if len(answer) < _STATFS.size:
             raise DriverError(f"host {self._engine.name} cannot tell how full its disk is")
         _, block, blocks, _, available = _STATFS.unpack_from(answer)
         return Filesystem(blocks * block, available * block)
+
+    async def signals(self, within: float = INSPECT) -> Signals:
+        """What the host has left of memory and process ids, in one question.
+
+        Source: kubelet's memory.available and pid.available; Linux proc(5).
+
+        Raises:
+            HostUnreachable: no answer. DriverError: the engine cannot run the dialer, or its
+                kernel does not tell.
+        """
+        paths = b"".join(path.encode() + b"\0" for path in _SIGNALS)
+        found = _signals(await self._ask(_HEADS, paths, within))
+        if found is None:
+            raise DriverError(f"host {self._engine.name} cannot tell how much memory it has left")
+        return found
+
+    async def _ask(self, kind: int, payload: bytes, within: float) -> list[bytes]:
+        """What the dialer has to say of its host."""
+        link = await self._up()
+        connection, number = link.new()
+        answers: list[bytes] = []
+        try:
+            async with asyncio.timeout(within):
+                if not await link.send(number, kind, payload):
+                    raise self._broken()
+                while answer := await connection.receive():
+                    answers.append(answer)
+        except TimeoutError as error:
+            raise self._broken() from error
+        finally:
+            link.connections.pop(number, None)
+        return answers
 
     def _broken(self) -> HostUnreachable:
         return HostUnreachable(f"host {self._engine.name}: the dialer's stream broke")
@@ -239,6 +269,21 @@ class Dialer:
                 return _Link(self._engine.name, stream, stack.pop_all())
         except EngineRejected as error:
             raise DriverError(f"pods cannot be reached for probes: {error}") from error
+
+
+def _signals(heads: list[bytes]) -> Signals | None:
+    """What the first bytes of the files of _SIGNALS say, None where something is missing."""
+    if len(heads) < len(_SIGNALS):
+        return None
+    memory = {found[1]: int(found[2]) << 10 for found in _MEMORY.finditer(heads[0])}
+    tasks, limits = _TASKS.match(heads[1]), [head.strip() for head in heads[2:]]
+    if len(memory) < 2 or tasks is None or not all(limit.isdigit() for limit in limits):
+        return None
+    most = min(map(int, limits))
+    return Signals(
+        memory=Level(memory[b"MemAvailable"], memory[b"MemTotal"]),
+        pids=Level(max(0, most - int(tasks[1])), most),
+    )
 
 
 def _body(image: str, cluster: str) -> JsonObject:

@@ -26,7 +26,7 @@ from scheduler.drivers import (
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import FOREIGN, Adopted, ForeignContainer, ForeignDescription
-from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
+from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream, Signals
 
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
@@ -71,6 +71,7 @@ from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
+_UNSHIELDED = ("oom_score_adj", "child's PID from pipe: EOF")  # said by runc, and by runc 1.1.5
 
 
 class DockerHost:
@@ -93,9 +94,9 @@ class DockerHost:
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
-        here = pause.program(engine.version.arch) is not None
+        self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
-        look = self._dialer.filesystem if here else None
+        look = self._dialer.filesystem if self._has_tools else None
         self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
         self._processes = Processes(engine, self._containers, address.cluster)
         self._ports = Ports(engine, self._containers, address.cluster)
@@ -248,10 +249,12 @@ class DockerHost:
         if spec.oom_score < 0 and self._unprotected:
             spec = replace(spec, oom_score=0)
         found = await self._start(sandbox, spec)
-        if spec.oom_score < 0 and start_failed(found) and "oom_score_adj" in found.state.error:
-            self._unprotected = True  # an engine without CAP_SYS_RESOURCE, in a container or so
+        said = found.state.error if start_failed(found) else ""
+        if spec.oom_score < 0 and any(words in said for words in _UNSHIELDED):
             await self._containers.remove(found.id, force=True)
             found = await self._start(sandbox, replace(spec, oom_score=0))
+            # An engine without CAP_SYS_RESOURCE, in a container or so; its words may mean another.
+            self._unprotected = _UNSHIELDED[0] in said or not start_failed(found)
         return container_status(found)
 
     async def _start(self, sandbox: SandboxStatus, spec: ContainerSpec) -> wire.Container:
@@ -361,6 +364,10 @@ class DockerHost:
     async def usage(self) -> Mapping[str, ContainerUsage]:
         """Look once at every running container of this installation."""
         return await self._usage.all()
+
+    async def signals(self) -> Signals | None:
+        """Look at memory and process ids through the dialer; None where it cannot run."""
+        return await self._dialer.signals() if self._has_tools else None
 
     async def close(self) -> None:
         """Release the connections."""

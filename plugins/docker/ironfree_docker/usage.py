@@ -62,4 +62,5 @@ def container_usage(found: wire.Stats) -> ContainerUsage | None:
         at=found.read.astimezone(UTC),
         cpu_nanoseconds=found.cpu_stats.cpu_usage.total_usage,
         memory_bytes=max(memory.usage - cache, 0),
+        processes=found.pids_stats.current,
     )

@@ -331,12 +331,19 @@ class MemoryStats(msgspec.Struct):
     stats: dict[str, int] = msgspec.field(default_factory=dict[str, int])
 
 
+class PidsStats(msgspec.Struct):
+    """`pids_stats`; processes and threads."""
+
+    current: int = 0
+
+
 class Stats(msgspec.Struct):
     """`GET /containers/{id}/stats`."""
 
     read: datetime
     cpu_stats: CpuStats = msgspec.field(default_factory=CpuStats)
     memory_stats: MemoryStats = msgspec.field(default_factory=MemoryStats)
+    pids_stats: PidsStats = msgspec.field(default_factory=PidsStats)
 
 
 class Volume(msgspec.Struct, rename="pascal"):

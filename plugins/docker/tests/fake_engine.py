@@ -25,6 +25,12 @@ from ironfree_docker import pause
 ZERO_TIME = "0001-01-01T00:00:00Z"
 _UNNAMED = "sha256:" + "0" * 64  # the image of every container
 NOW = "2026-01-02T03:04:05.123456789Z"
+PROC = {
+    b"/proc/meminfo": b"MemTotal:  8000 kB\nMemFree:  100 kB\nMemAvailable:  2000 kB\nBuffers:  5",
+    b"/proc/loadavg": b"0.20 0.18 0.12 1/80 11206\n",
+    b"/proc/sys/kernel/pid_max": b"4194304\n",
+    b"/proc/sys/kernel/threads-max": b"1000\n",
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -76,6 +82,7 @@ class FakeEngine:
         cdi: names of devices it has found.
         pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
         disk: block size, blocks, free blocks, and those free for all.
+        files: of its host, as the dialer finds them.
         marks: further tags of images, with the image's id.
         archive: what every image is saved as; loaded: what was loaded.
         platforms: what registries say of images, by whole name.
@@ -100,6 +107,7 @@ class FakeEngine:
     pull_lines: list[dict[str, Any]] = field(default_factory=list)
     silent_pulls: bool = False
     disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
+    files: dict[bytes, bytes] = field(default_factory=lambda: dict(PROC))
     archive: bytes = b""
     loaded: list[bytes] = field(default_factory=list)
     platforms: dict[str, list[dict[str, str]]] = field(default_factory=dict)
@@ -347,7 +355,8 @@ class FakeEngine:
         if found is None:
             return _error(404, "No such container")
         memory = {"usage": found.memory + 512, "stats": {"inactive_file": 512}}
-        return web.json_response({"read": NOW, "memory_stats": memory})
+        stats = {"read": NOW, "memory_stats": memory, "pids_stats": {"current": 3}}
+        return web.json_response(stats)
 
     async def _update(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
@@ -452,7 +461,11 @@ class FakeEngine:
                         writers.pop(number).close()
                     elif kind == 4:
                         stat = struct.pack("<IHH15Q", number, 2, 120, 0, *self.disk, *[0] * 10)
-                        request.transport.write(frame(1, stat))
+                        request.transport.write(frame(1, stat + _ended(number)))
+                    elif kind == 5:
+                        heads = (self.files[path] for path in payload[:-1].split(b"\0"))
+                        parts = (struct.pack("<IHH", number, 2, len(h)) + h for h in heads)
+                        request.transport.write(frame(1, b"".join(parts) + _ended(number)))
             finally:
                 for writer in writers.values():
                     writer.close()
@@ -651,6 +664,11 @@ async def _dial(
 def frame(stream: int, content: bytes) -> bytes:
     """One frame of multiplexed output."""
     return struct.pack(">BxxxI", stream, len(content)) + content
+
+
+def _ended(number: int) -> bytes:
+    """The dialer's word that it has said all."""
+    return struct.pack("<IHHi", number, 3, 4, 0)
 
 
 def _image_id(name: str) -> str:

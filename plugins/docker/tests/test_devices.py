@@ -139,3 +139,15 @@ async def test_an_engine_that_cannot_shield_processes_runs_them_all_the_same(
     found = await start(engine, again, "u-2", shielded)
     assert (found.status, found.body["HostConfig"]["OomScoreAdj"]) == ("running", 0)
     assert engine.calls.count("create") == 5  # two sandboxes, two tries, and none in vain after
+
+
+async def test_a_start_that_fails_for_another_reason_leaves_others_shielded(
+    engine: FakeEngine, again: Host
+):
+    engine.start_fails["app:v1"] = "runc create failed: can't get final child's PID from pipe: EOF"
+    shielded = ContainerSpec("app", "app:v1", 0, "h", oom_score=-997)
+    sandbox = await again.ensure_sandbox(SandboxSpec(PodIdentity("u-1", "default", "a"), "a"))
+    assert (await again.ensure_container(sandbox, shielded)).message.endswith("EOF")
+    del engine.start_fails["app:v1"]
+    found = await start(engine, again, "u-2", shielded)
+    assert (found.status, found.body["HostConfig"]["OomScoreAdj"]) == ("running", -997)

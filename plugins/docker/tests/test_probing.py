@@ -11,10 +11,18 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+from ironfree_docker import DockerDriver
 
 from plugins.docker.tests.fake_engine import FakeEngine
-from scheduler.drivers import ContainerSpec, DialFailure, Host, PodIdentity, SandboxSpec
-from scheduler.errors import EngineRejected, HostUnreachable
+from scheduler.drivers import (
+    ContainerSpec,
+    DialFailure,
+    Host,
+    HostAddress,
+    PodIdentity,
+    SandboxSpec,
+)
+from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 from scheduler.nodes.handlers import HandlerOutcome, Target, perform
 from scheduler.objects.handlers import (
     ExecAction,
@@ -25,6 +33,7 @@ from scheduler.objects.handlers import (
     TCPSocketAction,
 )
 from scheduler.objects.pod import Container, ContainerPort
+from scheduler.streams import Level, SignallingHost, Signals
 
 POD = PodIdentity("u-1", "default", "web-0")
 APP = ContainerSpec("app", "app:v1", 0, "h")
@@ -203,3 +212,40 @@ async def test_a_processor_without_a_dialer_is_told(engine: FakeEngine, target: 
     engine.reject.clear()
     failure = await target.host.dial("no such name", 80, 1)  # type: ignore[attr-defined]
     assert failure == DialFailure("no such host: no such name")
+
+
+async def test_a_host_tells_what_it_has_left(engine: FakeEngine, host: Host):
+    assert isinstance(host, SignallingHost)
+    assert await host.signals() == Signals(Level(2000 << 10, 8000 << 10), Level(920, 1000))
+    engine.files[b"/proc/loadavg"] = b"0.20 0.18 0.12 1/1200 11206\n"
+    engine.files[b"/proc/sys/kernel/pid_max"] = b"900\n"
+    assert (await host.signals()).pids == Level(0, 900)
+    assert engine.calls.count("attach") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (b"/proc/meminfo", b"MemTotal:  8000 kB\nMemFree:  100 kB\n"),
+        (b"/proc/loadavg", b"who knows"),
+        (b"/proc/sys/kernel/pid_max", b"many"),
+        (b"/proc/sys/kernel/threads-max", b""),
+    ],
+)
+async def test_a_host_whose_kernel_tells_nothing_says_so(
+    engine: FakeEngine, host: Host, path: bytes, content: bytes
+):
+    engine.files[path] = content
+    with pytest.raises(DriverError, match="cannot tell"):
+        await host.signals()
+
+
+async def test_a_processor_without_the_program_tells_nothing_of_its_host(
+    engine: FakeEngine, address: HostAddress
+):
+    engine.architecture = "riscv64"
+    host = await DockerDriver().connect(address)
+    try:
+        assert await host.signals() is None
+    finally:
+        await host.close()

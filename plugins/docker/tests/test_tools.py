@@ -111,3 +111,23 @@ def test_dial_tells_of_the_file_system(program: list[str]):
     here = os.statvfs("/")
     assert block * blocks == here.f_frsize * here.f_blocks
     assert answer[8 + 120 :] == struct.pack("<IHHi", 7, 3, 4, 0)
+
+
+def test_dial_tells_how_files_begin(program: list[str], tmp_path: Path):
+    long, short, empty = (tmp_path / name for name in ("long", "short", "empty"))
+    long.write_bytes(b"x" * 300)
+    short.write_bytes(b"y")
+    empty.write_bytes(b"")
+    named = b"".join(bytes(path) + b"\0" for path in (long, empty, short))
+
+    def told(paths: bytes) -> bytes:
+        asked = struct.pack("<IHH", 7, 5, len(paths)) + paths
+        return subprocess.run(
+            [*program, "dial"], input=asked, capture_output=True, check=True
+        ).stdout
+
+    first, second = struct.pack("<IHH", 7, 2, 256), struct.pack("<IHH", 7, 2, 1)
+    end = struct.pack("<IHH", 7, 3, 4)
+    assert told(named) == first + b"x" * 256 + second + b"y" + end + bytes(4)
+    assert told(bytes(tmp_path / "none") + b"\0" + named) == end + struct.pack("<i", 2)
+    assert told(b"unended") == end + bytes(4)

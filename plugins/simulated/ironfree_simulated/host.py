@@ -19,7 +19,7 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream
+from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream, Signals
 
 from .images import Images
 from .machine import Machine, Process
@@ -207,6 +207,11 @@ class SimulatedHost:
         """Half of the requested processor, and a fixed amount of memory."""
         await self._call()
         return self._machine.usage(self._cluster)
+
+    async def signals(self) -> Signals | None:
+        """What is left, on a machine that has been told how much there is."""
+        await self._call()
+        return self._machine.signals()
 
     def _running(self, container_id: str) -> Process:
         process = self._process(container_id)

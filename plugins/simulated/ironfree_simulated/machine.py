@@ -22,11 +22,10 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import EngineRejected, HostUnreachable
-from scheduler.streams import ContainerUsage
+from scheduler.streams import ContainerUsage, Level, Signals
 
 from .shape import Shape
 
-_MEMORY = 16 << 20  # bytes that every container uses
 _BACKLOG = 1024  # events a subscriber may be behind; more are dropped, they are only hints
 
 
@@ -40,6 +39,7 @@ class Behaviour:
         lines: of output, written at start.
         ignores_term: only KILL ends it.
         exec_code: of every command that is run in it.
+        memory: bytes that it uses. processes: that it has.
     """
 
     run_seconds: float | None = None
@@ -49,6 +49,8 @@ class Behaviour:
     lines: tuple[str, ...] = ()
     ignores_term: bool = False
     exec_code: int = 0
+    memory: int = 16 << 20
+    processes: int = 1
 
 
 _PLAIN = Behaviour()
@@ -110,6 +112,7 @@ class Machine:
         self.loaded: set[str] = set()
         self.image_size = 0  # bytes of each
         self.filled = 0  # bytes of the disk that are not of images
+        self.spare: Signals | None = None  # what containers find of memory and process ids
         self._missing: set[str] = set()
         self._behaviours: dict[str, Behaviour] = {}
         self._reachable = True
@@ -211,7 +214,8 @@ class Machine:
             process.status.id: ContainerUsage(
                 now,
                 round((now - started).total_seconds() * process.spec.cpu_request * 500_000),
-                _MEMORY,
+                process.behaviour.memory,
+                process.behaviour.processes,
             )
             for place in self.pods.values()
             if place.cluster in {"", cluster}
@@ -219,6 +223,22 @@ class Machine:
             if process.status.state is EngineState.RUNNING
             and (started := process.status.started_at) is not None
         }
+
+    def signals(self) -> Signals | None:
+        """Return what is left beside containers; None while nobody has said what they find."""
+        if self.spare is None:
+            return None
+        processes = [
+            process.behaviour
+            for place in self.pods.values()
+            for process in place.processes.values()
+            if process.status.state is EngineState.RUNNING
+        ]
+        memory, pids = self.spare.memory, self.spare.pids
+        return Signals(
+            Level(max(0, memory.available - sum(p.memory for p in processes)), memory.capacity),
+            Level(max(0, pids.available - sum(p.processes for p in processes)), pids.capacity),
+        )
 
     def subscribe(self, cluster: str = "") -> asyncio.Queue[HostEvent | None]:
         """Return a queue of an installation's events; None says the connection broke."""

@@ -1,9 +1,10 @@
-"""What a DockerHost may say of processes, swap, ulimits and devices."""
+"""What a DockerHost may say of processes, swap, ulimits, devices and eviction thresholds."""
 
 import re
 from collections.abc import Iterator
 
 from ...errors import Cause
+from ..eviction_signals import SIGNALS, threshold
 from ..json import JsonObject
 from ..quantity import parse
 from ..resources import is_extended
@@ -30,6 +31,7 @@ _ULIMITS = (
 )
 _ULIMIT = re.compile(r"(-1|\d{1,18})(:(-1|\d{1,18}))?\Z")
 MOST_DEVICES = 1024
+_DAY = 24 * 3600
 
 
 def host_limit_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
@@ -43,6 +45,20 @@ def host_limit_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
     for name, value in child(spec, "ulimits").items():
         yield from _ulimit(f"{path}.ulimits[{name}]", name, str(value))
     yield from _devices(spec, path)
+    yield from _evictions(spec, path)
+
+
+def _evictions(spec: JsonObject, path: str) -> Iterator[Cause]:
+    for signal, said in child(spec, "evictionHard").items():
+        where = f"{path}.evictionHard[{signal}]"
+        yield from one_of(where, signal, SIGNALS)
+        if signal in SIGNALS and threshold(signal, str(said)) is None:
+            why = "must be an amount above 0 or a percentage, like 100Mi or 5%"
+            yield invalid(where, str(said), why)
+    seconds = number(spec, "evictionPressureTransitionSeconds")
+    if not 0 <= seconds <= _DAY:
+        why = f"must be between 0 and {_DAY}"
+        yield invalid(f"{path}.evictionPressureTransitionSeconds", seconds, why)
 
 
 def _ulimit(path: str, name: str, value: str) -> Iterator[Cause]:

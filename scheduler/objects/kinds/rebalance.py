@@ -6,7 +6,7 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
-from ..rebalance_job import MOST_COPIES, MOST_SHAPES, window
+from ..rebalance_job import MOST_COPIES, MOST_SHAPES
 from .causes import forbidden, invalid, one_of
 from .fields import (
     child,
@@ -17,11 +17,11 @@ from .fields import (
     number,
     setdefault,
     text,
-    texts,
 )
 from .placement_validation import label_selector_causes
 from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
+from .window_validation import window_causes
 
 _DAY = 24 * 3600
 _NUMBERS = {
@@ -62,9 +62,7 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
                 why = f"must be between {least} and {most}"
                 yield invalid(f"{path}.{field}", number(where, field), why)
     yield from _goal_causes(spec)
-    for index, each in enumerate(texts(spec, "windows")):
-        if window(each) is None:
-            yield invalid(f"spec.windows[{index}]", each, "must be HH:MM-HH:MM, in UTC")
+    yield from window_causes(spec, "spec")
 
 
 def _goal_causes(spec: JsonObject) -> Iterable[Cause]:

@@ -117,8 +117,10 @@ def make_room(prepared: Prepared, outcome: Outcome, ground: Ground) -> MakingRoo
     Raises:
         PluginError: a rule failed.
     """
-    problem = _relaxed(prepared, ground)
-    clearance = clear(prepared, outcome.plan, ground)
+    floor = Floor(ground.cluster, prepared.framework.filters, ground.scope)
+    freedom = Freedom(ground.limits.max_moves > 0, ground.limits.max_preemptions)
+    problem = relaxed(floor, prepared.model.demands, prepared.model.rows, freedom)
+    clearance = clear(prepared, outcome.plan, ground, floor)
     if clearance.followed.count > outcome.placed:
         apply(clearance, ground.cluster)
         outcome = settle_cleared(prepared, outcome, clearance, ground.cluster)
@@ -142,12 +144,6 @@ def _settle(prepared: Prepared, solution: Solution | None, cluster: Scenario) ->
     for message in outcome.violations:
         logger.error("a plan of the solver was refused by the checker: %s", message)
     return outcome
-
-
-def _relaxed(prepared: Prepared, ground: Ground) -> Problem | None:
-    floor = Floor(ground.cluster, prepared.framework.filters, ground.scope)
-    freedom = Freedom(ground.limits.max_moves > 0, ground.limits.max_preemptions)
-    return relaxed(floor, prepared.model.demands, prepared.model.rows, freedom)
 
 
 def _all_placed(outcome: Outcome) -> Outcome:

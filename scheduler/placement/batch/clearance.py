@@ -6,8 +6,8 @@ lower priority are evicted (as `preemption` does, but no disruption budget is br
 all it needs or nothing is done for it.
 
 Moves come first and evictions after. A move is made only if it holds beside everybody who runs, so
-that moves wait for nothing, least of all for each other. Only the cheapest eviction of a pod is
-tried: where that takes more victims than are left, the pod gets nothing.
+that moves wait for nothing, least of all for each other. Where the eviction that preemption would
+choose takes more victims than are left, the next one is tried, and so on.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,13 +24,15 @@ from ..framework import Decision
 from ..plan import PendingPod, Plan
 from ..preemption import NEVER, preempt
 from ..preemption import Scope as Search
-from ..rebalance.floor import Floor, Step
+from ..rebalance.floor import Among, Floor, Step
 from ..rebalance.movability import Scope
 from ..rebalance.room import step_for
 from ..scenario import Scenario
 from ..tenancy import Budget, RunningPod, Tenancy
 from .following import Followed
 from .preparation import Prepared
+
+_TRIED = 16  # hosts that are looked at for evictions within the limits, for one pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,16 @@ class Ground:
     over: Callable[[], bool] = lambda: False
 
 
-def clear(prepared: Prepared, plan: Plan, ground: Ground) -> Clearance:
+def clear(prepared: Prepared, plan: Plan, ground: Ground, floor: Floor) -> Clearance:
     """Return who makes room for the pods that a plan leaves over.
+
+    Args:
+        floor: of the ground's cluster, nobody moved yet; it is as it will be afterwards.
 
     Raises:
         PluginError: a filter failed.
     """
-    return _Clearing(prepared, plan, ground).run()
+    return _Clearing(prepared, plan, ground, floor).run()
 
 
 def apply(clearance: Clearance, cluster: Scenario) -> None:
@@ -115,12 +120,12 @@ class _Made:
 
 
 class _Clearing:
-    def __init__(self, prepared: Prepared, plan: Plan, ground: Ground) -> None:
+    def __init__(self, prepared: Prepared, plan: Plan, ground: Ground, floor: Floor) -> None:
         self._prepared = prepared
         self._demands = prepared.model.demands
         self._ground = ground
         self._filters: tuple[Filter, ...] = prepared.framework.filters
-        self._floor = Floor(ground.cluster, self._filters, ground.scope)
+        self._floor = floor
         self._numbers = {each.uid: n for n, each in enumerate(self._floor.tenants)}
         placed = {each.pod: each for each in plan.allotments}
         row_of = prepared.snapshot.row_of
@@ -206,19 +211,28 @@ class _Clearing:
         if left <= 0 or rules.preemption is None or pod.spec.preemption_policy == NEVER:
             return []
         snapshot = self._floor.snapshot()
-        search = Search(rules.preemption)
-        found = preempt(pod, self._filters, snapshot, self._tenancy(), 1, search)
-        for each in found.chosen:
-            going = [victim for victim in each.victims if not victim.leaving]
-            if each.pdb_violations or len(going) > left:
-                continue
-            numbers = [self._numbers[victim.uid] for victim in each.victims]
-            sake, row = self._next(c), snapshot.row_of[each.node]
-            self._floor.evict(numbers)
-            made.gone += [(number, sake, pod) for number in numbers]
-            self._floor.invite(pod, row)
-            return [row]
+        search, tenancy = Search(rules.preemption), self._tenancy()
+        among = snapshot.every()
+        for _ in range(_TRIED):
+            filters = (Among(among), *self._filters)
+            chosen = preempt(pod, filters, snapshot, tenancy, 1, search).chosen
+            if not chosen or chosen[0].pdb_violations:  # nor is there one that breaks none
+                return []
+            row = snapshot.row_of[chosen[0].node]
+            going = [victim for victim in chosen[0].victims if not victim.leaving]
+            if len(going) <= left:
+                self._see_off(c, made, chosen[0].victims, row)
+                return [row]
+            among[row] = False
         return []
+
+    def _see_off(self, c: int, made: _Made, victims: Sequence[RunningPod], row: int) -> None:
+        """Have pods leave a row for the next of a class, who is invited there."""
+        pod, sake = self._demands[c].pod, self._next(c)
+        numbers = [self._numbers[victim.uid] for victim in victims]
+        self._floor.evict(numbers)
+        made.gone += [(number, sake, pod) for number in numbers]
+        self._floor.invite(pod, row)
 
     def _tenancy(self) -> Tenancy:
         """Return who could be evicted still; what is left of budgets."""

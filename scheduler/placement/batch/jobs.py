@@ -2,13 +2,16 @@
 
 Runs while this process leads; a Placement that another leader had begun is begun anew. Nothing is
 written but its status and assignments until a commit, which is one transaction that binds every
-pod or none. Where the cluster changed meanwhile, it is solved again on what it is now.
+pod or none. Where rules over groups of nodes have a say, nothing is placed online while the plan is
+held against the newest state and committed, for the store tells binders apart by nodes. Where the
+cluster changed meanwhile, it is solved again on what it is now.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from msgspec.structs import replace
 
@@ -54,6 +57,8 @@ MOST_ATTEMPTS = 5
 _TELL = 0.5  # seconds between two words about progress
 _PAUSE = 1.0
 
+Still = Callable[[], AbstractAsyncContextManager[None]]
+
 
 class Placements:
     """Works on Placements as the leader of one epoch.
@@ -61,14 +66,21 @@ class Placements:
     Args:
         rules: what runs, by schedulerName.
         relocation: has running pods make room.
+        still: has the leader's placement decide nothing for as long as it is entered.
     """
 
     def __init__(
-        self, store: Store, rules: Mapping[str, Rules], epoch: int, relocation: Relocation
+        self,
+        store: Store,
+        rules: Mapping[str, Rules],
+        epoch: int,
+        relocation: Relocation,
+        still: Still,
     ) -> None:
         self._store = store
         self._rules = rules
         self._relocation = relocation
+        self._still = still
         self._epoch = epoch
         self._jobs = Informer(store, RESOURCE, placement_job)
         self._waiting: deque[ObjectKey] = deque()
@@ -112,6 +124,8 @@ class Placements:
         job = self._jobs.items.get(key)
         if job is None or job.ended or job.meta.deletion_timestamp is not None:
             return
+        if job.status.nominated:  # by a leader that is gone
+            await self._relocation.resume(job.status.nominated)
         if job.spec.cancelled:
             await self._end(job, Phase.CANCELLED, "cancelled")
             return
@@ -161,6 +175,7 @@ class Placements:
                 return
             status, why = await self._carry_out(job, tried, rules, status)
             await self._relocation.stop()
+            status = replace(status, nominated=())
             if not why:
                 await self._end(job, Phase.COMMITTED, status.message, status)
                 return
@@ -184,10 +199,11 @@ class Placements:
                 return status, cleared.why
         status = replace(status, phase=Phase.COMMITTING)
         await self._tell(job, status)
-        renewed = await self._renew(job, tried.outcome, rules)
-        if renewed.outcome is None:
-            return status, renewed.why
-        refused = await self._commit(renewed.outcome.plan)
+        async with self._still() if tried.prepared.model.coupled else nullcontext():
+            renewed = await self._renew(job, tried.outcome, rules)
+            if renewed.outcome is None:
+                return status, renewed.why
+            refused = await self._commit(renewed.outcome.plan)
         if refused is not None:
             return status, str(refused)
         await self._keep(job, renewed.outcome)
@@ -273,7 +289,7 @@ class Placements:
     async def _end(
         self, job: PlacementJob, phase: Phase, message: str, status: PlacementStatus | None = None
     ) -> None:
-        begun = status or self._told or job.status
+        begun = replace(status or self._told or job.status, nominated=())
         await self._tell(
             job, replace(begun, phase=phase, message=message, completion_time=now_seconds())
         )

@@ -9,7 +9,7 @@ holds for the real one, and `following` sees to the rules.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ...objects.pod_class import ANY_ADDRESS, HostPort, PodClass
 from ...snapshot import Counts, Mask, Rows, Snapshot
 from ..solver.objectives import Objective
 from ..solver.problem import Problem
-from ..solver.rules import Exclusive, Gang
+from ..solver.rules import Exclusive, Floor, Gang
 from ..state import request_vector
 from .stated import Liking, Stated
 from .topology import topology
@@ -72,12 +72,15 @@ class Model:
         demands: its classes.
         exact: whether every rule of the pods is in it, so that what is proved of it is proved of
             the pods; otherwise only its bounds hold.
+        coupled: whether a rule over groups of nodes has a say, so that what others bind on other
+            nodes matters.
     """
 
     problem: Problem
     rows: Rows
     demands: tuple[Demand, ...]
     exact: bool
+    coupled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,13 @@ class _Answer:
         mask: (H,) bool.
         limits: (H,) most copies by each filter that counts, resources and ports aside.
         exact: False if a rule over groups of nodes was left aside that is not in Topology either.
+        coupled: whether there is a rule over groups of nodes.
     """
 
     mask: Mask
     limits: tuple[Counts, ...]
     exact: bool
+    coupled: bool
 
 
 def model(
@@ -150,19 +155,29 @@ def model(
         claims=wish.claims,
     )
     exact = whole and between.exact and all(each.exact for each in answers)
-    return Model(problem, hosts, tuple(demands), exact)
+    coupled = wish.stated.binding or bool(snapshot.attracting)
+    coupled |= any(each.coupled for each in answers)
+    return Model(problem, hosts, tuple(demands), exact, coupled)
+
+
+def at_least(given: Problem, classes: Sequence[int], copies: int) -> Problem:
+    """Return a problem in which so many copies of some classes together must be placed."""
+    weight = np.zeros(given.feasible.shape)
+    weight[list(classes)] = 1.0
+    return replace(given, rules=(*given.rules, Floor(weight, float(copies))))
 
 
 def _ask(wanted: Demand, snapshot: Snapshot, hosts: Rows, filters: Sequence[Filter]) -> _Answer:
     mask = np.ones(hosts.size, dtype=np.bool_)
     limits: list[Counts] = []
-    exact = True
+    exact, coupled = True, False
     affinity = wanted.pod.spec.affinity
     attracted = affinity is not None and affinity.pod_affinity is not None
     for plugin in filters:
         verdict = plugin.filter(wanted.pod, snapshot)
         if verdict is None:
             continue
+        coupled |= verdict.coupling is not None
         if plugin.name == SPREADING or (plugin.name == ATTRACTION and attracted):
             continue  # pods that come can open nodes; Topology has what is certain
         room = verdict.room[hosts]
@@ -174,7 +189,7 @@ def _ask(wanted: Demand, snapshot: Snapshot, hosts: Rows, filters: Sequence[Filt
             continue
         if (room[mask] < wanted.count).any():
             limits.append(np.asarray(room, dtype=np.int64))
-    return _Answer(mask, tuple(limits), exact)
+    return _Answer(mask, tuple(limits), exact, coupled)
 
 
 def _with_limits(free: Counts, demand: Counts, answers: Sequence[_Answer]) -> tuple[Counts, Counts]:

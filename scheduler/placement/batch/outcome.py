@@ -17,6 +17,7 @@ from ..checker import Counted, check
 from ..framework import Decision
 from ..plan import Allotment, PendingPod, Plan
 from ..scenario import Scenario
+from ..solver.company import circle
 from ..solver.objectives import HostCost, Objective, Placed, Preferred
 from ..solver.solution import Goal, Solution, Status
 from .clearance import Clearance
@@ -339,7 +340,10 @@ def _preferred(objective: Preferred, prepared: Prepared, rows: Sequence[Rows]) -
         )
         met = np.intersect1d(left, right, assume_unique=True)
         total += meeting.worth * int((met >= 0).sum())
-    return total
+    content = np.zeros((len(rows), group.size), dtype=np.int64)
+    for c, mine in enumerate(hosts):
+        np.add.at(content[c], mine, 1)
+    return total + sum(circle(each, group, content).worth for each in objective.companies)
 
 
 def as_text(goal: Goal) -> Reached:

@@ -12,7 +12,7 @@ and are nominated to a host, for they may never come.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,9 +23,8 @@ from ..rebalance.floor import Floor
 from ..rebalance.room import wants_others
 from ..solver.objectives import Placed
 from ..solver.problem import Problem
-from ..solver.rules import Floor as AtLeast
 from ..solver.solution import Solution, Status
-from .modelling import Demand, Wish, model
+from .modelling import Demand, Wish, at_least, model
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,9 @@ def relaxed(
     wish = Wish((Placed(np.array([each.value for each in asked])),))
     made = model(asked, floor.what_if.snapshot(), hosts, floor.filters, wish).problem
     floor.what_if.take_back(numbers)
-    groups = made.feasible.shape[1]
-    return _with_floors(made, rules, (len(asked), groups))
+    for classes, least in rules:
+        made = at_least(made, classes, least)
+    return made
 
 
 def bound_of(solution: Solution | None) -> float | None:
@@ -105,14 +105,3 @@ def _returning(floor: Floor, numbers: Sequence[int]) -> list[int]:
         rows = inspect(pod, snapshot, floor.filters, ()).rows
         found += [n for n in members if np.isin(floor.tenants[n].row, rows)]
     return found
-
-
-def _with_floors(
-    problem: Problem, wanted: Sequence[tuple[range, int]], shape: tuple[int, int]
-) -> Problem:
-    floors: list[AtLeast] = []
-    for classes, least in wanted:
-        weight = np.zeros(shape)
-        weight[classes.start : classes.stop] = 1.0
-        floors.append(AtLeast(weight, float(least)))
-    return replace(problem, rules=(*problem.rules, *floors))

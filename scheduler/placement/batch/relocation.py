@@ -15,9 +15,16 @@ from msgspec.structs import replace
 
 from ...informer import Informer
 from ...objects.meta import now_seconds
-from ...objects.placement_job import RESOURCE, PlacementJob, PlacementStatus, Victim
+from ...objects.placement_job import (
+    RESOURCE,
+    Nominated,
+    PlacementJob,
+    PlacementStatus,
+    Victim,
+)
 from ...objects.pod import Pod
 from ...objects.rebalance_job import PlannedMove, RebalanceSpec, RebalanceStatus
+from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
 from ...store.store import Store
 from ..live import Absence
@@ -37,6 +44,7 @@ from .renewal import renew
 
 _PARALLEL = 4  # moves at a time
 _LOOK = 0.5  # seconds between two looks at pods
+_PODS = "pods"
 _BUDGETS = 10.0  # and at the cluster, while disruption budgets allow no move
 
 Tell = Callable[[PlacementStatus], Awaitable[None]]
@@ -60,15 +68,24 @@ class Relocation:
     Args:
         marks: shared with everybody who has pods moved.
         pods: an informer that somebody else runs.
+        preempted: told of a pod (key, uid) that it is made to go, and why.
     """
 
     def __init__(
-        self, store: Store, epoch: int, *, marks: Marks, pods: Informer[Pod], lookout: Lookout
+        self,
+        store: Store,
+        epoch: int,
+        *,
+        marks: Marks,
+        pods: Informer[Pod],
+        lookout: Lookout,
+        preempted: Callable[[ObjectKey, str, str], None],
     ) -> None:
         self._store = store
         self._marks = marks
         self._pods = pods
         self._lookout = lookout
+        self._preempted = preempted
         self._orders = OrderWriter(store, epoch, pods)
         self._moving = False
         self._nominated: list[PendingPod] = []
@@ -95,6 +112,17 @@ class Relocation:
         if found.why or not clearance.evictions:
             return found
         return await self._evict(job, outcome, rules, found.status, tell)
+
+    async def resume(self, nominated: Sequence[Nominated]) -> None:
+        """Take back what somebody before this leader had said on pods.
+
+        Raises:
+            Fenced: another leader has taken over.
+        """
+        self._nominated = [
+            PendingPod(ObjectKey(_PODS, *each.pod.split("/", 1)), each.uid) for each in nominated
+        ]
+        await self.stop()
 
     async def stop(self) -> None:
         """Take back what was said on pods; call it whatever came of a plan."""
@@ -173,11 +201,15 @@ class Relocation:
         renewed = await asyncio.to_thread(renew, job, outcome, cluster, rules)
         if renewed.outcome is None:
             return Clearing(status, renewed.why)
-        status = replace(status, evicted=status.evicted + len(going))
-        await tell(status)
         orders = _orders(present)
         self._nominated = [order.pod for order in orders]
+        promised = tuple([Nominated(_name(pod), pod.uid) for pod in self._nominated])
+        status = replace(status, evicted=status.evicted + len(going), nominated=promised)
+        await tell(status)
         await self._orders.write(orders)
+        for order in orders:
+            for victim, why in order.departures():
+                self._preempted(victim.key, victim.uid, why)
         uids, seconds = {pod.uid for _, pod in present}, job.spec.limits.wait_seconds
         end = time.monotonic() + seconds
         while left := [pod for _, pod in present if self._is_there(pod, uids)]:
@@ -219,14 +251,17 @@ def planned_victims(clearance: Clearance) -> tuple[Victim, ...]:
     )
 
 
+def _name(pod: PendingPod) -> str:
+    return f"{pod.key.namespace}/{pod.key.name}"
+
+
 def _sake(pod: PendingPod) -> str:
-    return f"makes room for {pod.key.namespace}/{pod.key.name}"
+    return f"makes room for {_name(pod)}"
 
 
 def _served(clearance: Clearance) -> tuple[str, ...]:
     """Return the pods that moves make room for."""
-    names = (f"{m.sake.key.namespace}/{m.sake.key.name}" for m in clearance.moves)
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(_name(each.sake) for each in clearance.moves))
 
 
 def _present(

@@ -14,7 +14,7 @@ from ...batch_terms import Batch, Reals, Weights
 from ...errors import PluginError
 from ...plugin_manager import GuardedBatchRule
 from ...snapshot import Counts, Mask, Rows
-from ..solver.objectives import Meeting, Preferred
+from ..solver.objectives import Company, Meeting, Preferred
 from ..solver.rules import Apart, Cap, Exclusive, Floor, Rule, Together
 
 _EXACT = float(2**50)
@@ -41,11 +41,12 @@ class Liking:
     name: str
     weights: ByHost
     meetings: tuple[Meeting, ...] = ()
+    companies: tuple[Company, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether it tells no plan from another."""
-        return not self.weights.rows and not self.meetings
+        return not (self.weights.rows or self.meetings or self.companies)
 
     def by_group(self, classes: int, first: Rows) -> Preferred:
         """Return the objective, given one host of every group."""
@@ -53,11 +54,17 @@ class Liking:
             each if each.domain is None else replace(each, domain=each.domain[first])
             for each in self.meetings
         ]
-        return Preferred(self.weights.by_group(classes, first), tuple(meetings))
+        companies = [
+            each if each.domain is None else replace(each, domain=each.domain[first])
+            for each in self.companies
+        ]
+        weights = self.weights.by_group(classes, first)
+        return Preferred(weights, tuple(meetings), tuple(companies))
 
     def codes(self) -> list[Counts]:
         """Return the (H,) codes that tell hosts apart."""
-        domains = [each.domain for each in self.meetings if each.domain is not None]
+        between = (*self.meetings, *self.companies)
+        domains = [each.domain for each in between if each.domain is not None]
         return [*map(_code, self.weights.rows.values()), *domains]
 
 
@@ -81,6 +88,11 @@ class Stated:
     floors: list[tuple[ByHost, float]] = field(default_factory=list[tuple[ByHost, float]])
     likings: list[Liking] = field(default_factory=list[Liking])
     bounds: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+
+    @property
+    def binding(self) -> bool:
+        """Whether anything is demanded or forbidden."""
+        return bool(self.masks or self.between or self.caps or self.floors)
 
     def codes(self) -> list[Counts]:
         """Return the (H,) codes that tell hosts apart, the goals' aside."""

@@ -23,9 +23,9 @@ from ...objects.rebalance_job import (
     RebalanceSpec,
     RebalanceStatus,
     ShapeRoom,
-    within,
 )
 from ...objects.replication import REPLACE_FIRST, REPLACES
+from ...objects.windows import within
 from ..draft import Draft
 from ..framework import Framework
 from ..scenario import Scenario

@@ -1,21 +1,24 @@
 """Room for those whom freeing one host of its fewest pods does not help: the solver's. Pure.
 
 The pods that may be moved on a few hosts with much free room are placed anew together with those
-that wait: everybody must have a place, and as many as possible the one they have. What the solver
-says is made only if it costs no more moves than it may and holds beside everybody who runs.
+that wait: everybody who runs must have a place, as many as possible the one they have, and so many
+of a PodGroup as it needs; further members get what is left over. What the solver says is made only
+if it costs no more moves than it may and holds beside everybody who runs.
 """
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ...hookspecs import PodClass
 from ...snapshot import Mask, Rows
-from ..batch.modelling import Demand, Model, Wish, model
+from ..batch.modelling import Demand, Model, Wish, at_least, model
 from ..batch.stated import ByHost, Liking
 from ..draft import Draft
 from ..framework import Framework
 from ..inspection import inspect
+from ..solver.objectives import Placed
 from ..solver.problem import Problem
 from ..solver.solution import Solution, Status
 from ..state import request_vector
@@ -113,8 +116,14 @@ def _model(
     for (pod, home), members in homes.items():
         likes[len(demands)] = (rows == home).astype(np.float64)
         demands.append(Demand(pod, len(members), 1.0))
-    wish = Wish((Liking("stays", ByHost(likes)),), require_all=True)
-    return model(demands, floor.snapshot(), rows, floor.filters, wish)
+    first = len(waiting.members)
+    worth = np.array([float(c < first) for c in range(len(demands))])
+    wish = Wish((Liking("stays", ByHost(likes)), Placed(worth)))
+    made = model(demands, floor.snapshot(), rows, floor.filters, wish)
+    problem = at_least(made.problem, range(first), waiting.least)
+    tenants = sum(map(len, homes.values()))
+    problem = at_least(problem, range(first, len(demands)), tenants)
+    return replace(made, problem=problem)
 
 
 def _step(

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .arrays import Counts, Reals
+from .company import most_of
+from .company_rows import add_companies
 from .deadline import Deadline
 from .devices import device_rows, violated
 from .linear import Answer, solve
@@ -59,15 +61,22 @@ class Bounds:
         best, answer = self._cut(terms, deadline)
         self.prices = self.built.burden(self.built.rows.programme(terms), answer.duals)
         self._terms, self._x = terms, answer.x
-        return rounded(objective, best + _met(self.given, objective)), answer
+        return rounded(objective, best + self._unknown(objective)), answer
 
     def keep(self, objective: Objective, value: float) -> None:
         """Demand that an objective is no worse than a value from now on."""
         terms = linear_terms(self.built, self.given, objective)
         if terms is not None:
             some = np.flatnonzero(terms)
-            least = value - _met(self.given, objective)
+            least = value - self._unknown(objective)
             self.built.rows.add(some, -terms[some], _NOISE * (1 + abs(value)) - least)
+
+    def _unknown(self, objective: Objective) -> float:
+        """Return the most that terms can add which the relaxation knows nothing of."""
+        if not isinstance(objective, Preferred):
+            return 0.0
+        pairs = self.built.pairs_of(objective)
+        return _met(self.given, objective) + (pairs.rest if pairs is not None else 0.0)
 
     def _cut(self, terms: Reals, deadline: Deadline) -> tuple[float, Answer]:
         answer = solve(self.built.rows.programme(terms), deadline.limit(_SECONDS))
@@ -94,6 +103,7 @@ def bounds(given: Problem, shape: Shapes) -> Bounds:
     """Return the relaxation of a problem with its rules."""
     built = relaxation(shape, device_rows(shape))
     add_rules(built, given)
+    add_companies(built, given)
     return Bounds(given, shape, built)
 
 
@@ -106,6 +116,9 @@ def linear_terms(built: Relaxation, given: Problem, objective: Objective) -> Rea
     elif isinstance(objective, Preferred):
         group = built.shape.group[built.types]
         terms[pairs] = objective.weight[built.classes, group]
+        known = built.pairs_of(objective)
+        if known is not None:
+            terms[known.columns] = known.worth
     elif isinstance(objective, HostCost):
         first = np.array([rows[0] for rows in built.shape.nodes], dtype=np.int64)
         terms[built.opened] = -objective.cost[first]
@@ -116,10 +129,8 @@ def linear_terms(built: Relaxation, given: Problem, objective: Objective) -> Rea
     return terms
 
 
-def _met(given: Problem, objective: Objective) -> float:
+def _met(given: Problem, objective: Preferred) -> float:
     """Return the most that meetings can add, which the relaxation knows nothing of."""
-    if not isinstance(objective, Preferred):
-        return 0.0
     total = 0.0
     for meeting in objective.meetings:
         domain = meeting.domain
@@ -135,7 +146,8 @@ def ceiling(given: Problem, objective: Objective) -> float:
         return float(objective.value @ given.count)
     if isinstance(objective, Preferred):
         most = np.maximum(objective.weight, 0.0).max(axis=1, initial=0.0)
-        return float(most @ given.count) + _met(given, objective)
+        together = sum(most_of(each, given.count) for each in objective.companies)
+        return float(most @ given.count) + _met(given, objective) + together
     if isinstance(objective, Kept):
         _, classes, copies = given.current
         return float(objective.weight[classes] @ copies)
@@ -153,7 +165,9 @@ def rounded(objective: Objective, bound: float) -> float:
     elif isinstance(objective, HostCost):
         sizes = objective.cost
     elif isinstance(objective, Preferred):
-        sizes = np.append(np.abs(objective.weight), [abs(m.worth) for m in objective.meetings])
+        worths = [each.worth.reshape(-1) for each in objective.companies]
+        meetings = np.array([each.worth for each in objective.meetings])
+        sizes = np.abs(np.concatenate([objective.weight.reshape(-1), meetings, *worths]))
     else:
         return bound
     whole = np.rint(sizes).astype(np.int64)

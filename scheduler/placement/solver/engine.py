@@ -13,7 +13,7 @@ import numpy as np
 from .arrays import Counts
 from .certifying import certify, complete
 from .deadline import FOREVER, Deadline
-from .improving import polish, settle_small
+from .improving import please, polish, settle_small
 from .objectives import Objective, Placed, Shortfall
 from .problem import Problem
 from .rules import Floor
@@ -113,6 +113,7 @@ def _solve(given: Problem, options: Options) -> Solution:
         ("contents", lambda: complete(search)),
         ("columns", search.generate),
         ("dive", search.dive),
+        ("moves", lambda: please(search)),
         ("exact", lambda: settle_small(search)),
         ("proof", lambda: certify(search)),
         ("polish", lambda: polish(search)),

@@ -12,6 +12,7 @@ KINDS = ("align", "first", "best")
 _DEVICE = 8000.0  # thousandths of a large node, so that device sums are of the size of other shares
 _KEEP_OFF = 100.0
 _OPEN = 1e6
+_PARTS = 32  # of a class's copies, between which is looked where they prefer to be now
 
 
 def scores(state: Occupancy, c: int, kind: str) -> Reals:
@@ -38,6 +39,8 @@ def scores(state: Occupancy, c: int, kind: str) -> Reals:
         score = score + _KEEP_OFF * state.devices.sum(axis=1) / _DEVICE
     if shape.bonus is not None:
         score = score - _KEEP_OFF * shape.bonus[state.type_of, c]
+    if c in shape.likes.of:
+        score = score - _KEEP_OFF * shape.likes.gains(c, state.content)
     if shape.cost.any():
         score = score + np.where(state.used, 0.0, _OPEN * shape.cost[state.type_of])
     return score
@@ -52,7 +55,19 @@ def fill_up(state: Occupancy, order: Counts, kind: str, deadline: Deadline) -> N
         if gang is not None:
             _place_gang(state, gang, kind)
         elif state.left[c] > 0:
-            state.place(c, scores(state, c, kind), int(state.left[c]))
+            _place(state, c, kind, int(state.left[c]))
+
+
+def _place(state: Occupancy, c: int, kind: str, wanted: int) -> int:
+    """Place copies of a class, a part at a time if they mean something to each other."""
+    part = -(-wanted // _PARTS) if c in state.shape.likes.of else wanted
+    placed = 0
+    while placed < wanted:
+        some = state.place(c, scores(state, c, kind), min(part, wanted - placed))
+        if not some:
+            break
+        placed += some
+    return placed
 
 
 def _place_gang(state: Occupancy, gang: Gang, kind: str) -> None:
@@ -63,7 +78,7 @@ def _place_gang(state: Occupancy, gang: Gang, kind: str) -> None:
     before = state.copy()
     for c in classes:
         wanted = int(state.left[c])
-        if state.place(c, scores(state, c, kind), wanted) < wanted:
+        if _place(state, c, kind, wanted) < wanted:
             state.become(before)
             return
 

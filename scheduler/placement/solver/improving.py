@@ -4,6 +4,7 @@ import numpy as np
 
 from .arrays import Counts
 from .deadline import Deadline
+from .moves import descend
 from .neighbourhood import neighbourhood
 from .neighbourhood_goals import Found, optimise
 from .neighbourhood_rules import add_rules
@@ -15,11 +16,21 @@ _PATIENCE = 40  # rounds without any gain
 _PART = 0.15  # of the nodes, for a dive
 _PARTS = (0.2, 0.5, 1.0, 1.0)  # of the nodes in use, where nodes cost something
 _CHOSEN = (0.1, 0.2, 0.5)  # of the nodes in use, for an integer programme
-_EVERY = 3  # rounds, one of which is such a one
+_EVERY = 2  # rounds, one of which is such a one
+_PLEASING, _AGAIN = 0.3, 0.1  # of the time that is left, for single moves at first and later
 _SMALL = 600  # pairs of nodes and classes, of a problem that is decided on as a whole
 _MODELLED = 500_000  # (rule, node) pairs, beyond which CP-SAT's model takes too long to write
 _FEW = 8  # nodes, for CP-SAT, to begin with
 _WORK, _WHOLE_WORK = 0.5, 20.0  # CP-SAT's deterministic seconds
+
+
+def please(search: Search) -> None:
+    """Move copies of the best plan to where they are liked better."""
+    if search.incumbent.best is None:
+        return
+    state = search.incumbent.best.copy()
+    if descend(search.given, state, search.random, search.deadline.part(_PLEASING)):
+        search.incumbent.offer(state)
 
 
 def settle_small(search: Search) -> None:
@@ -55,7 +66,13 @@ def polish(search: Search) -> None:
             quotas = search.regions.held(state, nodes)
             state.clear(nodes)
             search.refill(state, nodes, quotas, whole)
-        idle = 0 if search.incumbent.offer(state) else idle + 1
+        if preferring:
+            descend(search.given, state, search.random, search.deadline.part(_AGAIN))
+        if search.incumbent.offer(state):
+            idle = 0
+        else:
+            search.incumbent.exchange(state)
+            idle += 1
 
 
 def _rearrange(

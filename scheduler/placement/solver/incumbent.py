@@ -8,6 +8,7 @@ import numpy as np
 
 from .arrays import Reals
 from .bound import ceiling
+from .company import circle
 from .deadline import Deadline
 from .objectives import (
     Balanced,
@@ -76,6 +77,11 @@ class Incumbent:
             self.tell()
         return True
 
+    def exchange(self, state: Occupancy) -> None:
+        """Keep a plan in place of the best if it is as good: others can be reached from it."""
+        if not _better(self.values, achieved(self.given, state)):
+            self.best = state
+
     def prove(self, goal: int, bound: float) -> None:
         """Note a bound."""
         if bound < self.bounds[goal]:
@@ -143,6 +149,8 @@ def _value(given: Problem, objective: Objective, state: Occupancy) -> float:
         per_group = np.zeros(objective.weight.shape)
         np.add.at(per_group.T, given.group, state.content.T)
         met = sum(_met(given, meeting, state) for meeting in objective.meetings)
+        group, content = given.group, state.content
+        met += sum(circle(each, group, content).worth for each in objective.companies)
         return float((objective.weight * per_group).sum()) + met
     if isinstance(objective, Kept):
         nodes, classes, copies = given.current

@@ -8,6 +8,7 @@ from ortools.sat.python import cp_model
 from .arrays import Counts
 from .deadline import Deadline
 from .neighbourhood import Neighbourhood, Terms, total
+from .neighbourhood_company import company_terms
 from .objectives import (
     Balanced,
     HostCost,
@@ -96,13 +97,16 @@ def _terms(made: Neighbourhood, objective: Objective) -> Terms | None:
 def _preferred(made: Neighbourhood, objective: Preferred) -> Terms:
     group = made.given.group
     worths = np.array([meeting.worth for meeting in objective.meetings])
-    sizes = made.whole(np.append(objective.weight, worths))
-    weight = sizes[: objective.weight.size].reshape(objective.weight.shape)
+    pairs = [company.worth.reshape(-1) for company in objective.companies]
+    parts = [objective.weight.reshape(-1), worths, *pairs]
+    sizes = made.whole(np.concatenate(parts))
+    flat, met, *paired = np.split(sizes, np.cumsum([part.size for part in parts])[:-1])
+    weight = flat.reshape(objective.weight.shape)
     terms = [(x, int(weight[c, group[n]])) for (n, c), x in made.copies.items()]
-    for meeting, worth in zip(
-        objective.meetings, sizes[objective.weight.size :].tolist(), strict=True
-    ):
+    for meeting, worth in zip(objective.meetings, met.tolist(), strict=True):
         terms += [(both, worth) for both in _meeting(made, meeting)]
+    for company, worth in zip(objective.companies, paired, strict=True):
+        terms += company_terms(made, company, worth.reshape(company.worth.shape))
     return terms
 
 

@@ -45,16 +45,36 @@ class Meeting:
 
 
 @dataclass(frozen=True, slots=True)
+class Company:
+    """A term of pairs: any two copies in one domain are worth something to each other.
+
+    Σ over domains and unordered pairs of distinct copies of worth[g, h], the copies being of
+    classes of set g and of set h.
+
+    Args:
+        sets: of classes, disjoint.
+        worth: (S, S) float64, symmetric, of either sign.
+        domain: (K,) codes as of the rules; None: every node is one.
+    """
+
+    sets: tuple[tuple[int, ...], ...]
+    worth: Reals
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Preferred:
     """Honour preferences and plugins' terms: maximise Σ weight[c, k] · copies of c in group k.
 
     Args:
         weight: (C, K) float64, of either sign.
         meetings: what is added for classes that meet.
+        companies: what is added for every pair of copies.
     """
 
     weight: Reals
     meetings: tuple[Meeting, ...] = ()
+    companies: tuple[Company, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

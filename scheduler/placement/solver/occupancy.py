@@ -105,6 +105,15 @@ class Occupancy:
         found[nodes] = np.maximum(most, 0)
         return found
 
+    def holds(self, c: int, node: int) -> bool:
+        """Tell whether a node has room for one more copy of a class."""
+        shape, here = self.shape, np.array([node])
+        if shape.apart is not None and self.content[shape.apart[c], node].any():
+            return False
+        if not shape.fit[self.type_of[node], c] or self.content[c, node] >= shape.limit[c]:
+            return False
+        return bool(room(shape, self.free[:, here].T, self.devices[here], np.array([c]))[0, 0])
+
     def place(self, c: int, score: Reals, wanted: int) -> int:
         """Place copies of a class on the nodes of least score first; score: (N,)."""
         zoned, caps = self.rules.of(c)

@@ -79,6 +79,13 @@ class Regulation:
                 if nodes.size:
                     yield (c,), nodes, int(np.ceil(over / weight[nodes].min()))
 
+    def broken(self, c: int, content: Counts) -> bool:
+        """Tell whether any of the rules that limit a class does not hold, gangs aside."""
+        zoned, caps = self.of(c)
+        if any(True for each in zoned for _ in _trims(each, content)):
+            return True
+        return any(self.cap_left(cap, content) < -1e-9 * (1.0 + cap.most) for cap in caps)
+
     def incomplete(self, left: Counts) -> list[int]:
         """Return the placed classes of gangs that are placed in part."""
         found: list[int] = []

@@ -11,6 +11,7 @@ import numpy as np
 from .arrays import Counts, Reals
 from .devices import DeviceRows
 from .linear import Programme
+from .objectives import Preferred
 from .shapes import Shapes
 
 
@@ -71,6 +72,21 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class PairColumns:
+    """Variables that stand for pairs of copies in an objective's companies.
+
+    Args:
+        columns: numbers of variables; worth: of each pair.
+        rest: the most that companies can add of which no variable tells.
+    """
+
+    objective: Preferred
+    columns: Counts
+    worth: Reals
+    rest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Relaxation:
     """Rows of the relaxation and where its variables are.
 
@@ -79,6 +95,7 @@ class Relaxation:
         opened: (T,) variables, nodes in use by type.
         capacities: rows that are about what nodes have.
         shortages: variables, what is missing to Floors.
+        pairs: variables of companies, by objective.
     """
 
     shape: Shapes
@@ -88,6 +105,11 @@ class Relaxation:
     capacities: list[int]
     rows: Rows
     shortages: list[int] = field(default_factory=list[int])
+    pairs: list[PairColumns] = field(default_factory=list[PairColumns])
+
+    def pairs_of(self, objective: Preferred) -> PairColumns | None:
+        """Return the variables of an objective's companies, None where it has none."""
+        return next((each for each in self.pairs if each.objective is objective), None)
 
     def amounts(self, x: Reals) -> Reals:
         """Return (T, C) copies of classes on all nodes of a type."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .arrays import Counts, Mask, Reals
+from .company import Likes, likes
 from .objectives import Balanced, HostCost, Preferred
 from .problem import WHOLE, Problem
 from .rules import Apart, Cap, Exclusive, Floor, Gang, Spread
@@ -32,6 +33,7 @@ class Shapes:
         bonus: (T, C) float64 on top of it by type, None if there is none.
         apart: (C, C) bool, symmetric: classes that do not share a node; None if all may.
         fit: (T, C) int64, most copies of a class alone on a node of the type.
+        likes: what copies are worth to each other.
     """
 
     capacity: Counts
@@ -49,6 +51,7 @@ class Shapes:
     bonus: Reals | None
     apart: Mask | None
     fit: Counts
+    likes: Likes
 
     @property
     def type_of(self) -> Counts:
@@ -92,6 +95,7 @@ def shapes(given: Problem) -> Shapes:
             bonus=_bonus(weights, given.group[first]),
             apart=_apart(given),
             fit=np.zeros((len(kinds), given.count.size), dtype=np.int64),
+            likes=likes(given, weights.scales),
         ),
     )
 
@@ -150,7 +154,7 @@ def _groups(given: Problem, weights: Weights) -> Counts:
             rows.append(rule.domain[None].astype(np.float64))
     for objective in given.objectives:
         if isinstance(objective, Preferred):
-            domains = [meeting.domain for meeting in objective.meetings]
+            domains = [each.domain for each in (*objective.meetings, *objective.companies)]
             rows += [d[None].astype(np.float64) for d in domains if d is not None]
     codes = np.unique(np.concatenate(rows), axis=1, return_inverse=True)[1].reshape(-1)
     return codes[given.group].astype(np.int64)

@@ -50,7 +50,9 @@ def weigh(given: Problem) -> Weights:
             scale, unit = _scale(objective.cost, unit)
             cost += scale * objective.cost
         elif isinstance(objective, Preferred):
-            scale, unit = _scale(np.abs(objective.weight), unit)
+            worths = [each.worth.reshape(-1) for each in objective.companies]
+            sizes = np.abs(np.concatenate([objective.weight.reshape(-1), *worths]))
+            scale, unit = _scale(sizes, unit)
             prefer += scale * objective.weight
         scales.append(scale)
     return Weights(value, cost, prefer, tuple(scales))

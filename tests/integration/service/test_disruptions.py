@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,61 @@ async def test_our_drain_starts_replacements_first(postgres, processes):
     await service.running(4)
     assert set(await nodes_of(service)) == {other}
     assert await stopped(ready) >= 4, "replacements run before anybody goes"
+
+
+HOSTS = "/apis/ironfree.dev/v1/dockerhosts"
+
+
+async def test_a_host_is_empty_before_its_window_opens(postgres, processes, tmp_path):
+    service = await processes(postgres.url)
+    await service.add_hosts(2)
+    await service.add_controller(4)
+    await service.running(4)
+    await budget(service, minAvailable="100%")
+    await allowed(service, 0)
+    on = await nodes_of(service)
+    node, other = on[0], {"h0": "h1", "h1": "h0"}[on[0]]
+    opens = datetime.now(UTC) + timedelta(minutes=30)
+    window = f"{opens:%H:%M}-{opens + timedelta(minutes=10):%H:%M}"
+    spec = {"maintenance": {"windows": [window], "leadSeconds": 7200}}
+    await patch(service, tmp_path, node, spec)
+    ready = asyncio.create_task(least_ready(service))
+
+    async def cordoned():
+        found = await service.get(f"/api/v1/nodes/{node}")
+        return found if found["spec"].get("unschedulable") else None
+
+    await service.eventually(cordoned, "the node is cordoned")
+    assert await stopped(ready) >= 4
+    await service.end(signal.SIGKILL)
+    service = await processes(postgres.url)  # its simulated hosts have nothing yet
+
+    reason = 'jsonpath={.status.conditions[?(@.type=="Maintenance")].reason}=Drained'
+    words = ("wait", f"--for={reason}", f"dockerhost/{node}", "--timeout=60s")
+    code, said = await kubectl(service, tmp_path, *words)
+    assert code == 0, said
+    assert set(await nodes_of(service)) == {other}
+    code, said = await kubectl(service, tmp_path, "get", "dockerhosts")
+    assert code == 0, said
+    assert f"Drained {opens:%Y-%m-%dT%H:%M}:00Z" in said
+    code, said = await ironfree(service, "node", "list")
+    assert f"window from {opens:%Y-%m-%dT%H:%M}:00Z" in said
+
+    await patch(service, tmp_path, node, {"maintenance": None})
+
+    async def as_before():
+        found = await service.get(f"/api/v1/nodes/{node}")
+        host = await service.get(f"{HOSTS}/{node}")
+        kinds = {c["type"] for c in host["status"]["conditions"]}
+        return not found["spec"].get("unschedulable") and "Maintenance" not in kinds
+
+    await service.eventually(as_before, "the node is open again")
+
+
+async def patch(service, tmp_path, host, spec):
+    words = ("patch", "dockerhost", host, "--type=merge", "-p", json.dumps({"spec": spec}))
+    code, said = await kubectl(service, tmp_path, *words)
+    assert code == 0, said
 
 
 async def least_ready(service):

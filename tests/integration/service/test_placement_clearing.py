@@ -205,3 +205,33 @@ async def test_a_restart_forgets_neither_marks_nor_what_of_the_limits_is_used(se
     status = await ended(service)
     assert (status["phase"], status["moved"]) == ("Infeasible", 1), status
     await as_it_was(service, before)
+
+
+async def test_victims_are_told_of_and_a_restart_takes_back_what_was_promised(service):
+    await made(service, CLASSES, {"metadata": {"name": "high"}, "value": 1000})
+    await hosts(service, 1)
+    body = {"metadata": {"name": "low", "finalizers": ["example.com/stay"]}}
+    await made(service, PODS, {**body, "spec": pod_spec("6")})
+    await service.running(1)
+    await hold(service, "big", "4", priorityClassName="high")
+    await place(service, maxPreemptions=1)
+
+    async def nominated():
+        return (await pods(service))["big"]["status"].get("nominatedNodeName")
+
+    node = await service.eventually(nominated, "the host is promised")
+    uid = (await pods(service))["big"]["metadata"]["uid"]
+
+    async def told():
+        events = (await service.get("/api/v1/namespaces/default/events"))["items"]
+        return [e["message"] for e in events if e["reason"] == "Preempted"]
+
+    said = await service.eventually(told, "the victim is told of")
+    assert said == [f"Preempted by pod {uid} on node {node}"]
+    status = (await service.get(f"{PLACEMENTS}/go"))["status"]
+    assert status["nominated"] == [{"pod": "default/big", "uid": uid}]
+    await service.end(signal.SIGKILL)
+    await service.start()
+    status = await ended(service)
+    assert (status["phase"], status["evicted"], status["nominated"]) == ("Infeasible", 1, [])
+    assert not await nominated()

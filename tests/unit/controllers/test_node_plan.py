@@ -76,6 +76,12 @@ def test_a_node_that_never_spoke():
         (node("False"), False, {("not-ready", "NoSchedule")}),
         (node("True", unschedulable=True), True, {("unschedulable", "NoSchedule")}),
         (node("True", DiskPressure="True"), True, {("disk-pressure", "NoSchedule")}),
+        (node("True", PIDPressure="True"), True, {("pid-pressure", "NoSchedule")}),
+        (
+            node("True", MemoryPressure="True"),
+            True,
+            {("memory-pressure", "NoSchedule"), ("memory-pressure", "PreferNoSchedule")},
+        ),
     ],
 )
 def test_taints_follow_conditions(given, evict, wanted):

@@ -361,6 +361,38 @@ def test_a_deadline_stops_all_and_fails_the_pod():
     assert (done.status.phase, done.status.reason) == ("Failed", "DeadlineExceeded")
 
 
+def test_an_evicted_pod_is_stopped_at_once_and_fails_whoever_remembers_it():
+    wanted = pod(status=PodStatus(phase="Running", start_time=NOW))
+    evicted = PodMemory(eviction="no room")
+    first = ask(wanted, ALIVE, made(), memory=evicted)
+    assert [(type(i), i.grace_seconds) for i in first.instructions] == [(StopContainer, 1)]
+    assert (first.status.phase, first.status.reason) == ("Running", ""), "until nothing runs"
+    target = first.status.condition("DisruptionTarget")
+    assert (target.status, target.reason) == ("True", "TerminationByKubelet")
+    assert target.message == "no room"
+    # The service was restarted: only the store knows.
+    later, wanted = NOW + timedelta(seconds=9), pod(status=first.status)
+    ended = made(state=EngineState.EXITED, exit_code=0)
+    assert ask(wanted, ALIVE, ended, now=later).instructions == (StopSandbox("s0"),)
+    done = ask(wanted, DEAD, ended, now=later)
+    assert done.instructions == ()
+    assert (done.status.phase, done.status.reason) == ("Failed", "Evicted")
+    assert done.status.message == "no room"
+    assert done.status.condition("DisruptionTarget") == target
+
+
+def test_a_pod_that_never_began_can_be_evicted():
+    done = ask(pod(), None, memory=PodMemory(eviction="no room"))
+    assert done.instructions == ()
+    assert (done.status.phase, done.status.reason) == ("Failed", "Evicted")
+
+
+def test_a_pod_that_others_disrupt_is_not_evicted():
+    target = Condition("DisruptionTarget", "True", "EvictionByEvictionAPI", "drained")
+    wanted = pod(status=PodStatus(phase="Running", conditions=(target,)))
+    assert ask(wanted, ALIVE, made()).status.phase == "Running"
+
+
 def test_readiness_waits_for_the_probe_and_for_the_gates():
     probed = Container("web", "web:1", readiness_probe=Probe())
     spec = PodSpec(containers=(probed,), readiness_gates=(ReadinessGate("example.com/fed"),))

@@ -16,6 +16,7 @@ from scheduler.nodes.registration import (
     allocatable,
     capacity,
     node_write,
+    pressures_of,
     reachability,
 )
 from scheduler.objects import quantity
@@ -102,6 +103,20 @@ def test_what_changed_is_written_and_what_is_foreign_stays():
     assert change.expected_revision == 9
 
 
+def test_pressure_is_told_and_read_back():
+    pressed = replace(made(), pressures=frozenset({"MemoryPressure"}))
+    stored_node = as_stored(node_write(pressed, None, NOW))
+    status = node_view(stored_node).status
+    assert status.condition("MemoryPressure").reason == "KubeletHasInsufficientMemory"
+    assert status.condition("PIDPressure").status == "False"
+    assert pressures_of(stored_node) == {"MemoryPressure"}
+    assert pressures_of(None) == frozenset()
+    relieved = node_write(made(), stored_node, NOW + timedelta(minutes=6))
+    condition = node_view(as_stored(relieved)).status.condition("MemoryPressure")
+    assert (condition.status, condition.reason) == ("False", "KubeletHasSufficientMemory")
+    assert condition.last_transition_time == NOW + timedelta(minutes=6)
+
+
 @given(
     cpus=st.integers(0, 512),
     memory=st.integers(0, 1 << 44),
@@ -118,6 +133,16 @@ def test_allocatable_is_capacity_less_reserved_and_never_negative(cpus, memory, 
 def test_overrides_win_over_the_engine():
     found = capacity(made(capacity={"cpu": "2", "nvidia.com/gpu": 4}))
     assert found == {"cpu": "2", "memory": "8Gi", "pods": "110", "nvidia.com/gpu": "4"}
+
+
+@pytest.mark.parametrize("info", [INFO, None])
+def test_what_others_say_of_a_host_stays(info):
+    condition = {"type": "Maintenance", "status": "True", "reason": "Draining", "message": ""}
+    status = {"conditions": [condition], "maintenanceTime": "2026-01-04T02:00:00Z"}
+    said = msgspec.structs.replace(host().stored, status=msgspec.json.encode(status))
+    found = reachability(docker_host_view(said), info, "EngineReady", "", NOW)
+    assert found.maintenance_time == datetime(2026, 1, 4, 2, tzinfo=UTC)
+    assert {c.type for c in found.conditions} == {"Ready", "Reachable", "Maintenance"}
 
 
 def test_reachability_changes_only_with_the_facts():

@@ -700,6 +700,46 @@ def test_two_pods_of_a_zone_cannot_both_be_helped_by_leaving_one_node():
     assert one(scene.preempt(high(labels=WEB))) is None
 
 
+def affinity(kind, *terms):
+    required = [
+        {"topologyKey": key, "labelSelector": {"matchLabels": labels}} for key, labels in terms
+    ]
+    return {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
+
+
+SITES = [
+    node(f"n{i}", cpu="4", labels={"zone": zone, "kubernetes.io/hostname": f"n{i}"})
+    for i, zone in enumerate("xxy")
+]
+
+
+def test_a_pod_that_keeps_its_copies_apart_by_node_still_minds_other_nodes():
+    apart = affinity(
+        "podAntiAffinity", ("zone", {"app": "db"}), ("kubernetes.io/hostname", {"app": "web"})
+    )
+    wanted = high(cpu="1", labels=WEB, **apart)
+    foe = runs("c", "n2", 100, labels={"app": "db"})
+    scene = Scene(
+        SITES, [runs("a", "n0", 5, labels={"app": "db"}), runs("b", "n1", 1, cpu="4"), foe]
+    )
+    assert one(scene.preempt(wanted)) == ("n0", ["a"], 0)
+
+
+def test_nobody_is_made_to_leave_whom_the_pod_wants_beside_it():
+    beside = affinity("podAffinity", ("zone", {"app": "db"}))
+    scene = Scene(SITES, [runs("friend", "n0", 1, cpu="2", labels={"app": "db"})])
+    assert one(scene.preempt(high(cpu="3", **beside))) is None
+    scene = Scene(
+        SITES,
+        [
+            runs("friend", "n1", 1, cpu="4", labels={"app": "db"}),
+            runs("a", "n0", 2, cpu="2"),
+            runs("b", "n0", 1, cpu="2"),
+        ],
+    )
+    assert one(scene.preempt(high(cpu="2", **beside))) == ("n0", ["b"], 0)
+
+
 def test_further_copies_go_on_where_they_cost_least():
     nodes = [node(f"n{i}", cpu="4") for i in range(3)]
     pods = [runs(f"p{i}{j}", f"n{i}", 10 * i + j, cpu="1") for i in range(3) for j in range(4)]

@@ -152,6 +152,81 @@ def test_a_pod_whose_preferences_cannot_be_read_is_not_placed(plugins):
     assert reason.startswith('[0].matchExpressions[0].key: Invalid value: "a b": name part must')
 
 
+def test_unreadable_preferences_are_told_behind_required_terms(plugins):
+    bad = {"weight": 1, "preference": {"matchExpressions": [{"key": "a b", "operator": "Exists"}]}}
+    affinity = {"nodeAffinity": {PREFERRED: [bad]}}
+    pod = {"spec": {"nodeSelector": {"disk": "ssd"}, "affinity": affinity}}
+    nodes = [{"metadata": {"name": "a", "labels": {"disk": "ssd"}}}, {"metadata": {"name": "b"}}]
+    matches, other = tried(plugins, nodes, pod, "NodeAffinity")["nodes"]
+    assert matches["reasons"][0].startswith("[0].matchExpressions[0].key: Invalid value")
+    assert other["reasons"] == ["node(s) didn't match Pod's node affinity/selector"]
+
+
+def asked(plugins, rules, **spec):
+    spec |= {"profile": {"plugins": rules}, "explain": "full"}
+    return Simulation(plugins, by_name(), read_question(spec), read_scenario(spec)).run()["results"]
+
+
+@pytest.mark.parametrize("first", ["NodeAffinity", "TaintToleration"])
+def test_listed_rules_object_in_the_order_of_the_list(plugins, first):
+    node = {"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}
+    rules = sorted(("NodeAffinity", "TaintToleration"), key=lambda name: name != first)
+    pods = [{"spec": {"nodeSelector": {"a": "b"}}}]
+    (result,) = asked(plugins, [{"name": name} for name in rules], nodes=[node], pods=pods)
+    (told,) = result["nodes"]
+    assert (told["plugin"], [each["plugin"] for each in told["others"]]) == (first, rules[1:])
+
+
+@pytest.mark.parametrize(
+    ("weight", "total"),
+    [({}, 100), ({"weight": 0}, 100), ({"weight": 7}, 700), ({"weight": 2**31 - 1}, 214748364700)],
+)
+def test_a_listed_rule_without_a_weight_weighs_one(plugins, weight, total):
+    rules = [{"name": "TaintToleration", **weight}]
+    (result,) = asked(plugins, rules, nodes=[{"metadata": {"name": "n"}}], pods=[{}])
+    assert result["nodes"][0]["total"] == total
+
+
+@pytest.mark.parametrize("weight", [-1, 2**31, 1.5, True, "2"])
+def test_a_weight_that_cannot_be_is_refused(plugins, weight):
+    with pytest.raises(BadRequest, match="weight must be a whole number"):
+        asked(plugins, [{"name": "TaintToleration", "weight": weight}])
+
+
+@pytest.mark.parametrize("name", ["GangScheduling", "NodeDeclaredFeatures", "PrioritySort"])
+def test_what_upstream_calls_a_plugin_may_be_listed(plugins, name):
+    rules = [{"name": name}, {"name": "NodeName"}]
+    (result,) = asked(plugins, rules, nodes=[{"metadata": {"name": "n"}}], pods=[{}])
+    assert result["nodeName"] == "n"
+
+
+@pytest.mark.parametrize(("on", "fits"), [("n", False), ("", True)])
+def test_a_pod_on_a_node_holds_what_a_resize_gave_it(plugins, on, fits):
+    node = {"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "4", "pods": "9"}}}
+    container = {"name": "c", "resources": {"requests": {"cpu": "1"}}}
+    status = {"name": "c", "resources": {"requests": {"cpu": "3"}}}
+    other = {
+        "spec": {"containers": [container], "nodeName": on},
+        "status": {"containerStatuses": [status]},
+    }
+    wanted = {"spec": {"containers": [{"resources": {"requests": {"cpu": "2"}}}]}}
+    results = asked(plugins, [{"name": "NodeResourcesFit"}], nodes=[node], pods=[other, wanted])
+    assert (results[-1]["nodeName"] == "n") is fits
+
+
+def test_an_image_of_no_size_is_there(plugins):
+    mb = 2**20
+    nodes = [
+        {"metadata": {"name": name}, "status": {"images": [{"names": ["i:1"], "sizeBytes": size}]}}
+        for name, size in (("a", 1000 * mb), ("b", 0))
+    ]
+    pod = {"spec": {"containers": [{"image": "i:1"}]}}
+    scores = [
+        n["scores"]["ImageLocality"] for n in tried(plugins, nodes, pod, "ImageLocality")["nodes"]
+    ]
+    assert scores == [100, 0]
+
+
 HOST = "kubernetes.io/hostname"
 
 

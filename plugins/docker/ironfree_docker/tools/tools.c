@@ -7,6 +7,7 @@
  * {u32 id, u16 kind, u16 length} and its payload of at most 4096 bytes. It ends with its input.
  *   in:  OPEN (a struct sockaddr), DATA, CLOSE     out: OPENED, DATA, CLOSED (i32 errno, 0: end)
  *   in:  STAT, of the file system that containers are on     out: DATA (a struct statfs), CLOSED
+ *   in:  HEADS (paths, each with a 0 behind it)     out: DATA (how each file begins), … CLOSED
  *
  * Without a C library, so that it is small enough to travel inside the driver: `make tools`
  * builds it for every processor. Numbers of the calls: Linux's system call tables.
@@ -51,8 +52,8 @@ static long call(long number, long a, long b, long c, long d, long e)
     call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
 
 enum { AGAIN = 11, IS_DIRECTORY = 21, TOO_MANY = 24, NO_BUFFER = 105, IN_PROGRESS = 115 };
-enum { MOST = 4096, SLOTS = 512 };
-enum { OPEN = 1, DATA = 2, SHUT = 3, STAT = 4, STAT_SIZE = 120 };
+enum { MOST = 4096, SLOTS = 512, HEAD = 256 };
+enum { OPEN = 1, DATA = 2, SHUT = 3, STAT = 4, HEADS = 5, STAT_SIZE = 120 };
 
 static void leave(int status)
 {
@@ -146,6 +147,23 @@ static void tell_stat(void)
     tell_end(in.id, -result);
 }
 
+static void tell_heads(void)
+{
+    long result = 0;
+    for (int at = 0, next = 0; next < in.length && result >= 0; next++) {
+        if (in.payload[next])
+            continue;
+        long fd = SYS(OPENAT, -100, in.payload + at, 0, 0, 0);
+        at = next + 1;
+        result = fd < 0 ? fd : SYS(READ, fd, out.payload, HEAD, 0, 0);
+        if (fd >= 0)
+            SYS(CLOSE, fd, 0, 0, 0, 0);
+        if (result > 0)
+            tell(in.id, DATA, result);
+    }
+    tell_end(in.id, result < 0 ? -result : 0);
+}
+
 static void take_frame(void)
 {
     fill((u8 *)&in, 8);
@@ -158,6 +176,10 @@ static void take_frame(void)
     }
     if (in.kind == STAT) {
         tell_stat();
+        return;
+    }
+    if (in.kind == HEADS) {
+        tell_heads();
         return;
     }
     for (int slot = 1; slot <= SLOTS; slot++) {

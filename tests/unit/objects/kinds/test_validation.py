@@ -74,6 +74,27 @@ def test_labels_of_a_host_are_those_kubernetes_takes():
         ({"ulimits": {"nofile": "many"}}, "spec.ulimits[nofile]", "SOFT:HARD"),
         ({"ulimits": {"nofile": "2:1"}}, "spec.ulimits[nofile]", "must not exceed"),
         ({"ulimits": {"nofile": "-1:1"}}, "spec.ulimits[nofile]", "must not exceed"),
+        ({"evictionHard": {"disk": "1"}}, "spec.evictionHard[disk]", '"pid.available"'),
+        (
+            {"evictionHard": {"memory.available": "much"}},
+            "spec.evictionHard[memory.available]",
+            "100Mi or 5%",
+        ),
+        (
+            {"evictionPressureTransitionSeconds": -1},
+            "spec.evictionPressureTransitionSeconds",
+            "between 0 and",
+        ),
+        (
+            {"maintenance": {"windows": ["Sunday 02:00-04:00"]}},
+            "spec.maintenance.windows[0]",
+            "Sat,Sun 22:00-06:00",
+        ),
+        (
+            {"maintenance": {"windows": [], "leadSeconds": 90_000}},
+            "spec.maintenance.leadSeconds",
+            "between 0 and 86400",
+        ),
         ({"devices": [{"name": "gpu", "ids": ["0"]}]}, "spec.devices[0].name", "extended resource"),
         ({"devices": [{"name": "a.b/c"}]}, "spec.devices[0].ids", "Required"),
         ({"devices": [{"name": "a.b/c", "ids": ["x y"]}]}, "spec.devices[0].ids[0]", "a word"),
@@ -94,6 +115,9 @@ def test_limits_and_devices_of_a_host(spec, field, says):
 def test_a_host_may_limit_and_equip_its_containers():
     spec = {
         "podPidsLimit": 100,
+        "evictionHard": {"memory.available": "5%", "pid.available": "1000"},
+        "evictionPressureTransitionSeconds": 60,
+        "maintenance": {"windows": ["Sun 02:00-04:00", "22:00-06:00"], "leadSeconds": 600},
         "swapBehavior": "LimitedSwap",
         "swap": "4Gi",
         "ulimits": {"nofile": "1024:-1", "core": "0", "memlock": "-1"},

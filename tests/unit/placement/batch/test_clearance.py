@@ -177,3 +177,15 @@ def test_nothing_is_proved_where_fewer_pods_may_be_worse():
     near = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
     found = tried(job(big(affinity=near), objective=COUNT), hosts, pods, Limits(max_moves=5))
     assert first(found) == ("0", "1", "100.000%")
+
+
+def test_where_the_cheapest_eviction_is_beyond_the_limit_another_host_is_looked_at():
+    """Preemption would rather evict many that matter little than one that matters more."""
+    hosts = [host("a", cpu="8"), host("b", cpu="8")]
+    pods = [running(f"small-{n}", "a", owner=False) for n in range(4)]
+    pods.append(running("large", "b", cpu="8", owner=False, priority=5))
+    asked = job(big(cpu="8", priority=10), objective=COUNT)
+    found = tried(asked, hosts, pods, Limits(max_preemptions=4))
+    assert victims(found) == [f"small-{n}" for n in range(4)]
+    found = tried(asked, hosts, pods, Limits(max_preemptions=1))
+    assert (victims(found), found.placed) == (["large"], 1)

@@ -1,6 +1,7 @@
 """What pods prefer is a goal after those of the Placement, unless it is named earlier."""
 
 import numpy as np
+import pytest
 
 from tests.batch_cases import host, job, prepared, rules, settled, template, where
 
@@ -99,3 +100,69 @@ def test_preferences_that_tell_too_many_hosts_apart_are_left_out():
     ]
     assert liked.weight[0].any()
     assert not liked.weight[1:].any(axis=1).all()
+
+
+def spread(key, **labels):
+    return {
+        "maxSkew": 1,
+        "topologyKey": key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": labels},
+    }
+
+
+LIKED = ({"place": "count"}, {"prefer": "pods"}, {"hosts": "fewest"})
+
+
+@pytest.mark.parametrize("key", ["zone", "kubernetes.io/hostname"])
+def test_pods_of_a_batch_that_keep_off_each_other_softly_are_spread(key):
+    wanted = template("p", 4, cpu="1", affinity=near(key, "podAntiAffinity", app="p"))
+    found = settled(job(wanted, objective=LIKED), zones(*"abc"), rules())
+    assert sorted(len(pods) for pods in where(found).values()) == [1, 1, 2]
+    goal = found.solver.goals[1]
+    assert (goal.value, goal.bound, goal.gap) == ("-400", "-400", "0%")
+    packed = settled(job(wanted), zones(*"abc"), rules())
+    assert len(nodes(packed)) == 1
+    assert packed.solver.goals[2].value == "-2400"
+
+
+def test_pods_of_a_batch_that_like_each_other_meet():
+    hosts = zones(*"abc")
+    wanted = [
+        template("web", 2, cpu="3", affinity=near("zone", app="db")),
+        template("db", 1, cpu="2"),
+        template("other", 2, cpu="5"),
+    ]
+    found = settled(job(*wanted, objective=LIKED), hosts, rules())
+    placed = where(found)
+    (home,) = [pods for pods in placed.values() if "db-0" in pods]
+    assert home == ["db-0", "web-0", "web-1"]
+    assert found.solver.goals[1].value == "800"
+    assert found.solver.status == "optimal"
+
+
+def test_soft_spreading_counts_pods_of_the_batch_and_those_that_run():
+    hosts = [host(name, zone=zone) for name, zone in zip("abcd", "xxyy", strict=True)]
+    there = [running("p0", "a", app="p")]
+    wanted = template("p", 3, cpu="1", topologySpreadConstraints=[spread("zone", app="p")])
+    placed = where(settled(job(wanted, objective=LIKED), hosts, rules(), there))
+    assert sum(len(placed.get(node, ())) for node in "cd") == 2
+
+
+def test_soft_spreading_over_zones_of_nothing_that_runs_is_even():
+    wanted = template("p", 4, cpu="1", topologySpreadConstraints=[spread("zone", app="p")])
+    hosts = [host(name, zone=zone) for name, zone in zip("abc", "xxy", strict=True)]
+    found = settled(job(wanted, objective=LIKED), hosts, rules())
+    assert len(where(found)["c"]) == 2
+    goal = found.solver.goals[1]  # two pairs, a whole score for each of the two pods, weight 2
+    assert (goal.value, goal.bound) == ("-800", "-800")
+
+
+def test_pairs_that_tell_too_many_hosts_apart_are_left_out():
+    hosts = [host(f"h{n}", rack=f"r{n // 2}") for n in range(600)]
+    few = template("few", 2, cpu="1", affinity=near("rack", app="few"))
+    many = template("many", 5, cpu="1", affinity=near("kubernetes.io/hostname", app="many"))
+    asked, _ = prepared(job(few, many), hosts, rules())
+    problem = asked.model.problem
+    assert problem.group.max() == 0
+    assert [each.sets for each in problem.objectives[-1].companies] == [((1,),)]

@@ -7,10 +7,13 @@ import pytest
 
 from scheduler.objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
 from scheduler.objects.selectors import EVERYTHING, from_map
+from scheduler.placement.rebalance.floor import Floor
 from scheduler.placement.rebalance.movability import Scope
 from scheduler.placement.rebalance.planner import Aim
+from scheduler.placement.rebalance.repair import repair
 from scheduler.placement.rebalance.room import hopeless
 from scheduler.placement.rebalance.waiting import Waiting
+from scheduler.placement.solver.engine import Options, solve
 from scheduler.placement.tenancy import Budget
 from tests.placement_cases import pod
 from tests.rebalance_cases import FILTERS, NOW, apply, host, member, planned, scenario, used
@@ -212,3 +215,19 @@ def test_a_host_that_a_pod_waits_for_is_not_emptied():
     made = planned(cluster)
     assert "h0" not in made.empty
     assert made.after == 2
+
+
+@pytest.mark.parametrize(("least", "moved"), [(2, 2), (3, None)])
+def test_the_solver_makes_room_for_as_many_of_a_gang_as_it_needs(least, moved):
+    """Of four half-full hosts two can be free for a gang of three."""
+    pods = [member(f"{name}0", name, cpu="2") for name in "abcd"]
+    ring = [pod(f"ring-{n}", cpu="4") for n in range(3)]
+    cluster = scenario(*(host(name) for name in "abcd"), pods=[*pods, *ring])
+    floor = Floor(cluster, FILTERS, Scope())
+    repairing = repair(floor, Waiting.of(tuple(cluster.pending), least), 20, [])
+    problem = next(repairing)
+    with pytest.raises(StopIteration) as done:
+        repairing.send(solve(problem, Options(seconds=2.0)))
+    step = done.value.value
+    assert (len(step.moves) if step else None) == moved
+    assert sum(map(len, floor.guests.values())) == (moved + 2 if moved else 0)

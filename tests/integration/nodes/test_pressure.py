@@ -1,0 +1,143 @@
+"""Hosts that run short of memory or process ids: what their Nodes say, and which pods make room."""
+
+import pytest
+from ironfree_simulated import Behaviour
+
+from scheduler.drivers import EngineState
+from scheduler.nodes import pressure_watch
+from scheduler.streams import Level, Signals
+
+GI = 1 << 30
+
+
+@pytest.fixture
+async def pressed(cluster):
+    """A cluster whose hosts are looked at all the time; a condition goes with its shortage."""
+    await cluster.stop_agents()
+    await cluster.start_agents(pressure=0.02)
+    await cluster.add_host("h1", evictionPressureTransitionSeconds=0)
+    await cluster.ready("h1")
+    machine = cluster.driver.machine("h1")
+    machine.script("greedy:1", Behaviour(memory=3 * GI, processes=500))
+    machine.script("modest:1", Behaviour(memory=1 * GI, processes=5))
+    return cluster
+
+
+async def add(cluster, name, image, *, priority=0, request="0"):
+    resources = {"requests": {"memory": request}}
+    containers = [{"name": "c", "image": image, "resources": resources}]
+    await cluster.add_pod(name, "h1", containers=containers, priority=priority)
+    return await cluster.running(name)
+
+
+def node(cluster, kind, status):
+    def holds(found):
+        condition = found.status.condition(kind) if found is not None else None
+        return condition is not None and condition.status == status
+
+    return cluster.until(cluster.nodes, "", "h1", holds)
+
+
+def failed(cluster, name):
+    return cluster.pod(name, lambda p: p.status.phase == "Failed")
+
+
+def runs(cluster, uid):
+    seen = {o.identity.uid: o for o in cluster.driver.machine("h1").observe()}
+    return any(c.state is EngineState.RUNNING for c in seen[uid].containers)
+
+
+async def test_who_uses_more_than_it_requests_makes_room(pressed):
+    greedy = await add(pressed, "greedy", "greedy:1", request="1Gi")
+    modest = await add(pressed, "modest", "modest:1", request="2Gi", priority=-1)
+    machine = pressed.driver.machine("h1")
+    machine.spare = Signals(Level(4 * GI, 8 * GI), Level(30_000, 32_768))
+    found = await failed(pressed, "greedy")
+    assert (found.status.reason, found.status.condition("Ready").status) == ("Evicted", "False")
+    assert found.status.message.startswith("The node was low on resource: memory. Threshold")
+    assert "Container c was using 3Gi, request is 1Gi" in found.status.message
+    assert found.status.condition("DisruptionTarget").reason == "TerminationByKubelet"
+    assert not runs(pressed, greedy.meta.uid), "it has ended before it says so"
+    told = await pressed.events(
+        "EvictionThresholdMet", "NodeHasInsufficientMemory", "Evicted", "NodeHasSufficientMemory"
+    )
+    assert next(e for e in told if e["reason"] == "Evicted")["type"] == "Warning"
+    await node(pressed, "MemoryPressure", "False")
+    assert runs(pressed, modest.meta.uid), "one was enough"
+    assert pressed.agents.evictions == {"memory": 1}
+
+
+async def test_for_process_ids_the_least_important_makes_room(pressed):
+    await add(pressed, "greedy", "greedy:1", priority=5)
+    await add(pressed, "modest", "modest:1", priority=1)
+    machine = pressed.driver.machine("h1")
+    machine.spare = Signals(Level(100 * GI, 128 * GI), Level(830, 32_768))
+    found = await failed(pressed, "modest")
+    assert found.status.message == (
+        "The node was low on resource: pids. Threshold quantity: 328, available: 325. "
+    )
+    assert (await pressed.pod("greedy", lambda p: p is not None)).status.phase == "Running"
+    await node(pressed, "PIDPressure", "False")
+
+
+async def test_a_condition_outlasts_its_shortage_and_the_service(pressed):
+    await pressed.add_host("h2", evictionHard={"memory.available": "50%"})
+    await pressed.ready("h2")
+    machine = pressed.driver.machine("h2")
+    machine.spare = Signals(Level(3 * GI, 8 * GI), Level(30_000, 32_768))
+
+    def holds(found):
+        return found.status.condition("MemoryPressure").status == "True"
+
+    await pressed.until(pressed.nodes, "", "h2", holds)
+    assert pressed.agents.pressures() == {"MemoryPressure": 1}
+    machine.spare = Signals(Level(7 * GI, 8 * GI), Level(30_000, 32_768))
+    await pressed.stop_agents()
+    await pressed.start_agents(pressure=0.02)
+    await pressed.eventually(lambda: pressed.agents.host("h2") is not None)
+    looks, look = [], machine.signals
+    machine.signals = lambda: looks.append(1) or look()
+    await pressed.eventually(lambda: len(looks) > 2)
+    assert holds(pressed.nodes.get("", "h2"))
+
+
+async def test_one_of_a_cohort_makes_room(pressed):
+    lot = await pressed.add_cohort(["h1"] * 3, containers=[{"name": "c", "image": "modest:1"}])
+    for ordinal in range(3):
+        await pressed.running(lot.name(ordinal))
+    machine = pressed.driver.machine("h1")
+    machine.spare = Signals(Level(3 * GI, 8 * GI), Level(30_000, 32_768))
+
+    def ended():
+        pods = [pressed.pods.get("default", lot.name(ordinal)) for ordinal in range(3)]
+        return sum(pod.status.phase == "Failed" for pod in pods)
+
+    await pressed.eventually(lambda: ended() == 1)
+    await node(pressed, "MemoryPressure", "False")
+    assert ended() == 1
+
+
+async def test_who_takes_too_long_to_end_is_not_evicted_again(pressed, monkeypatch):
+    monkeypatch.setattr(pressure_watch, "_CLEANUP", 0.0)
+    machine = pressed.driver.machine("h1")
+    machine.script("greedy:1", Behaviour(memory=3 * GI, ignores_term=True))
+    await add(pressed, "greedy", "greedy:1")
+    await add(pressed, "modest", "modest:1")
+    machine.spare = Signals(Level(3 * GI, 8 * GI), Level(30_000, 32_768))
+    await failed(pressed, "modest")
+    await failed(pressed, "greedy")
+    told = [e for e in await pressed.events("Evicted") if e["reason"] == "Evicted"]
+    assert sorted(e["involvedObject"]["name"] for e in told) == ["greedy", "modest"]
+
+
+async def test_an_eviction_that_a_restart_cut_off_is_finished(pressed):
+    machine = pressed.driver.machine("h1")
+    machine.script("greedy:1", Behaviour(memory=3 * GI, ignores_term=True))
+    await add(pressed, "greedy", "greedy:1")
+    machine.spare = Signals(Level(3 * GI, 8 * GI), Level(30_000, 32_768))
+    await pressed.pod("greedy", lambda p: p.status.condition("DisruptionTarget") is not None)
+    await pressed.stop_agents()
+    machine.spare = None
+    await pressed.start_agents()
+    found = await failed(pressed, "greedy")
+    assert found.status.reason == "Evicted"

@@ -1,0 +1,294 @@
+"""When a host is short of something, and who has to go for it, as kubelet has it."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace as with_fields
+
+from scheduler.drivers import (
+    ContainerStatus,
+    EngineState,
+    PodIdentity,
+    PodObservation,
+    SandboxStatus,
+)
+from scheduler.errors import HostUnreachable
+from scheduler.nodes.docker_host import DockerHostSpec
+from scheduler.nodes.pressure import (
+    PodUsage,
+    PressureLimits,
+    Shortage,
+    pressure_limits,
+    pressures,
+    ranked,
+    shortages,
+    words,
+)
+from scheduler.nodes.pressure_watch import PressureWatch
+from scheduler.objects.eviction_signals import (
+    MEMORY_AVAILABLE,
+    PID_AVAILABLE,
+    Threshold,
+    threshold,
+    thresholds,
+)
+from scheduler.objects.meta import ObjectMeta
+from scheduler.objects.pod import Container, Pod, PodSpec, PodStatus, ResourceRequirements
+from scheduler.streams import ContainerUsage, Level, Signals
+
+MI = 1 << 20
+FEW_BYTES = Shortage(Threshold(MEMORY_AVAILABLE, 100 * MI), Level(90 * MI, 8 << 30))
+FEW_PIDS = Shortage(Threshold(PID_AVAILABLE, percent=1.0), Level(3, 1000))
+LIMITS = pressure_limits(DockerHostSpec())
+
+
+def pod(name, request="0", priority=0):
+    resources = ResourceRequirements(requests={"memory": request})
+    spec = PodSpec(containers=(Container("c", "i", resources=resources),), priority=priority)
+    meta = ObjectMeta(name=name, namespace="default", uid=name)
+    return Pod(meta, spec, PodStatus(phase="Running"), "h1", 1, b"")
+
+
+def usage(name, used, request="0", priority=0, processes=1):
+    containers = {} if used is None else {"c": used}
+    return PodUsage(pod(name, request, priority), used, containers, processes)
+
+
+def names(found):
+    return [each.pod.meta.name for each in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "capacity", "amount", "shown"),
+    [
+        ("100Mi", 1, 100 * MI, "100Mi"),
+        ("1500", 1, 1500, "1500"),
+        ("5%", 1000, 50, "5%"),
+        ("0.5%", 1000, 5, "0.5%"),
+        ("0%", 1000, 0, "0%"),
+        ("100%", 1000, 0, "100%"),
+    ],
+)
+def test_a_threshold_is_an_amount_or_a_share(text, capacity, amount, shown):
+    found = threshold(MEMORY_AVAILABLE, text)
+    assert found.of(capacity) == amount
+    assert str(found) == shown
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1Mi", "101%", "-1%", "nan%", "%", "much", "1Qi"])
+def test_what_is_no_threshold(text):
+    assert threshold(PID_AVAILABLE, text) is None
+
+
+def test_what_a_host_does_not_say_has_the_default():
+    assert list(map(str, thresholds({}))) == ["100Mi", "1%"]
+    assert list(map(str, thresholds({PID_AVAILABLE: "500"}))) == ["100Mi", "500"]
+
+
+def test_a_threshold_is_met_by_less_than_it_says():
+    enough = Signals(Level(100 * MI, 8 << 30), Level(10, 1000))
+    assert shortages(LIMITS, enough) == []
+    both = Signals(Level(100 * MI - 1, 8 << 30), Level(9, 1000))
+    assert [s.condition for s in shortages(LIMITS, both)] == ["MemoryPressure", "PIDPressure"]
+    nothing_left = Signals(Level(0, 8 << 30), Level(0, 1000))
+    off = pressure_limits(
+        DockerHostSpec(eviction_hard={MEMORY_AVAILABLE: "0%", PID_AVAILABLE: "100%"})
+    )
+    assert shortages(off, nothing_left) == []
+
+
+@given(
+    gaps=st.lists(st.tuples(st.floats(0.1, 400), st.booleans()), max_size=30),
+    lasts=st.integers(0, 600),
+)
+def test_a_condition_outlasts_its_shortage_by_the_transition_period(gaps, lasts):
+    limits = PressureLimits((), lasts)
+    met, now, last = {}, 0.0, None
+    for gap, short in gaps:
+        now += gap
+        if short:
+            met["MemoryPressure"] = last = now
+        expected = last is not None and (last == now or now - last < lasts)
+        assert pressures(met, now, limits) == ({"MemoryPressure"} if expected else set())
+
+
+def test_for_memory_those_go_first_who_use_more_than_they_request():
+    found = ranked(
+        FEW_BYTES,
+        [
+            usage("modest", 900 * MI, "1Gi"),
+            usage("much-over", 500 * MI, "100Mi"),
+            usage("little-over", 120 * MI, "100Mi"),
+            usage("over-but-important", 5000 * MI, "100Mi", priority=10),
+            usage("best-effort", 10 * MI),
+            usage("cheap", 1 * MI, "1Gi", priority=-5),
+            usage("unmeasured", None, "1Gi"),
+            usage("critical", 5000 * MI, priority=2_000_000_000),
+        ],
+    )
+    assert names(found) == [
+        "unmeasured",
+        "much-over",
+        "little-over",
+        "best-effort",
+        "over-but-important",
+        "cheap",
+        "modest",
+    ]
+
+
+def test_for_process_ids_priority_and_then_numbers_count():
+    found = ranked(
+        FEW_PIDS,
+        [
+            usage("few", 900 * MI, processes=2),
+            usage("many", 1 * MI, "1Gi", processes=400),
+            usage("important", 1 * MI, priority=1, processes=5000),
+            usage("critical", 1 * MI, priority=2_000_001_000, processes=9000),
+        ],
+    )
+    assert names(found) == ["many", "few", "important"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.none(), st.integers(0, 1000 * MI)),
+            st.integers(0, 1000),
+            st.sampled_from([-1, 0, 7, 2_000_000_000]),
+            st.integers(0, 50),
+        ),
+        max_size=12,
+    ),
+    st.sampled_from([FEW_BYTES, FEW_PIDS]),
+)
+def test_ranking_is_total_and_spares_the_critical(drawn, shortage):
+    usages = [
+        usage(f"p{i}", used, f"{request}Mi", priority, processes)
+        for i, (used, request, priority, processes) in enumerate(drawn)
+    ]
+    found = ranked(shortage, usages)
+    assert found == ranked(shortage, reversed(usages))
+    spared = {each.pod.meta.name for each in usages} - set(names(found))
+    assert spared == {u.pod.meta.name for u in usages if u.pod.spec.priority >= 2_000_000_000}
+    if shortage is FEW_BYTES:
+        over = [each.memory is None or each.excess > 0 for each in found]
+        assert over == sorted(over, reverse=True), "nobody within its request before one beyond"
+
+
+def test_a_pod_is_told_why_it_goes():
+    assert words(FEW_BYTES, usage("web", 300 * MI, "100Mi")) == (
+        "The node was low on resource: memory. Threshold quantity: 100Mi, available: 90Mi. "
+        "Container c was using 300Mi, request is 100Mi, has larger consumption of memory. "
+    )
+    assert words(FEW_BYTES, usage("web", 30 * MI, "100Mi")).endswith("available: 90Mi. ")
+    assert words(FEW_PIDS, usage("web", 300 * MI)) == (
+        "The node was low on resource: pids. Threshold quantity: 10, available: 3. "
+    )
+
+
+class Host:
+    """Says what it was told to say."""
+
+    def __init__(self, usage):
+        self.memory = Level(0, 1 << 30)
+        self.measured = usage
+
+    async def signals(self):
+        return Signals(self.memory, Level(1000, 1000))
+
+    async def usage(self):
+        if self.measured is None:
+            raise HostUnreachable("no answer")
+        return self.measured
+
+
+class Desk:
+    def __init__(self, *pods):
+        self.pods = {each.meta.uid: each for each in pods}
+        self.conditions = []
+        self.told = []
+        self.evicted = []
+
+    async def pressed(self, conditions):
+        self.conditions.append(conditions)
+
+    def short(self, shortage):
+        self.told.append(shortage.resource)
+
+    def evictable(self):
+        return [(each, observation(uid)) for uid, each in self.pods.items()]
+
+    def evict(self, uid, shortage, why):
+        self.evicted.append(uid)
+
+    def is_over(self, uid):
+        return uid not in self.pods
+
+
+def observation(uid):
+    who = PodIdentity(uid, "default", uid)
+    container = ContainerStatus("c", f"{uid}.c", 0, "", EngineState.RUNNING, "i")
+    return PodObservation(who, SandboxStatus(who, f"{uid}.s", 0, running=True), (container,))
+
+
+def measured(**memory):
+    usages = {f"{uid}.c": ContainerUsage(None, 0, used) for uid, used in memory.items()}
+    return usages | {f"{uid}.s": ContainerUsage(None, 0, 1) for uid in memory}
+
+
+def watch(host, desk, lasts=300.0, before=frozenset()):
+    limits = replace(LIMITS, lasts=lasts)
+    return PressureWatch("h1", host, limits, before, desk, 0.01)
+
+
+async def test_pods_are_evicted_one_after_another_while_memory_is_short():
+    host, desk = Host(measured(a=1 * MI, b=9 * MI)), Desk(pod("a"), pod("b"))
+    seen = watch(host, desk, lasts=0.0)
+    await seen.look()
+    await seen.look()
+    assert desk.evicted == ["b"], "the next one waits until it has ended"
+    del desk.pods["b"]
+    await seen.look()
+    assert desk.evicted == ["b", "a"]
+    host.memory = Level(1 << 29, 1 << 30)
+    await seen.look()
+    assert desk.conditions == [{"MemoryPressure"}, frozenset()]
+    assert desk.told == ["memory"], "one event a shortage"
+
+
+async def test_a_condition_of_before_lasts_but_evicts_nobody():
+    host, desk = Host(measured()), Desk(pod("a"))
+    host.memory = Level(1 << 29, 1 << 30)
+    seen = watch(host, desk, before=frozenset({"MemoryPressure"}))
+    await seen.look()
+    assert (desk.conditions, desk.evicted) == ([], [])
+
+
+async def test_nobody_is_evicted_on_a_guess(caplog):
+    host, desk = Host(None), Desk(pod("a"))
+    running = asyncio.create_task(watch(host, desk).run())
+    async with asyncio.timeout(10):
+        while "no answer" not in caplog.text:  # noqa: ASYNC110 - only the log tells
+            await asyncio.sleep(0.01)
+    assert desk.evicted == []
+    host.measured = measured(a=1)
+    async with asyncio.timeout(10):
+        while desk.evicted != ["a"]:  # noqa: ASYNC110 - nothing to wait on
+            await asyncio.sleep(0.01)
+    running.cancel()
+
+
+async def test_without_anybody_to_evict_the_condition_is_all_there_is():
+    desk = Desk(with_fields(pod("a"), spec=PodSpec(priority=2_000_000_000)))
+    await watch(Host(measured(a=1)), desk).look()
+    assert (desk.conditions, desk.evicted) == ([{"MemoryPressure"}], [])
+
+
+async def test_a_host_that_cannot_tell_is_left_alone():
+    desk = Desk(pod("a"))
+    await asyncio.wait_for(watch(object(), desk).run(), 1)
+    assert desk.conditions == []
