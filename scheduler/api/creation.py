@@ -13,7 +13,7 @@ from ..objects.apply import Writer, record_update
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child, ensure, text
-from ..objects.kinds.pod_defaults import tolerate_lost_nodes, tolerate_memory_pressure
+from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.service import HEADLESS
 from ..objects.meta import ObjectMeta, OwnerReference, new_uids, now_seconds
 from ..objects.stored import Body, ObjectKey, StoredObject
@@ -197,7 +197,6 @@ class Creator:
         if kind.resource == "pods":
             spec = ensure(obj, "spec")
             tolerate_lost_nodes(spec, self.backend.settings.toleration_seconds)
-            tolerate_memory_pressure(spec)
             await self.backend.priorities.assign(spec, meta.name or meta.generate_name)
 
     def _refuse(self, kind: Kind, meta: ObjectMeta, causes: "Sequence[Cause] | object") -> None:

@@ -120,8 +120,6 @@ def _taints(
         condition = status.condition(kind)
         if condition is not None and condition.status == "True":
             wanted.append((key, "NoSchedule"))
-            if kind == "MemoryPressure":  # or who tolerates it and was evicted comes back
-                wanted.append((key, "PreferNoSchedule"))
     present = {(t.key, t.effect): t for t in node.spec.taints}
     kept = [t for t in node.spec.taints if t.key not in _OWN or (t.key, t.effect) in wanted]
     stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -17,7 +17,7 @@ from ..objects.cohort import Cohort, made_alike
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child
-from ..objects.kinds.pod_defaults import tolerate_lost_nodes, tolerate_memory_pressure
+from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.priority import PriorityView, assign_priority
 from ..objects.meta import ObjectMeta, OwnerReference, new_uid
 from ..objects.pod_owner import PodTemplate
@@ -77,7 +77,6 @@ def mold(
         "spec": spec,
     }
     tolerate_lost_nodes(spec, toleration_seconds)
-    tolerate_memory_pressure(spec)
     assign_priority(spec, priorities)
     kind.complete(obj)
     kind.default(obj)

@@ -8,7 +8,6 @@ from ..quantity import canonical
 from .fields import child, children, default_text, ensure, setdefault, text
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-MEMORY_PRESSURE = "node.kubernetes.io/memory-pressure"
 TOLERATED_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
@@ -162,17 +161,11 @@ def tolerate_lost_nodes(spec: JsonObject, seconds: int) -> None:
         spec["tolerations"] = [*present, *added]
 
 
-def tolerate_memory_pressure(spec: JsonObject) -> None:
-    """Let a pod that requests something go where memory is short (PodTolerationRestriction)."""
-    present = children(spec, "tolerations")
-    known = any(_tolerates(each, MEMORY_PRESSURE, "NoSchedule") for each in present)
-    if not known and qos_class(spec) != "BestEffort":
-        added: JsonObject = {"key": MEMORY_PRESSURE, "operator": "Exists", "effect": "NoSchedule"}
-        spec["tolerations"] = [*present, added]
-
-
-def _tolerates(toleration: JsonObject, taint: str, effect: str = "NoExecute") -> bool:
-    return text(toleration, "key") in {"", taint} and text(toleration, "effect") in {"", effect}
+def _tolerates(toleration: JsonObject, taint: str) -> bool:
+    return text(toleration, "key") in {"", taint} and text(toleration, "effect") in {
+        "",
+        "NoExecute",
+    }
 
 
 def qos_class(spec: JsonObject) -> str:

@@ -77,11 +77,7 @@ def test_a_node_that_never_spoke():
         (node("True", unschedulable=True), True, {("unschedulable", "NoSchedule")}),
         (node("True", DiskPressure="True"), True, {("disk-pressure", "NoSchedule")}),
         (node("True", PIDPressure="True"), True, {("pid-pressure", "NoSchedule")}),
-        (
-            node("True", MemoryPressure="True"),
-            True,
-            {("memory-pressure", "NoSchedule"), ("memory-pressure", "PreferNoSchedule")},
-        ),
+        (node("True", MemoryPressure="True"), True, {("memory-pressure", "NoSchedule")}),
     ],
 )
 def test_taints_follow_conditions(given, evict, wanted):

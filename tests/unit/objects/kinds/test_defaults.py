@@ -10,7 +10,6 @@ from scheduler.objects.kinds.pod_defaults import (
     default_pod,
     qos_class,
     tolerate_lost_nodes,
-    tolerate_memory_pressure,
 )
 from scheduler.objects.kinds.priority import PriorityView, assign_priority
 
@@ -82,19 +81,6 @@ def test_lost_nodes_are_tolerated_unless_said_otherwise():
     everything = {"tolerations": [{"operator": "Exists"}]}
     tolerate_lost_nodes(everything, 5)
     assert len(everything["tolerations"]) == 1
-
-
-def test_who_requests_something_may_go_where_memory_is_short():
-    def tolerations(**spec):
-        tolerate_memory_pressure(spec)
-        return [t.get("key", "") for t in spec.get("tolerations", [])]
-
-    asks = [{"resources": {"limits": {"memory": "1Gi"}}}]
-    assert tolerations(containers=[{}]) == []
-    assert tolerations(containers=asks) == ["node.kubernetes.io/memory-pressure"]
-    assert tolerations(containers=asks, tolerations=[{"operator": "Exists"}]) == [""]
-    other = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoExecute"}
-    assert len(tolerations(containers=asks, tolerations=[other])) == 2
 
 
 def test_priority_of_the_class_or_of_the_least_default():
