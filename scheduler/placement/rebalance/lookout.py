@@ -30,17 +30,21 @@ class Lookout:
         """Return what is seen of a move."""
         namespace, _, name = move.pod.partition("/")
         pod = self._pods.items.get(ObjectKey("pods", namespace, name))
-        if pod is not None and (
-            pod.meta.uid != move.uid or pod.terminal or pod.meta.deletion_timestamp is not None
-        ):
+        if pod is not None and (pod.meta.uid != move.uid or pod.terminal):
+            pod = None
+        ending = pod is not None and pod.meta.deletion_timestamp is not None
+        if ending:
             pod = None
         there = self._pods.by_index(NODE, move.target) if pod is None else ()
         landed = any(p.meta.annotations.get(REPLACES) == move.uid for p in there)
-        return Sighting(pod, landed, self._is_lost(move.target))
+        ending = ending and not self._is_silent(move.source)
+        return Sighting(pod, landed, self._is_lost(move.target), ending)
 
     def _is_lost(self, host: str) -> bool:
         node = self._nodes.items.get(ObjectKey("nodes", "", host))
+        return node is None or node.spec.unschedulable or self._is_silent(host)
+
+    def _is_silent(self, host: str) -> bool:
+        node = self._nodes.items.get(ObjectKey("nodes", "", host))
         ready = node.status.condition("Ready") if node is not None else None
-        if node is None or ready is None:
-            return True
-        return ready.status != "True" or node.spec.unschedulable
+        return ready is None or ready.status != "True"

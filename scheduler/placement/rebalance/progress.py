@@ -45,11 +45,13 @@ class Sighting:
         leaving: the pod that is moved, None once it has gone or goes.
         landed: whether a replacement of it is on the host it was meant for.
         lost: whether that host takes no pods any more: it is gone, silent or cordoned.
+        ending: whether the pod is being stopped, on a host that answers: it holds its room yet.
     """
 
     leaving: Pod | None
     landed: bool
     lost: bool = False
+    ending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +113,22 @@ def settled(
     Once all of a plan are made the next plan is due; after a miss the plan is worth nothing, and
     the next one comes in its time. A move is missed when its pod has gone and none stands in for it
     where it was meant to, when the host it was meant to go to is lost, or when it takes too long.
+    A pod that is being stopped is waited for: a plan made beside it would see too little room.
     """
     active: list[PlannedMove] = []
     made, missed = 0, list[str]()
     for move in status.active:
         seen = see(move)
-        if seen.leaving is None and seen.landed:
+        late = move.since is not None and (now - move.since).total_seconds() > spec.move_seconds
+        if seen.ending and not late:
+            active.append(move)
+        elif seen.leaving is None and seen.landed:
             made += 1
         elif seen.leaving is None:
             missed.append(f"pod {move.pod} went elsewhere than to {move.target}")
         elif seen.lost:
             missed.append(f"host {move.target}, where pod {move.pod} was to go, is lost")
-        elif move.since is not None and (now - move.since).total_seconds() > spec.move_seconds:
+        elif late:
             missed.append(f"pod {move.pod} was not replaced within {spec.move_seconds} s")
         else:
             active.append(move)

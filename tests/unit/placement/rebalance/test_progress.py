@@ -131,6 +131,12 @@ def test_a_move_to_a_host_that_is_lost_is_broken_off():
 
 def test_the_next_plan_is_due_once_all_moves_are_made():
     status = RebalanceStatus(active=(move(1, NOW),), next_plan_time=NOW + timedelta(hours=1))
+    stopping = settled(status, SPEC, lambda _: Sighting(None, True, ending=True), NOW)
+    assert (stopping.active, stopping.made, stopping.next_plan_time) == (
+        status.active,
+        status.made,
+        status.next_plan_time,
+    )
     assert settled(status, SPEC, lambda _: Sighting(None, True), NOW).next_plan_time is None
     missed = settled(status, SPEC, lambda _: Sighting(None, False), NOW)
     assert missed.next_plan_time == status.next_plan_time
