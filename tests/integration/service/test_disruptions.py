@@ -267,7 +267,11 @@ async def test_a_pod_of_higher_priority_gets_a_full_host(postgres, processes):
 
     pods = await service.eventually(displaced, "the pod of high priority runs")
     (gone,) = {"low0", "low1"} - pods.keys()
-    events = (await service.get("/api/v1/namespaces/default/events"))["items"]
-    (told,) = [e for e in events if e["reason"] == "Preempted"]
+
+    async def reported():
+        events = (await service.get("/api/v1/namespaces/default/events"))["items"]
+        return [e for e in events if e["reason"] == "Preempted"]
+
+    (told,) = await service.eventually(reported, "an event tells of it")
     assert told["involvedObject"]["name"] == gone
     assert told["message"] == f"Preempted by pod {pods['high']['metadata']['uid']} on node h0"

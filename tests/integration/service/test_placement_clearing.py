@@ -233,5 +233,7 @@ async def test_victims_are_told_of_and_a_restart_takes_back_what_was_promised(se
     await service.end(signal.SIGKILL)
     await service.start()
     status = await ended(service)
-    assert (status["phase"], status["evicted"], status["nominated"]) == ("Infeasible", 1, [])
-    assert not await nominated()
+    # "low" ends on a host that starts anew; whether before or after "big" is tried again, is open
+    assert status["phase"] in {"Infeasible", "Committed"}
+    assert (status["evicted"], status["nominated"]) == (1, [])
+    assert status["phase"] == "Committed" or not await nominated()
