@@ -247,7 +247,7 @@ async def beside_others(server: Server, count: int) -> float:
     return await run_shape(server, Shape("", plain), 99, count)
 
 
-async def preemption(server: Server, nodes: int, count: int) -> float:
+async def preemption(server: Server, nodes: int, count: int, *, named: bool = False) -> float:
     """Return pods/s of pods for whom others must go; the nodes are filled before."""
     await space(server, "low")
     await space(server, "high")
@@ -263,12 +263,14 @@ async def preemption(server: Server, nodes: int, count: int) -> float:
     path = "/apis/scheduling.k8s.io/v1/priorityclasses"
     await create_all(server.url, path, classes)
     filling = [
-        pod(f"l-{n}", "low", "low", {"priorityClassName": "low"}, "15") for n in range(4 * nodes)
+        pod(f"l-{n}" if named else "", "low", "low", {"priorityClassName": "low"}, "15")
+        for n in range(4 * nodes)
     ]
     await submit(server, "low", filling)
     await bound(server, "low", len(filling))
     high = [
-        pod(f"h-{n}", "high", "high", {"priorityClassName": "high"}, "10") for n in range(count)
+        pod(f"h-{n}" if named else "", "high", "high", {"priorityClassName": "high"}, "10")
+        for n in range(count)
     ]
     begun = time.perf_counter()
     await submit(server, "high", high)

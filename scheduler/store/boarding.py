@@ -111,6 +111,8 @@ class Boardings:
             What was bound, None for nothing; and who was refused.
         """
         refused: dict[int, StatusError] = {}
+        if not op.ordinals:
+            return None, refused
         if not any(nodes.values()) and _all_boardable(lodging, op.ordinals):
             return self._bound(op, lodging, op.ordinals, op.nodes, first, now), refused
         ordinals: list[int] = []

@@ -65,6 +65,18 @@ async def test_pods_of_a_cohort_are_pods(cluster):
     assert await cluster.get(key("pods", lot.name(0), "elsewhere")) is None
 
 
+async def test_binding_nobody_is_no_change(cluster):
+    lot = await made(cluster, 2)
+    since = await cluster.revision()
+    nobody = await board(cluster, lot, (), ())
+    assert not nobody.refused
+    assert await cluster.revision() == since
+    await board(cluster, lot, (0,), ("a",))
+    async for batch in cluster.watch({"pods"}, since):
+        assert [len(change.ordinals) for change in batch.changes] == [1]
+        break
+
+
 async def test_a_watch_tells_of_each_pod(cluster):
     since = await cluster.revision()
     lot = await made(cluster, 2)
