@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from ..errors import DriverError, EngineRejected, Fenced, StatusError
+from ..errors import EngineRejected
 from ..images import Filesystem, ImageStore, LocalImage
 from ..objects.node import ContainerImage
 from .image_collection import CollectionLimits, excess, has_pressure, removable, told
+from .rounds import rounds
 
 _log = logging.getLogger(__name__)
 _SOON = 0.25  # of the interval, before which there is no first look
@@ -46,23 +46,10 @@ class HostStorage:
         self._interval = interval
         self._used: dict[str, float] = {}
         self._said: StorageReport | None = None
-        self._trouble = ""
 
     async def run(self) -> None:
         """Look every so often, until cancelled; a look that fails is made again next time."""
-        wait = random.uniform(_SOON, 1)  # thousands of hosts may connect in one moment
-        while True:
-            await asyncio.sleep(self._interval * wait)
-            wait = random.uniform(0.8, 1.2)
-            try:
-                await self.look()
-                self._trouble = ""
-            except Fenced:
-                raise
-            except (DriverError, StatusError) as error:
-                if str(error) != self._trouble:
-                    self._trouble = str(error)
-                    _log.warning("disk of host %s: %s", self._node, error)
+        await rounds(self.look, self._interval, (_SOON, 1), f"disk of host {self._node}")
 
     async def look(self) -> None:
         """Look once, and remove images if there is need."""

@@ -5,18 +5,15 @@ half a minute. PodDisruptionBudgets are not asked, for the host would choose wor
 """
 
 import asyncio
-import logging
-import random
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from ..drivers import PodObservation
-from ..errors import DriverError, Fenced, StatusError
 from ..objects.pod import Pod
 from ..streams import ContainerUsage, MeteredHost, SignallingHost
 from .pressure import PodUsage, PressureLimits, Shortage, pressures, ranked, shortages, words
+from .rounds import rounds
 
-_log = logging.getLogger(__name__)
 _CLEANUP = 30.0  # seconds that an evicted pod has to end before another one is evicted
 
 
@@ -70,23 +67,11 @@ class PressureWatch:
         self._interval = interval
         self._evicted: tuple[str, float] | None = None
         self._shortages: frozenset[str] = frozenset()
-        self._trouble = ""
 
     async def run(self) -> None:
         """Look every so often, until cancelled; a look that fails is made again next time."""
-        wait = random.uniform(0.5, 3)  # thousands of hosts may connect in one moment
-        while self._host is not None:
-            await asyncio.sleep(self._interval * wait)
-            wait = random.uniform(0.8, 1.2)
-            try:
-                await self.look()
-                self._trouble = ""
-            except Fenced:
-                raise
-            except (DriverError, StatusError) as error:
-                if str(error) != self._trouble:
-                    self._trouble = str(error)
-                    _log.warning("pressure on host %s: %s", self._node, error)
+        if self._host is not None:
+            await rounds(self.look, self._interval, (0.5, 3), f"pressure on host {self._node}")
 
     async def look(self) -> None:
         """Look once, and evict a pod if one has to go."""
