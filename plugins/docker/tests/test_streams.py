@@ -15,12 +15,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ironfree_docker import relay, wire
+from ironfree_docker import DockerDriver, relay, wire
+from ironfree_docker import engine as client
 from ironfree_docker.connection import Route
 from ironfree_docker.duplex import TlsWire
 from ironfree_docker.hijack import Hijacked, hijack
 from ironfree_docker.usage import container_usage
 
+from scheduler.drivers import HostAddress, TlsMaterial
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -169,6 +171,11 @@ def serve_tls(certificate: Path, version: ssl.TLSVersion, talk: Callable[[ssl.SS
     return listening.getsockname()[1]
 
 
+def material(certificate: Path) -> TlsMaterial:
+    both = certificate.read_bytes()
+    return TlsMaterial(both, both, both)
+
+
 async def dial(certificate: Path, port: int) -> TlsWire:
     context = ssl.create_default_context(cafile=str(certificate))
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -210,6 +217,30 @@ async def test_tls_with_another_certificate_is_refused(certificate: Path):
     with pytest.raises(ssl.SSLCertVerificationError):
         await wire_.shake_hands()
     wire_.abort()
+
+
+async def test_who_gives_up_on_a_silent_engine_hangs_up_at_once(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loop = asyncio.get_running_loop()
+    seen: asyncio.Future[bytes] = loop.create_future()
+
+    def talk(secure: ssl.SSLSocket) -> None:
+        secure.recv(65536)
+        with socket.socket(fileno=os.dup(secure.fileno())) as below:
+            below.settimeout(20)
+            try:
+                last = below.recv(65536)
+            except ConnectionResetError:
+                last = b""
+        loop.call_soon_threadsafe(seen.set_result, last)
+
+    port = serve_tls(certificate, ssl.TLSVersion.TLSv1_3, talk)
+    address = HostAddress("one", f"tcp://127.0.0.1:{port}", material(certificate))
+    monkeypatch.setattr(client, "INSPECT", 0.2)
+    with pytest.raises(HostUnreachable, match="did not answer in time"):
+        await DockerDriver().connect(address)
+    assert await seen == b"", "it waits for no goodbye"
 
 
 # --- the relay -----------------------------------------------------------------------------------
