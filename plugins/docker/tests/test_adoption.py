@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from ironfree_docker import DockerDriver
 
-from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine, frame
+from plugins.docker.tests.fake_dialer import frame
+from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine
 from scheduler.drivers import (
     ContainerSpec,
     EngineState,

@@ -9,7 +9,8 @@ from ironfree_docker import DockerDriver
 from ironfree_docker import containers as endpoints
 from msgspec.structs import replace as with_fields
 
-from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine, frame
+from plugins.docker.tests.fake_dialer import frame
+from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine
 from scheduler.drivers import (
     ContainerSpec,
     EmptyDir,

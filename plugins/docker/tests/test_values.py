@@ -21,7 +21,7 @@ from ironfree_docker.frames import demultiplex
 from ironfree_docker.image_archive import ImageSettings, RootFile, image_archive
 from ironfree_docker.images import split_reference
 
-from plugins.docker.tests.fake_engine import frame
+from plugins.docker.tests.fake_dialer import frame
 from scheduler.drivers import PodIdentity, PortMapping, SandboxSpec
 
 BINARY = st.binary(max_size=40)
