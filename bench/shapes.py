@@ -326,14 +326,17 @@ async def measure(nodes: int, count: int, only: str) -> dict[str, tuple[float, S
         if only in "10,000 gated + 10,000 unschedulable":
             shape = Shape("beside 10,000 gated + 10,000 unschedulable", plain)
             found[shape.name] = await beside_others(server, count), shape
-    with running(IRONFREE_NODE_GRACE_SECONDS="3600") as server:
-        await create_all(server.url, "/api/v1/nodes", [node(n) for n in range(nodes)])
-        if only in "pinned to one node each":
+    if only in "pinned to one node each":
+        with running(IRONFREE_NODE_GRACE_SECONDS="3600") as server:
+            await create_all(server.url, "/api/v1/nodes", [node(n) for n in range(nodes)])
             shape = Shape("pinned to one node each", pinned(nodes))
             found[shape.name] = await run_shape(server, shape, 97, count), shape
-        if only in "preemption":
-            shape = Shape("preemption", plain, 570)
-            found[shape.name] = await preemption(server, nodes, min(nodes, 5000)), shape
+    for named in (False, True) if only in "preemption" else ():
+        with running(IRONFREE_NODE_GRACE_SECONDS="3600") as server:
+            await create_all(server.url, "/api/v1/nodes", [node(n) for n in range(nodes)])
+            shape = Shape(f"preemption{', each with a name' if named else ''}", plain, 570)
+            rate = await preemption(server, nodes, min(nodes, 5000), named=named)
+            found[shape.name] = rate, shape
     return found
 
 

@@ -70,17 +70,20 @@ class Disruption:
 
     async def _follow_budgets(self) -> None:
         async for deltas in self._informers.budgets.subscribe():
+            asking = [each for each in deltas if _speaks_for_others(each)]
+            spaces = {each.key.namespace for each in asking if each.new is not None}
+            pods = self._informers.pods.in_namespaces(spaces)
+            for delta in asking:
+                self._cover(delta, pods.get(delta.key.namespace, ()))
             for delta in deltas:
-                self._cover(delta)
                 self._queue.add(delta.key)
 
-    def _cover(self, delta: Delta[DisruptionBudget]) -> None:
-        """Find the pods of a budget that is new or speaks for others now."""
+    def _cover(self, delta: Delta[DisruptionBudget], pods: Iterable[tuple[ObjectKey, Pod]]) -> None:
+        """Find a budget's pods among those of its namespace."""
         budget = delta.new
         if budget is None:
             self._covered.pop(delta.key, None)
-        elif delta.old is None or delta.old.selector != budget.selector:
-            pods = self._informers.pods.in_namespace(budget.meta.namespace)
+        else:
             self._covered[delta.key] = {key for key, pod in pods if budget.covers(pod)}
 
     async def _follow_pods(self) -> None:
@@ -214,3 +217,9 @@ class Disruption:
             )
             told = note("PodDisruptionBudget", budget.meta, "UnmanagedPods", text, warning=True)
             await self._events.tell(told)
+
+
+def _speaks_for_others(delta: Delta[DisruptionBudget]) -> bool:
+    """Tell whether a budget is new or gone, or covers other pods than before."""
+    old, new = delta.old, delta.new
+    return old is None or new is None or old.selector != new.selector

@@ -1,7 +1,7 @@
 """Keeps EndpointSlices and Endpoints of Services with a selector: where their pods are found."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from msgspec.structs import replace
@@ -51,22 +51,22 @@ class EndpointSlices:
 
     async def _follow_services(self) -> None:
         async for deltas in self._services.subscribe():
+            asking = [each for each in deltas if _selects_others(each)]
+            spaces = {each.key.namespace for each in asking if each.new is not None}
+            pods = self._pods.in_namespaces(spaces)
+            for delta in asking:
+                self._look_behind(delta, pods.get(delta.key.namespace, ()))
             for delta in deltas:
-                self._look_behind(delta)
                 self._queue.add(delta.key)
 
-    def _look_behind(self, delta: Delta[Service]) -> None:
-        """Find the pods of a Service that is new or selects others now."""
+    def _look_behind(self, delta: Delta[Service], pods: Iterable[tuple[ObjectKey, Pod]]) -> None:
+        """Find a Service's pods among those of its namespace."""
         service = delta.new
         if service is None or service.selector.nothing:
             self._behind.pop(delta.key, None)
-        elif delta.old is None or delta.old.selector != service.selector:
-            namespace = service.meta.namespace
-            self._behind[delta.key] = {
-                key
-                for key, pod in self._pods.in_namespace(namespace)
-                if service.selector.matches(pod.meta.labels)
-            }
+            return
+        labels = ((key, pod.meta.labels) for key, pod in pods)
+        self._behind[delta.key] = {key for key, own in labels if service.selector.matches(own)}
 
     async def _follow_slices(self) -> None:
         async for deltas in self._slices.subscribe():
@@ -154,3 +154,9 @@ class EndpointSlices:
         if present is not None and KEPT_BY_US.items() <= present.meta.labels.items():
             removal = Remove(present.key, present.meta.uid, present.revision)
             raise_failures(await self._store.write_many([removal]))
+
+
+def _selects_others(delta: Delta[Service]) -> bool:
+    """Tell whether a Service is new or gone, or selects other pods than before."""
+    old, new = delta.old, delta.new
+    return old is None or new is None or old.selector != new.selector

@@ -87,7 +87,7 @@ class Maintenance:
                     self._queue.add(delta.key.name)
 
     async def _follow_pods(self) -> None:
-        async for deltas in self._pods.subscribe_samples():
+        async for deltas in self._pods.subscribe_by_node():
             if self._draining:
                 for delta in deltas:
                     names = {pod.node for pod in (delta.old, delta.new) if pod is not None}

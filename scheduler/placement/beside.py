@@ -51,11 +51,10 @@ def beside(
 
 
 @dataclass(frozen=True, slots=True)
-class _BesideFilter:
-    """A filter that looks at some nodes, by row, in snapshots of their own."""
+class _Asked:
+    """A filter that is asked in another way."""
 
     plugin: Filter
-    views: Mapping[int, Snapshot]
 
     @property
     def name(self) -> str:
@@ -64,6 +63,13 @@ class _BesideFilter:
     @property
     def wakes_on(self) -> Change:
         return self.plugin.wakes_on
+
+
+@dataclass(frozen=True, slots=True)
+class _BesideFilter(_Asked):
+    """A filter that looks at some nodes, by row, in snapshots of their own."""
+
+    views: Mapping[int, Snapshot]
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         verdict = self.plugin.filter(pod, snapshot)
@@ -86,19 +92,10 @@ class _BesideFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class _AloneFilter:
+class _AloneFilter(_Asked):
     """A filter that is asked about a few rows only."""
 
-    plugin: Filter
     rows: Rows
-
-    @property
-    def name(self) -> str:
-        return self.plugin.name
-
-    @property
-    def wakes_on(self) -> Change:
-        return self.plugin.wakes_on
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         verdict = self.plugin.filter(pod, snapshot)

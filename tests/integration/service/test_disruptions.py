@@ -94,14 +94,19 @@ async def ironfree(service, *arguments):
     return process.returncode, said.decode()
 
 
-async def test_our_drain_starts_replacements_first(postgres, processes):
+async def spared(postgres, processes):
+    """Return a service with two hosts and four pods that a budget lets go only once replaced."""
     service = await processes(postgres.url)
     await service.add_hosts(2)
     await service.add_controller(4)
     await service.running(4)
     await budget(service, minAvailable="100%")
     await allowed(service, 0)
-    on = await nodes_of(service)
+    return service, await nodes_of(service)
+
+
+async def test_our_drain_starts_replacements_first(postgres, processes):
+    service, on = await spared(postgres, processes)
     node, other = on[0], {"h0": "h1", "h1": "h0"}[on[0]]
     code, said = await ironfree(service, "node", "drain", node, "--plan", "--json")
     assert code == 0, said
@@ -122,13 +127,7 @@ HOSTS = "/apis/ironfree.dev/v1/dockerhosts"
 
 
 async def test_a_host_is_empty_before_its_window_opens(postgres, processes, tmp_path):
-    service = await processes(postgres.url)
-    await service.add_hosts(2)
-    await service.add_controller(4)
-    await service.running(4)
-    await budget(service, minAvailable="100%")
-    await allowed(service, 0)
-    on = await nodes_of(service)
+    service, on = await spared(postgres, processes)
     node, other = on[0], {"h0": "h1", "h1": "h0"}[on[0]]
     opens = datetime.now(UTC) + timedelta(minutes=30)
     window = f"{opens:%H:%M}-{opens + timedelta(minutes=10):%H:%M}"
