@@ -104,7 +104,7 @@ class Kind:
         portions: subresources that write one field, by name.
         interned: bodies repeat between objects, so they are stored once by digest.
         has_status: /status exists and main-resource writes ignore .status.
-        name_rule: "subdomain", "label" or "service" (DNS-1123/1035).
+        name_rule: "subdomain", "label" or "service" (DNS-1123/1035), or "path" (a path's segment).
         builtin: a Kubernetes kind (strategic merge patch allowed).
         computed: answered at once instead of stored: a creation with a status, a get or list with
             what is measured.

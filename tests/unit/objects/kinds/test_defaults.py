@@ -104,7 +104,7 @@ def test_priority_of_the_class_or_of_the_least_default():
 def test_a_kind_prints_as_many_cells_as_columns(kind):
     cells = kind.printer.cells({"metadata": {"name": "x"}}, datetime.now(UTC))
     assert len(cells) == len(kind.printer.columns)
-    wanted = {"string": str, "integer": int, "boolean": bool}
+    wanted = {"string": str, "integer": int, "boolean": bool, "date": str}
     for cell, column in zip(cells, kind.printer.columns, strict=True):
         assert isinstance(cell, wanted[column.type]), column.name
 
