@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from ..drivers import HostDirectory
+from ..meter import Meter
 from ..objects.json import JsonObject
 from ..objects.kind import KindRegistry
 from ..store.store import Store
@@ -23,6 +24,7 @@ class Backend:
     """Made once per application.
 
     Args:
+        meter: measures what runs on hosts, and finds them.
         priorities: the PriorityClasses, always current.
         admission: judges pods by their namespace's Pod Security level.
         repeats: pod specs seen before, already defaulted and validated.
@@ -33,7 +35,7 @@ class Backend:
 
     store: Store
     registry: KindRegistry
-    hosts: HostDirectory
+    meter: Meter
     settings: ApiSettings
     priorities: Priorities
     admission: PodAdmission
@@ -41,3 +43,8 @@ class Backend:
     pages: Pages
     addresses: ServiceAddresses
     answers: Mapping[str, Answer]
+
+    @property
+    def hosts(self) -> HostDirectory:
+        """Finds the connection that pods are spoken with through."""
+        return self.meter.hosts

@@ -14,7 +14,6 @@ from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
 from .eviction import Evictor, checked_eviction
 from .listing import Lister, rendering_of
-from .meter import Meter
 from .patches import Patcher
 from .removal import Remover
 from .rendering import Rendering
@@ -57,7 +56,7 @@ class Resources:
         self._bulk = BulkCreator(backend)
         self._streamer = Streamer(backend, closing)
         self._uploads = build_context.Uploads(backend)
-        self._metrics = ResourceMetrics(backend, Meter(backend.hosts))
+        self._metrics = ResourceMetrics(backend)
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Return the answer to a request.

@@ -12,8 +12,8 @@ from uuid import uuid4
 import msgspec
 from aiohttp import web
 
-from ..drivers import HostDirectory
 from ..errors import BadRequest, StatusError
+from ..meter import Meter
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
@@ -169,7 +169,7 @@ def _json(body: bytes) -> web.Response:
 def build(
     store: Store,
     registry: KindRegistry,
-    hosts: HostDirectory,
+    meter: Meter,
     answers: Mapping[str, Answer],
     settings: ApiSettings,
     telemetry: Telemetry | None = None,
@@ -177,7 +177,7 @@ def build(
     """Return the application.
 
     Args:
-        hosts: finds the connection that pods are spoken with through.
+        meter: measures what runs on hosts, and finds them.
         answers: by resource, of the kinds that are computed.
         telemetry: where requests are counted, and what /metrics tells.
 
@@ -188,7 +188,7 @@ def build(
     backend = Backend(
         store=store,
         registry=registry,
-        hosts=hosts,
+        meter=meter,
         settings=settings,
         priorities=Priorities(store),
         admission=PodAdmission(store),

@@ -6,8 +6,10 @@ import contextlib
 import pytest
 
 from scheduler.controllers.controllers import Controllers
+from scheduler.controllers.fenced_store import FencedStore
 from scheduler.controllers.informers import Informers
 from scheduler.errors import Fenced, NotFound
+from scheduler.meter import Meter
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.stored import ObjectKey
 
@@ -199,7 +201,9 @@ async def test_it_never_makes_more_than_the_number(cluster):
 
 async def test_a_deposed_leader_writes_nothing(cluster, settings):
     informers = Informers.open(cluster.store, REGISTRY)
-    deposed = Controllers(cluster.store, REGISTRY, informers, cluster.epoch - 1, settings)
+    deposed = Controllers(
+        FencedStore(cluster.store, cluster.epoch - 1), REGISTRY, informers, Meter(None), settings
+    )
     await cluster.replication("web", 3)
     following = asyncio.create_task(informers.run())
     ending = asyncio.create_task(deposed.run())
