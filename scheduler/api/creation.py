@@ -161,6 +161,8 @@ class Creator:
             StatusError: a field is not allowed.
         """
         obj, warnings = checked(kind, obj, complaints, how.validation)
+        if kind.conversion is not None:
+            obj, kind = kind.conversion.inward(obj, None), kind.stored
         meta = metadata.settle_namespace(parse_meta(obj), how.namespace, kind)
         if meta.resource_version not in {"", "0"}:
             raise BadRequest("resourceVersion should not be set on objects to be created")

@@ -23,7 +23,7 @@ from .selection import select
 from .status_errors import JSON, MethodNotAllowed
 from .streaming import Streamer
 from .subresources import Binder, Scaler, checked_binding, scale_of
-from .updating import Change, Updater
+from .updating import Change, Updater, converted
 from .watching import Watcher
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
@@ -116,9 +116,10 @@ class Resources:
         if call.subresource != "status":
             warnings.extend(call.kind.warnings(obj))
 
-        async def wish(_current: StoredObject) -> Change:
+        async def wish(current: StoredObject) -> Change:
             # defaults are filled in place, so every attempt has its own copy
-            return Change(msgspec.json.decode(msgspec.json.encode(obj)), tuple(warnings))
+            wanted = msgspec.json.decode(msgspec.json.encode(obj))
+            return Change(converted(call.kind, wanted, current), tuple(warnings))
 
         stored, told = await self._updater.update(call, wish)
         return _object(call, stored, told)

@@ -113,7 +113,7 @@ def test_a_kind_prints_as_many_cells_as_columns(kind):
 def test_a_kind_is_found_by_all_its_names(kind):
     assert REGISTRY.by_path(kind.group, kind.version, kind.plural) is kind
     assert REGISTRY.by_gvk(kind.group_version, kind.kind) is kind
-    assert REGISTRY.by_resource(kind.resource) is kind
+    assert REGISTRY.by_resource(kind.resource) is kind.stored
 
 
 @pytest.mark.parametrize(
