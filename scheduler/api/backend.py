@@ -10,6 +10,7 @@ from ..objects.kind import KindRegistry
 from ..store.store import Store
 from .addresses import ServiceAddresses
 from .configuration import ApiSettings
+from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .priorities import Priorities
@@ -27,6 +28,7 @@ class Backend:
         meter: measures what runs on hosts, and finds them.
         priorities: the PriorityClasses, always current.
         admission: judges pods by their namespace's Pod Security level.
+        limits: the LimitRanges, always current.
         repeats: pod specs seen before, already defaulted and validated.
         pages: the rest of paged lists.
         addresses: hands out cluster IPs.
@@ -39,6 +41,7 @@ class Backend:
     settings: ApiSettings
     priorities: Priorities
     admission: PodAdmission
+    limits: LimitRanges
     repeats: RepeatedSpecs
     pages: Pages
     addresses: ServiceAddresses

@@ -21,6 +21,7 @@ from .addresses import ServiceAddresses
 from .backend import Answer, Backend
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
+from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .priorities import Priorities
@@ -192,6 +193,7 @@ def build(
         settings=settings,
         priorities=Priorities(store),
         admission=PodAdmission(store),
+        limits=LimitRanges(store),
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
         addresses=ServiceAddresses(store, settings.service_range),
@@ -205,6 +207,7 @@ def build(
         tasks = [
             asyncio.create_task(backend.priorities.run(), name="api priority classes"),
             asyncio.create_task(backend.admission.run(), name="api namespaces"),
+            asyncio.create_task(backend.limits.run(), name="api limit ranges"),
         ]
         yield
         for task in tasks:

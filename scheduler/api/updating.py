@@ -96,6 +96,8 @@ class Updater:
             await self.backend.priorities.reached(stored.revision)
         if call.kind.plural == "namespaces":
             await self.backend.admission.reached(stored.revision)
+        if call.kind.plural == "limitranges":
+            await self.backend.limits.reached(stored.revision)
         return stored
 
     def _operation(

@@ -8,7 +8,13 @@ from typing import Protocol
 import msgspec
 
 from ..informer import AnyDelta, CohortDelta, Informer
-from ..objects import controller_revision, disruption, horizontal_pod_autoscaler, pod_group
+from ..objects import (
+    controller_revision,
+    disruption,
+    horizontal_pod_autoscaler,
+    limit_range,
+    pod_group,
+)
 from ..objects.controller_revision import ControllerRevision, revision_view
 from ..objects.cron_job import CronJob, cron_job_view
 from ..objects.daemon_set import DaemonSet, daemon_set_view
@@ -18,6 +24,7 @@ from ..objects.endpoints import SLICES, EndpointSlice, slice_view
 from ..objects.horizontal_pod_autoscaler import HorizontalPodAutoscaler, autoscaler_view
 from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
+from ..objects.limit_range import LimitRange, limit_range_view
 from ..objects.maintenance import DOCKER_HOSTS, MaintainedHost, maintained_host
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
@@ -254,6 +261,10 @@ AUTOSCALER_INDEXERS: Mapping[str, Callable[[HorizontalPodAutoscaler], tuple[str,
     OWNER: owner_uids,
     TARGET: target_of,
 }
+LIMIT_INDEXERS: Mapping[str, Callable[[LimitRange], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    NAMESPACE: lambda limits: (limits.meta.namespace,),
+}
 GROUP_INDEXERS: Mapping[str, Callable[[PodGroup], tuple[str, ...]]] = {OWNER: owner_uids}
 
 
@@ -270,6 +281,7 @@ class Informers:
         stateful_sets: with STATEFUL_INDEXERS.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         autoscalers: HorizontalPodAutoscalers, with AUTOSCALER_INDEXERS.
+        limits: LimitRanges, with LIMIT_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
         services: with SERVICE_INDEXERS.
         slices: EndpointSlices, indexed by owner.
@@ -290,6 +302,7 @@ class Informers:
     revisions: Informer[ControllerRevision]
     budgets: Informer[DisruptionBudget]
     autoscalers: Informer[HorizontalPodAutoscaler]
+    limits: Informer[LimitRange]
     groups: Informer[PodGroup]
     services: Informer[Service]
     slices: Informer[EndpointSlice]
@@ -311,7 +324,7 @@ class Informers:
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
-        known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE}
+        known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE, limit_range.RESOURCE}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -336,6 +349,7 @@ class Informers:
             Informer(
                 store, horizontal_pod_autoscaler.RESOURCE, autoscaler_view, AUTOSCALER_INDEXERS
             ),
+            Informer(store, limit_range.RESOURCE, limit_range_view, LIMIT_INDEXERS),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             Informer(store, SERVICES, service_view, SERVICE_INDEXERS),
             Informer(store, SLICES, slice_view, {OWNER: owner_uids}),
@@ -364,6 +378,7 @@ class Informers:
             controller_revision.RESOURCE: self.revisions,
             disruption.RESOURCE: self.budgets,
             horizontal_pod_autoscaler.RESOURCE: self.autoscalers,
+            limit_range.RESOURCE: self.limits,
             pod_group.RESOURCE: self.groups,
             SERVICES: self.services,
             SLICES: self.slices,

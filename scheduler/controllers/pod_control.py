@@ -6,7 +6,7 @@ created is never created again.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -17,6 +17,7 @@ from ..objects.deletion import DeletionRequest
 from ..objects.kind import KindRegistry
 from ..objects.kinds.pod_security import PRIVILEGED, complaint, level_of
 from ..objects.kinds.priority import PriorityView, priority_view
+from ..objects.limit_range import LimitRange
 from ..objects.meta import OwnerReference
 from ..objects.pod import Pod
 from ..objects.pod_owner import PodOwner, PodTemplate
@@ -26,7 +27,7 @@ from .clock import Clock
 from .deletion_writes import deletion, finalized
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
-from .informers import Informers, Named, OwnedInformer
+from .informers import NAMESPACE, Informers, Named, OwnedInformer
 from .pod_template import PodMold, PodSeries, mold
 from .settings import ControllerSettings
 
@@ -108,6 +109,7 @@ class PodControl:
         self._store = store
         self._pod_kind = registry.by_resource("pods")
         self._pods = informers.pods
+        self._limits = informers.limits
         self._namespaces = informers.others["namespaces"]
         self._priorities = PriorityClasses(store, informers.others[PRIORITIES])
         self._settings = settings
@@ -131,20 +133,23 @@ class PodControl:
             kind = owner.owner_kind.kind
             raise Invalid(f"{kind} {key.namespace}/{key.name} has no template")
         template = owner.template
-        version = (bytes(template.spec), template.metadata, self._priorities.version())
+        limits = self._limits.by_index(NAMESPACE, key.namespace)
+        shown = frozenset((each.meta.uid, each.revision) for each in limits)
+        version = (bytes(template.spec), template.metadata, self._priorities.version(), shown)
         known = self._molds.get(key)
         if known is None or known[0] != version:
-            known = self._molds[key] = (version, await self._mold(template))
+            known = self._molds[key] = (version, await self._mold(template, limits))
         await self._admit(owner, known[1])
         return known[1]
 
-    async def _mold(self, template: PodTemplate) -> PodMold:
+    async def _mold(self, template: PodTemplate, limits: Collection[LimitRange]) -> PodMold:
         grace = self._settings.toleration_seconds
         classes = await self._priorities.known()
         try:
-            return mold(template, self._pod_kind, classes, grace)
+            return mold(template, self._pod_kind, classes, grace, limits)
         except (Invalid, Forbidden):  # it may name a class that has just been made
-            return mold(template, self._pod_kind, await self._priorities.newest(), grace)
+            newest = await self._priorities.newest()
+            return mold(template, self._pod_kind, newest, grace, limits)
 
     async def _admit(self, owner: PodOwner, shape: PodMold) -> None:
         """Hold the pods to their namespace's Pod Security level, as the API holds a client's.
