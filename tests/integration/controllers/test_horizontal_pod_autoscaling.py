@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from scheduler import meter
@@ -111,13 +112,26 @@ async def test_a_deployment_is_scaled_through_its_own_field(cluster, engine):
     body = {"spec": {"replicas": 1, "selector": {"matchLabels": WEB}, "template": template}}
     owner = REGISTRY.by_resource("deployments.apps")
     owner.default(body)
-    await cluster.create("deployments.apps", "web", body=body)
+    fields = {"f:spec": {"f:replicas": {}, "f:template": {}}}
+    applied = {
+        "manager": "me",
+        "operation": "Apply",
+        "apiVersion": "apps/v1",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields,
+    }
+    managed = msgspec.Raw(msgspec.json.encode([applied]))
+    await cluster.create("deployments.apps", "web", body=body, managed_fields=managed)
     await run(cluster, await cluster.running(1, **WEB))
     await autoscaler(cluster, "Deployment", "apps/v1")
     await cluster.running(2, **WEB)
     made = await cluster.document(ObjectKey("deployments.apps", "default", "web"))
     assert made["spec"]["replicas"] == 2
     assert made["metadata"]["generation"] == 2
+    owners = {each["manager"]: each for each in made["metadata"]["managedFields"]}
+    assert "f:replicas" not in owners["me"]["fieldsV1"]["f:spec"]
+    owner = owners["kube-controller-manager"]
+    assert (owner["subresource"], owner["fieldsV1"]) == ("scale", {"f:spec": {"f:replicas": {}}})
 
 
 async def test_a_target_that_comes_later(cluster, engine):
