@@ -12,6 +12,7 @@ from .configuration import ApiSettings
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .priorities import Priorities
+from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 
 Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
@@ -27,6 +28,7 @@ class Backend:
         admission: judges pods by their namespace's Pod Security level.
         repeats: pod specs seen before, already defaulted and validated.
         pages: the rest of paged lists.
+        lists: what was written of lists that may be asked for again.
         addresses: hands out cluster IPs.
         answers: by resource, of the kinds that are computed.
     """
@@ -39,5 +41,6 @@ class Backend:
     admission: PodAdmission
     repeats: RepeatedSpecs
     pages: Pages
+    lists: RepeatedLists
     addresses: ServiceAddresses
     answers: Mapping[str, Answer]

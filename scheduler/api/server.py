@@ -24,6 +24,7 @@ from .discovery import AGGREGATED, Discovery, version
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .priorities import Priorities
+from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 from .request import Call, Query
 from .resources import Resources
@@ -194,6 +195,7 @@ def build(
         admission=PodAdmission(store),
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
+        lists=RepeatedLists(),
         addresses=ServiceAddresses(store, settings.service_range),
         answers=answers,
     )
