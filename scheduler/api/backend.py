@@ -14,6 +14,7 @@ from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .priorities import Priorities
+from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 
 Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
@@ -31,6 +32,7 @@ class Backend:
         limits: the LimitRanges, always current.
         repeats: pod specs seen before, already defaulted and validated.
         pages: the rest of paged lists.
+        lists: what was written of lists that may be asked for again.
         addresses: hands out cluster IPs.
         answers: by resource, of the kinds that are computed.
     """
@@ -44,6 +46,7 @@ class Backend:
     limits: LimitRanges
     repeats: RepeatedSpecs
     pages: Pages
+    lists: RepeatedLists
     addresses: ServiceAddresses
     answers: Mapping[str, Answer]
 

@@ -25,6 +25,7 @@ from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .priorities import Priorities
+from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 from .request import Call, Query
 from .resources import Resources
@@ -196,6 +197,7 @@ def build(
         limits=LimitRanges(store),
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
+        lists=RepeatedLists(),
         addresses=ServiceAddresses(store, settings.service_range),
         answers=answers,
     )
