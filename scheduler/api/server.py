@@ -17,6 +17,7 @@ from ..meter import Meter
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
+from .access_reviews import ANSWERS
 from .addresses import ServiceAddresses
 from .backend import Answer, Backend
 from .configuration import ApiSettings
@@ -180,7 +181,7 @@ def build(
 
     Args:
         meter: measures what runs on hosts, and finds them.
-        answers: by resource, of the kinds that are computed.
+        answers: by resource, of the kinds that are computed beyond this room.
         telemetry: where requests are counted, and what /metrics tells.
 
     Raises:
@@ -199,7 +200,7 @@ def build(
         pages=Pages(settings.page_ttl, settings.page_objects),
         lists=RepeatedLists(),
         addresses=ServiceAddresses(store, settings.service_range),
-        answers=answers,
+        answers={**ANSWERS, **answers},
     )
     app = web.Application(client_max_size=settings.body_limit)
     closing = asyncio.Event()

@@ -87,6 +87,22 @@ async def test_auth_reconcile(api, ns):
     assert "cannot change roleRef" in refused.err
 
 
+async def test_everybody_with_the_token_may_do_everything(api):
+    done = await api.kubectl("auth", "can-i", "delete", "pods", check=False)
+    assert (done.code, done.out) == (0, "yes\n")
+    listed = await api.kubectl("auth", "can-i", "--list")
+    assert "*.*" in listed
+    assert "system:masters" in await api.kubectl("auth", "whoami")
+    async with client.ApiClient(client.Configuration(host=api.url)) as connection:
+        attributes = client.V1ResourceAttributes(verb="get", resource="pods", namespace="default")
+        spec = client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+        review = client.V1SelfSubjectAccessReview(spec=spec)
+        rights = client.AuthorizationV1Api(connection)
+        answer = await rights.create_self_subject_access_review(review)
+        assert answer.status.allowed
+        assert "token" in answer.status.reason
+
+
 async def test_ingresses_are_created_shown_and_described(api, ns):
     rule = "--rule=a.example.com/x*=web:80,tls=cert"
     done = await api.kubectl(
