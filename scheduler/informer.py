@@ -17,7 +17,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
@@ -30,6 +30,7 @@ from .store.store import Store
 
 T = TypeVar("T")
 D = TypeVar("D")
+E = TypeVar("E")
 F = TypeVar("F", bound="Feed[Any, Any]")
 _PAUSE = 1.0  # seconds between attempts while the database is away
 logger = logging.getLogger(__name__)
@@ -377,3 +378,16 @@ class _Items(Mapping[ObjectKey, T]):
         if found is None:
             raise KeyError(key)
         return found
+
+    @overload
+    def get(self, key: ObjectKey, /) -> T | None: ...
+
+    @overload
+    def get(self, key: ObjectKey, /, default: T | E) -> T | E: ...
+
+    def get(self, key: ObjectKey, /, default: object = None) -> object:
+        """As of any mapping, without an exception for what is not there."""
+        found = self._single.get(key)
+        if found is None and self._lots:
+            found = self._lots.find(key)
+        return default if found is None else found
