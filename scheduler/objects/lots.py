@@ -6,7 +6,7 @@ sample of them says.
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -169,6 +169,10 @@ class Lots(Generic[T]):
             lodging = self._lodgings[uid]
             for ordinal in self._on[uid][place]:
                 yield self._view(lodging.pod(ordinal))
+
+    def having(self, index: str, values: Set[str]) -> Set[str]:
+        """Return those of some index values that there are lodged pods of."""
+        return self._indices[index].keys() & values
 
     def crowds(self, index: str, value: str) -> Iterator[Crowd[T]]:
         """Yield the lodged pods of an index value as samples and whom each stands for."""
