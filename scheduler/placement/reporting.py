@@ -144,10 +144,7 @@ class Reporter:
         failures = list(islice(self._failures.values(), _CHUNK))
         conditions = self._conditions(failures)
         writes: list[Write] = [write for _, write in conditions]
-        for failure in failures:
-            if not failure.told:
-                note = _note(failure.pod, "FailedScheduling", failure.message, warning=True)
-                writes.append(self._event(self._refusals, note))
+        writes += [self._event(self._refusals, note) for note in _untold(failures)]
         notes = self._taken()
         writes += [self._event(self._placements, note) for note in notes]
         if not writes:
@@ -158,18 +155,22 @@ class Reporter:
             self._forget(writes)
             self._notes.extendleft(reversed(notes))
             raise
-        for failure in failures:
-            if self._failures.get(failure.pod.uid) is failure:
-                del self._failures[failure.pod.uid]
         for write, outcome in zip(writes, outcomes, strict=True):
             if isinstance(outcome, Fenced):
                 raise outcome
             if isinstance(outcome, StatusError):  # the pod or its namespace went, or changed
                 logger.debug("a report was not written: %s", outcome)
                 self._forget([write])
+        self._told(failures)
         for (failure, _), outcome in zip(conditions, outcomes, strict=False):
             if isinstance(outcome, Conflict):  # with what the informer has yet to hear of
                 self._failures.setdefault(failure.pod.uid, replace(failure, told=True))
+
+    def _told(self, failures: Iterable[_Failure]) -> None:
+        """Forget failures, but for pods of which something newer is to be said."""
+        for failure in failures:
+            if self._failures.get(failure.pod.uid) is failure:
+                del self._failures[failure.pod.uid]
 
     def _taken(self) -> list[Note]:
         """Take the next notes: of pods that were bound as many as there is room for."""
@@ -213,6 +214,13 @@ class Reporter:
     def _awake(self) -> None:
         self._idle.clear()
         self._wake.set()
+
+
+def _untold(failures: Iterable[_Failure]) -> Iterator[Note]:
+    """Yield what an Event is yet to say."""
+    for failure in failures:
+        if not failure.told:
+            yield _note(failure.pod, "FailedScheduling", failure.message, warning=True)
 
 
 def _unsaid(failure: _Failure, pod: Pod) -> bool:
