@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..foreign import ForeignContainer
 from ..objects.meta import now_seconds
+from ..objects.node import ContainerImage
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .assigned_pod import BY_NODE, AssignedPod
@@ -33,7 +34,6 @@ from .circuit import CircuitState
 from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
 from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
 from .engines import EngineTaken
-from .host_storage import StorageReport
 from .memory import Backoff, PodMemory
 from .registration import (
     Registration,
@@ -274,13 +274,13 @@ class NodeAgent:
             node = self._office.nodes.get("", self.name)
             return replace(made, pressures=pressures_of(node))
         return replace(
-            made, storage=before.storage, foreign=before.foreign, pressures=before.pressures
+            made, images=before.images, foreign=before.foreign, pressures=before.pressures
         )
 
-    async def _stored(self, report: StorageReport) -> None:
-        """Put on the Node what there is to tell of the host's disk."""
+    async def _stored(self, images: tuple[ContainerImage, ...]) -> None:
+        """Put on the Node which images its host has."""
         if self._made is not None:
-            self._made = replace(self._made, storage=report)
+            self._made = replace(self._made, images=images)
             await self.register()
 
     async def _shared(self, foreign: tuple[ForeignContainer, ...]) -> None:

@@ -12,13 +12,14 @@ from .quantity import format_binary, value
 
 MEMORY_AVAILABLE = "memory.available"
 PID_AVAILABLE = "pid.available"
-SIGNALS = (MEMORY_AVAILABLE, PID_AVAILABLE)
+DISK_AVAILABLE = "nodefs.available"
+SIGNALS = (MEMORY_AVAILABLE, PID_AVAILABLE, DISK_AVAILABLE)
 """In the order in which they are seen to."""
 
 HARD_DEFAULTS: Mapping[str, str] = MappingProxyType(
-    {MEMORY_AVAILABLE: "100Mi", PID_AVAILABLE: "1%"}
+    {MEMORY_AVAILABLE: "100Mi", PID_AVAILABLE: "1%", DISK_AVAILABLE: "10%"}
 )
-"""kubelet's for memory; for process ids kubelet has none."""
+"""kubelet's for memory and disk; for process ids kubelet has none."""
 
 
 @dataclass(frozen=True, slots=True)
