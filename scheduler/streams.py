@@ -134,16 +134,16 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What pods may run short of on a host (kubelet's eviction signals).
+    """What pods may run short of on a host (kubelet's eviction signals); None: it cannot be told.
 
     Args:
         memory: bytes that processes can get without swapping (MemAvailable).
         pids: processes and threads.
-        disk: bytes where containers and their volumes are; None where it cannot be told.
+        disk: bytes where containers and their volumes are; a capacity of 0 is not known.
     """
 
-    memory: Level
-    pids: Level
+    memory: Level | None
+    pids: Level | None
     disk: Level | None = None
 
 

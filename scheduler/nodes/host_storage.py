@@ -38,6 +38,7 @@ class HostStorage:
         self._used: dict[str, float] = {}
         self._said: tuple[ContainerImage, ...] | None = None
         self._looking = asyncio.Lock()
+        self._tight = False  # the disk is full, and there was no image left to remove
 
     async def run(self) -> None:
         """Look every so often, until cancelled; a look that fails is made again next time."""
@@ -80,6 +81,7 @@ class HostStorage:
     async def _make_room(self, disk: Filesystem, images: Sequence[LocalImage], wanted: int) -> bool:
         """Remove images of so many bytes; returns whether one was."""
         if not wanted:
+            self._tight = False
             return False
         now, freed, removed = asyncio.get_running_loop().time(), 0, 0
         for image in removable(images, self._used, now, self._limits.least_age):
@@ -91,9 +93,12 @@ class HostStorage:
                 _log.info("image %s stays on host %s: %s", image.id, self._node, error)
                 continue
             freed, removed = freed + image.size, removed + 1
+        if self._tight and not removed:
+            return False  # which has been told
+        self._tight = freed < wanted
         full = 100 - disk.available * 100 // disk.capacity
         _log.log(
-            logging.INFO if freed >= wanted else logging.WARNING,
+            logging.WARNING if self._tight else logging.INFO,
             "disk of host %s: %d %% full; removed %d images of %d MiB, wanted %d MiB",
             self._node,
             full,

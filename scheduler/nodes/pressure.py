@@ -74,11 +74,13 @@ class Shortage:
 
 def shortages(limits: PressureLimits, signals: Signals) -> list[Shortage]:
     """Return the thresholds that are met, memory's first."""
-    levels = {MEMORY_AVAILABLE: signals.memory, PID_AVAILABLE: signals.pids}
-    if signals.disk is not None:
-        levels[DISK_AVAILABLE] = signals.disk
-    known = (each for each in limits.thresholds if each.signal in levels)
-    found = (Shortage(each, levels[each.signal]) for each in known)
+    levels = {
+        MEMORY_AVAILABLE: signals.memory,
+        PID_AVAILABLE: signals.pids,
+        DISK_AVAILABLE: signals.disk,
+    }
+    said = ((each, levels[each.signal]) for each in limits.thresholds)
+    found = (Shortage(each, level) for each, level in said if level is not None)
     return [s for s in found if s.level.available < s.threshold.of(s.level.capacity)]
 
 

@@ -7,12 +7,20 @@ asked, for the host would choose worse.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..drivers import PodObservation
 from ..objects.eviction_signals import DISK_AVAILABLE
 from ..objects.pod import Pod
-from ..streams import ContainerUsage, DiskMeteredHost, MeteredHost, SignallingHost
+from ..streams import (
+    ContainerUsage,
+    DiskMeteredHost,
+    Level,
+    MeteredHost,
+    SignallingHost,
+    Signals,
+)
 from .memory import Eviction
 from .pod_disk import container_ids, disk_of
 from .pressure import PodUsage, PressureLimits, Shortage, pressures, ranked, shortages, words
@@ -27,6 +35,10 @@ class EvictionDesk(Protocol):
 
     async def pressed(self, conditions: frozenset[str]) -> None:
         """Take in the conditions that hold, which have changed."""
+        ...
+
+    async def sized(self, disk: int) -> None:
+        """Take in how many bytes the disk has, when that is new."""
         ...
 
     def short(self, shortage: Shortage) -> None:
@@ -50,11 +62,23 @@ class EvictionDesk(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was known of a host when a session began.
+
+    Args:
+        conditions: that held.
+        disk: bytes that its disk has, 0 for not known.
+    """
+
+    conditions: frozenset[str] = frozenset()
+    disk: int = 0
+
+
 class PressureWatch:
     """One per session; silent where the host cannot tell.
 
     Args:
-        before: the conditions that held when the session began.
         interval: seconds between looks.
     """
 
@@ -63,15 +87,16 @@ class PressureWatch:
         node: str,
         host: object,
         limits: PressureLimits,
-        before: frozenset[str],
+        before: Before,
         desk: EvictionDesk,
         interval: float,
     ) -> None:
         self._node = node
         self._host = host if isinstance(host, SignallingHost) else None
         self.limits = limits
-        self._said = before
-        self._met = dict.fromkeys(before, asyncio.get_running_loop().time())
+        self._said = before.conditions
+        self._met = dict.fromkeys(before.conditions, asyncio.get_running_loop().time())
+        self._disk = before.disk
         self._desk = desk
         self._interval = interval
         self._evicted: tuple[str, float] | None = None
@@ -87,6 +112,7 @@ class PressureWatch:
         signals = await self._host.signals() if self._host is not None else None
         if signals is None:
             return
+        signals = await self._with_disk(signals)
         now = asyncio.get_running_loop().time()
         found = shortages(self.limits, signals)
         self._met |= {shortage.condition: now for shortage in found}
@@ -101,6 +127,17 @@ class PressureWatch:
         for shortage in found:
             if not await self._reclaims(shortage) and not self._waits(now):
                 await self._evict(shortage, now)
+
+    async def _with_disk(self, signals: Signals) -> Signals:
+        """Take in how large the disk is, or put in what was known of that before."""
+        disk = signals.disk
+        if disk is None or disk.capacity == self._disk:
+            return signals
+        if not disk.capacity:
+            return replace(signals, disk=Level(disk.available, self._disk))
+        self._disk = disk.capacity
+        await self._desk.sized(disk.capacity)
+        return signals
 
     async def _reclaims(self, shortage: Shortage) -> bool:
         """Return whether there will be more of it without an eviction; the next look tells."""

@@ -21,7 +21,7 @@ from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.node import ContainerImage, Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
 from ..objects.node_ports import FOREIGN_PORTS, written
 from ..objects.pod import Condition
-from ..objects.resources import CPU, MEMORY
+from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .docker_host import RESOURCE, DockerHost, DockerHostStatus, engine_of, url_ip
@@ -57,6 +57,7 @@ class Registration:
         epoch: of the leader writing.
         stuck: why the engine does not do what it is told though it answers, "" when it does.
         foreign: what else runs on the host, None where that cannot be told.
+        disk: bytes where containers and volumes are, 0 until that was looked at.
         pressures: conditions MemoryPressure, PIDPressure and DiskPressure, if they hold.
     """
 
@@ -67,6 +68,7 @@ class Registration:
     images: tuple[ContainerImage, ...] | None = None
     stuck: str = ""
     foreign: tuple[ForeignContainer, ...] | None = None
+    disk: int = 0
     pressures: frozenset[str] = frozenset()
 
     @property
@@ -83,8 +85,9 @@ def capacity(made: Registration) -> dict[str, str | int | float]:
         "memory": quantity.format_binary(info.memory_bytes),
         "pods": str(made.max_pods),
     }
-    if info.disk_bytes:
-        found["ephemeral-storage"] = quantity.format_binary(info.disk_bytes)
+    disk = info.disk_bytes or made.disk
+    if disk:
+        found[EPHEMERAL_STORAGE] = quantity.format_binary(disk)
     found |= {name: str(count) for name, count in info.resources.items()}
     return {**found, **{name: str(v) for name, v in made.host.spec.capacity.items()}}
 
@@ -229,6 +232,12 @@ def _conditions(made: Registration) -> tuple[tuple[str, str, str, str], ...]:
 def _holds(status: NodeStatus, kind: str) -> bool:
     condition = status.condition(kind)
     return condition is not None and condition.status == "True"
+
+
+def disk_of(node: StoredObject | None) -> int:
+    """Return how large a Node itself says that its disk is, 0 where it says nothing."""
+    said = node_view(node).status.capacity.get(EPHEMERAL_STORAGE, 0) if node is not None else 0
+    return quantity.value(str(said))
 
 
 def pressures_of(node: StoredObject | None) -> frozenset[str]:

@@ -39,7 +39,7 @@ from .muster import STARTED, Settled
 from .pacing import Pacer
 from .pod_worker import PodWorker
 from .pressure import Shortage, pressure_limits
-from .pressure_watch import PressureWatch
+from .pressure_watch import Before, PressureWatch
 from .probing import ProbedPod, Prober
 from .pulse import Pulse
 from .registration import Registration, allocatable
@@ -88,12 +88,14 @@ class Told:
         stuck: told when the engine stops doing what it is told (why), and when it does again ("").
         shared: takes in what runs there that Ironfree does not manage.
         pressed: takes in which of MemoryPressure, PIDPressure and DiskPressure hold.
+        sized: takes in how large its disk is, in bytes.
     """
 
     stored: Callable[[tuple[ContainerImage, ...]], Awaitable[None]]
     stuck: Callable[[str], Coroutine[None, None, None]]
     shared: Callable[[tuple[ForeignContainer, ...]], Awaitable[None]]
     pressed: Callable[[frozenset[str]], Awaitable[None]]
+    sized: Callable[[int], Awaitable[None]]
 
 
 class Session:
@@ -146,7 +148,7 @@ class Session:
         )
         limits = pressure_limits(made.host.spec)
         self.pressure = PressureWatch(
-            self._node, host, limits, made.pressures, self, settings.pressure
+            self._node, host, limits, Before(made.pressures, made.disk), self, settings.pressure
         )
 
         self._limits = StorageLimitWatch(self._node, host, self, settings.storage_limits)
@@ -353,6 +355,10 @@ class Session:
     async def pressed(self, conditions: frozenset[str]) -> None:
         """Put on the Node which of its resources run short."""
         await self._told.pressed(conditions)
+
+    async def sized(self, disk: int) -> None:
+        """Put on the Node how large its disk is."""
+        await self._told.sized(disk)
 
     def short(self, shortage: Shortage) -> None:
         """Tell that pods are evicted for want of a resource."""

@@ -39,7 +39,7 @@ class Threshold:
         """Return the amount that is too little on a host with that capacity."""
         if self.percent is None:
             return self.amount
-        return round(capacity * self.percent / 100) if 0 < self.percent < 100 else 0
+        return max(1, round(capacity * self.percent / 100)) if 0 < self.percent < 100 else 0
 
     def __str__(self) -> str:
         if self.percent is not None:

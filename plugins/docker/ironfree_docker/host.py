@@ -79,6 +79,7 @@ from .volume_files import VolumeFiles
 from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
+_NO_ROOM = "no space left on device"
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
 _UNSHIELDED = ("oom_score_adj", "child's PID from pipe: EOF")  # said by runc, and by runc 1.1.5
 
@@ -379,7 +380,12 @@ class DockerHost:
         """Look at the host through the dialer; None where it cannot run."""
         if not self._has_tools:
             return None
-        found, disk = await self._dialer.signals(), await self._dialer.filesystem()
+        try:
+            found, disk = await self._dialer.signals(), await self._dialer.filesystem()
+        except DriverError as error:
+            if _NO_ROOM not in str(error):
+                raise
+            return Signals(None, None, Level(0, 0))  # not even for the dialer
         return replace(found, disk=Level(disk.available, disk.capacity))
 
     async def disk_usage(self, containers: Collection[str], *, volumes: bool) -> DiskUsage:
@@ -449,7 +455,7 @@ class DockerHost:
         return True
 
     async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir | FilesVolume) -> None:
-        """Disk volumes have no size limit: the engine's local driver knows none."""
+        """Disk volumes have no size limit here: the engine's local driver knows none."""
         labels = pod_labels(spec.identity, self._address.cluster)
         memory, size = False, ""
         if isinstance(volume, FilesVolume):

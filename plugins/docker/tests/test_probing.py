@@ -241,6 +241,13 @@ async def test_a_host_whose_kernel_tells_nothing_says_so(
         await host.signals()
 
 
+async def test_a_host_without_room_for_the_program_has_a_full_disk(engine: FakeEngine, host: Host):
+    engine.reject["create"] = (500, "write hostconfig.json: no space left on device")
+    assert await host.signals() == Signals(None, None, Level(0, 0))
+    del engine.reject["create"]
+    assert (await host.signals()).disk == Level(300 * 4096, 1000 * 4096)
+
+
 async def test_a_processor_without_the_program_tells_nothing_of_its_host(
     engine: FakeEngine, address: HostAddress
 ):

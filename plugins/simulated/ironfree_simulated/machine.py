@@ -268,10 +268,9 @@ class Machine:
             for process in place.processes.values()
             if process.status.state is EngineState.RUNNING
         ]
-        memory, pids = self.spare.memory, self.spare.pids
         return Signals(
-            Level(max(0, memory.available - sum(p.memory for p in processes)), memory.capacity),
-            Level(max(0, pids.available - sum(p.processes for p in processes)), pids.capacity),
+            _less(self.spare.memory, sum(each.memory for each in processes)),
+            _less(self.spare.pids, sum(each.processes for each in processes)),
             disk,
         )
 
@@ -471,3 +470,7 @@ def _put(queue: asyncio.Queue[HostEvent | None], event: HostEvent | None) -> Non
     if queue.full():
         queue.get_nowait()
     queue.put_nowait(event)
+
+
+def _less(level: Level | None, used: int) -> Level | None:
+    return level and Level(max(0, level.available - used), level.capacity)

@@ -27,7 +27,7 @@ from scheduler.nodes.pressure import (
     shortages,
     words,
 )
-from scheduler.nodes.pressure_watch import PressureWatch
+from scheduler.nodes.pressure_watch import Before, PressureWatch
 from scheduler.objects.eviction_signals import (
     DISK_AVAILABLE,
     MEMORY_AVAILABLE,
@@ -252,11 +252,15 @@ class Desk:
         self.conditions = []
         self.told = []
         self.evicted = []
+        self.sizes = []
         self.reclaimed = []
         self.frees = set()
 
     async def pressed(self, conditions):
         self.conditions.append(conditions)
+
+    async def sized(self, disk):
+        self.sizes.append(disk)
 
     def short(self, shortage):
         self.told.append(shortage.resource)
@@ -287,7 +291,10 @@ def measured(**memory):
     return usages | {f"{uid}.s": ContainerUsage(None, 0, 1) for uid in memory}
 
 
-def watch(host, desk, lasts=300.0, before=frozenset()):
+NOTHING = Before()
+
+
+def watch(host, desk, lasts=300.0, before=NOTHING):
     limits = replace(LIMITS, lasts=lasts)
     return PressureWatch("h1", host, limits, before, desk, 0.01)
 
@@ -310,7 +317,7 @@ async def test_pods_are_evicted_one_after_another_while_memory_is_short():
 async def test_a_condition_of_before_lasts_but_evicts_nobody():
     host, desk = Host(measured()), Desk(pod("a"))
     host.memory = Level(1 << 29, 1 << 30)
-    seen = watch(host, desk, before=frozenset({"MemoryPressure"}))
+    seen = watch(host, desk, before=Before(frozenset({"MemoryPressure"})))
     await seen.look()
     assert (desk.conditions, desk.evicted) == ([], [])
 
@@ -358,8 +365,19 @@ async def test_what_nobody_needs_goes_before_pods_go_for_want_of_disk():
     await seen.look()
     assert desk.evicted == ["b", "a"]
     assert desk.reclaimed == [60] * 5
+    assert desk.sizes == [1000], "told once"
     assert desk.conditions == [{"DiskPressure"}]
     assert desk.told == ["ephemeral-storage"]
+
+
+@pytest.mark.parametrize(("known", "wanted"), [(0, 1), (1000, 100)])
+async def test_a_disk_so_full_that_nobody_can_look_counts_as_full(known, wanted):
+    host, desk = Host(measured()), Desk(pod("a"))
+    host.memory, host.disk = None, Level(0, 0)
+    host.written = DiskUsage({"a.c": 5}, {})
+    await watch(host, desk, before=Before(disk=known)).look()
+    assert desk.conditions == [{"DiskPressure"}]
+    assert (desk.reclaimed, desk.evicted, desk.sizes) == ([wanted], ["a"], [])
 
 
 async def test_a_host_that_is_short_of_two_evicts_for_one_at_a_time():
