@@ -67,10 +67,6 @@ class CohortDelta(msgspec.Struct, Generic[T], frozen=True, gc=False):
         """Return what happened to the pod at that position of the change's ordinals."""
         return self._delta(self.change.one(number))
 
-    def by_node(self) -> Iterator[Delta[T]]:
-        """Yield what happened to one pod of every node; to any one where none is bound yet."""
-        return map(self._delta, self.change.by_node())
-
     def _delta(self, change: Change) -> Delta[T]:
         pod = change.object
         old = None if change.prior is None else self.view(change.prior)
@@ -93,15 +89,6 @@ def sample_deltas(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
     """Yield deltas, of a cohort's pods one for all: enough to know their owners and specs."""
     for delta in deltas:
         yield delta.one(0) if isinstance(delta, CohortDelta) else delta
-
-
-def node_deltas(deltas: Iterable[AnyDelta[T]]) -> Iterator[Delta[T]]:
-    """Yield deltas, of a cohort's pods one for each node: enough to know where there are some."""
-    for delta in deltas:
-        if isinstance(delta, CohortDelta):
-            yield from delta.by_node()
-        else:
-            yield delta
 
 
 class Feed(Generic[T, D]):
@@ -221,10 +208,6 @@ class Informer(Generic[T]):
     def subscribe_samples(self) -> Subscription[T]:
         """Return a subscription to which one pod of a cohort speaks for all."""
         return self._enrol(Subscription[T](sample_deltas))
-
-    def subscribe_by_node(self) -> Subscription[T]:
-        """Return a subscription to which one pod of a cohort speaks for all on its node."""
-        return self._enrol(Subscription[T](node_deltas))
 
     def subscribe_whole(self) -> WholeSubscription[T]:
         """Return a subscription to which pods of a cohort come together."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from ..informer import Informer
+from ..informer import AnyDelta, CohortDelta, Informer
 from ..objects import controller_revision, disruption, pod_group
 from ..objects.controller_revision import ControllerRevision, revision_view
 from ..objects.cron_job import CronJob, cron_job_view
@@ -140,6 +140,13 @@ def owner_uids(item: Owned) -> tuple[str, ...]:
     """Return the uids of an object's owners (index OWNER)."""
     owners = item.meta.owner_references
     return tuple([owner.uid for owner in owners]) if owners else ()
+
+
+def nodes_of(delta: AnyDelta[Pod]) -> Collection[str]:
+    """Return the nodes on which pods have come, gone or changed; no pod is looked at alone."""
+    if isinstance(delta, CohortDelta):
+        return delta.change.nodes
+    return {pod.node for pod in (delta.old, delta.new) if pod is not None and pod.node}
 
 
 def pair(namespace: str, key: str, value: str) -> str:

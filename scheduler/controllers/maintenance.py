@@ -23,7 +23,7 @@ from ..store.operations import Replace
 from .clock import Clock
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, raise_failures
-from .informers import NODE, Informers
+from .informers import NODE, Informers, nodes_of
 from .maintenance_plan import (
     BLOCKED,
     CALLED_OFF,
@@ -87,12 +87,10 @@ class Maintenance:
                     self._queue.add(delta.key.name)
 
     async def _follow_pods(self) -> None:
-        async for deltas in self._pods.subscribe_by_node():
-            if self._draining:
-                for delta in deltas:
-                    names = {pod.node for pod in (delta.old, delta.new) if pod is not None}
-                    for name in names & self._draining:
-                        self._queue.add(name)
+        async for deltas in self._pods.subscribe_whole():
+            for delta in deltas if self._draining else ():
+                for name in self._draining.intersection(nodes_of(delta)):
+                    self._queue.add(name)
 
     async def _reconcile(self, name: str) -> timedelta | None:
         host = self._hosts.get("", name)

@@ -5,9 +5,10 @@ the oldest of too many that have ended.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 
+from ..informer import CohortDelta
 from ..objects.deletion import DeletionRequest
 from ..objects.pod import Pod
 from ..objects.stored import ObjectKey
@@ -15,7 +16,7 @@ from ..store.operations import Remove
 from .clock import Clock
 from .deletion_writes import deletion
 from .fenced_store import FencedStore, raise_failures
-from .informers import NODE, TERMINAL, Informers
+from .informers import NODE, TERMINAL, Informers, nodes_of
 from .settings import ControllerSettings
 from .work_queue import WorkQueue
 
@@ -43,6 +44,7 @@ class PodCollection:
         self._settings = settings
         self._clock = clock
         self._queue = WorkQueue[ObjectKey]("pod collection", clock)
+        self._present: set[str] = set()
 
     async def run(self) -> None:
         """Collect, until cancelled or fenced."""
@@ -55,19 +57,29 @@ class PodCollection:
         async for deltas in self._nodes.subscribe():
             for delta in deltas:
                 if delta.new is None:
+                    self._present.discard(delta.key.name)
                     self._queue.add_after(delta.key, self._settings.orphan_quarantine)
+                else:
+                    self._present.add(delta.key.name)
 
     async def _follow_pods(self) -> None:
-        async for deltas in self._pods.subscribe_by_node():
+        async for deltas in self._pods.subscribe_whole():
             for delta in deltas:
-                if delta.new is not None:
-                    self._look(delta.key, delta.new)
+                self._look_for(set(nodes_of(delta)) - self._present)
+                one = delta.one(0) if isinstance(delta, CohortDelta) else delta
+                if one.new is not None:
+                    self._look(one.key, one.new)
+
+    def _look_for(self, nodes: Iterable[str]) -> None:
+        """Look later whether nodes that seem to be absent are."""
+        for name in nodes:
+            if self._nodes.get("", name) is None:
+                node = ObjectKey("nodes", "", name)
+                self._queue.add_after(node, self._settings.orphan_quarantine)
 
     def _look(self, key: ObjectKey, pod: Pod) -> None:
-        if pod.node and self._nodes.get("", pod.node) is None:
-            node = ObjectKey("nodes", "", pod.node)
-            self._queue.add_after(node, self._settings.orphan_quarantine)
-        elif not pod.node and pod.meta.deletion_timestamp is not None:
+        """Look at a pod, which speaks for the others of its cohort."""
+        if not pod.node and pod.meta.deletion_timestamp is not None:
             self._queue.add(key)
         if pod.terminal:
             ended = self._pods.by_index(TERMINAL, "terminal")

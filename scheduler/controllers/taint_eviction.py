@@ -92,6 +92,7 @@ class TaintEviction:
         self._clock = clock
         self._events = EventLog(store, clock, "taint-eviction-controller")
         self._queue = WorkQueue[str]("taint eviction", clock)
+        self._evicting: set[str] = set()
         self._started = clock.now()
 
     async def run(self) -> None:
@@ -105,15 +106,16 @@ class TaintEviction:
         async for deltas in self._nodes.subscribe():
             for delta in deltas:
                 if delta.new is not None and _evicts(delta.new):
+                    self._evicting.add(delta.key.name)
                     self._queue.add(delta.key.name)
+                else:
+                    self._evicting.discard(delta.key.name)
 
     async def _follow_pods(self) -> None:
-        async for deltas in self._pods.subscribe_by_node():
-            for delta in deltas:
-                if delta.new is not None and delta.new.node:
-                    node = self._nodes.get("", delta.new.node)
-                    if node is not None and _evicts(node):
-                        self._queue.add(delta.new.node)
+        async for deltas in self._pods.subscribe_whole():
+            for delta in deltas if self._evicting else ():
+                for name in self._evicting.intersection(nodes_of(delta)):
+                    self._queue.add(name)
 
     async def _reconcile(self, name: str) -> timedelta | None:
         node = self._nodes.get("", name)

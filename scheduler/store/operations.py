@@ -248,12 +248,6 @@ class CohortChange(msgspec.Struct, frozen=True, gc=False):
         """Yield the change of every pod, in revision order."""
         return map(self.one, range(len(self.ordinals)))
 
-    def by_node(self) -> Iterator[Change]:
-        """Yield the change of one pod of every node; of any one for a creation."""
-        last = len(self.nodes) - 1
-        first = dict(zip(reversed(self.nodes), range(last, -1, -1), strict=True))
-        return map(self.one, first.values() if self.nodes else (0,))
-
 
 AnyChange = Change | CohortChange
 
