@@ -19,16 +19,16 @@ from ..objects.json import JsonObject
 from ..objects.maintenance import CONDITION
 from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.names import label_name_complaints
-from ..objects.node import Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
+from ..objects.node import ContainerImage, Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
 from ..objects.node_ports import FOREIGN_PORTS, written
 from ..objects.pod import Condition
-from ..objects.resources import CPU, MEMORY
+from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .docker_host import RESOURCE, DockerHost, DockerHostStatus, engine_of, url_ip
 from .engines import ENGINE
 from .foreign_holdings import held, less_foreign, words
-from .host_storage import StorageReport
+from .pressure import PRESSURES
 
 VERSION = "v1.37.0+ironfree"
 LEASES = "leases.coordination.k8s.io"
@@ -55,20 +55,22 @@ class Registration:
 
     Args:
         max_pods: where neither the DockerHost nor its engine says.
-        storage: the last word of the host's disk, None before the first.
+        images: that the host has, the largest; None before the first look.
         epoch: of the leader writing.
         stuck: why the engine does not do what it is told though it answers, "" when it does.
         foreign: what else runs on the host, None where that cannot be told.
-        pressures: conditions MemoryPressure and PIDPressure, if they hold.
+        disk: bytes where containers and volumes are, 0 until that was looked at.
+        pressures: conditions MemoryPressure, PIDPressure and DiskPressure, if they hold.
     """
 
     host: DockerHost
     info: HostInfo
     max_pods: int
     epoch: int | None
-    storage: StorageReport | None = None
+    images: tuple[ContainerImage, ...] | None = None
     stuck: str = ""
     foreign: tuple[ForeignContainer, ...] | None = None
+    disk: int = 0
     pressures: frozenset[str] = frozenset()
 
     @property
@@ -85,8 +87,9 @@ def capacity(made: Registration) -> dict[str, str | int | float]:
         "memory": quantity.format_binary(info.memory_bytes),
         "pods": str(made.max_pods),
     }
-    if info.disk_bytes:
-        found["ephemeral-storage"] = quantity.format_binary(info.disk_bytes)
+    disk = info.disk_bytes or made.disk
+    if disk:
+        found[EPHEMERAL_STORAGE] = quantity.format_binary(disk)
     found |= {name: str(count) for name, count in info.resources.items()}
     return {**found, **{name: str(v) for name, v in made.host.spec.capacity.items()}}
 
@@ -202,14 +205,14 @@ def _owned(meta: ObjectMeta, host: DockerHost) -> tuple[OwnerReference, ...]:
 def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeStatus:
     before = node.status if node else NodeStatus()
     info = made.info
-    said = _conditions(made, before)
+    said = _conditions(made)
     others = tuple(c for c in before.conditions if c.type not in {s[0] for s in said})
     return replace(
         before,
         capacity=capacity(made),
         allocatable=allocatable(made),
         conditions=(*(_condition(before, now, *each) for each in said), *others),
-        images=before.images if made.storage is None else made.storage.images,
+        images=before.images if made.images is None else made.images,
         addresses=(
             NodeAddress("InternalIP", made.address),
             NodeAddress("Hostname", info.hostname or made.host.name),
@@ -226,11 +229,9 @@ def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeSt
     )
 
 
-def _conditions(made: Registration, before: NodeStatus) -> tuple[tuple[str, str, str, str], ...]:
-    """Return type, status, reason and message of the conditions; the disk's stays until looked."""
+def _conditions(made: Registration) -> tuple[tuple[str, str, str, str], ...]:
+    """Return type, status, reason and message of the conditions."""
     pressed = made.pressures
-    if made.storage.disk_pressure if made.storage else _holds(before, "DiskPressure"):
-        pressed |= {"DiskPressure"}
     stuck = ("EngineStuck", "True", "CallsUnanswered", made.stuck) if made.stuck else _WORKING
     said = ((h[0], "True", *_PRESSED[h[0]]) if h[0] in pressed else h for h in _HEALTHY)
     foreign = () if made.foreign is None else (words(made.foreign),)
@@ -242,12 +243,18 @@ def _holds(status: NodeStatus, kind: str) -> bool:
     return condition is not None and condition.status == "True"
 
 
+def disk_of(node: StoredObject | None) -> int:
+    """Return how large a Node itself says that its disk is, 0 where it says nothing."""
+    said = node_view(node).status.capacity.get(EPHEMERAL_STORAGE, 0) if node is not None else 0
+    return quantity.value(str(said))
+
+
 def pressures_of(node: StoredObject | None) -> frozenset[str]:
-    """Return which of MemoryPressure and PIDPressure hold by a Node's own word."""
+    """Return which of its resources run short by a Node's own word."""
     if node is None:
         return frozenset()
     status = node_view(node).status
-    return frozenset(kind for kind in ("MemoryPressure", "PIDPressure") if _holds(status, kind))
+    return frozenset(kind for kind in PRESSURES if _holds(status, kind))
 
 
 def pressure_words(kind: str, *, holds: bool) -> str:

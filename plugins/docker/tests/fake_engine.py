@@ -75,6 +75,7 @@ class FakeEngine:
         cdi: names of devices it has found.
         pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
         disk: block size, blocks, free blocks, and those free for all.
+        written: bytes in containers' layers and in volumes, by name.
         files: of its host, as the dialer finds them.
         marks: further tags of images, with the image's id.
         archive: what every image is saved as; loaded: what was loaded.
@@ -100,6 +101,7 @@ class FakeEngine:
     pull_lines: list[dict[str, Any]] = field(default_factory=list)
     silent_pulls: bool = False
     disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
+    written: dict[str, int] = field(default_factory=dict)
     files: dict[bytes, bytes] = field(default_factory=lambda: dict(PROC))
     archive: bytes = b""
     loaded: list[bytes] = field(default_factory=list)
@@ -212,6 +214,7 @@ class FakeEngine:
             ("POST", "/volumes/create", self._create_volume, "volume"),
             ("GET", "/volumes", self._volumes, "volumes"),
             ("DELETE", "/volumes/{name}", self._remove_volume, "remove-volume"),
+            ("GET", "/system/df", self._measure, "df"),
         ]
 
     def _faulty(self, handler: Handler, action: str) -> Handler:
@@ -293,6 +296,7 @@ class FakeEngine:
                     "Labels": c.labels or None,
                     "Names": [f"/{c.name}"],
                     "ImageID": _image_id(c.body["Image"]),
+                    **({"SizeRw": self.written.get(c.name, 0)} if "size" in request.query else {}),
                 }
                 for c in found
             ]
@@ -574,6 +578,20 @@ class FakeEngine:
             if _has(v["Labels"], wanted)
         ]
         return web.json_response({"Volumes": found or None, "Warnings": None})
+
+    async def _measure(self, request: web.Request) -> web.Response:
+        if request.query["type"] != "volume":
+            return _error(400, "only volumes are measured here")
+        found = [
+            {
+                "Name": name,
+                "Labels": made["Labels"] or None,
+                "Options": made["DriverOpts"] or None,
+                "UsageData": {"RefCount": 1, "Size": self.written.get(name, -1)},
+            }
+            for name, made in self.volumes.items()
+        ]
+        return web.json_response({"LayersSize": 0, "Volumes": found or None})
 
     async def _remove_volume(self, request: web.Request) -> web.Response:
         if self.volumes.pop(request.match_info["name"], None) is None:
