@@ -120,12 +120,15 @@ class Creator:
             quick, raw_spec = self._quick(kind, data)
             if quick is not None:
                 meta = metadata.settle_namespace(quick.meta, how.namespace, kind)
-                self._refuse(kind, meta, metadata.causes(meta, kind))
-                told = await self.backend.admission.judge_body(kind, meta, quick.body)
-                return replace_meta(quick, meta, (*quick.warnings, *told))
+                if not await self.backend.limits.of(meta.namespace):
+                    self._refuse(kind, meta, metadata.causes(meta, kind))
+                    told = await self.backend.admission.judge_body(kind, meta, quick.body)
+                    return replace_meta(quick, meta, (*quick.warnings, *told))
         obj, complaints = await bodies.decode_aside(how.content_type, data)
         draft = await self.draft_object(kind, how, obj, complaints)
-        if raw_spec is not None and not complaints and _repeatable(draft):
+        if raw_spec is None or complaints or not _repeatable(draft):
+            return draft
+        if not await self.backend.limits.of(draft.meta.namespace):
             version = self.backend.priorities.version
             prepared = Prepared(draft.body, draft.status, draft.warnings, version)
             self.backend.repeats.keep(kind.resource, raw_spec, prepared)
@@ -168,6 +171,8 @@ class Creator:
             StatusError: a field is not allowed.
         """
         obj, warnings = checked(kind, obj, complaints, how.validation)
+        if kind.conversion is not None:
+            obj, kind = kind.conversion.inward(obj, None), kind.stored
         meta = metadata.settle_namespace(parse_meta(obj), how.namespace, kind)
         if meta.resource_version not in {"", "0"}:
             raise BadRequest("resourceVersion should not be set on objects to be created")
@@ -176,6 +181,7 @@ class Creator:
         await self._admit(kind, meta, obj)
         kind.complete(obj)
         kind.default(obj)
+        await self.backend.limits.admit(kind, meta, obj)
         causes = (
             *metadata.causes(meta, kind),
             *kind.validate(obj),
@@ -253,6 +259,8 @@ class Creator:
             await self.backend.priorities.reached(stored.revision)
         if kind.plural == "namespaces":
             await self.backend.admission.reached(stored.revision)
+        if kind.plural == "limitranges":
+            await self.backend.limits.reached(stored.revision)
         return stored
 
     async def _store_service(self, operation: Create, dry_run: bool) -> StoredObject:

@@ -6,7 +6,7 @@ created is never created again.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from ..objects.kinds.pod_security import PRIVILEGED, complaint, level_of
 from ..objects.kinds.priority import priority_view
 from ..objects.kinds.runtime import RESOURCE as RUNTIMES
 from ..objects.kinds.runtime import runtime_view
+from ..objects.limit_range import LimitRange
 from ..objects.meta import OwnerReference
 from ..objects.pod import Pod
 from ..objects.pod_owner import PodOwner, PodTemplate
@@ -27,7 +28,7 @@ from .clock import Clock
 from .deletion_writes import deletion, finalized
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
-from .informers import Informers, OwnedInformer
+from .informers import NAMESPACE, Informers, OwnedInformer
 from .pod_template import Classes, PodMold, PodSeries, mold
 from .settings import ControllerSettings
 
@@ -112,6 +113,7 @@ class PodControl:
         self._store = store
         self._pod_kind = registry.by_resource("pods")
         self._pods = informers.pods
+        self._limits = informers.limits
         self._namespaces = informers.others["namespaces"]
         self._classes = KnownClasses(store, informers)
         self._settings = settings
@@ -135,20 +137,23 @@ class PodControl:
             kind = owner.owner_kind.kind
             raise Invalid(f"{kind} {key.namespace}/{key.name} has no template")
         template = owner.template
-        version = (bytes(template.spec), template.metadata, self._classes.version())
+        limits = self._limits.by_index(NAMESPACE, key.namespace)
+        shown = frozenset((each.meta.uid, each.revision) for each in limits)
+        version = (bytes(template.spec), template.metadata, self._classes.version(), shown)
         known = self._molds.get(key)
         if known is None or known[0] != version:
-            known = self._molds[key] = (version, await self._mold(template))
+            known = self._molds[key] = (version, await self._mold(template, limits))
         await self._admit(owner, known[1])
         return known[1]
 
-    async def _mold(self, template: PodTemplate) -> PodMold:
+    async def _mold(self, template: PodTemplate, limits: Collection[LimitRange]) -> PodMold:
         grace = self._settings.toleration_seconds
         classes = await self._classes.known()
         try:
-            return mold(template, self._pod_kind, classes, grace)
+            return mold(template, self._pod_kind, classes, grace, limits)
         except (Invalid, Forbidden):  # it may name a class that has just been made
-            return mold(template, self._pod_kind, await self._classes.newest(), grace)
+            newest = await self._classes.newest()
+            return mold(template, self._pod_kind, newest, grace, limits)
 
     async def _admit(self, owner: PodOwner, shape: PodMold) -> None:
         """Hold the pods to their namespace's Pod Security level, as the API holds a client's.

@@ -492,6 +492,11 @@ def pod_spec(body: Body) -> PodSpec:
     return _body.decode(body.json).spec
 
 
+def bare_id(container_id: str) -> str:
+    """Return a container's id without its runtime ("docker://")."""
+    return container_id.partition("://")[2] or container_id
+
+
 def pod_view(stored: StoredObject) -> Pod:
     """Return the typed view of a stored pod."""
     return Pod(

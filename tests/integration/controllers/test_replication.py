@@ -6,8 +6,10 @@ import contextlib
 import pytest
 
 from scheduler.controllers.controllers import Controllers
+from scheduler.controllers.fenced_store import FencedStore
 from scheduler.controllers.informers import Informers
 from scheduler.errors import Fenced, NotFound
+from scheduler.meter import Meter
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.stored import ObjectKey
 from tests.store_values import create
@@ -217,7 +219,9 @@ async def test_it_never_makes_more_than_the_number(cluster):
 
 async def test_a_deposed_leader_writes_nothing(cluster, settings):
     informers = Informers.open(cluster.store, REGISTRY)
-    deposed = Controllers(cluster.store, REGISTRY, informers, cluster.epoch - 1, settings)
+    deposed = Controllers(
+        FencedStore(cluster.store, cluster.epoch - 1), REGISTRY, informers, Meter(None), settings
+    )
     await cluster.replication("web", 3)
     following = asyncio.create_task(informers.run())
     ending = asyncio.create_task(deposed.run())
@@ -231,3 +235,25 @@ async def test_a_deposed_leader_writes_nothing(cluster, settings):
     assert caught.group_contains(Fenced)
     following.cancel()
     await cluster.running(3)  # the leader goes on
+
+
+async def test_limit_ranges_complete_and_refuse_pods_of_templates(cluster):
+    limits = {"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"cpu": "100m"}}
+    made = await cluster.create("limitranges", "l", body={"spec": {"limits": [limits]}})
+    await cluster.replication("web", 1)
+    [pod] = await cluster.running(1, app="web")
+    found = await cluster.document(pod.key)
+    wanted = {"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}}
+    assert found["spec"]["containers"][0]["resources"] == wanted
+    assert "limit-ranger" in str(found["metadata"]["annotations"])
+    tight = {"type": "Pod", "max": {"memory": "1Gi"}}
+    await cluster.change(made.key, body={"limits": [tight]})
+    key = ObjectKey("replicationcontrollers", "default", "web")
+    await cluster.change(key, body={"replicas": 2})
+
+    async def refused():
+        status = (await cluster.document(key))["status"]
+        return [c["message"] for c in status.get("conditions", ()) if c["reason"] == "FailedCreate"]
+
+    [said] = await cluster.until(refused)
+    assert "maximum memory usage per Pod is 1Gi. No limit is specified" in said
