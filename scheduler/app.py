@@ -301,6 +301,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     heartbeat = NodeSettings(
         lease=settings.heartbeat_seconds,
         pressure=settings.pressure_seconds,
+        storage_limits=settings.storage_limit_seconds,
         lease_duration=settings.node_grace_seconds,
         pulls_per_host=settings.pulls_per_host,
         pulls_per_registry=settings.pulls_per_registry,

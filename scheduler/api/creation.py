@@ -7,13 +7,15 @@ from typing import cast
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import AlreadyExists, BadRequest, Cause, NotFound, StatusError
+from ..errors import AlreadyExists, BadRequest, Cause, Forbidden, NotFound, StatusError
 from ..objects import checking
 from ..objects.apply import Writer, record_update
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child, ensure, text
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
+from ..objects.kinds.runtime import RESOURCE as RUNTIME_CLASSES
+from ..objects.kinds.runtime import assign_runtime, runtime_view
 from ..objects.kinds.service import HEADLESS
 from ..objects.meta import ObjectMeta, OwnerReference, new_uids, now_seconds
 from ..objects.stored import Body, ObjectKey, StoredObject
@@ -92,8 +94,13 @@ class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=F
 _envelope = msgspec.json.Decoder(_Envelope)
 _plain_meta = msgspec.json.Decoder(_PlainMeta)
 _EMPTY_STATUS = frozenset({b"{}", b"null"})
-# fields of a pod that take values from its labels, or start it with a time in its status
-_OWN = (b'"matchLabelKeys"', b'"mismatchLabelKeys"', b'"schedulingGates"')
+# fields of a pod that take values from its labels or another object, or start it with a time
+_OWN = (
+    b'"matchLabelKeys"',
+    b'"mismatchLabelKeys"',
+    b'"schedulingGates"',
+    b'"runtimeClassName"',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +210,21 @@ class Creator:
         if kind.resource == "pods":
             spec = ensure(obj, "spec")
             tolerate_lost_nodes(spec, self.backend.settings.toleration_seconds)
-            await self.backend.priorities.assign(spec, meta.name or meta.generate_name)
+            shown = meta.name or meta.generate_name
+            await self.backend.priorities.assign(spec, shown)
+            await self._assign_runtime(spec, shown)
+
+    async def _assign_runtime(self, spec: JsonObject, shown: str) -> None:
+        name = text(spec, "runtimeClassName")
+        if not name:
+            return
+        found = await self.backend.store.get(ObjectKey(RUNTIME_CLASSES, "", name))
+        try:
+            assign_runtime(spec, {name: runtime_view(found)} if found is not None else {})
+        except Forbidden as error:
+            raise Forbidden(
+                f'pods "{shown}" is forbidden: {error.message}', kind="pods", name=shown
+            ) from None
 
     def _refuse(self, kind: Kind, meta: ObjectMeta, causes: "Sequence[Cause] | object") -> None:
         found = tuple(cast(Sequence[Cause], causes))

@@ -1,7 +1,7 @@
 """The informers that controllers share with the rest of the process, and their indices."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -122,6 +122,10 @@ class OwnedInformer(Protocol):
 
     def by_index(self, index: str, value: str) -> Collection[Owned]:
         """Return the objects whose indexer gave that value."""
+        ...
+
+    def having(self, index: str, values: Set[str]) -> Set[str]:
+        """Return those of some index values that there are objects of."""
         ...
 
     def subscribe(self) -> OwnedSubscription:

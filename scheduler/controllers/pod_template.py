@@ -5,7 +5,7 @@ the resulting body.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -20,6 +20,7 @@ from ..objects.kinds.fields import child
 from ..objects.kinds.limit_admission import fill_limits, pod_refusals
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.priority import PriorityView, assign_priority
+from ..objects.kinds.runtime import RuntimeView, assign_runtime
 from ..objects.limit_range import LimitRange
 from ..objects.meta import ObjectMeta, OwnerReference, new_uid
 from ..objects.pod_owner import PodTemplate
@@ -27,6 +28,14 @@ from ..objects.replication import REPLACES
 from ..objects.stored import Body, intern_body
 from ..objects.wire import decompose
 from ..store.operations import Create
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The PriorityClasses and RuntimeClasses, by name."""
+
+    priorities: Mapping[str, PriorityView] = field(default_factory=dict[str, PriorityView])
+    runtimes: Mapping[str, RuntimeView] = field(default_factory=dict[str, RuntimeView])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,7 @@ class PodMold:
 def mold(
     template: PodTemplate,
     kind: Kind,
-    priorities: Mapping[str, PriorityView],
+    classes: Classes,
     toleration_seconds: int,
     limits: Collection[LimitRange] = (),
 ) -> PodMold:
@@ -65,7 +74,7 @@ def mold(
 
     Args:
         kind: Pod's.
-        priorities: every PriorityClass by name.
+        classes: all that pods can name.
         toleration_seconds: how long pods stay bound to lost nodes unless they say.
         limits: the LimitRanges of the namespace.
 
@@ -81,7 +90,8 @@ def mold(
         "spec": spec,
     }
     tolerate_lost_nodes(spec, toleration_seconds)
-    assign_priority(spec, priorities)
+    assign_priority(spec, classes.priorities)
+    assign_runtime(spec, classes.runtimes)
     kind.complete(obj)
     kind.default(obj)
     fill_limits(obj, limits)

@@ -315,6 +315,7 @@ class PodSpec(View, frozen=True):
     scheduler_name: str = "default-scheduler"
     priority: int = 0
     priority_class_name: str = ""
+    runtime_class_name: str = ""
     preemption_policy: str = "PreemptLowerPriority"
     hostname: str = ""
     host_network: bool = False

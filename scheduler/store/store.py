@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Self, cast
 
@@ -274,6 +274,13 @@ class Store:
     ) -> tuple[Sequence[Assignment], int]:
         """Return up to `limit` assignments beyond the first `after`, and how many there are."""
         return await assignments.of_placement(self._database, placement, after, limit)
+
+    def hold_context(self, build: str) -> AbstractAsyncContextManager[bool]:
+        """Keep other processes from taking a context for an ImageBuild of that uid.
+
+        Yields whether none does so now.
+        """
+        return build_contexts.hold(self._database, build)
 
     async def keep_context(self, build: str, content: AsyncIterator[bytes], most: int) -> int:
         """Keep what was uploaded for an ImageBuild of that uid, instead of what was kept before.

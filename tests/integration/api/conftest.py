@@ -149,8 +149,7 @@ async def api(postgres_url, tmp_path_factory):
             port = await started
             async with aiohttp.ClientSession() as session:
                 running = Running(f"http://127.0.0.1:{port}", store, hosts, session, app)
-                running.database_url = url
-                running.cache = tmp_path_factory.mktemp("kubectl")
+                running.cache, running.database = tmp_path_factory.mktemp("kubectl"), url
                 yield running
         finally:
             server.cancel()

@@ -57,7 +57,7 @@ async def test_what_is_made_changed_and_deleted_is_in_the_next_list(api, path):
 async def test_another_process_is_believed_at_once(api, path, ns):
     """Its commits are in the database before this process hears of them."""
     await make(api, path)
-    async with Store.open(api.database_url, retention=None) as other:
+    async with Store.open(api.database, retention=None) as other:
         for number in range(MANY - 1):
             assert len(names(await api.get(path))) == MANY - number
             await other.write(Remove(ObjectKey("configmaps", ns, f"c-{number:04}")))

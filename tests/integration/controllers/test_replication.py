@@ -12,6 +12,7 @@ from scheduler.errors import Fenced, NotFound
 from scheduler.meter import Meter
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.stored import ObjectKey
+from tests.store_values import create
 
 
 def rc(name):
@@ -152,6 +153,23 @@ async def test_an_impossible_template_is_reported_and_harms_nobody_else(cluster)
         return [e for e in events if b"FailedCreate" in e.body.json]
 
     assert len(await cluster.until(told)) == 1
+
+
+async def test_pods_take_over_what_their_runtime_class_says(cluster):
+    await cluster.replication("web", 1, spec={"runtimeClassName": "sandboxed"})
+
+    async def refused():
+        document = await cluster.document(rc("web"))
+        return document.get("status", {}).get("conditions")
+
+    (failure,) = await cluster.until(refused)
+    assert 'RuntimeClass "sandboxed" not found' in failure["message"]
+    body = b'{"handler":"runsc","overhead":{"podFixed":{"cpu":"250m"}}}'
+    await cluster.store.write(create("runtimeclasses.node.k8s.io", "sandboxed", "", body))
+    cluster.clock.pass_time(60)
+    (pod,) = await cluster.running(1)
+    document = await cluster.document(pod.key)
+    assert document["spec"]["overhead"] == {"cpu": "250m"}
 
 
 async def test_a_flood_of_pods_is_told_in_few_events(cluster):
