@@ -8,11 +8,13 @@ are made again; a second binding of a pod is refused, so nothing is doubled.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 from ..errors import Fenced, StatusError, Unavailable
+from ..objects.cohort import ALIKE_FROM, berth
 from ..objects.stored import StoredObject
 from ..store.operations import Bind, BindAll, BindCohort, Boarding, BoundTogether, Write
 from ..store.store import Store
@@ -46,12 +48,20 @@ class Bound:
     refused: tuple[Refused, ...]
 
 
-class Binder:
-    """Binds as the leader of one epoch."""
+_Crowds = Mapping[str, Sequence[int]]  # uid of a cohort → which pods of an allotment
 
-    def __init__(self, store: Store, epoch: int) -> None:
+
+class Binder:
+    """Binds as the leader of one epoch.
+
+    Args:
+        lodged: tells whether a pod of a uid lives in its cohort, as far as is known.
+    """
+
+    def __init__(self, store: Store, epoch: int, lodged: Callable[[str], bool]) -> None:
         self._store = store
         self._epoch = epoch
+        self._lodged = lodged
 
     async def bind(self, plan: Plan, decisions: Sequence[int]) -> list[Bound]:
         """Write a checked plan.
@@ -69,7 +79,9 @@ class Binder:
         writes: list[Write] = []
         boards: list[BindCohort] = []
         gangs: dict[Gang, list[Bind]] = {}
+        crowds: list[_Crowds] = []
         for allotment, decision in made:
+            crowds.append(self._crowds(allotment))
             if isinstance(allotment.pods, LodgedPods):
                 boards.append(self._board(allotment, allotment.pods, plan.revision, decision))
             elif allotment.gang is not None:
@@ -77,12 +89,13 @@ class Binder:
                     binds = self._writes(allotment, plan.revision, decision)
                     gangs.setdefault(allotment.gang, []).extend(binds)
             else:
-                writes += self._writes(allotment, plan.revision, decision)
-        together = [BindAll(tuple(binds), self._epoch) for binds in gangs.values()]
+                boards += self._boards(allotment, crowds[-1], plan.revision, decision)
+                writes += self._writes(allotment, plan.revision, decision, crowds[-1])
+        gang_writes = [BindAll(tuple(binds), self._epoch) for binds in gangs.values()]
         bound, boarded, made_together = await asyncio.gather(
             self._patiently(self._store.write_many, writes),
             self._patiently(self._store.write_cohorts, boards),
-            self._patiently(self._store.bind_all, together),
+            self._patiently(self._store.bind_all, gang_writes),
         )
         bindings, boardings = iter(bound), iter(boarded)
         of_gangs = dict(zip(gangs, made_together, strict=True))
@@ -91,8 +104,8 @@ class Binder:
             if isinstance(allotment.pods, LodgedPods)
             else _bound_together(allotment, of_gangs.get(allotment.gang))
             if allotment.gang is not None
-            else _bound(allotment, bindings)
-            for allotment in plan.allotments
+            else _bound(allotment, _errors(allotment, together, bindings, boardings))
+            for allotment, together in zip(plan.allotments, crowds, strict=True)
         ]
 
     async def revision(self) -> int:
@@ -104,13 +117,49 @@ class Binder:
                 logger.warning("%s; asking again in %g s", error, _PAUSE)
                 await asyncio.sleep(_PAUSE)
 
-    def _writes(self, allotment: Allotment, revision: int, decision: int) -> list[Bind]:
+    def _crowds(self, allotment: Allotment) -> _Crowds:
+        """Return where pods of the queue that still live together are in an allotment."""
+        crowds: dict[str, list[int]] = {}
+        alike = not isinstance(allotment.pods, LodgedPods) and allotment.gang is None
+        if alike and not allotment.pod.host_ports:
+            for number, pod in enumerate(allotment.pods):
+                if self._lodged(pod.uid):
+                    crowds.setdefault(berth(pod.uid)[0], []).append(number)
+        return {uid: numbers for uid, numbers in crowds.items() if len(numbers) >= ALIKE_FROM}
+
+    def _boards(
+        self, allotment: Allotment, crowds: _Crowds, revision: int, decision: int
+    ) -> list[BindCohort]:
+        pods, nodes = allotment.pods, allotment.nodes
+        return [
+            BindCohort(
+                allotment.pod.namespace,
+                uid,
+                tuple([berth(pods[number].uid)[1] for number in numbers]),
+                tuple([nodes[number] for number in numbers]),
+                revision,
+                allotment.pod.requests.amounts,
+                decision,
+                self._epoch,
+            )
+            for uid, numbers in crowds.items()
+        ]
+
+    def _writes(
+        self,
+        allotment: Allotment,
+        revision: int,
+        decision: int,
+        but: _Crowds | None = None,
+    ) -> list[Bind]:
+        left_out = set(chain.from_iterable(but.values())) if but else ()
         requests = allotment.pod.requests.amounts
         ports = tuple((p.host_ip, p.protocol, p.port) for p in allotment.pod.host_ports)
         epoch = self._epoch
         return [
             Bind(pod.key, pod.uid, node, revision, requests, ports, decision, epoch)
-            for pod, node in zip(allotment.pods, allotment.nodes, strict=True)
+            for number, (pod, node) in enumerate(zip(allotment.pods, allotment.nodes, strict=True))
+            if number not in left_out
         ]
 
     def _board(
@@ -138,20 +187,42 @@ class Binder:
                 await asyncio.sleep(_PAUSE)
 
 
-def _bound(allotment: Allotment, outcomes: Iterator[StoredObject | StatusError | Fenced]) -> Bound:
-    pods: list[PendingPod] = []
-    nodes: list[str] = []
-    refused: list[Refused] = []
-    for pod, node in zip(allotment.pods, allotment.nodes, strict=True):
-        outcome = next(outcomes)
+def _errors(
+    allotment: Allotment,
+    crowds: _Crowds,
+    bindings: Iterator[StoredObject | StatusError | Fenced],
+    boardings: Iterator[Boarding | StatusError | Fenced],
+) -> list[StatusError | None]:
+    """Return why pods of an allotment were not bound, None for those that were.
+
+    Raises:
+        Fenced: another leader has taken over.
+    """
+    errors: dict[int, StatusError | None] = {}
+    for numbers in crowds.values():
+        outcome = next(boardings)
         if isinstance(outcome, Fenced):
             raise outcome
-        if isinstance(outcome, StatusError):
-            refused.append(Refused(pod, outcome))
-        else:
-            pods.append(pod)
-            nodes.append(node)
-    return Bound(tuple(pods), tuple(nodes), tuple(refused))
+        for number in numbers:
+            ordinal = berth(allotment.pods[number].uid)[1]
+            failed = isinstance(outcome, StatusError)
+            errors[number] = outcome if failed else outcome.refused.get(ordinal)
+    for number in range(len(allotment.pods)):
+        if number not in errors:
+            bound = next(bindings)
+            if isinstance(bound, Fenced):
+                raise bound
+            errors[number] = bound if isinstance(bound, StatusError) else None
+    return [errors[number] for number in range(len(allotment.pods))]
+
+
+def _bound(allotment: Allotment, errors: Sequence[StatusError | None]) -> Bound:
+    made = list(zip(allotment.pods, allotment.nodes, errors, strict=True))
+    return Bound(
+        tuple([pod for pod, _, error in made if error is None]),
+        tuple([node for _, node, error in made if error is None]),
+        tuple([Refused(pod, error) for pod, _, error in made if error is not None]),
+    )
 
 
 def _bound_together(
