@@ -171,12 +171,14 @@ def _hosts(leading: Leading) -> Iterator[Metric]:
     counts = {(str(state),): float(count) for state, count in circuits.items()}
     yield _gauge("ironfree_host_circuits", told, ("state",), counts)
     pressures: Mapping[str, int] = leading.agents.pressures() if leading.agents else {}
-    told = "Hosts that are short of memory or process ids, by the condition of their nodes."
-    counts = {(kind,): float(pressures.get(kind, 0)) for kind in ("MemoryPressure", "PIDPressure")}
+    told = "Hosts that are short of memory, process ids or disk, by the condition of their nodes."
+    kinds = ("MemoryPressure", "PIDPressure", "DiskPressure")
+    counts = {(kind,): float(pressures.get(kind, 0)) for kind in kinds}
     yield _gauge("ironfree_host_pressures", told, ("condition",), counts)
     evicted: Mapping[str, int] = leading.agents.evictions if leading.agents else {}
-    told = "Pods evicted from hosts that were short, by the resource, since this process leads."
-    found = {(resource,): evicted.get(resource, 0) for resource in ("memory", "pids")}
+    told = "Pods evicted from their hosts, by what was short, since this process leads."
+    kinds = ("memory", "pids", "ephemeral-storage", "ephemeral-storage-limit")
+    found = {(resource,): evicted.get(resource, 0) for resource in kinds}
     yield _counter("ironfree_pod_evictions", told, ("resource",), found)
 
 

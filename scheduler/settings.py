@@ -21,6 +21,7 @@ _WHOLE = (
     "event_seconds",
     "decision_days",
     "pressure_seconds",
+    "storage_limit_seconds",
     "pulls_per_host",
     "pulls_per_registry",
     "image_gc_high_percent",
@@ -47,7 +48,9 @@ class Settings:
         tombstone_seconds: how long a watch may be away and still continue where it was.
         event_seconds: age at which Event objects are removed (Kubernetes: one hour).
         decision_days: age at which decision records are removed.
-        pressure_seconds: between two looks at what a host has left of memory and process ids.
+        pressure_seconds: between two looks at what a host has left of memory, process ids and disk.
+        storage_limit_seconds: between two looks, at least, at how much pods that may keep only so
+            much on disk do keep there.
         pulls_per_host, pulls_per_registry: images that one host pulls at once, and that all hosts
             together pull at once from one registry.
         image_gc_high_percent, image_gc_low_percent: how full a host's disk is from which on images
@@ -72,6 +75,7 @@ class Settings:
     event_seconds: int = 3600
     decision_days: int = 180
     pressure_seconds: int = 10
+    storage_limit_seconds: int = 60
     pulls_per_host: int = 3
     pulls_per_registry: int = 32
     image_gc_high_percent: int = 85

@@ -9,7 +9,7 @@ Opening and reading raise DriverError only, as in scheduler.drivers; EngineRejec
 says that the host has as many streams open as it may.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -134,15 +134,17 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What pods may run short of on a host (kubelet's eviction signals).
+    """What pods may run short of on a host (kubelet's eviction signals); None: it cannot be told.
 
     Args:
         memory: bytes that processes can get without swapping (MemAvailable).
         pids: processes and threads.
+        disk: bytes where containers and their volumes are; a capacity of 0 is not known.
     """
 
-    memory: Level
-    pids: Level
+    memory: Level | None
+    pids: Level | None
+    disk: Level | None = None
 
 
 @runtime_checkable
@@ -151,4 +153,33 @@ class SignallingHost(Protocol):
 
     async def signals(self) -> Signals | None:
         """Look once at the host as a whole, cheaply; None where it cannot tell."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUsage:
+    """What pods keep on the disk of their host; bytes.
+
+    Args:
+        layers: what a container has written into its own file system, by the container's id.
+        volumes: of each volume that is a pod's own, by the pod's uid and the volume's name in it.
+    """
+
+    layers: Mapping[str, int]
+    volumes: Mapping[tuple[str, str], int]
+
+
+@runtime_checkable
+class DiskMeteredHost(Protocol):
+    """What a scheduler.drivers.Host may offer besides."""
+
+    async def disk_usage(self, containers: Collection[str], *, volumes: bool) -> DiskUsage:
+        """Measure, which is dear: an engine walks through all files. One call goes on at a time.
+
+        Logs are in none of it, for engines do not tell their size.
+
+        Args:
+            containers: ids of those to measure; one that is gone is left out.
+            volumes: measure volumes, too; an engine then walks through all that it has.
+        """
         ...

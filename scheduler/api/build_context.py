@@ -26,7 +26,8 @@ _READ = 1 << 20
 class Uploads:
     """Takes contexts: to a file first, so that a slow client holds no connection to the database.
 
-    Of two uploads for one build through one process the later one is a Conflict.
+    Of two uploads for one build the one that arrives later is a Conflict, whichever processes they
+    go through: it may not replace what the build is made of.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -49,7 +50,7 @@ class Uploads:
         _check(build, call)
         uid = build.meta.uid
         if uid in self._taking:
-            raise Conflict(f"the context of {call.kind.resource} {call.name} is being uploaded")
+            raise _busy(call)
         if len(self._taking) >= _AT_ONCE:
             raise TooManyRequests(f"{_AT_ONCE} contexts are being uploaded; try again")
         self._taking.add(uid)
@@ -61,8 +62,16 @@ class Uploads:
             self._taking.discard(uid)
 
     async def _keep(self, call: Call, uid: str, file: IO[bytes], size: int) -> StoredObject:
+        async with self._backend.store.hold_context(uid) as mine:
+            if not mine:
+                raise _busy(call)
+            _check(await Updater(self._backend).current(call), call)
+            await self._backend.store.keep_context(uid, _parts(file), MOST_KEPT)
+            return await self._tell(call, uid, size)
+
+    async def _tell(self, call: Call, uid: str, size: int) -> StoredObject:
+        """Write into the build's status that its context is there."""
         store = self._backend.store
-        await store.keep_context(uid, _parts(file), MOST_KEPT)
         for _ in range(RACES):
             current = await Updater(self._backend).current(call)
             if current.meta.uid != uid:
@@ -78,6 +87,10 @@ class Uploads:
             with contextlib.suppress(Conflict):
                 return await store.write(write)
         raise Conflict(f"{call.kind.resource} {call.name} keeps changing; upload again")
+
+
+def _busy(call: Call) -> Conflict:
+    return Conflict(f"the context of {call.kind.resource} {call.name} is being uploaded")
 
 
 def _check(stored: StoredObject, call: Call) -> None:

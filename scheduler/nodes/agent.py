@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..foreign import ForeignContainer
 from ..objects.meta import now_seconds
+from ..objects.node import ContainerImage
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .assigned_pod import BY_NODE, AssignedPod
@@ -33,10 +34,10 @@ from .circuit import CircuitState
 from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
 from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
 from .engines import EngineTaken
-from .host_storage import StorageReport
 from .memory import Backoff, PodMemory
 from .registration import (
     Registration,
+    disk_of,
     host_write,
     lease_key,
     lease_write,
@@ -254,7 +255,7 @@ class NodeAgent:
             if held is None:
                 return "its DockerHost is being deleted"
             await self._office.pods.reached(await self._beat())
-            told = Told(self._stored, self._stuck, self._shared, self._pressed)
+            told = Told(self._stored, self._stuck, self._shared, self._pressed, self._sized)
             session = Session(self._office, self._made, host, self._memories, told)
             await session.look_around()
             await self.register()
@@ -272,15 +273,19 @@ class NodeAgent:
         before = self._made
         if before is None:
             node = self._office.nodes.get("", self.name)
-            return replace(made, pressures=pressures_of(node))
+            return replace(made, pressures=pressures_of(node), disk=disk_of(node))
         return replace(
-            made, storage=before.storage, foreign=before.foreign, pressures=before.pressures
+            made,
+            images=before.images,
+            foreign=before.foreign,
+            pressures=before.pressures,
+            disk=before.disk,
         )
 
-    async def _stored(self, report: StorageReport) -> None:
-        """Put on the Node what there is to tell of the host's disk."""
+    async def _stored(self, images: tuple[ContainerImage, ...]) -> None:
+        """Put on the Node which images its host has."""
         if self._made is not None:
-            self._made = replace(self._made, storage=report)
+            self._made = replace(self._made, images=images)
             await self.register()
 
     async def _shared(self, foreign: tuple[ForeignContainer, ...]) -> None:
@@ -301,6 +306,14 @@ class NodeAgent:
             message = f"Node {self.name} status is now: {words}"
             self._office.events.record_node(self.name, ("Normal", words, message))
         await self.register()
+
+    async def _sized(self, disk: int) -> None:
+        """Put on the Node how large its host's disk is."""
+        if self._made is not None:
+            self._made = replace(self._made, disk=disk)
+            if self._session is not None:
+                self._session.remade(self._made)
+            await self.register()
 
     async def _stuck(self, why: str) -> None:
         """Put on the Node, and tell, whether the engine does what it is told."""

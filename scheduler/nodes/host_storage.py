@@ -3,31 +3,22 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from ..errors import EngineRejected
 from ..images import Filesystem, ImageStore, LocalImage
 from ..objects.node import ContainerImage
-from .image_collection import CollectionLimits, excess, has_pressure, removable, told
+from .image_collection import CollectionLimits, excess, removable, shortfall, told
 from .rounds import rounds
 
 _log = logging.getLogger(__name__)
 _SOON = 0.25  # of the interval, before which there is no first look
 
 
-@dataclass(frozen=True, slots=True)
-class StorageReport:
-    """What a Node tells of its host's disk and images."""
-
-    images: tuple[ContainerImage, ...] = ()
-    disk_pressure: bool = False
-
-
 class HostStorage:
     """One per session.
 
     Args:
-        changed: takes in every look whose report differs from the one before.
+        changed: takes in the images that a Node tells, when they have changed.
         interval: seconds between looks.
     """
 
@@ -35,7 +26,7 @@ class HostStorage:
         self,
         node: str,
         images: ImageStore,
-        changed: Callable[[StorageReport], Awaitable[None]],
+        changed: Callable[[tuple[ContainerImage, ...]], Awaitable[None]],
         limits: CollectionLimits,
         interval: float,
     ) -> None:
@@ -45,7 +36,9 @@ class HostStorage:
         self._limits = limits
         self._interval = interval
         self._used: dict[str, float] = {}
-        self._said: StorageReport | None = None
+        self._said: tuple[ContainerImage, ...] | None = None
+        self._looking = asyncio.Lock()
+        self._tight = False  # the disk is full, and there was no image left to remove
 
     async def run(self) -> None:
         """Look every so often, until cancelled; a look that fails is made again next time."""
@@ -53,14 +46,31 @@ class HostStorage:
 
     async def look(self) -> None:
         """Look once, and remove images if there is need."""
-        images = await self._note_uses()
-        disk = await self._images.filesystem()
-        if disk is not None and await self._make_room(disk, images):
-            images, disk = await self._images.list(), await self._images.filesystem()
-        report = StorageReport(told(images), disk is not None and has_pressure(disk))
-        if report != self._said:
-            await self._changed(report)
-            self._said = report
+        await self._look(0)
+
+    async def reclaim(self, wanted: int) -> bool:
+        """Remove images now though the disk may not count as full; returns whether some were.
+
+        Args:
+            wanted: bytes, at least; as far as removing images is allowed at all.
+        """
+        return self._limits.high < 100 and await self._look(wanted)
+
+    async def _look(self, wanted: int) -> bool:
+        async with self._looking:
+            images = await self._note_uses()
+            disk = await self._images.filesystem()
+            removed = False
+            if disk is not None:
+                few = max(wanted, shortfall(disk, self._limits)) if wanted else 0
+                removed = await self._make_room(disk, images, few or excess(disk, self._limits))
+            if removed:
+                images = await self._images.list()
+            report = told(images)
+            if report != self._said:
+                await self._changed(report)
+                self._said = report
+            return removed
 
     async def _note_uses(self) -> Sequence[LocalImage]:
         images, now = await self._images.list(), asyncio.get_running_loop().time()
@@ -68,10 +78,10 @@ class HostStorage:
         self._used = {i.id: now if i.in_use else before.get(i.id, now) for i in images}
         return images
 
-    async def _make_room(self, disk: Filesystem, images: Sequence[LocalImage]) -> bool:
-        """Remove images until the disk is no longer full; returns whether one was."""
-        wanted = excess(disk, self._limits)
+    async def _make_room(self, disk: Filesystem, images: Sequence[LocalImage], wanted: int) -> bool:
+        """Remove images of so many bytes; returns whether one was."""
         if not wanted:
+            self._tight = False
             return False
         now, freed, removed = asyncio.get_running_loop().time(), 0, 0
         for image in removable(images, self._used, now, self._limits.least_age):
@@ -83,9 +93,12 @@ class HostStorage:
                 _log.info("image %s stays on host %s: %s", image.id, self._node, error)
                 continue
             freed, removed = freed + image.size, removed + 1
+        if self._tight and not removed:
+            return False  # which has been told
+        self._tight = freed < wanted
         full = 100 - disk.available * 100 // disk.capacity
         _log.log(
-            logging.INFO if freed >= wanted else logging.WARNING,
+            logging.WARNING if self._tight else logging.INFO,
             "disk of host %s: %d %% full; removed %d images of %d MiB, wanted %d MiB",
             self._node,
             full,

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from ..drivers import Host
 from ..errors import DriverError, HostUnreachable, SourceUnavailable, Unavailable
-from ..images import ImageBuilder
 from ..informer import Informer
 from ..objects.image_build import (
     FINAL,
@@ -28,9 +26,8 @@ from ..objects.image_build import (
     image_build,
 )
 from ..objects.meta import now_seconds
-from ..objects.node import node_view
-from ..objects.stored import StoredObject
 from ..store.store import Store
+from .build_places import BuildPlace, BuildPlaces
 from .build_report import BuildReport
 from .build_work import BuildTools, BuildWork
 
@@ -45,15 +42,6 @@ class BuildLimits:
 
     in_all: int = 8
     per_host: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a build is made: the node, and its open connection."""
-
-    node: str
-    host: Host
-    images: ImageBuilder
 
 
 class ImageBuilds:
@@ -115,13 +103,15 @@ class ImageBuilds:
         waiting = False
         known = {build.meta.uid for build in self._builds.items.values()}
         self._statuses = {uid: each for uid, each in self._statuses.items() if uid in known}
+        tools, per_host = self._tools, self._limits.per_host
+        places = BuildPlaces(tools.nodes(), tools.host, tools.pod, self._on, per_host)
         for build in sorted(self._builds.items.values(), key=_age):
             uid = build.meta.uid
             if uid in self._tasks or build.ended or self._status(build).phase in FINAL:
                 continue
             waiting = True
             try:
-                await self._take(build)
+                await self._take(build, places)
             except Unavailable as error:
                 _log.warning("image builds wait: %s; trying again in %g s", error, _LOOK)
                 return True
@@ -130,7 +120,7 @@ class ImageBuilds:
     def _status(self, build: ImageBuild) -> ImageBuildStatus:
         return self._statuses.get(build.meta.uid, build.status)
 
-    async def _take(self, build: ImageBuild) -> None:
+    async def _take(self, build: ImageBuild, places: BuildPlaces) -> None:
         report = BuildReport(self._store, self._epoch, build, self._status(build))
         if report.status.attempts >= MOST_ATTEMPTS:
             await self._end(build, report, "Interrupted", f"it was begun {MOST_ATTEMPTS} times")
@@ -138,7 +128,7 @@ class ImageBuilds:
             why = report.status.message or "it was not begun"
             await self._end(build, report, "DeadlineExceeded", f"in time: {why}")
         elif build.has_context and len(self._tasks) < self._limits.in_all:
-            found = self._place(build)
+            found = places.find(build)
             if isinstance(found, str):
                 await report.write(replace(report.status, phase=Phase.PENDING, message=found))
                 self._statuses[build.meta.uid] = report.status
@@ -153,50 +143,22 @@ class ImageBuilds:
         await report.fail(reason, message)
         self._statuses[build.meta.uid] = report.status
 
-    # --- where ----------------------------------------------------------------------------------
-
-    def _place(self, build: ImageBuild) -> _Place | str:
-        """Return the host with the fewest builds that may have this one, or why there is none."""
-        wanted = build.spec.node_name
-        if build.spec.commit is not None:
-            pod = self._tools.pod(build.meta.namespace, build.spec.commit.pod)
-            if pod is None or not pod.node:
-                return f'pod "{build.spec.commit.pod}" is on no host'
-            wanted = pod.node
-        nodes = self._tools.nodes().values()
-        named = [n for n in nodes if wanted in {"", n.meta.name} and _matches(n, build)]
-        if not named:
-            return f'there is no host "{wanted}"' if wanted else "no host matches spec.nodeSelector"
-        open_to = [node for node in named if wanted or _is_open(node)]
-        able = [found for n in open_to if (found := self._builder(n.meta.name)) is not None]
-        free = [each for each in able if self._on[each.node] < self._limits.per_host]
-        if not free:
-            busy = "all have as many builds as they may" if able else "none answers, or may be used"
-            return f"of {len(named)} hosts {busy}"
-        return min(free, key=lambda each: (self._on[each.node], each.node))
-
-    def _builder(self, node: str) -> _Place | None:
-        host = self._tools.host(node)
-        if host is None or not isinstance(host.images, ImageBuilder):
-            return None
-        return _Place(node, host, host.images)
-
     # --- one build ------------------------------------------------------------------------------
 
-    async def _run(self, build: ImageBuild, report: BuildReport, on: _Place) -> None:
+    async def _run(self, build: ImageBuild, report: BuildReport, on: BuildPlace) -> None:
         try:
             await self._attempt(build, report, on)
         except Unavailable as error:
             _log.warning("build %s is broken off: %s", build.meta.name, error)
 
-    def _left_off(self, build: ImageBuild, report: BuildReport, on: _Place) -> None:
+    def _left_off(self, build: ImageBuild, report: BuildReport, on: BuildPlace) -> None:
         """Note that nothing is done for a build any more, be it that nothing was."""
         self._on[on.node] -= 1
         del self._tasks[build.meta.uid]
         self._statuses[build.meta.uid] = report.status
         self._news.set()
 
-    async def _attempt(self, build: ImageBuild, report: BuildReport, on: _Place) -> None:
+    async def _attempt(self, build: ImageBuild, report: BuildReport, on: BuildPlace) -> None:
         try:
             async with asyncio.timeout(_left(build, report.status)):
                 await report.begin(on.node)
@@ -211,7 +173,7 @@ class ImageBuilds:
             await report.fail(error.reason, str(error))
 
     async def _while_connected(
-        self, work: Coroutine[None, None, None], report: BuildReport, on: _Place
+        self, work: Coroutine[None, None, None], report: BuildReport, on: BuildPlace
     ) -> None:
         """Do the work, write the log, and break off when the host's connection is another one.
 
@@ -239,14 +201,3 @@ def _left(build: ImageBuild, status: ImageBuildStatus) -> float:
     now = now_seconds()
     since = status.start_time or build.meta.creation_timestamp or now
     return build.spec.deadline_seconds - (now - since).total_seconds()
-
-
-def _matches(node: StoredObject, build: ImageBuild) -> bool:
-    labels = node.meta.labels
-    return all(labels.get(key) == value for key, value in build.spec.node_selector.items())
-
-
-def _is_open(stored: StoredObject) -> bool:
-    """Whether a node takes what does not ask for it by name."""
-    spec = node_view(stored).spec
-    return not spec.unschedulable and all(t.effect == "PreferNoSchedule" for t in spec.taints)

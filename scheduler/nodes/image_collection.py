@@ -1,7 +1,7 @@
-"""Which images of a host to remove when its disk is full, and when it is. Pure.
+"""Which images of a host to remove when its disk is full. Pure.
 
 Source: kubelet's image garbage collection (imageGCHighThresholdPercent, -LowThresholdPercent,
-imageMinimumGCAge) and the hard eviction threshold nodefs.available<10%.
+imageMinimumGCAge).
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,6 @@ from ..images import Filesystem, LocalImage
 from ..objects.image_reference import ImageReference, image_reference
 from ..objects.node import ContainerImage
 
-_PRESSURE_PERCENT = 10  # of the capacity; less available is DiskPressure
 _MOST_IMAGES = 50  # that a Node tells, the largest
 _MOST_NAMES = 8
 
@@ -36,12 +35,12 @@ def excess(disk: Filesystem, limits: CollectionLimits) -> int:
     used = disk.capacity - disk.available
     if limits.high >= 100 or not disk.capacity or used * 100 < disk.capacity * limits.high:
         return 0
+    return shortfall(disk, limits)
+
+
+def shortfall(disk: Filesystem, limits: CollectionLimits) -> int:
+    """Return how many bytes must go for the disk to be low."""
     return max(0, disk.capacity * (100 - limits.low) // 100 - disk.available)
-
-
-def has_pressure(disk: Filesystem) -> bool:
-    """Return whether pods should not come any more."""
-    return disk.available * 100 < disk.capacity * _PRESSURE_PERCENT
 
 
 def removable(

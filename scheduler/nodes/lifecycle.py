@@ -31,7 +31,7 @@ from .instructions import (
     StopSandbox,
     WriteVolumes,
 )
-from .memory import PodMemory, crashed
+from .memory import Eviction, PodMemory, crashed
 from .pod_case import DesiredPod, PodCase, Verdicts, judged, sandbox_of, spec_hash
 from .pod_report import BACK_OFF, SHOWN, report_of
 from .pod_status import PodFailure, PodReport, build_status, ended, restartable
@@ -100,7 +100,7 @@ def reconcile(
     if desired.pod.terminal:
         return _settle(case)
     eviction = _eviction(case)
-    if eviction:
+    if eviction is not None:
         return _evict(case, eviction)
     deadline = _deadline(case)
     if deadline is not None and case.now >= deadline:
@@ -153,11 +153,16 @@ def _stop_order(case: PodCase) -> Sequence[ContainerStatus]:
 
 
 def _settle(case: PodCase) -> Decision:
-    """A pod that is Succeeded or Failed runs nothing and holds no ports; its logs stay."""
+    """A pod that is Succeeded or Failed runs nothing and holds no ports.
+
+    Its logs stay, unless the host needs the room.
+    """
     grace = case.pod.spec.termination_grace_period_seconds
     running = _stop_order(case)
     if running:
         return Decision(_stops(running, grace, "Stopping container"), None, case.memory)
+    if case.memory.cleared and case.observed is not None:
+        return Decision((RemovePod(case.pod.meta.uid),), None, case.memory)
     sandbox = case.live_sandbox_id
     return Decision((StopSandbox(sandbox),) if sandbox else (), None, case.memory)
 
@@ -186,19 +191,19 @@ def _fail(case: PodCase, failure: PodFailure, grace: int) -> Decision:
 # --- an eviction ----------------------------------------------------------------------------
 
 
-def _eviction(case: PodCase) -> str:
-    """Return why the pod makes room; its status remembers it when this process does not."""
+def _eviction(case: PodCase) -> Eviction | None:
+    """Return why the pod has to go; its status remembers a disruption if this process does not."""
     target = case.pod.status.condition(TARGET)
     if target is not None and target.reason == BY_KUBELET and target.status == "True":
-        return target.message
+        return Eviction(target.message)
     return case.memory.eviction
 
 
-def _evict(case: PodCase, why: str) -> Decision:
+def _evict(case: PodCase, eviction: Eviction) -> Decision:
     """Stop everything almost at once, and say so before (kubelet's evictPod)."""
-    status = case.pod.status
+    status, why = case.pod.status, eviction.why
     target = status.condition(TARGET)
-    if target is None or target.reason != BY_KUBELET:
+    if eviction.disrupts and (target is None or target.reason != BY_KUBELET):
         now = case.now.replace(microsecond=0)
         target = Condition(TARGET, "True", BY_KUBELET, why, last_transition_time=now)
         others = tuple(c for c in status.conditions if c.type != TARGET)

@@ -103,6 +103,18 @@ class ContainerMemory:
 
 
 @dataclass(frozen=True, slots=True)
+class Eviction:
+    """Why a pod is stopped, and fails.
+
+    Args:
+        disrupts: it makes room though it did nothing it may not, as DisruptionTarget then says.
+    """
+
+    why: str
+    disrupts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class PodMemory:
     """What is remembered of one pod.
 
@@ -112,7 +124,8 @@ class PodMemory:
         volumes: the version of the volumes' files that was written, "" when they are stale.
         volumes_attempt: the sandbox they were written for, be they stale or not.
         sandbox_made: this process made the present sandbox, so nothing ran in it before.
-        eviction: why it has to make room, "" if it has not.
+        eviction: why it has to go, None if it has not.
+        cleared: once it has ended, what is left of it on the host is to go, too.
     """
 
     containers: Mapping[str, ContainerMemory] = field(default_factory=dict[str, ContainerMemory])
@@ -123,7 +136,8 @@ class PodMemory:
     volumes: str = ""
     volumes_attempt: int = -1
     volumes_failure: Failure | None = None
-    eviction: str = ""
+    eviction: Eviction | None = None
+    cleared: bool = False
 
     def of(self, container: str) -> ContainerMemory:
         """Return what is remembered of a container."""

@@ -34,7 +34,7 @@ from .instructions import (
     WriteVolumes,
 )
 from .lifecycle import Decision, DesiredPod, reconcile
-from .memory import PodMemory, failed, succeeded
+from .memory import Eviction, PodMemory, failed, succeeded
 from .pacing import Pacer
 from .probing import ProbedPod
 from .volume_content import sources
@@ -105,7 +105,7 @@ class _Basis:
 
     present: bool
     deadline: datetime | None
-    eviction: str
+    eviction: Eviction | None
 
 
 class PodWorker:
@@ -120,7 +120,7 @@ class PodWorker:
         self._dirty = False
         self._task: asyncio.Task[None] | None = None
         self._action: asyncio.Task[bool] | None = None
-        self._basis = _Basis(present=False, deadline=None, eviction="")
+        self._basis = _Basis(present=False, deadline=None, eviction=None)
         self._acted = 0  # the look that had begun when the last action ended
         self._heard = False  # of something that may have happened on the host
         self._closed = False
@@ -165,9 +165,14 @@ class PodWorker:
         if self._task is None and self._known and not self._closed:
             self._task = self._desk.spawn(self)
 
-    def evict(self, why: str) -> None:
+    def evict(self, eviction: Eviction) -> None:
         """Have the pod stopped, and fail."""
-        self.memory = replace(self.memory, eviction=why)
+        self.memory = replace(self.memory, eviction=eviction)
+        self.poke()
+
+    def clear(self) -> None:
+        """Have nothing left on the host of the pod, which has ended."""
+        self.memory = replace(self.memory, cleared=True)
         self.poke()
 
     def close(self) -> None:

@@ -1,21 +1,34 @@
-"""Whether a host is short of memory or process ids, and which pod has to go for it. Pure.
+"""Whether a host is short of memory, process ids or disk, and which pod has to go for it. Pure.
 
 Source: kubelet's eviction manager: hard thresholds, the order of victims (rankMemoryPressure,
-rankPIDPressure), what is said of them, and conditions that outlast the shortage for a while.
+rankPIDPressure, rankDiskPressureFunc), what is said of them, and conditions that outlast the
+shortage for a while.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from ..objects.eviction_signals import MEMORY_AVAILABLE, PID_AVAILABLE, Threshold, thresholds
+from ..objects.eviction_signals import (
+    DISK_AVAILABLE,
+    MEMORY_AVAILABLE,
+    PID_AVAILABLE,
+    Threshold,
+    thresholds,
+)
 from ..objects.pod import Pod
 from ..objects.quantity import format_binary, value
-from ..objects.resources import MEMORY, pod_requests
+from ..objects.resources import EPHEMERAL_STORAGE, MEMORY, pod_requests
 from ..streams import Level, Signals
 from .docker_host import DockerHostSpec
 
-_CONDITIONS = {MEMORY_AVAILABLE: "MemoryPressure", PID_AVAILABLE: "PIDPressure"}
-_RESOURCES = {MEMORY_AVAILABLE: "memory", PID_AVAILABLE: "pids"}
+_CONDITIONS = {
+    MEMORY_AVAILABLE: "MemoryPressure",
+    PID_AVAILABLE: "PIDPressure",
+    DISK_AVAILABLE: "DiskPressure",
+}
+PRESSURES = tuple(_CONDITIONS.values())
+_RESOURCES = {MEMORY_AVAILABLE: MEMORY, PID_AVAILABLE: "pids", DISK_AVAILABLE: EPHEMERAL_STORAGE}
 _CRITICAL = 2_000_000_000  # the least priority of what the system needs
 
 
@@ -61,8 +74,13 @@ class Shortage:
 
 def shortages(limits: PressureLimits, signals: Signals) -> list[Shortage]:
     """Return the thresholds that are met, memory's first."""
-    levels = {MEMORY_AVAILABLE: signals.memory, PID_AVAILABLE: signals.pids}
-    found = (Shortage(each, levels[each.signal]) for each in limits.thresholds)
+    levels = {
+        MEMORY_AVAILABLE: signals.memory,
+        PID_AVAILABLE: signals.pids,
+        DISK_AVAILABLE: signals.disk,
+    }
+    said = ((each, levels[each.signal]) for each in limits.thresholds)
+    found = (Shortage(each, level) for each, level in said if level is not None)
     return [s for s in found if s.level.available < s.threshold.of(s.level.capacity)]
 
 
@@ -80,45 +98,51 @@ class PodUsage:
     """A pod that may have to go, and what it uses.
 
     Args:
-        memory: bytes, sandbox included; None where nothing of it was measured.
+        used: bytes of what is short, be it memory, sandbox included, or disk; None where nothing
+            of it was measured.
         containers: bytes of each measured container by name.
         processes: and threads.
     """
 
     pod: Pod
-    memory: int | None = None
+    used: int | None = None
     containers: Mapping[str, int] = field(default_factory=dict[str, int])
     processes: int = 0
 
-    @property
-    def excess(self) -> int:
-        """Bytes by which it uses more than it requests; negative for less."""
-        return (self.memory or 0) - pod_requests(self.pod.spec).amounts.get(MEMORY, 0)
+    def excess(self, resource: str) -> int:
+        """Return by how many bytes it uses more than it requests; negative for less."""
+        return (self.used or 0) - pod_requests(self.pod.spec).amounts.get(resource, 0)
 
 
 def ranked(shortage: Shortage, usages: Iterable[PodUsage]) -> list[PodUsage]:
     """Return the pods that may be evicted, that first which has to go first.
 
-    For memory: who uses more than it requests, then low priority, then by how much. For process
-    ids: low priority, then how many it has. Who was not measured goes before the others. Who is
-    critical to the system is not among them.
+    For memory and disk: who uses more than it requests, then low priority, then by how much. For
+    process ids: low priority, then how many it has. Who was not measured goes before the others.
+    Who is critical to the system is not among them.
     """
+    by_processes = shortage.signal == PID_AVAILABLE
     return sorted(
-        (each for each in usages if _priority(each.pod) < _CRITICAL),
-        key=_memory_rank if shortage.signal == MEMORY_AVAILABLE else _pid_rank,
+        (each for each in usages if not is_critical(each.pod)),
+        key=_pid_rank if by_processes else partial(_byte_rank, shortage.resource),
     )
 
 
-def _memory_rank(each: PodUsage) -> tuple[float | str, ...]:
+def is_critical(pod: Pod) -> bool:
+    """Return whether the system needs a pod, so that it is not evicted."""
+    return _priority(pod) >= _CRITICAL
+
+
+def _byte_rank(resource: str, each: PodUsage) -> tuple[float | str, ...]:
     priority, uid = _priority(each.pod), each.pod.meta.uid
-    if each.memory is None:
+    if each.used is None:
         return (0, 0, priority, 0, uid)
-    excess = each.excess
+    excess = each.excess(resource)
     return (1, excess <= 0, priority, -excess, uid)
 
 
 def _pid_rank(each: PodUsage) -> tuple[float | str, ...]:
-    measured = each.memory is not None
+    measured = each.used is not None
     return (_priority(each.pod), measured, -each.processes, each.pod.meta.uid)
 
 
@@ -134,20 +158,20 @@ def words(shortage: Shortage, usage: PodUsage) -> str:
         f"Threshold quantity: {_amount(shortage, threshold.of(level.capacity))}, "
         f"available: {_amount(shortage, level.available)}. "
     ]
-    if shortage.signal == MEMORY_AVAILABLE:
-        told += _greedy(usage)
+    if shortage.signal != PID_AVAILABLE:
+        told += _greedy(usage, shortage.resource)
     return "".join(told)
 
 
-def _greedy(usage: PodUsage) -> Sequence[str]:
+def _greedy(usage: PodUsage, resource: str) -> Sequence[str]:
     spec = usage.pod.spec
     requests = {
-        container.name: value(str(container.resources.requests.get(MEMORY, 0)))
+        container.name: value(str(container.resources.requests.get(resource, 0)))
         for container in (*spec.init_containers, *spec.containers)
     }
     return [
         f"Container {name} was using {format_binary(used >> 10 << 10)}, "
-        f"request is {format_binary(requests[name])}, has larger consumption of memory. "
+        f"request is {format_binary(requests[name])}, has larger consumption of {resource}. "
         for name, used in usage.containers.items()
         if name in requests and used > requests[name]
     ]

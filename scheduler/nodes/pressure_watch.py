@@ -1,19 +1,32 @@
-"""Follows what a host has left of memory and process ids; evicts pods while that is too little.
+"""Follows what a host has left of memory, process ids and disk; evicts pods while it is too little.
 
 Like kubelet's eviction manager: one pod at a time, and the next only when that has ended or after
-half a minute. PodDisruptionBudgets are not asked, for the host would choose worse.
+half a minute; for want of disk, only when nothing else makes room. PodDisruptionBudgets are not
+asked, for the host would choose worse.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..drivers import PodObservation
+from ..objects.eviction_signals import DISK_AVAILABLE
 from ..objects.pod import Pod
-from ..streams import ContainerUsage, MeteredHost, SignallingHost
+from ..streams import (
+    ContainerUsage,
+    DiskMeteredHost,
+    Level,
+    MeteredHost,
+    SignallingHost,
+    Signals,
+)
+from .memory import Eviction
+from .pod_disk import container_ids, disk_of
 from .pressure import PodUsage, PressureLimits, Shortage, pressures, ranked, shortages, words
 from .rounds import rounds
 
+_Pod = tuple[Pod, PodObservation | None]
 _CLEANUP = 30.0  # seconds that an evicted pod has to end before another one is evicted
 
 
@@ -24,16 +37,24 @@ class EvictionDesk(Protocol):
         """Take in the conditions that hold, which have changed."""
         ...
 
+    async def sized(self, disk: int) -> None:
+        """Take in how many bytes the disk has, when that is new."""
+        ...
+
     def short(self, shortage: Shortage) -> None:
         """Hear, once a shortage, that pods are evicted for it."""
         ...
 
-    def evictable(self) -> Iterable[tuple[Pod, PodObservation | None]]:
+    def evictable(self) -> Iterable[_Pod]:
         """Return the pods that are not on their way out, and what runs of them."""
         ...
 
-    def evict(self, uid: str, shortage: Shortage, why: str) -> None:
+    def evict(self, uid: str, resource: str, eviction: Eviction) -> None:
         """Have a pod stopped, and fail."""
+        ...
+
+    async def reclaim(self, wanted: int) -> bool:
+        """Have disk freed that nobody needs, so many bytes; returns whether some will be."""
         ...
 
     def is_over(self, uid: str) -> bool:
@@ -41,11 +62,23 @@ class EvictionDesk(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was known of a host when a session began.
+
+    Args:
+        conditions: that held.
+        disk: bytes that its disk has, 0 for not known.
+    """
+
+    conditions: frozenset[str] = frozenset()
+    disk: int = 0
+
+
 class PressureWatch:
     """One per session; silent where the host cannot tell.
 
     Args:
-        before: the conditions that held when the session began.
         interval: seconds between looks.
     """
 
@@ -54,15 +87,16 @@ class PressureWatch:
         node: str,
         host: object,
         limits: PressureLimits,
-        before: frozenset[str],
+        before: Before,
         desk: EvictionDesk,
         interval: float,
     ) -> None:
         self._node = node
         self._host = host if isinstance(host, SignallingHost) else None
         self.limits = limits
-        self._said = before
-        self._met = dict.fromkeys(before, asyncio.get_running_loop().time())
+        self._said = before.conditions
+        self._met = dict.fromkeys(before.conditions, asyncio.get_running_loop().time())
+        self._disk = before.disk
         self._desk = desk
         self._interval = interval
         self._evicted: tuple[str, float] | None = None
@@ -78,6 +112,7 @@ class PressureWatch:
         signals = await self._host.signals() if self._host is not None else None
         if signals is None:
             return
+        signals = await self._with_disk(signals)
         now = asyncio.get_running_loop().time()
         found = shortages(self.limits, signals)
         self._met |= {shortage.condition: now for shortage in found}
@@ -89,8 +124,27 @@ class PressureWatch:
             if shortage.condition not in self._shortages:
                 self._desk.short(shortage)
         self._shortages = frozenset(shortage.condition for shortage in found)
-        if found and not self._waits(now):
-            await self._evict(found[0], now)
+        for shortage in found:
+            if not await self._reclaims(shortage) and not self._waits(now):
+                await self._evict(shortage, now)
+
+    async def _with_disk(self, signals: Signals) -> Signals:
+        """Take in how large the disk is, or put in what was known of that before."""
+        disk = signals.disk
+        if disk is None or disk.capacity == self._disk:
+            return signals
+        if not disk.capacity:
+            return replace(signals, disk=Level(disk.available, self._disk))
+        self._disk = disk.capacity
+        await self._desk.sized(disk.capacity)
+        return signals
+
+    async def _reclaims(self, shortage: Shortage) -> bool:
+        """Return whether there will be more of it without an eviction; the next look tells."""
+        if shortage.signal != DISK_AVAILABLE:
+            return False
+        level = shortage.level
+        return await self._desk.reclaim(shortage.threshold.of(level.capacity) - level.available)
 
     def _waits(self, now: float) -> bool:
         """Return whether the pod that was evicted last may still make room."""
@@ -100,17 +154,31 @@ class PressureWatch:
         return now - since < _CLEANUP and not self._desk.is_over(uid)
 
     async def _evict(self, shortage: Shortage, now: float) -> None:
-        measured: Mapping[str, ContainerUsage] = {}
-        if isinstance(self._host, MeteredHost):
-            measured = await self._host.usage()
-        usages = [_usage(pod, seen, measured) for pod, seen in self._desk.evictable()]
+        pods = [*self._desk.evictable()]
+        on_disk = shortage.signal == DISK_AVAILABLE
+        usages = await (self._disk_usages(pods) if on_disk else self._usages(pods))
         victims = ranked(shortage, usages)
         if not victims:
             return
         victim = victims[0]
         uid = victim.pod.meta.uid
         self._evicted = (uid, now)
-        self._desk.evict(uid, shortage, words(shortage, victim))
+        self._desk.evict(uid, shortage.resource, Eviction(words(shortage, victim)))
+
+    async def _usages(self, pods: Sequence[_Pod]) -> list[PodUsage]:
+        measured: Mapping[str, ContainerUsage] = {}
+        if isinstance(self._host, MeteredHost):
+            measured = await self._host.usage()
+        return [_usage(pod, seen, measured) for pod, seen in pods]
+
+    async def _disk_usages(self, pods: Sequence[_Pod]) -> list[PodUsage]:
+        """Measure what takes long; nobody is named by a host that cannot."""
+        if not isinstance(self._host, DiskMeteredHost):
+            return []
+        ids = container_ids(seen for _, seen in pods)
+        measured = await self._host.disk_usage(ids, volumes=True)
+        found = ((pod, disk_of(pod.meta.uid, seen, measured)) for pod, seen in pods)
+        return [PodUsage(pod, disk.total, disk.containers) for pod, disk in found]
 
 
 def _usage(
@@ -123,7 +191,7 @@ def _usage(
         every.append(measured[seen.sandbox.id])
     return PodUsage(
         pod,
-        memory=sum(each.memory_bytes for each in every) if every else None,
+        used=sum(each.memory_bytes for each in every) if every else None,
         containers={name: each.memory_bytes for name, each in found.items()},
         processes=sum(each.processes for each in every),
     )

@@ -18,21 +18,23 @@ from ..objects import quantity
 from ..objects.json import JsonObject
 from ..objects.maintenance import CONDITION
 from ..objects.meta import ObjectMeta, OwnerReference
-from ..objects.node import Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
+from ..objects.names import label_name_complaints
+from ..objects.node import ContainerImage, Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
 from ..objects.node_ports import FOREIGN_PORTS, written
 from ..objects.pod import Condition
-from ..objects.resources import CPU, MEMORY
+from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .docker_host import RESOURCE, DockerHost, DockerHostStatus, engine_of, url_ip
 from .engines import ENGINE
 from .foreign_holdings import held, less_foreign, words
-from .host_storage import StorageReport
+from .pressure import PRESSURES
 
 VERSION = "v1.37.0+ironfree"
 LEASES = "leases.coordination.k8s.io"
 LEASE_NAMESPACE = "kube-node-lease"
 
+_RUNTIME = "runtime.ironfree.dev"  # prefix of a label a runtime; RuntimeClasses can select by it
 _HEALTHY = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory"),
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -53,20 +55,22 @@ class Registration:
 
     Args:
         max_pods: where neither the DockerHost nor its engine says.
-        storage: the last word of the host's disk, None before the first.
+        images: that the host has, the largest; None before the first look.
         epoch: of the leader writing.
         stuck: why the engine does not do what it is told though it answers, "" when it does.
         foreign: what else runs on the host, None where that cannot be told.
-        pressures: conditions MemoryPressure and PIDPressure, if they hold.
+        disk: bytes where containers and volumes are, 0 until that was looked at.
+        pressures: conditions MemoryPressure, PIDPressure and DiskPressure, if they hold.
     """
 
     host: DockerHost
     info: HostInfo
     max_pods: int
     epoch: int | None
-    storage: StorageReport | None = None
+    images: tuple[ContainerImage, ...] | None = None
     stuck: str = ""
     foreign: tuple[ForeignContainer, ...] | None = None
+    disk: int = 0
     pressures: frozenset[str] = frozenset()
 
     @property
@@ -83,8 +87,9 @@ def capacity(made: Registration) -> dict[str, str | int | float]:
         "memory": quantity.format_binary(info.memory_bytes),
         "pods": str(made.max_pods),
     }
-    if info.disk_bytes:
-        found["ephemeral-storage"] = quantity.format_binary(info.disk_bytes)
+    disk = info.disk_bytes or made.disk
+    if disk:
+        found[EPHEMERAL_STORAGE] = quantity.format_binary(disk)
     found |= {name: str(count) for name, count in info.resources.items()}
     return {**found, **{name: str(v) for name, v in made.host.spec.capacity.items()}}
 
@@ -122,6 +127,8 @@ def labels(made: Registration) -> dict[str, str]:
     }
     if spec.zone:
         found["topology.kubernetes.io/zone"] = spec.zone
+    usable = (name for name in info.runtimes if not label_name_complaints(name))
+    found.update({f"{_RUNTIME}/{name}": "true" for name in usable})
     return {**found, **spec.labels}
 
 
@@ -134,7 +141,7 @@ def node_write(
     node = node_view(present)
     meta = replace(
         present.meta,
-        labels={**present.meta.labels, **labels(made)},
+        labels={**_lasting(present.meta.labels), **labels(made)},
         annotations=_annotations(made, present.meta.annotations),
         owner_references=_owned(present.meta, made.host),
     )
@@ -185,6 +192,11 @@ def owner(host: DockerHost) -> OwnerReference:
     return OwnerReference("ironfree.dev/v1", "DockerHost", host.name, host.meta.uid, True)
 
 
+def _lasting(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return a node's labels without those of runtimes, which an engine may not have any more."""
+    return {key: text for key, text in labels.items() if not key.startswith(f"{_RUNTIME}/")}
+
+
 def _owned(meta: ObjectMeta, host: DockerHost) -> tuple[OwnerReference, ...]:
     others = tuple(o for o in meta.owner_references if o.kind != "DockerHost")
     return (*others, owner(host))
@@ -193,14 +205,14 @@ def _owned(meta: ObjectMeta, host: DockerHost) -> tuple[OwnerReference, ...]:
 def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeStatus:
     before = node.status if node else NodeStatus()
     info = made.info
-    said = _conditions(made, before)
+    said = _conditions(made)
     others = tuple(c for c in before.conditions if c.type not in {s[0] for s in said})
     return replace(
         before,
         capacity=capacity(made),
         allocatable=allocatable(made),
         conditions=(*(_condition(before, now, *each) for each in said), *others),
-        images=before.images if made.storage is None else made.storage.images,
+        images=before.images if made.images is None else made.images,
         addresses=(
             NodeAddress("InternalIP", made.address),
             NodeAddress("Hostname", info.hostname or made.host.name),
@@ -217,11 +229,9 @@ def _node_status(made: Registration, node: Node | None, now: datetime) -> NodeSt
     )
 
 
-def _conditions(made: Registration, before: NodeStatus) -> tuple[tuple[str, str, str, str], ...]:
-    """Return type, status, reason and message of the conditions; the disk's stays until looked."""
+def _conditions(made: Registration) -> tuple[tuple[str, str, str, str], ...]:
+    """Return type, status, reason and message of the conditions."""
     pressed = made.pressures
-    if made.storage.disk_pressure if made.storage else _holds(before, "DiskPressure"):
-        pressed |= {"DiskPressure"}
     stuck = ("EngineStuck", "True", "CallsUnanswered", made.stuck) if made.stuck else _WORKING
     said = ((h[0], "True", *_PRESSED[h[0]]) if h[0] in pressed else h for h in _HEALTHY)
     foreign = () if made.foreign is None else (words(made.foreign),)
@@ -233,12 +243,18 @@ def _holds(status: NodeStatus, kind: str) -> bool:
     return condition is not None and condition.status == "True"
 
 
+def disk_of(node: StoredObject | None) -> int:
+    """Return how large a Node itself says that its disk is, 0 where it says nothing."""
+    said = node_view(node).status.capacity.get(EPHEMERAL_STORAGE, 0) if node is not None else 0
+    return quantity.value(str(said))
+
+
 def pressures_of(node: StoredObject | None) -> frozenset[str]:
-    """Return which of MemoryPressure and PIDPressure hold by a Node's own word."""
+    """Return which of its resources run short by a Node's own word."""
     if node is None:
         return frozenset()
     status = node_view(node).status
-    return frozenset(kind for kind in ("MemoryPressure", "PIDPressure") if _holds(status, kind))
+    return frozenset(kind for kind in PRESSURES if _holds(status, kind))
 
 
 def pressure_words(kind: str, *, holds: bool) -> str:

@@ -17,6 +17,7 @@ from ..foreign import FOREIGN, Adopted, AdoptingHost, ForeignContainer
 from ..informer import Informer
 from ..objects.cohort import Cohort
 from ..objects.disruption import BY_KUBELET, TARGET
+from ..objects.node import ContainerImage
 from ..objects.pod import Pod, PodStatus
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
@@ -30,20 +31,21 @@ from .event_recorder import EventRecorder
 from .execution import Workshop
 from .foreign_watch import ForeignWatch
 from .health import Watch
-from .host_storage import HostStorage, StorageReport
+from .host_storage import HostStorage
 from .image_pulling import ImagePuller, Words
 from .lifecycle import Decision, DesiredPod
-from .memory import Backoff, PodMemory, as_left
+from .memory import Backoff, Eviction, PodMemory, as_left
 from .muster import STARTED, Settled
 from .pacing import Pacer
 from .pod_worker import PodWorker
 from .pressure import Shortage, pressure_limits
-from .pressure_watch import PressureWatch
+from .pressure_watch import Before, PressureWatch
 from .probing import ProbedPod, Prober
 from .pulse import Pulse
 from .registration import Registration, allocatable
 from .settings import NodeSettings
 from .status_writer import StatusWriter
+from .storage_limit_watch import StorageLimitWatch
 from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
@@ -82,16 +84,18 @@ class Told:
     """Who hears what a session finds out of its host.
 
     Args:
-        stored: takes in what there is to tell of the host's disk.
+        stored: takes in which images the host has.
         stuck: told when the engine stops doing what it is told (why), and when it does again ("").
         shared: takes in what runs there that Ironfree does not manage.
-        pressed: takes in which of MemoryPressure and PIDPressure hold.
+        pressed: takes in which of MemoryPressure, PIDPressure and DiskPressure hold.
+        sized: takes in how large its disk is, in bytes.
     """
 
-    stored: Callable[[StorageReport], Awaitable[None]]
+    stored: Callable[[tuple[ContainerImage, ...]], Awaitable[None]]
     stuck: Callable[[str], Coroutine[None, None, None]]
     shared: Callable[[tuple[ForeignContainer, ...]], Awaitable[None]]
     pressed: Callable[[frozenset[str]], Awaitable[None]]
+    sized: Callable[[int], Awaitable[None]]
 
 
 class Session:
@@ -144,8 +148,10 @@ class Session:
         )
         limits = pressure_limits(made.host.spec)
         self.pressure = PressureWatch(
-            self._node, host, limits, made.pressures, self, settings.pressure
+            self._node, host, limits, Before(made.pressures, made.disk), self, settings.pressure
         )
+
+        self._limits = StorageLimitWatch(self._node, host, self, settings.storage_limits)
 
     def _workshop(self, made: Registration) -> Workshop:
         return Workshop(
@@ -188,6 +194,7 @@ class Session:
                 group.create_task(self._storage.run(), name=f"{self._node} disk")
                 group.create_task(self.others.run(), name=f"{self._node} others")
                 group.create_task(self.pressure.run(), name=f"{self._node} pressure")
+                group.create_task(self._limits.run(), name=f"{self._node} limits of storage")
                 await self._look_forever()
             finally:
                 self._ended = True
@@ -299,6 +306,8 @@ class Session:
         for pod in self._office.pods.by_index(BY_NODE, self._node):
             uid, target = pod.meta.uid, pod.status.condition(TARGET)
             evicted = target is not None and target.reason == BY_KUBELET
+            worker = self._workers.get(uid)
+            evicted = evicted or (worker is not None and worker.memory.eviction is not None)
             if pod.active and not evicted and uid not in self._claimed:
                 yield pod, self._observed(uid)
 
@@ -307,7 +316,7 @@ class Session:
             return self._settled[uid].observed
         return self._workers[uid].observed if uid in self._workers else None
 
-    def evict(self, uid: str, shortage: Shortage, why: str) -> None:
+    def evict(self, uid: str, resource: str, eviction: Eviction) -> None:
         """Have a pod stopped, and fail."""
         settled = self._settled.pop(uid, None)
         if settled is not None:
@@ -315,18 +324,41 @@ class Session:
             self._worker(uid, STARTED).see(self._done, settled.observed)
         assigned = self._assigned.get(uid)
         if assigned is not None:
-            self._tell(assigned.pod, ("Warning", "Evicted", why), "")
-            self._office.evictions[shortage.resource] += 1
-            self._worker(uid).evict(why)
+            self._tell(assigned.pod, ("Warning", "Evicted", eviction.why), "")
+            self._office.evictions[resource] += 1
+            self._worker(uid).evict(eviction)
 
     def is_over(self, uid: str) -> bool:
-        """Return whether a pod has ended or is gone."""
-        assigned = self._assigned.get(uid)
-        return assigned is None or assigned.pod.terminal
+        """Return whether a pod has ended or is gone, and is off the host's disk if it has to be."""
+        assigned, worker = self._assigned.get(uid), self._workers.get(uid)
+        going = worker is not None and worker.memory.cleared and not worker.nothing_there
+        return assigned is None or (assigned.pod.terminal and not going)
+
+    async def reclaim(self, wanted: int) -> bool:
+        """Have disk freed that nobody needs, so many bytes; returns whether some will be.
+
+        Ended pods that are kept for their logs go first, then images that are not used.
+        """
+        cleared = [*filter(self._clear, tuple(self._workers.values()))]
+        return await self._storage.reclaim(wanted) or bool(cleared)
+
+    def _clear(self, worker: PodWorker) -> bool:
+        """Have what an ended pod left removed; returns whether there was something new to do."""
+        assigned = self._assigned.get(worker.uid)
+        if assigned is None or not assigned.pod.terminal or adopts(assigned.pod):
+            return False
+        if worker.memory.cleared or worker.observed is None:
+            return False
+        worker.clear()
+        return True
 
     async def pressed(self, conditions: frozenset[str]) -> None:
         """Put on the Node which of its resources run short."""
         await self._told.pressed(conditions)
+
+    async def sized(self, disk: int) -> None:
+        """Put on the Node how large its disk is."""
+        await self._told.sized(disk)
 
     def short(self, shortage: Shortage) -> None:
         """Tell that pods are evicted for want of a resource."""

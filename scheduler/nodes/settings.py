@@ -20,7 +20,8 @@ class NodeSettings:
         pulls_per_host, pulls_per_registry: at once; the latter over all hosts.
         share_images: copy images that cannot be pulled from host to host.
         storage: between looks at a host's disk and images, and at what else runs there.
-        pressure: between looks at what a host has left of memory and process ids.
+        storage_limits: between looks at how much pods that have limits keep on disk.
+        pressure: between looks at what a host has left of memory, process ids and disk.
         foreign_settle: least time between two looks at what else runs there.
         collection: when images are removed.
         max_pods: pods per node, where the DockerHost does not say.
@@ -43,6 +44,7 @@ class NodeSettings:
     pulls_per_registry: int = 32
     share_images: bool = False
     storage: float = 120.0
+    storage_limits: float = 60.0
     pressure: float = 10.0
     foreign_settle: float = 2.0
     collection: CollectionLimits = field(default_factory=CollectionLimits)

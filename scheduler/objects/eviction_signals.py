@@ -12,13 +12,14 @@ from .quantity import format_binary, value
 
 MEMORY_AVAILABLE = "memory.available"
 PID_AVAILABLE = "pid.available"
-SIGNALS = (MEMORY_AVAILABLE, PID_AVAILABLE)
+DISK_AVAILABLE = "nodefs.available"
+SIGNALS = (MEMORY_AVAILABLE, PID_AVAILABLE, DISK_AVAILABLE)
 """In the order in which they are seen to."""
 
 HARD_DEFAULTS: Mapping[str, str] = MappingProxyType(
-    {MEMORY_AVAILABLE: "100Mi", PID_AVAILABLE: "1%"}
+    {MEMORY_AVAILABLE: "100Mi", PID_AVAILABLE: "1%", DISK_AVAILABLE: "10%"}
 )
-"""kubelet's for memory; for process ids kubelet has none."""
+"""kubelet's for memory and disk; for process ids kubelet has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Threshold:
         """Return the amount that is too little on a host with that capacity."""
         if self.percent is None:
             return self.amount
-        return round(capacity * self.percent / 100) if 0 < self.percent < 100 else 0
+        return max(1, round(capacity * self.percent / 100)) if 0 < self.percent < 100 else 0
 
     def __str__(self) -> str:
         if self.percent is not None:

@@ -1,6 +1,7 @@
 """What clients upload for ImageBuilds: archives in parts, kept until the build has ended."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 
 import sqlalchemy as sa
 
@@ -9,6 +10,24 @@ from .database import Database
 from .tables import build_contexts
 
 _PART = 1 << 20  # bytes
+_SEED = 4_970_112  # of the locks of builds, apart from other advisory locks
+_ROOM = 7_803_246_101_223  # the lock of who counts what is kept
+
+
+@asynccontextmanager
+async def hold(database: Database, build: str) -> AsyncGenerator[bool, None]:
+    """Keep other processes from taking a context for a build; yields whether none does so now.
+
+    The lock is a session's, so it goes with the process that has it.
+    """
+    key = sa.func.hashtextextended(build, _SEED)
+    async with database.lent() as connection:
+        mine = await connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key)))
+        try:
+            yield bool(mine)
+        finally:
+            if mine:
+                await connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
 
 
 async def keep(database: Database, build: str, content: AsyncIterator[bytes], most: int) -> int:
@@ -19,6 +38,7 @@ async def keep(database: Database, build: str, content: AsyncIterator[bytes], mo
     """
     mine = build_contexts.c.build == build
     async with database.transaction() as connection:
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ROOM)))
         await connection.execute(sa.delete(build_contexts).where(mine))
         kept = sa.select(sa.func.sum(sa.func.octet_length(build_contexts.c.content)))
         room = most - (await connection.scalar(kept) or 0)

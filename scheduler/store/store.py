@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Self, cast
 
@@ -126,6 +126,23 @@ class Store:
         Costs one query over the node's own bindings; an absent node holds nothing.
         """
         return await self._reader.occupancy(node)
+
+    async def unchanged(self, resource: str, namespace: str, since: int) -> int | None:
+        """Return the last committed revision if nothing of a resource has changed after another.
+
+        Args:
+            namespace: of which one, or "" for all.
+            since: the other revision, as of a list.
+
+        Returns:
+            None also where this process does not know (yet) of all that has changed.
+        """
+        hub = self._hub
+        if hub.moved(resource, namespace) > since:
+            return None
+        revision = await self._reader.revision()
+        known = revision <= hub.revision and hub.moved(resource, namespace) <= since
+        return revision if known else None
 
     async def revision(self) -> int:
         """Return the last committed revision, over all processes."""
@@ -257,6 +274,13 @@ class Store:
     ) -> tuple[Sequence[Assignment], int]:
         """Return up to `limit` assignments beyond the first `after`, and how many there are."""
         return await assignments.of_placement(self._database, placement, after, limit)
+
+    def hold_context(self, build: str) -> AbstractAsyncContextManager[bool]:
+        """Keep other processes from taking a context for an ImageBuild of that uid.
+
+        Yields whether none does so now.
+        """
+        return build_contexts.hold(self._database, build)
 
     async def keep_context(self, build: str, content: AsyncIterator[bytes], most: int) -> int:
         """Keep what was uploaded for an ImageBuild of that uid, instead of what was kept before.

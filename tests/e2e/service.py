@@ -48,6 +48,7 @@ class Ironfree:
             "IRONFREE_NODE_GRACE_SECONDS": "6",
             "IRONFREE_HEARTBEAT_SECONDS": "1",
             "IRONFREE_PRESSURE_SECONDS": "1",
+            "IRONFREE_STORAGE_LIMIT_SECONDS": "1",
             "HOME": str(directory),
             **environment,
         }

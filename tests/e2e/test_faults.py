@@ -312,6 +312,8 @@ def test_a_full_disk_stops_what_is_new_and_nothing_that_runs(
     ironfree = bare_ironfree
     with lab.small_host(disk=64) as host:
         ironfree.add_hosts(lab, [host])
+        patch = '{"spec":{"evictionHard":{"nodefs.available":"0%"}}}'  # see test_pressure
+        ironfree.kubectl("patch", "dockerhost", host.name, "--type=merge", "-p", patch)
         apply(ironfree, replication_controller("web", 1, gone_after=240))
         before = ironfree.running(1)
         host.fill_disk()

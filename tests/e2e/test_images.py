@@ -11,8 +11,9 @@ from ironfree_docker import DockerDriver
 from scheduler.drivers import HostAddress, TlsMaterial
 from scheduler.errors import EngineRejected
 from scheduler.images import PullProgress
-from scheduler.nodes.host_storage import HostStorage, StorageReport
+from scheduler.nodes.host_storage import HostStorage
 from scheduler.nodes.image_collection import CollectionLimits
+from scheduler.objects.node import ContainerImage
 from tests.e2e.lab import Host, Lab
 from tests.e2e.lab.broken_way import BrokenWay
 from tests.e2e.lab.images import SHELL_IMAGE
@@ -225,10 +226,10 @@ async def test_a_full_disk_loses_what_was_pulled_and_is_not_used(lab: Lab, tmp_p
         assert disk is not None
         real = os.statvfs(host.directory)
         assert disk.capacity == real.f_frsize * real.f_blocks
-        said: list[StorageReport] = []
+        said: list[tuple[ContainerImage, ...]] = []
 
-        async def changed(report: StorageReport) -> None:
-            said.append(report)
+        async def changed(images: tuple[ContainerImage, ...]) -> None:
+            said.append(images)
 
         limits = CollectionLimits(high=0, low=0, least_age=0)
         await HostStorage(host.name, engine.images, changed, limits, 60.0).look()
@@ -236,7 +237,7 @@ async def test_a_full_disk_loses_what_was_pulled_and_is_not_used(lab: Lab, tmp_p
         assert left & set(names) == {used, foreign}
         assert SHELL_IMAGE in left
         assert "pulled-by-0a1b2c3d" in host.run("images"), "the mark of what is in use stays"
-        assert used in {name for image in said[0].images for name in image.names}
+        assert used in {name for image in said[0] for name in image.names}
         host.run("rm", "keeps-image")
         await HostStorage(host.name, engine.images, changed, limits, 60.0).look()
         left = {name for image in await engine.images.list() for name in image.names}

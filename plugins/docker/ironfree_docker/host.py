@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,7 +26,15 @@ from scheduler.drivers import (
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import FOREIGN, Adopted, ForeignContainer, ForeignDescription
-from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream, Signals
+from scheduler.streams import (
+    ContainerUsage,
+    DiskUsage,
+    Ends,
+    Level,
+    PortStream,
+    ProcessStream,
+    Signals,
+)
 
 from . import pause, wire
 from .container_spec import container_body, sandbox_body
@@ -34,6 +42,7 @@ from .containers import Containers, LogQuery
 from .descriptions import PROJECT, description
 from .devices import Devices, device_label, device_options
 from .dialer import Dialer
+from .disk_usage import DiskMeter
 from .engine import INSPECT, Engine
 from .ensure import Ensured, ensure_created, ensure_started
 from .examination import examine
@@ -70,6 +79,7 @@ from .volume_files import VolumeFiles
 from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
+_NO_ROOM = "no space left on device"
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
 _UNSHIELDED = ("oom_score_adj", "child's PID from pipe: EOF")  # said by runc, and by runc 1.1.5
 
@@ -90,6 +100,7 @@ class DockerHost:
         self._foreign = Foreign(self._containers, self._usage, address.cluster)
         self._devices = Devices(self._containers, address.devices, self._foreign.devices)
         self._volumes = PodmanVolumes(engine) if podman else Volumes(engine)
+        self._disk = DiskMeter(self._containers, self._volumes, address.cluster)
         self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
@@ -135,6 +146,7 @@ class DockerHost:
             warnings=(*(info.warnings or ()), *(f.message for f in findings if not f.sound)),
             engine_id="" if version.podman else _engine_id(info),  # Podman's is new at each look
             findings=findings,
+            runtimes=tuple(sorted(info.runtimes or ())),
         )
 
     async def ping(self) -> None:
@@ -366,8 +378,20 @@ class DockerHost:
         return await self._usage.all()
 
     async def signals(self) -> Signals | None:
-        """Look at memory and process ids through the dialer; None where it cannot run."""
-        return await self._dialer.signals() if self._has_tools else None
+        """Look at the host through the dialer; None where it cannot run."""
+        if not self._has_tools:
+            return None
+        try:
+            found, disk = await self._dialer.signals(), await self._dialer.filesystem()
+        except DriverError as error:
+            if _NO_ROOM not in str(error):
+                raise
+            return Signals(None, None, Level(0, 0))  # not even for the dialer
+        return replace(found, disk=Level(disk.available, disk.capacity))
+
+    async def disk_usage(self, containers: Collection[str], *, volumes: bool) -> DiskUsage:
+        """Measure layers and volumes, which is dear."""
+        return await self._disk.look(containers, volumes=volumes)
 
     async def close(self) -> None:
         """Release the connections."""
@@ -432,7 +456,7 @@ class DockerHost:
         return True
 
     async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir | FilesVolume) -> None:
-        """Disk volumes have no size limit: the engine's local driver knows none."""
+        """Disk volumes have no size limit here: the engine's local driver knows none."""
         labels = pod_labels(spec.identity, self._address.cluster)
         memory, size = False, ""
         if isinstance(volume, FilesVolume):

@@ -65,6 +65,7 @@ class Info(msgspec.Struct, rename="pascal"):
     cpu_cfs_quota: bool | None = None
     pids_limit: bool | None = None
     discovered_devices: list[Device] | None = None
+    runtimes: dict[str, msgspec.Raw] | None = None
 
 
 class State(msgspec.Struct, rename="pascal"):
@@ -237,6 +238,13 @@ class Summary(msgspec.Struct, rename="pascal"):
     names: list[str] | None = None
 
 
+class Sized(msgspec.Struct, rename="pascal"):
+    """One item of `GET /containers/json?size=1`, as far as its layer goes; bytes."""
+
+    id: str
+    size_rw: int = 0
+
+
 class ImageConfig(msgspec.Struct, rename="pascal"):
     """`Config` of an image."""
 
@@ -346,12 +354,20 @@ class Stats(msgspec.Struct):
     pids_stats: PidsStats = msgspec.field(default_factory=PidsStats)
 
 
+class VolumeUsage(msgspec.Struct, rename="pascal"):
+    """`UsageData` of a volume; -1 bytes where the engine cannot tell."""
+
+    size: int = -1
+
+
 class Volume(msgspec.Struct, rename="pascal"):
-    """One volume."""
+    """One volume; only `/system/df` tells its usage."""
 
     name: str
     labels: dict[str, str] | None = None
     mountpoint: str = ""
+    options: dict[str, str] | None = None
+    usage_data: VolumeUsage | None = None
 
 
 class Volumes(msgspec.Struct, rename="pascal"):

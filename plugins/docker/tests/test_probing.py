@@ -216,7 +216,8 @@ async def test_a_processor_without_a_dialer_is_told(engine: FakeEngine, target: 
 
 async def test_a_host_tells_what_it_has_left(engine: FakeEngine, host: Host):
     assert isinstance(host, SignallingHost)
-    assert await host.signals() == Signals(Level(2000 << 10, 8000 << 10), Level(920, 1000))
+    disk = Level(300 * 4096, 1000 * 4096)
+    assert await host.signals() == Signals(Level(2000 << 10, 8000 << 10), Level(920, 1000), disk)
     engine.files[b"/proc/loadavg"] = b"0.20 0.18 0.12 1/1200 11206\n"
     engine.files[b"/proc/sys/kernel/pid_max"] = b"900\n"
     assert (await host.signals()).pids == Level(0, 900)
@@ -238,6 +239,13 @@ async def test_a_host_whose_kernel_tells_nothing_says_so(
     engine.files[path] = content
     with pytest.raises(DriverError, match="cannot tell"):
         await host.signals()
+
+
+async def test_a_host_without_room_for_the_program_has_a_full_disk(engine: FakeEngine, host: Host):
+    engine.reject["create"] = (500, "write hostconfig.json: no space left on device")
+    assert await host.signals() == Signals(None, None, Level(0, 0))
+    del engine.reject["create"]
+    assert (await host.signals()).disk == Level(300 * 4096, 1000 * 4096)
 
 
 async def test_a_processor_without_the_program_tells_nothing_of_its_host(

@@ -1,5 +1,7 @@
 """What of a pod's security and volumes reaches the engine."""
 
+import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -18,7 +20,8 @@ from scheduler.drivers import (
     SandboxSpec,
     VolumeFile,
 )
-from scheduler.errors import EngineRejected
+from scheduler.errors import EngineRejected, HostUnreachable
+from scheduler.streams import DiskMeteredHost, DiskUsage
 
 POD = PodIdentity("u-1", "default", "web-0")
 APP = ContainerSpec("app", "app:v1", 0, "h")
@@ -162,3 +165,40 @@ async def test_security_reaches_the_engine(engine: FakeEngine, host: Host):
     shared = replace(APP, name="shared", pid=PidMode.HOST, host_ipc=True)
     both, _ = await created(engine, host, shared)
     assert (both["HostConfig"]["PidMode"], both["HostConfig"]["IpcMode"]) == ("host", "host")
+
+
+async def test_layers_are_measured_of_those_asked_for_and_volumes_of_pods_only(
+    engine: FakeEngine, host: Host
+):
+    assert isinstance(host, DiskMeteredHost)
+    sandbox = await host.ensure_sandbox(SPEC)
+    status = await host.ensure_container(sandbox, APP)
+    other = engine.add("theirs")
+    found = engine.find(status.id)
+    assert found is not None
+    engine.written = {found.name: 7, other.name: 1000, "ironfree_u-1_data": 5, "theirs": 1000}
+    engine.written["ironfree_u-1_config"] = 99  # in memory
+    engine.volumes["theirs"] = {"Labels": {}, "DriverOpts": {}}
+    volumes = {("u-1", "data"): 5}
+    usage = await host.disk_usage([status.id], volumes=True)
+    assert usage == DiskUsage({status.id: 7}, volumes)
+    del engine.written["ironfree_u-1_data"]
+    assert (await host.disk_usage([status.id], volumes=True)).volumes == {}, "it cannot be told"
+    engine.calls.clear()
+    assert await host.disk_usage([], volumes=False) == DiskUsage({}, {})
+    assert engine.calls == [], "no container is not all containers"
+
+
+async def test_a_host_is_measured_by_one_at_a_time(engine: FakeEngine, host: Host):
+    assert isinstance(host, DiskMeteredHost)
+    engine.hang["df"] = 1
+    first = asyncio.create_task(host.disk_usage([], volumes=True))
+    await engine.hanging.acquire()
+    second = asyncio.create_task(host.disk_usage([], volumes=True))
+    await asyncio.sleep(0.05)
+    assert engine.calls.count("df") == 1
+    engine.stopping.set()
+    assert await second == DiskUsage({}, {})
+    with contextlib.suppress(HostUnreachable):
+        await first
+    assert engine.busiest["df"] == 1

@@ -1,7 +1,7 @@
 """An open connection to a simulated host."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from scheduler.drivers import (
@@ -19,7 +19,14 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import EngineRejected, HostUnreachable, ImageUnavailable
-from scheduler.streams import ContainerUsage, Ends, PortStream, ProcessStream, Signals
+from scheduler.streams import (
+    ContainerUsage,
+    DiskUsage,
+    Ends,
+    PortStream,
+    ProcessStream,
+    Signals,
+)
 
 from .images import Images
 from .machine import Machine, Process
@@ -212,6 +219,11 @@ class SimulatedHost:
         """What is left, on a machine that has been told how much there is."""
         await self._call()
         return self._machine.signals()
+
+    async def disk_usage(self, containers: Collection[str], *, volumes: bool) -> DiskUsage:
+        """What pods have written, whether or not volumes are asked for."""
+        await self._call()
+        return self._machine.disk_usage(containers, self._cluster)
 
     def _running(self, container_id: str) -> Process:
         process = self._process(container_id)

@@ -60,13 +60,10 @@ class Images:
         self._machine.loaded -= set(image.names)
 
     async def filesystem(self) -> Filesystem | None:
-        """Return a disk that has nothing but images and what a test has put there."""
+        """Return a disk that has nothing but images, pods, and what a test has put there."""
         await self._call(0.0)
-        machine = self._machine
-        if not machine.shape.disk:
-            return None
-        filled = machine.filled + machine.image_size * len(machine.pulled)
-        return Filesystem(machine.shape.disk, max(0, machine.shape.disk - filled))
+        disk = self._machine.disk()
+        return None if disk is None else Filesystem(disk.capacity, disk.available)
 
     @asynccontextmanager
     async def save(self, name: str) -> AsyncGenerator[AsyncIterator[bytes]]:

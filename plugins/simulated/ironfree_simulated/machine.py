@@ -5,7 +5,7 @@ The faults of docker-notes are methods: `power_off` and `power_on`, `partition` 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -22,10 +22,11 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import EngineRejected, HostUnreachable
-from scheduler.streams import ContainerUsage, Level, Signals
+from scheduler.streams import ContainerUsage, DiskUsage, Level, Signals
 
 from .shape import Shape
 
+_PIDS = 32768
 _BACKLOG = 1024  # events a subscriber may be behind; more are dropped, they are only hints
 
 
@@ -40,6 +41,7 @@ class Behaviour:
         ignores_term: only KILL ends it.
         exec_code: of every command that is run in it.
         memory: bytes that it uses. processes: that it has.
+        disk: bytes that it has written into its layer; volumes: into volumes, by their names.
     """
 
     run_seconds: float | None = None
@@ -51,6 +53,8 @@ class Behaviour:
     exec_code: int = 0
     memory: int = 16 << 20
     processes: int = 1
+    disk: int = 0
+    volumes: tuple[tuple[str, int], ...] = ()
 
 
 _PLAIN = Behaviour()
@@ -111,7 +115,7 @@ class Machine:
         self.pulled: set[str] = set()
         self.loaded: set[str] = set()
         self.image_size = 0  # bytes of each
-        self.filled = 0  # bytes of the disk that are not of images
+        self.filled = 0  # bytes of the disk that are neither images' nor pods'
         self.spare: Signals | None = None  # what containers find of memory and process ids
         self._missing: set[str] = set()
         self._behaviours: dict[str, Behaviour] = {}
@@ -224,20 +228,50 @@ class Machine:
             and (started := process.status.started_at) is not None
         }
 
+    def disk_usage(self, containers: Collection[str], cluster: str) -> DiskUsage:
+        """Return what pods have written."""
+        pods = [place for place in self.pods.values() if place.cluster in {"", cluster}]
+        layers = {
+            process.status.id: process.behaviour.disk
+            for place in pods
+            for process in place.processes.values()
+        }
+        volumes = {
+            (place.identity.uid, name): size
+            for place in pods
+            for process in place.processes.values()
+            for name, size in process.behaviour.volumes
+        }
+        return DiskUsage({each: layers[each] for each in containers if each in layers}, volumes)
+
+    def disk(self) -> Level | None:
+        """Return what is left of the disk, None where there is none."""
+        if not self.shape.disk:
+            return None
+        written = sum(
+            process.behaviour.disk + sum(size for _, size in process.behaviour.volumes)
+            for place in self.pods.values()
+            for process in place.processes.values()
+        )
+        filled = self.filled + self.image_size * len(self.pulled) + written
+        return Level(max(0, self.shape.disk - filled), self.shape.disk)
+
     def signals(self) -> Signals | None:
         """Return what is left beside containers; None while nobody has said what they find."""
+        disk = self.disk()
         if self.spare is None:
-            return None
+            plenty = Level(self.shape.memory, self.shape.memory)
+            return Signals(plenty, Level(_PIDS, _PIDS), disk) if disk is not None else None
         processes = [
             process.behaviour
             for place in self.pods.values()
             for process in place.processes.values()
             if process.status.state is EngineState.RUNNING
         ]
-        memory, pids = self.spare.memory, self.spare.pids
         return Signals(
-            Level(max(0, memory.available - sum(p.memory for p in processes)), memory.capacity),
-            Level(max(0, pids.available - sum(p.processes for p in processes)), pids.capacity),
+            _less(self.spare.memory, sum(each.memory for each in processes)),
+            _less(self.spare.pids, sum(each.processes for each in processes)),
+            disk,
         )
 
     def subscribe(self, cluster: str = "") -> asyncio.Queue[HostEvent | None]:
@@ -436,3 +470,7 @@ def _put(queue: asyncio.Queue[HostEvent | None], event: HostEvent | None) -> Non
     if queue.full():
         queue.get_nowait()
     queue.put_nowait(event)
+
+
+def _less(level: Level | None, used: int) -> Level | None:
+    return level and Level(max(0, level.available - used), level.capacity)

@@ -89,7 +89,7 @@ POD_SPEC: Table = {
     "hostPID": _YES,
     "hostIPC": _YES,
     "shareProcessNamespace": _YES,
-    "runtimeClassName": _reject("runtime classes are not supported"),
+    "runtimeClassName": _supported("the handler is a runtime of the engine"),
     "resourceClaims": _reject("dynamic resource allocation is not supported"),
     "ephemeralContainers": FieldSupport(
         Support.ENFORCED, "not when the pod is created: through pods/NAME/ephemeralcontainers"
@@ -219,11 +219,11 @@ CAPABILITIES: Table = {"add": _YES, "drop": _YES}
 
 POD_OS: Table = {"name": _reject("only Linux runs here", "linux")}
 
-_COUNTED = _supported("huge pages are counted; an engine cannot limit them")
+_HUGE_PAGES = "huge pages are counted; an engine cannot limit them"
 
 RESOURCES: Table = {
-    "limits": _COUNTED,
-    "requests": _COUNTED,
+    "limits": _supported(f"{_HUGE_PAGES}; disk is looked at now and then, without logs"),
+    "requests": _supported(_HUGE_PAGES),
     "claims": _reject("dynamic resource allocation is not supported"),
 }
 
@@ -267,7 +267,7 @@ VOLUME: Table = {
 
 EMPTY_DIR: Table = {
     "medium": _YES,
-    "sizeLimit": _YES,
+    "sizeLimit": _supported("of a volume on disk it is looked at now and then"),
     "mode": _warn("volumes have mode 0777", 0o777),
 }
 

@@ -286,7 +286,8 @@ class Host:
         with self._api(timeout=60) as api:
             self._remove_containers(api)
             for volume in api.volumes()["Volumes"] or []:
-                api.remove_volume(volume["Name"], force=True)
+                with contextlib.suppress(docker.errors.NotFound):  # the scheduler was faster
+                    api.remove_volume(volume["Name"], force=True)
 
     def _remove_containers(self, api: docker.APIClient) -> None:
         for item in api.containers(all=True, quiet=True):

@@ -14,8 +14,8 @@ GI = 1 << 30
 async def pressed(cluster):
     """A cluster whose hosts are looked at all the time; a condition goes with its shortage."""
     await cluster.stop_agents()
-    await cluster.start_agents(pressure=0.02)
-    await cluster.add_host("h1", evictionPressureTransitionSeconds=0)
+    await cluster.start_agents(pressure=0.02, storage_limits=0.02)
+    await cluster.add_host("h1", evictionPressureTransitionSeconds=0, options={"disk": "100Gi"})
     await cluster.ready("h1")
     machine = cluster.driver.machine("h1")
     machine.script("greedy:1", Behaviour(memory=3 * GI, processes=500))
@@ -23,10 +23,10 @@ async def pressed(cluster):
     return cluster
 
 
-async def add(cluster, name, image, *, priority=0, request="0"):
-    resources = {"requests": {"memory": request}}
+async def add(cluster, name, image, *, priority=0, request="0", limits=None, **spec):
+    resources = {"requests": {"memory": request}, "limits": limits or {}}
     containers = [{"name": "c", "image": image, "resources": resources}]
-    await cluster.add_pod(name, "h1", containers=containers, priority=priority)
+    await cluster.add_pod(name, "h1", containers=containers, priority=priority, **spec)
     return await cluster.running(name)
 
 
@@ -141,3 +141,61 @@ async def test_an_eviction_that_a_restart_cut_off_is_finished(pressed):
     await pressed.start_agents()
     found = await failed(pressed, "greedy")
     assert found.status.reason == "Evicted"
+
+
+async def test_a_full_disk_is_rid_of_what_has_ended_then_of_who_fills_it(pressed):
+    machine = pressed.driver.machine("h1")
+    machine.script("greedy:1", Behaviour(disk=2 * GI, volumes=(("data", 30 * GI),)))
+    machine.script("modest:1", Behaviour(disk=6 * GI))
+    machine.script("job:1", Behaviour(disk=20 * GI, run_seconds=0))
+    volumes = [{"name": "data", "emptyDir": {}}]
+    greedy = await add(pressed, "greedy", "greedy:1", volumes=volumes)
+    modest = await add(pressed, "modest", "modest:1")
+    containers = [{"name": "c", "image": "job:1"}]
+    await pressed.add_pod("job", "h1", containers=containers, restartPolicy="Never")
+    job = await pressed.pod("job", lambda p: p.status.phase == "Succeeded")
+    machine.filled = 35 * GI
+    await node(pressed, "DiskPressure", "True")
+    await pressed.eventually(lambda: job.meta.uid not in machine.pods)
+    await node(pressed, "DiskPressure", "False")
+    assert runs(pressed, greedy.meta.uid), "what had ended was enough"
+    assert (await pressed.pod("job", lambda p: p is not None)).status.phase == "Succeeded"
+
+    machine.filled = 55 * GI
+    found = await failed(pressed, "greedy")
+    assert (found.status.reason, found.status.phase) == ("Evicted", "Failed")
+    assert found.status.message.startswith(
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 10Gi, available: 7Gi"
+    )
+    assert "Container c was using 2Gi, request is 0, has larger" in found.status.message
+    assert found.status.condition("DisruptionTarget").reason == "TerminationByKubelet"
+    await node(pressed, "DiskPressure", "False")
+    assert greedy.meta.uid not in machine.pods, "its files are gone"
+    assert runs(pressed, modest.meta.uid)
+    told = await pressed.events("EvictionThresholdMet", "NodeHasDiskPressure", "Evicted")
+    assert any(e["message"] == "Attempting to reclaim ephemeral-storage" for e in told)
+    assert pressed.agents.evictions == {"ephemeral-storage": 1}
+
+
+async def test_who_keeps_more_on_disk_than_its_limits_say_is_evicted(pressed):
+    machine = pressed.driver.machine("h1")
+    machine.script("greedy:1", Behaviour(disk=2 * GI, volumes=(("data", 3 * GI),)))
+    limited = [{"name": "data", "emptyDir": {"sizeLimit": "2Gi"}}]
+    plain = [{"name": "data", "emptyDir": {}}]
+    limits = {"ephemeral-storage": "5Gi"}
+    within = await add(pressed, "within", "greedy:1", limits=limits, volumes=plain)
+    await add(pressed, "volume", "greedy:1", volumes=limited)
+    found = await failed(pressed, "volume")
+    words = 'Usage of EmptyDir volume "data" exceeds the limit "2Gi". '
+    assert (found.status.reason, found.status.message) == ("Evicted", words)
+    assert found.status.condition("DisruptionTarget") is None, "it is its own doing"
+    few = {"ephemeral-storage": "4Gi"}
+    await add(pressed, "layer", "greedy:1", limits=few, volumes=plain)
+    found = await failed(pressed, "layer")
+    assert found.status.message == (
+        "Pod ephemeral local storage usage exceeds the total limit of containers 4Gi. "
+    )
+    assert runs(pressed, within.meta.uid)
+    told = [e for e in await pressed.events("Evicted") if e["reason"] == "Evicted"]
+    assert sorted(e["involvedObject"]["name"] for e in told) == ["layer", "volume"], "once each"
+    assert pressed.agents.evictions == {"ephemeral-storage-limit": 2}

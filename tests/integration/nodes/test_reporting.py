@@ -113,12 +113,12 @@ async def test_events_are_counted_not_repeated_and_bounded(store, pods):
 
 async def test_a_node_tells_its_images_and_the_pressure_on_its_disk(cluster):
     await cluster.stop_agents()
-    await cluster.start_agents(storage=0.2)
-    await cluster.add_host("h1", options={"disk": "100Gi"})
+    await cluster.start_agents(storage=0.2, pressure=0.1)
+    await cluster.add_host("h1", options={"disk": "100Gi"}, evictionPressureTransitionSeconds=0)
     await cluster.ready("h1")
     machine = cluster.driver.machine("h1")
     machine.image_size = 10 << 20
-    await cluster.add_pod("web", "h1")
+    await cluster.add_pod("web", "h1", priority=2_000_000_000)
     await cluster.running("web")
 
     def node(test):

@@ -10,7 +10,6 @@ from scheduler.nodes.host_storage import HostStorage
 from scheduler.nodes.image_collection import (
     CollectionLimits,
     excess,
-    has_pressure,
     removable,
     told,
 )
@@ -26,11 +25,6 @@ def test_how_much_is_to_go(available, wanted):
 def test_a_threshold_of_100_or_no_disk_removes_nothing():
     assert excess(Filesystem(100, 0), CollectionLimits(high=100)) == 0
     assert excess(Filesystem(0, 0), LIMITS) == 0
-
-
-def test_pressure_begins_below_a_tenth():
-    assert not has_pressure(Filesystem(100, 10))
-    assert has_pressure(Filesystem(1000, 99))
 
 
 def test_the_longest_unused_goes_first_and_much_never():
@@ -89,20 +83,26 @@ async def test_images_go_until_the_disk_is_low_and_the_node_hears_of_it():
     disk.used, disk.held = {"a"}, {"b"}
     await keep(disk, said).look()
     assert disk.names == ["a", "b"], "one is in use, one is held by the engine"
-    assert [i.names[0] for i in said[0].images] == disk.names
-    assert not said[0].disk_pressure
+    assert [i.names[0] for i in said[0]] == disk.names
 
 
-async def test_a_disk_that_stays_full_is_pressure_until_it_is_not():
-    disk, said = Disk("a", other=85), []
-    disk.used = {"a"}
+async def test_a_short_host_loses_images_though_its_disk_does_not_count_as_full():
+    disk, said = Disk("a", "b", "c", "d", other=20), []
     storage = keep(disk, said)
     await storage.look()
-    await storage.look()
-    disk.other = 20
-    await storage.look()
-    assert [report.disk_pressure for report in said] == [True, False]
+    disk.used = {"a"}
+    assert await storage.reclaim(15)
+    assert disk.names == ["a", "d"], "two are enough"
+    assert [len(images) for images in said] == [4, 2]
+    assert await storage.reclaim(15)
+    assert not await storage.reclaim(15)
     assert disk.names == ["a"]
+
+
+async def test_where_images_are_never_removed_none_is_for_a_short_host():
+    disk, said = Disk("a", "b", other=70), []
+    assert not await keep(disk, said, high=100).reclaim(50)
+    assert disk.names == ["a", "b"]
 
 
 async def test_an_image_ages_from_its_last_use():

@@ -27,7 +27,7 @@ from scheduler.nodes.instructions import (
     StopSandbox,
 )
 from scheduler.nodes.lifecycle import DesiredPod, reconcile, spec_hash
-from scheduler.nodes.memory import ContainerMemory, PodMemory, failed, succeeded
+from scheduler.nodes.memory import ContainerMemory, Eviction, PodMemory, failed, succeeded
 from scheduler.nodes.status_writer import merged
 from scheduler.objects.handlers import (
     ExecAction,
@@ -363,7 +363,7 @@ def test_a_deadline_stops_all_and_fails_the_pod():
 
 def test_an_evicted_pod_is_stopped_at_once_and_fails_whoever_remembers_it():
     wanted = pod(status=PodStatus(phase="Running", start_time=NOW))
-    evicted = PodMemory(eviction="no room")
+    evicted = PodMemory(eviction=Eviction("no room"))
     first = ask(wanted, ALIVE, made(), memory=evicted)
     assert [(type(i), i.grace_seconds) for i in first.instructions] == [(StopContainer, 1)]
     assert (first.status.phase, first.status.reason) == ("Running", ""), "until nothing runs"
@@ -381,8 +381,32 @@ def test_an_evicted_pod_is_stopped_at_once_and_fails_whoever_remembers_it():
     assert done.status.condition("DisruptionTarget") == target
 
 
+def test_a_pod_that_has_more_than_it_may_is_evicted_but_not_disrupted():
+    wanted = pod(status=PodStatus(phase="Running", start_time=NOW))
+    evicted = PodMemory(eviction=Eviction("too much", disrupts=False))
+    first = ask(wanted, ALIVE, made(), memory=evicted)
+    assert [type(i) for i in first.instructions] == [StopContainer]
+    ended = made(state=EngineState.EXITED, exit_code=0)
+    done = ask(wanted, DEAD, ended, memory=evicted)
+    assert (done.status.phase, done.status.reason) == ("Failed", "Evicted")
+    assert done.status.message == "too much"
+    assert done.status.condition("DisruptionTarget") is None
+
+
+def test_what_is_left_of_an_ended_pod_goes_when_its_host_needs_the_room():
+    wanted = pod(status=PodStatus(phase="Failed"))
+    ended = made(state=EngineState.EXITED, exit_code=1)
+    assert ask(wanted, DEAD, ended).instructions == (), "its logs stay"
+    cleared = PodMemory(cleared=True)
+    stops = ask(wanted, ALIVE, made(), memory=cleared)
+    assert [type(i) for i in stops.instructions] == [StopContainer], "first it ends"
+    gone = ask(wanted, DEAD, ended, memory=cleared)
+    assert (gone.instructions, gone.status) == ((RemovePod(wanted.meta.uid),), None)
+    assert ask(wanted, None, memory=cleared).instructions == ()
+
+
 def test_a_pod_that_never_began_can_be_evicted():
-    done = ask(pod(), None, memory=PodMemory(eviction="no room"))
+    done = ask(pod(), None, memory=PodMemory(eviction=Eviction("no room")))
     assert done.instructions == ()
     assert (done.status.phase, done.status.reason) == ("Failed", "Evicted")
 

@@ -27,8 +27,9 @@ from scheduler.nodes.pressure import (
     shortages,
     words,
 )
-from scheduler.nodes.pressure_watch import PressureWatch
+from scheduler.nodes.pressure_watch import Before, PressureWatch
 from scheduler.objects.eviction_signals import (
+    DISK_AVAILABLE,
     MEMORY_AVAILABLE,
     PID_AVAILABLE,
     Threshold,
@@ -37,24 +38,25 @@ from scheduler.objects.eviction_signals import (
 )
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import Container, Pod, PodSpec, PodStatus, ResourceRequirements
-from scheduler.streams import ContainerUsage, Level, Signals
+from scheduler.streams import ContainerUsage, DiskUsage, Level, Signals
 
 MI = 1 << 20
 FEW_BYTES = Shortage(Threshold(MEMORY_AVAILABLE, 100 * MI), Level(90 * MI, 8 << 30))
+FULL = Shortage(Threshold(DISK_AVAILABLE, percent=10.0), Level(90 * MI, 1000 * MI))
 FEW_PIDS = Shortage(Threshold(PID_AVAILABLE, percent=1.0), Level(3, 1000))
 LIMITS = pressure_limits(DockerHostSpec())
 
 
-def pod(name, request="0", priority=0):
-    resources = ResourceRequirements(requests={"memory": request})
+def pod(name, request="0", priority=0, resource="memory"):
+    resources = ResourceRequirements(requests={resource: request})
     spec = PodSpec(containers=(Container("c", "i", resources=resources),), priority=priority)
     meta = ObjectMeta(name=name, namespace="default", uid=name)
     return Pod(meta, spec, PodStatus(phase="Running"), "h1", 1, b"")
 
 
-def usage(name, used, request="0", priority=0, processes=1):
+def usage(name, used, request="0", priority=0, processes=1, resource="memory"):
     containers = {} if used is None else {"c": used}
-    return PodUsage(pod(name, request, priority), used, containers, processes)
+    return PodUsage(pod(name, request, priority, resource), used, containers, processes)
 
 
 def names(found):
@@ -84,13 +86,16 @@ def test_what_is_no_threshold(text):
 
 
 def test_what_a_host_does_not_say_has_the_default():
-    assert list(map(str, thresholds({}))) == ["100Mi", "1%"]
-    assert list(map(str, thresholds({PID_AVAILABLE: "500"}))) == ["100Mi", "500"]
+    assert list(map(str, thresholds({}))) == ["100Mi", "1%", "10%"]
+    assert list(map(str, thresholds({PID_AVAILABLE: "500"}))) == ["100Mi", "500", "10%"]
 
 
 def test_a_threshold_is_met_by_less_than_it_says():
     enough = Signals(Level(100 * MI, 8 << 30), Level(10, 1000))
     assert shortages(LIMITS, enough) == []
+    full = replace(enough, disk=Level(99, 1000))
+    assert [s.condition for s in shortages(LIMITS, full)] == ["DiskPressure"]
+    assert shortages(LIMITS, replace(enough, disk=Level(100, 1000))) == []
     both = Signals(Level(100 * MI - 1, 8 << 30), Level(9, 1000))
     assert [s.condition for s in shortages(LIMITS, both)] == ["MemoryPressure", "PIDPressure"]
     nothing_left = Signals(Level(0, 8 << 30), Level(0, 1000))
@@ -140,6 +145,30 @@ def test_for_memory_those_go_first_who_use_more_than_they_request():
     ]
 
 
+def test_for_disk_too_those_go_first_who_use_more_than_they_request():
+    def on_disk(name, used, request="0", priority=0):
+        return usage(name, used, request, priority, resource="ephemeral-storage")
+
+    found = ranked(
+        FULL,
+        [
+            on_disk("modest", 900 * MI, "1Gi"),
+            on_disk("over", 500 * MI, "100Mi"),
+            on_disk("more-over", 501 * MI, "100Mi"),
+            on_disk("over-but-important", 900 * MI, "1Mi", priority=1),
+            usage("has-memory-only", 600 * MI, "1Gi"),
+            on_disk("critical", 900 * MI, priority=2_000_000_000),
+        ],
+    )
+    assert names(found) == [
+        "has-memory-only",
+        "more-over",
+        "over",
+        "over-but-important",
+        "modest",
+    ]
+
+
 def test_for_process_ids_priority_and_then_numbers_count():
     found = ranked(
         FEW_PIDS,
@@ -175,7 +204,7 @@ def test_ranking_is_total_and_spares_the_critical(drawn, shortage):
     spared = {each.pod.meta.name for each in usages} - set(names(found))
     assert spared == {u.pod.meta.name for u in usages if u.pod.spec.priority >= 2_000_000_000}
     if shortage is FEW_BYTES:
-        over = [each.memory is None or each.excess > 0 for each in found]
+        over = [each.used is None or each.excess("memory") > 0 for each in found]
         assert over == sorted(over, reverse=True), "nobody within its request before one beyond"
 
 
@@ -185,6 +214,11 @@ def test_a_pod_is_told_why_it_goes():
         "Container c was using 300Mi, request is 100Mi, has larger consumption of memory. "
     )
     assert words(FEW_BYTES, usage("web", 30 * MI, "100Mi")).endswith("available: 90Mi. ")
+    assert words(FULL, usage("web", 300 * MI, "1Mi", resource="ephemeral-storage")) == (
+        "The node was low on resource: ephemeral-storage. Threshold quantity: 100Mi, available: "
+        "90Mi. Container c was using 300Mi, request is 1Mi, has larger consumption of "
+        "ephemeral-storage. "
+    )
     assert words(FEW_PIDS, usage("web", 300 * MI)) == (
         "The node was low on resource: pids. Threshold quantity: 10, available: 3. "
     )
@@ -195,10 +229,16 @@ class Host:
 
     def __init__(self, usage):
         self.memory = Level(0, 1 << 30)
+        self.disk = None
         self.measured = usage
+        self.written = DiskUsage({}, {})
 
     async def signals(self):
-        return Signals(self.memory, Level(1000, 1000))
+        return Signals(self.memory, Level(1000, 1000), self.disk)
+
+    async def disk_usage(self, containers, *, volumes):
+        assert volumes
+        return self.written
 
     async def usage(self):
         if self.measured is None:
@@ -212,9 +252,15 @@ class Desk:
         self.conditions = []
         self.told = []
         self.evicted = []
+        self.sizes = []
+        self.reclaimed = []
+        self.frees = set()
 
     async def pressed(self, conditions):
         self.conditions.append(conditions)
+
+    async def sized(self, disk):
+        self.sizes.append(disk)
 
     def short(self, shortage):
         self.told.append(shortage.resource)
@@ -222,8 +268,13 @@ class Desk:
     def evictable(self):
         return [(each, observation(uid)) for uid, each in self.pods.items()]
 
-    def evict(self, uid, shortage, why):
+    def evict(self, uid, resource, eviction):
+        assert eviction.disrupts
         self.evicted.append(uid)
+
+    async def reclaim(self, wanted):
+        self.reclaimed.append(wanted)
+        return len(self.reclaimed) in self.frees
 
     def is_over(self, uid):
         return uid not in self.pods
@@ -240,7 +291,10 @@ def measured(**memory):
     return usages | {f"{uid}.s": ContainerUsage(None, 0, 1) for uid in memory}
 
 
-def watch(host, desk, lasts=300.0, before=frozenset()):
+NOTHING = Before()
+
+
+def watch(host, desk, lasts=300.0, before=NOTHING):
     limits = replace(LIMITS, lasts=lasts)
     return PressureWatch("h1", host, limits, before, desk, 0.01)
 
@@ -263,7 +317,7 @@ async def test_pods_are_evicted_one_after_another_while_memory_is_short():
 async def test_a_condition_of_before_lasts_but_evicts_nobody():
     host, desk = Host(measured()), Desk(pod("a"))
     host.memory = Level(1 << 29, 1 << 30)
-    seen = watch(host, desk, before=frozenset({"MemoryPressure"}))
+    seen = watch(host, desk, before=Before(frozenset({"MemoryPressure"})))
     await seen.look()
     assert (desk.conditions, desk.evicted) == ([], [])
 
@@ -292,3 +346,42 @@ async def test_a_host_that_cannot_tell_is_left_alone():
     desk = Desk(pod("a"))
     await asyncio.wait_for(watch(object(), desk).run(), 1)
     assert desk.conditions == []
+
+
+async def test_what_nobody_needs_goes_before_pods_go_for_want_of_disk():
+    host, desk = Host(measured()), Desk(pod("a"), pod("b"), pod("c"))
+    host.memory, host.disk = Level(1 << 29, 1 << 30), Level(40, 1000)
+    host.written = DiskUsage({"a.c": 5, "b.c": 1}, {("b", "data"): 5})
+    desk.frees = {1, 4}
+    seen = watch(host, desk)
+    await seen.look()
+    assert desk.evicted == []
+    await seen.look()
+    await seen.look()
+    assert desk.evicted == ["b"], "its volume counts, and the next one waits until it has ended"
+    del desk.pods["b"]
+    await seen.look()
+    assert desk.evicted == ["b"], "what it left is removed first"
+    await seen.look()
+    assert desk.evicted == ["b", "a"]
+    assert desk.reclaimed == [60] * 5
+    assert desk.sizes == [1000], "told once"
+    assert desk.conditions == [{"DiskPressure"}]
+    assert desk.told == ["ephemeral-storage"]
+
+
+@pytest.mark.parametrize(("known", "wanted"), [(0, 1), (1000, 100)])
+async def test_a_disk_so_full_that_nobody_can_look_counts_as_full(known, wanted):
+    host, desk = Host(measured()), Desk(pod("a"))
+    host.memory, host.disk = None, Level(0, 0)
+    host.written = DiskUsage({"a.c": 5}, {})
+    await watch(host, desk, before=Before(disk=known)).look()
+    assert desk.conditions == [{"DiskPressure"}]
+    assert (desk.reclaimed, desk.evicted, desk.sizes) == ([wanted], ["a"], [])
+
+
+async def test_a_host_that_is_short_of_two_evicts_for_one_at_a_time():
+    host, desk = Host(measured(a=9 * MI, b=1 * MI)), Desk(pod("a"), pod("b"))
+    host.disk, host.written = Level(0, 1000), DiskUsage({"b.c": 5}, {})
+    await watch(host, desk).look()
+    assert (desk.evicted, desk.reclaimed) == (["a"], [100])
