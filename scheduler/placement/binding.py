@@ -8,7 +8,7 @@ are made again; a second binding of a pod is refused, so nothing is doubled.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
@@ -86,11 +86,14 @@ class Binder:
                 boards.append(self._board(allotment, allotment.pods, plan.revision, decision))
             elif allotment.gang is not None:
                 if allotment.pods:
-                    binds = self._writes(allotment, plan.revision, decision)
+                    everyone = range(len(allotment.pods))
+                    binds = self._writes(allotment, plan.revision, decision, everyone)
                     gangs.setdefault(allotment.gang, []).extend(binds)
             else:
                 boards += self._boards(allotment, crowds[-1], plan.revision, decision)
-                writes += self._writes(allotment, plan.revision, decision, crowds[-1])
+                lodged = set(chain.from_iterable(crowds[-1].values()))
+                alone = [n for n in range(len(allotment.pods)) if n not in lodged]
+                writes += self._writes(allotment, plan.revision, decision, alone)
         gang_writes = [BindAll(tuple(binds), self._epoch) for binds in gangs.values()]
         bound, boarded, made_together = await asyncio.gather(
             self._patiently(self._store.write_many, writes),
@@ -99,14 +102,17 @@ class Binder:
         )
         bindings, boardings = iter(bound), iter(boarded)
         of_gangs = dict(zip(gangs, made_together, strict=True))
-        return [
-            _boarded(allotment, allotment.pods, next(boardings))
-            if isinstance(allotment.pods, LodgedPods)
-            else _bound_together(allotment, of_gangs.get(allotment.gang))
-            if allotment.gang is not None
-            else _bound(allotment, _errors(allotment, together, bindings, boardings))
-            for allotment, together in zip(plan.allotments, crowds, strict=True)
-        ]
+        outcomes: list[Bound] = []
+        for (allotment, decision), together in zip(made, crowds, strict=True):
+            if isinstance(allotment.pods, LodgedPods):
+                outcomes.append(_boarded(allotment, allotment.pods, next(boardings)))
+            elif allotment.gang is not None:
+                outcomes.append(_bound_together(allotment, of_gangs.get(allotment.gang)))
+            else:
+                errors = _errors(allotment, together, bindings, boardings)
+                await self._bind_apart(allotment, together, errors, plan.revision, decision)
+                outcomes.append(_bound(allotment, errors))
+        return outcomes
 
     async def revision(self) -> int:
         """Return the last committed revision, however long the database takes to answer."""
@@ -126,6 +132,21 @@ class Binder:
                 if self._lodged(pod.uid):
                     crowds.setdefault(berth(pod.uid)[0], []).append(number)
         return {uid: numbers for uid, numbers in crowds.items() if len(numbers) >= ALIKE_FROM}
+
+    async def _bind_apart(
+        self,
+        allotment: Allotment,
+        crowds: _Crowds,
+        errors: list[StatusError | None],
+        revision: int,
+        decision: int,
+    ) -> None:
+        """Bind alone who could not be bound with its cohort: mostly it has just left that."""
+        again = [n for n in chain.from_iterable(crowds.values()) if errors[n] is not None]
+        binds = self._writes(allotment, revision, decision, again)
+        outcomes = await self._patiently(self._store.write_many, binds)
+        for number, outcome in zip(again, outcomes, strict=True):
+            errors[number] = _error(outcome)
 
     def _boards(
         self, allotment: Allotment, crowds: _Crowds, revision: int, decision: int
@@ -150,16 +171,15 @@ class Binder:
         allotment: Allotment,
         revision: int,
         decision: int,
-        but: _Crowds | None = None,
+        numbers: Iterable[int],
     ) -> list[Bind]:
-        left_out = set(chain.from_iterable(but.values())) if but else ()
+        pods, nodes = allotment.pods, allotment.nodes
         requests = allotment.pod.requests.amounts
         ports = tuple((p.host_ip, p.protocol, p.port) for p in allotment.pod.host_ports)
         epoch = self._epoch
         return [
-            Bind(pod.key, pod.uid, node, revision, requests, ports, decision, epoch)
-            for number, (pod, node) in enumerate(zip(allotment.pods, allotment.nodes, strict=True))
-            if number not in left_out
+            Bind(pod.key, pod.uid, nodes[n], revision, requests, ports, decision, epoch)
+            for n, pod in ((n, pods[n]) for n in numbers)
         ]
 
     def _board(
@@ -201,19 +221,20 @@ def _errors(
     errors: dict[int, StatusError | None] = {}
     for numbers in crowds.values():
         outcome = next(boardings)
-        if isinstance(outcome, Fenced):
-            raise outcome
+        refused = outcome.refused if isinstance(outcome, Boarding) else {}
+        failed = None if isinstance(outcome, Boarding) else _error(outcome)
         for number in numbers:
-            ordinal = berth(allotment.pods[number].uid)[1]
-            failed = isinstance(outcome, StatusError)
-            errors[number] = outcome if failed else outcome.refused.get(ordinal)
+            errors[number] = failed or refused.get(berth(allotment.pods[number].uid)[1])
     for number in range(len(allotment.pods)):
         if number not in errors:
-            bound = next(bindings)
-            if isinstance(bound, Fenced):
-                raise bound
-            errors[number] = bound if isinstance(bound, StatusError) else None
+            errors[number] = _error(next(bindings))
     return [errors[number] for number in range(len(allotment.pods))]
+
+
+def _error(outcome: StoredObject | StatusError | Fenced) -> StatusError | None:
+    if isinstance(outcome, Fenced):
+        raise outcome
+    return outcome if isinstance(outcome, StatusError) else None
 
 
 def _bound(allotment: Allotment, errors: Sequence[StatusError | None]) -> Bound:

@@ -252,7 +252,7 @@ async def test_who_was_made_room_for_stays_in_its_cohort(service, monkeypatch):
         await agrees(service)
 
 
-@pytest.mark.parametrize("how", ["delete", "labels", "bind"])
+@pytest.mark.parametrize("how", ["delete", "labels", "status", "bind"])
 async def test_a_pod_changes_while_its_cohort_takes_the_room(service, monkeypatch, how):
     real, changed = service.store.write_cohorts, []
 
