@@ -27,11 +27,13 @@ from .api.backend import Answer
 from .api.configuration import ApiSettings
 from .api.traffic import Telemetry, Traffic
 from .controllers.controllers import Controllers
+from .controllers.fenced_store import FencedStore
 from .controllers.informers import NODE_INDEXERS, POD_INDEXERS, Informers
 from .controllers.settings import ControllerSettings
 from .drivers import Host, HostDirectory
 from .errors import AlreadyExists, ConfigurationError, Fenced, LeadershipLost, Unavailable
 from .informer import Informer
+from .meter import Meter
 from .metrics import Leading, Rooms, exposition, register
 from .nodes.adoption_planner import AdoptionPlanner
 from .nodes.directory import NodeAgents
@@ -107,6 +109,7 @@ class Service:
     profiles: Mapping[str, Profile]
     settings: Settings
     hosts: LeaderHosts
+    meter: Meter
     rooms: Rooms
 
 
@@ -132,10 +135,11 @@ async def serve(settings: Settings, started: Started) -> None:
     ):
         await _bootstrap(store)
         hosts = LeaderHosts()
+        meter = Meter(hosts)
         rooms = Rooms(store, Leading(), PlacementMeasures(), Traffic())
         registry = CollectorRegistry()
         register(registry, rooms)
-        leader = _lead(Service(store, plugins, profiles, settings, hosts, rooms))
+        leader = _lead(Service(store, plugins, profiles, settings, hosts, meter, rooms))
         leading = parts.create_task(leader, name="leader")
         try:
             answers: Mapping[str, Answer] = {
@@ -144,7 +148,7 @@ async def serve(settings: Settings, started: Started) -> None:
                 adoption.KIND.resource: AdoptionPlanner(hosts).adoption,
             }
             telemetry = Telemetry(rooms.traffic, exposition(registry))
-            await _serve_api(store, settings, hosts, answers, telemetry, started)
+            await _serve_api(store, settings, meter, answers, telemetry, started)
         finally:
             leading.cancel()
 
@@ -192,7 +196,7 @@ def _retention(settings: Settings) -> Retention:
 async def _serve_api(
     store: Store,
     settings: Settings,
-    hosts: HostDirectory,
+    meter: Meter,
     answers: Mapping[str, Answer],
     telemetry: Telemetry,
     started: Started,
@@ -207,7 +211,7 @@ async def _serve_api(
         toleration_seconds=settings.toleration_seconds,
     )
     scheme = "https" if settings.tls_certificate else "http"
-    application = server.build(store, REGISTRY, hosts, answers, api_settings, telemetry)
+    application = server.build(store, REGISTRY, meter, answers, api_settings, telemetry)
     listening = asyncio.get_running_loop().create_future()
 
     def announce(port: asyncio.Future[int]) -> None:
@@ -292,7 +296,8 @@ async def _run_parts(service: Service, epoch: int) -> None:
         node_startup_grace=max(60.0, settings.node_grace_seconds),
         toleration_seconds=settings.toleration_seconds,
     )
-    controllers = Controllers(store, REGISTRY, informers, epoch, pace)
+    fenced = FencedStore(store, epoch)
+    controllers = Controllers(fenced, REGISTRY, informers, service.meter, pace)
     heartbeat = NodeSettings(
         lease=settings.heartbeat_seconds,
         pressure=settings.pressure_seconds,

@@ -91,6 +91,7 @@ class HostInfo:
     warnings: tuple[str, ...] = ()
     engine_id: str = ""
     findings: tuple[Finding, ...] = ()
+    runtimes: tuple[str, ...] = ()  # what a sandbox's runtime can be
 
 
 class PullPolicy(StrEnum):
@@ -181,6 +182,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
         domain: what /etc/hosts has behind the host name, "" for nothing.
         volumes: a FilesVolume is made empty here, and filled by write_volumes.
         fs_group: whom the volumes belong to, None for nobody in particular.
+        runtime: the engine's name of it, "" for its default.
     """
 
     identity: PodIdentity
@@ -197,6 +199,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     host_ipc: bool = False
     sysctls: tuple[tuple[str, str], ...] = ()
     fs_group: int | None = None
+    runtime: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +262,7 @@ class ContainerSpec:
         proc_unmasked: nothing of /proc is hidden or read-only.
         process_namespace_of: id of a running container whose processes it is to see; "" for none.
         stdin_once: stdin ends with that of the first client that attached to it.
+        runtime: as of its sandbox.
     """
 
     name: str
@@ -295,6 +299,7 @@ class ContainerSpec:
     apparmor: str = ""
     proc_unmasked: bool = False
     process_namespace_of: str = ""
+    runtime: str = ""
 
 
 class EngineState(StrEnum):

@@ -16,8 +16,9 @@ from collections.abc import (
     Iterator,
     Mapping,
     Sequence,
+    Set,
 )
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import msgspec
 
@@ -30,6 +31,7 @@ from .store.store import Store
 
 T = TypeVar("T")
 D = TypeVar("D")
+E = TypeVar("E")
 F = TypeVar("F", bound="Feed[Any, Any]")
 _PAUSE = 1.0  # seconds between attempts while the database is away
 logger = logging.getLogger(__name__)
@@ -155,7 +157,8 @@ class Informer(Generic[T]):
         self._indexers = dict(indexers or {})
         self._indices: dict[str, dict[str, set[ObjectKey]]] = {n: {} for n in self._indexers}
         self._items: dict[ObjectKey, T] = {}
-        self._entries: dict[ObjectKey, list[tuple[str, str]]] = {}  # indices and values there
+        self._entries: dict[ObjectKey, list[Sequence[str]]] = {}  # values, by indexer
+        self._nowhere: list[Sequence[str]] = [() for _ in self._indexers]
         self._lots = Lots[T](view, self._indexers)
         self._subscriptions: list[Feed[T, Delta[T]] | Feed[T, AnyDelta[T]]] = []
         self._synced = asyncio.Event()
@@ -180,6 +183,11 @@ class Informer(Generic[T]):
         if self._lots:
             found.extend(self._lots.by_index(index, value))
         return found
+
+    def having(self, index: str, values: Set[str]) -> Set[str]:
+        """Return those of some index values that there are objects of."""
+        single = self._indices[index].keys() & values
+        return single | self._lots.having(index, values) if self._lots else single
 
     def lodges(self, cohort: Cohort, ordinal: int) -> bool:
         """Tell whether a pod lives in its cohort, as far as is known."""
@@ -312,22 +320,23 @@ class Informer(Generic[T]):
         return Delta(key, old, new, revision)
 
     def _reindex(self, key: ObjectKey, new: T | None) -> None:
-        before = self._entries.pop(key, [])
-        after: list[tuple[str, str]] = []
-        if new is not None:
-            makers = self._indexers.items()
-            after = [(name, value) for name, make in makers for value in make(new)]
-        if after:
+        nowhere = self._nowhere
+        before = self._entries.pop(key, nowhere)
+        after = nowhere if new is None else [make(new) for make in self._indexers.values()]
+        if after is not nowhere:
             self._entries[key] = after
         if before == after:
             return
-        for index, value in {*before}.difference(after):
-            bucket = self._indices[index][value]
-            bucket.discard(key)
-            if not bucket:
-                del self._indices[index][value]
-        for index, value in {*after}.difference(before):
-            self._indices[index].setdefault(value, set()).add(key)
+        for index, had, has in zip(self._indices.values(), before, after, strict=True):
+            if had == has:
+                continue
+            for value in {*had}.difference(has):
+                bucket = index[value]
+                bucket.discard(key)
+                if not bucket:
+                    del index[value]
+            for value in {*has}.difference(had):
+                index.setdefault(value, set()).add(key)
 
     def _publish(self, deltas: Sequence[AnyDelta[T]]) -> None:
         for subscription in self._subscriptions:
@@ -360,3 +369,16 @@ class _Items(Mapping[ObjectKey, T]):
         if found is None:
             raise KeyError(key)
         return found
+
+    @overload
+    def get(self, key: ObjectKey, /) -> T | None: ...
+
+    @overload
+    def get(self, key: ObjectKey, /, default: T | E) -> T | E: ...
+
+    def get(self, key: ObjectKey, /, default: object = None) -> object:
+        """As of any mapping, without an exception for what is not there."""
+        found = self._single.get(key)
+        if found is None and self._lots:
+            found = self._lots.find(key)
+        return default if found is None else found

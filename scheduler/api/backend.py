@@ -4,14 +4,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from ..drivers import HostDirectory
+from ..meter import Meter
 from ..objects.json import JsonObject
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from .addresses import ServiceAddresses
 from .configuration import ApiSettings
+from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .priorities import Priorities
+from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 
 Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
@@ -23,21 +26,31 @@ class Backend:
     """Made once per application.
 
     Args:
+        meter: measures what runs on hosts, and finds them.
         priorities: the PriorityClasses, always current.
         admission: judges pods by their namespace's Pod Security level.
+        limits: the LimitRanges, always current.
         repeats: pod specs seen before, already defaulted and validated.
         pages: the rest of paged lists.
+        lists: what was written of lists that may be asked for again.
         addresses: hands out cluster IPs.
         answers: by resource, of the kinds that are computed.
     """
 
     store: Store
     registry: KindRegistry
-    hosts: HostDirectory
+    meter: Meter
     settings: ApiSettings
     priorities: Priorities
     admission: PodAdmission
+    limits: LimitRanges
     repeats: RepeatedSpecs
     pages: Pages
+    lists: RepeatedLists
     addresses: ServiceAddresses
     answers: Mapping[str, Answer]
+
+    @property
+    def hosts(self) -> HostDirectory:
+        """Finds the connection that pods are spoken with through."""
+        return self.meter.hosts

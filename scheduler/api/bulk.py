@@ -24,6 +24,7 @@ from .status_errors import JSON, TooLarge
 
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _CHUNK = 2000  # objects decoded and stored together
+_ONE_BY_ONE = frozenset({"services", "priorityclasses", "limitranges"})
 _STRETCH = 250  # objects decoded before others get a turn
 _GENERATED_TRIES = 4
 _encode = msgspec.json.encode
@@ -151,7 +152,7 @@ class BulkCreator:
         self, call: Call, drafts: Sequence[tuple[int, Draft]], outcomes: list[Outcome | None]
     ) -> list[Outcome]:
         creator = Creator(self.backend)
-        if call.query.dry_run or call.kind.resource in {"services", "priorityclasses"}:
+        if call.query.dry_run or call.kind.plural in _ONE_BY_ONE:
             for index, draft in drafts:
                 outcomes[index] = await self._one(creator, call, draft)
         else:

@@ -7,13 +7,15 @@ from typing import cast
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import AlreadyExists, BadRequest, Cause, NotFound, StatusError
+from ..errors import AlreadyExists, BadRequest, Cause, Forbidden, NotFound, StatusError
 from ..objects import checking
 from ..objects.apply import Writer, record_update
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child, ensure, text
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
+from ..objects.kinds.runtime import RESOURCE as RUNTIME_CLASSES
+from ..objects.kinds.runtime import assign_runtime, runtime_view
 from ..objects.kinds.service import HEADLESS
 from ..objects.meta import ObjectMeta, OwnerReference, new_uids, now_seconds
 from ..objects.stored import Body, ObjectKey, StoredObject
@@ -92,8 +94,13 @@ class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=F
 _envelope = msgspec.json.Decoder(_Envelope)
 _plain_meta = msgspec.json.Decoder(_PlainMeta)
 _EMPTY_STATUS = frozenset({b"{}", b"null"})
-# fields of a pod that take values from its labels, or start it with a time in its status
-_OWN = (b'"matchLabelKeys"', b'"mismatchLabelKeys"', b'"schedulingGates"')
+# fields of a pod that take values from its labels or another object, or start it with a time
+_OWN = (
+    b'"matchLabelKeys"',
+    b'"mismatchLabelKeys"',
+    b'"schedulingGates"',
+    b'"runtimeClassName"',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +120,15 @@ class Creator:
             quick, raw_spec = self._quick(kind, data)
             if quick is not None:
                 meta = metadata.settle_namespace(quick.meta, how.namespace, kind)
-                self._refuse(kind, meta, metadata.causes(meta, kind))
-                told = await self.backend.admission.judge_body(kind, meta, quick.body)
-                return replace_meta(quick, meta, (*quick.warnings, *told))
+                if not await self.backend.limits.of(meta.namespace):
+                    self._refuse(kind, meta, metadata.causes(meta, kind))
+                    told = await self.backend.admission.judge_body(kind, meta, quick.body)
+                    return replace_meta(quick, meta, (*quick.warnings, *told))
         obj, complaints = await bodies.decode_aside(how.content_type, data)
         draft = await self.draft_object(kind, how, obj, complaints)
-        if raw_spec is not None and not complaints and _repeatable(draft):
+        if raw_spec is None or complaints or not _repeatable(draft):
+            return draft
+        if not await self.backend.limits.of(draft.meta.namespace):
             version = self.backend.priorities.version
             prepared = Prepared(draft.body, draft.status, draft.warnings, version)
             self.backend.repeats.keep(kind.resource, raw_spec, prepared)
@@ -161,6 +171,8 @@ class Creator:
             StatusError: a field is not allowed.
         """
         obj, warnings = checked(kind, obj, complaints, how.validation)
+        if kind.conversion is not None:
+            obj, kind = kind.conversion.inward(obj, None), kind.stored
         meta = metadata.settle_namespace(parse_meta(obj), how.namespace, kind)
         if meta.resource_version not in {"", "0"}:
             raise BadRequest("resourceVersion should not be set on objects to be created")
@@ -169,6 +181,7 @@ class Creator:
         await self._admit(kind, meta, obj)
         kind.complete(obj)
         kind.default(obj)
+        await self.backend.limits.admit(kind, meta, obj)
         causes = (
             *metadata.causes(meta, kind),
             *kind.validate(obj),
@@ -197,7 +210,21 @@ class Creator:
         if kind.resource == "pods":
             spec = ensure(obj, "spec")
             tolerate_lost_nodes(spec, self.backend.settings.toleration_seconds)
-            await self.backend.priorities.assign(spec, meta.name or meta.generate_name)
+            shown = meta.name or meta.generate_name
+            await self.backend.priorities.assign(spec, shown)
+            await self._assign_runtime(spec, shown)
+
+    async def _assign_runtime(self, spec: JsonObject, shown: str) -> None:
+        name = text(spec, "runtimeClassName")
+        if not name:
+            return
+        found = await self.backend.store.get(ObjectKey(RUNTIME_CLASSES, "", name))
+        try:
+            assign_runtime(spec, {name: runtime_view(found)} if found is not None else {})
+        except Forbidden as error:
+            raise Forbidden(
+                f'pods "{shown}" is forbidden: {error.message}', kind="pods", name=shown
+            ) from None
 
     def _refuse(self, kind: Kind, meta: ObjectMeta, causes: "Sequence[Cause] | object") -> None:
         found = tuple(cast(Sequence[Cause], causes))
@@ -232,6 +259,8 @@ class Creator:
             await self.backend.priorities.reached(stored.revision)
         if kind.plural == "namespaces":
             await self.backend.admission.reached(stored.revision)
+        if kind.plural == "limitranges":
+            await self.backend.limits.reached(stored.revision)
         return stored
 
     async def _store_service(self, operation: Create, dry_run: bool) -> StoredObject:

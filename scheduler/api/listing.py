@@ -12,12 +12,14 @@ from .backend import Backend
 from .negotiation import Accepted, Form, accepted
 from .pages import Page
 from .rendering import Rendering, include_of
+from .repeated_lists import Written
 from .request import Call
 from .selection import Selection, select
 from .status_errors import JSON
 
 _STRETCH = 250  # objects worked on before others get a turn
 _STREAMED = 1000  # longer lists are sent in parts
+_KEPT = 16  # shorter lists cost little anyway
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +32,37 @@ class Lister:
         """Return the list a call asks for."""
         form = accepted(call.request.headers.get("Accept", ""))
         rendering = Rendering(call.kind, form, include_of(call.query.text("includeObject")))
-        page = await self._page(call)
+        selection, limit = select(call.kind, call.namespace, "", call.query), _limit(call)
         if form.form is Form.TABLE:
-            body = await self._table(rendering, page)
+            body = await self._table(rendering, await self._page(call, selection, limit))
             return web.Response(body=body, headers={"Content-Type": JSON})
-        return await _objects(call.request, rendering, page)
+        scope = f"{call.kind.group_version} {form.form.name} {form.version} {selection.scope}"
+        again = await self._again(call, selection, scope, limit)
+        if again is not None:
+            head, written = rendering.list_head(again[0]), again[1]
+            body = b"".join((head, *written.items, b"]}"))
+            return web.Response(body=body, headers={"Content-Type": JSON})
+        page = await self._page(call, selection, limit)
+        whole = not page.token and not call.query.text("continue")
+        return await self._objects(call.request, rendering, page, scope if whole else "")
 
-    async def _page(self, call: Call) -> Page:
+    async def _again(
+        self, call: Call, selection: Selection, scope: str, limit: int
+    ) -> tuple[int, Written] | None:
+        """Return a list that was written before and still holds, and the present revision."""
+        written = None if call.query.text("continue") else self.backend.lists.find(scope)
+        if written is None or 0 < limit < written.count:
+            return None
+        revision = await self.backend.store.unchanged(
+            selection.kind.resource, selection.namespace, written.revision
+        )
+        if revision is None:
+            return None
+        self._check_version(call, revision)
+        return revision, written
+
+    async def _page(self, call: Call, selection: Selection, limit: int) -> Page:
         query = call.query
-        limit = query.integer("limit") or 0
-        if limit < 0:
-            raise BadRequest("limit: Invalid value: must be greater than or equal to 0")
-        selection = select(call.kind, call.namespace, "", query)
         token = query.text("continue")
         if token:
             if query.text("resourceVersion") not in {"", "0"}:
@@ -96,23 +117,41 @@ class Lister:
             await asyncio.sleep(0)
         return head[:-2] + b",".join(parts) + b"]}"
 
+    async def _objects(
+        self, request: web.Request, rendering: Rendering, page: Page, scope: str
+    ) -> web.StreamResponse:
+        """Write objects; under a scope, remember them as all that it has."""
+        head, count = (
+            rendering.list_head(page.revision, page.token, page.remaining),
+            len(page.objects),
+        )
+        if count <= _STREAMED:
+            items = b",".join([rendering.item(each) for each in page.objects])
+            if scope and count >= _KEPT:
+                self.backend.lists.keep(scope, Written((items,), count, page.revision))
+            return web.Response(body=b"".join((head, items, b"]}")), headers={"Content-Type": JSON})
+        response = web.StreamResponse(headers={"Content-Type": JSON})
+        await response.prepare(request)
+        await response.write(head)
+        parts: list[bytes] = []
+        for stretch in _stretches(page.objects):
+            part = (b"," if parts else b"") + b",".join([rendering.item(each) for each in stretch])
+            parts.append(part)
+            await response.write(part)
+            await asyncio.sleep(0)
+        await response.write(b"]}")
+        await response.write_eof()
+        if scope:
+            self.backend.lists.keep(scope, Written(tuple(parts), count, page.revision))
+        return response
 
-async def _objects(request: web.Request, rendering: Rendering, page: Page) -> web.StreamResponse:
-    head = rendering.list_head(page.revision, page.token, page.remaining)
-    if len(page.objects) <= _STREAMED:
-        items = b",".join([rendering.item(each) for each in page.objects])
-        return web.Response(body=head + items + b"]}", headers={"Content-Type": JSON})
-    response = web.StreamResponse(headers={"Content-Type": JSON})
-    await response.prepare(request)
-    await response.write(head)
-    separator = b""
-    for stretch in _stretches(page.objects):
-        await response.write(separator + b",".join([rendering.item(each) for each in stretch]))
-        separator = b","
-        await asyncio.sleep(0)
-    await response.write(b"]}")
-    await response.write_eof()
-    return response
+
+def _limit(call: Call) -> int:
+    """Return how many objects are wanted on a page, 0 for all."""
+    limit = call.query.integer("limit") or 0
+    if limit < 0:
+        raise BadRequest("limit: Invalid value: must be greater than or equal to 0")
+    return limit
 
 
 def _stretches(objects: tuple[StoredObject, ...]) -> Iterable[tuple[StoredObject, ...]]:

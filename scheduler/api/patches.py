@@ -22,7 +22,7 @@ from .creation import Creator, checked, submission
 from .request import Call, read_body
 from .status_errors import UnsupportedMediaType
 from .subresources import Scaler
-from .updating import RACES, Change, Updater
+from .updating import RACES, Change, Updater, converted
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -52,7 +52,7 @@ class Patcher:
             _keep_unpinned(old, new)
             if call.subresource != "status":
                 warnings.extend(call.kind.warnings(new))
-            return Change(new, tuple(warnings))
+            return Change(converted(call.kind, new, current), tuple(warnings))
 
         stored, told = await Updater(self.backend).update(call, wish)
         return stored, told, False
@@ -70,7 +70,7 @@ class Patcher:
             applied, warnings = self._applied(call, data)
         for attempt in range(RACES):
             try:
-                return await self._apply_once(call, applied, warnings)
+                return await self._apply_once(call.stored, applied, warnings)
             except (AlreadyExists, NotFound) as error:
                 # made or gone between the look and the write
                 if error.name != call.name or attempt == RACES - 1:
@@ -96,6 +96,8 @@ class Patcher:
                 f"({call.name})"
             )
         meta["name"] = call.name
+        if call.kind.conversion is not None:
+            obj = call.kind.conversion.inward(obj, None)
         return obj, tuple(warnings)
 
     async def _apply_once(

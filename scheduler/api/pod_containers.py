@@ -1,7 +1,7 @@
 """Which container of a pod a request means, and what the engine calls it."""
 
 from ..errors import BadRequest
-from ..objects.pod import Pod, PodContainerStatus
+from ..objects.pod import Pod, PodContainerStatus, bare_id
 
 
 def choose(pod: Pod, name: str) -> str:
@@ -38,7 +38,7 @@ def current_id(pod: Pod, name: str) -> str:
         raise BadRequest(
             f'container "{name}" in pod "{pod.meta.name}" is waiting to start: {_reason(status)}'
         )
-    return bare(found)
+    return bare_id(found)
 
 
 def previous_id(pod: Pod, name: str) -> str:
@@ -52,7 +52,7 @@ def previous_id(pod: Pod, name: str) -> str:
         raise BadRequest(
             f'previous terminated container "{name}" in pod "{pod.meta.name}" not found'
         )
-    return bare(found)
+    return bare_id(found)
 
 
 def running_id(pod: Pod, name: str) -> str:
@@ -82,8 +82,3 @@ def _reason(status: PodContainerStatus | None) -> str:
 def _ended_id(status: PodContainerStatus | None) -> str:
     ended = status.last_state.terminated if status is not None else None
     return ended.container_id if ended is not None else ""
-
-
-def bare(container_id: str) -> str:
-    """Return the id without its runtime ("docker://")."""
-    return container_id.partition("://")[2] or container_id

@@ -109,7 +109,8 @@ class Rendering:
     def _rows(self, objects: Sequence[StoredObject]) -> Iterator[bytes]:
         now = datetime.now(UTC)
         for stored in objects:
-            cells = _encode(list(self.kind.printer.cells(document(stored, self.kind), now)))
+            shown = document(stored, self.kind.stored)
+            cells = _encode(list(self.kind.printer.cells(shown, now)))
             if self.include == "None":
                 yield b'{"cells":%s}' % cells
             elif self.include == "Object":

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -94,6 +94,11 @@ class Call:
     name: str
     subresource: str
     query: Query
+
+    @property
+    def stored(self) -> "Call":
+        """The same request to the version in which objects are kept."""
+        return self if self.kind.conversion is None else replace(self, kind=self.kind.stored)
 
     @property
     def manager(self) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from ..errors import NotFound
+from ..meter import WINDOW, Rate, Rates, measured
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.meta import ObjectMeta, now_seconds
@@ -20,8 +21,6 @@ from ..objects.pod import Pod, pod_view
 from ..objects.stored import StoredObject
 from .backend import Backend
 from .listing import Lister
-from .meter import WINDOW, Meter, Rate, Rates
-from .pod_containers import bare
 from .request import Call
 from .selection import select
 from .status_errors import JSON
@@ -36,7 +35,6 @@ class ResourceMetrics:
     """Answers GET on nodes and pods of metrics.k8s.io."""
 
     backend: Backend
-    meter: Meter
 
     async def answer(self, call: Call) -> web.Response:
         """Return one measurement or a list of them.
@@ -82,7 +80,7 @@ class ResourceMetrics:
         return self.backend.registry.by_resource(kind.plural)
 
     async def _nodes(self, nodes: Sequence[StoredObject]) -> list[JsonObject]:
-        rates = await self.meter.rates(stored.meta.name for stored in nodes)
+        rates = await self.backend.meter.rates(stored.meta.name for stored in nodes)
         found: list[JsonObject] = []
         for stored in nodes:
             if stored.meta.name in rates:
@@ -96,21 +94,20 @@ class ResourceMetrics:
             views = map(pod_view, stored[start : start + _STRETCH])
             pods += [pod for pod in views if pod.node and pod.status.phase == "Running"]
             await asyncio.sleep(0)
-        rates = await self.meter.rates(pod.node for pod in pods)
+        rates = await self.backend.meter.rates(pod.node for pod in pods)
         found = (_pod(pod, rates.get(pod.node, {})) for pod in pods)
         return [each for each in found if each is not None]
 
 
 def _pod(pod: Pod, rates: Rates) -> JsonObject | None:
     """Return a pod's measurement, None until every running container has one."""
-    statuses = pod.status.all_container_statuses
-    running = [status for status in statuses if status.state.running is not None]
-    found = [(status.name, rates.get(bare(status.container_id))) for status in running]
-    measured = [(name, rate) for name, rate in found if rate is not None]
-    if not measured or len(measured) < len(found):
+    found = measured(pod, rates)
+    if found is None:
         return None
-    containers: list[Json] = [{"name": name, "usage": _usage((rate,))} for name, rate in measured]
-    return {**_head(pod.meta, [rate for _, rate in measured]), "containers": containers}
+    containers: list[Json] = [
+        {"name": name, "usage": _usage((rate,))} for name, rate in found.items()
+    ]
+    return {**_head(pod.meta, [*found.values()]), "containers": containers}
 
 
 def _head(meta: ObjectMeta, rates: Sequence[Rate]) -> JsonObject:

@@ -14,7 +14,6 @@ from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
 from .eviction import Evictor, checked_eviction
 from .listing import Lister, rendering_of
-from .meter import Meter
 from .patches import Patcher
 from .removal import Remover
 from .rendering import Rendering
@@ -24,7 +23,7 @@ from .selection import select
 from .status_errors import JSON, MethodNotAllowed
 from .streaming import Streamer
 from .subresources import Binder, Scaler, checked_binding, scale_of
-from .updating import Change, Updater
+from .updating import Change, Updater, converted
 from .watching import Watcher
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
@@ -57,7 +56,7 @@ class Resources:
         self._bulk = BulkCreator(backend)
         self._streamer = Streamer(backend, closing)
         self._uploads = build_context.Uploads(backend)
-        self._metrics = ResourceMetrics(backend, Meter(backend.hosts))
+        self._metrics = ResourceMetrics(backend)
 
     async def answer(self, call: Call) -> web.StreamResponse:
         """Return the answer to a request.
@@ -117,9 +116,10 @@ class Resources:
         if call.subresource != "status":
             warnings.extend(call.kind.warnings(obj))
 
-        async def wish(_current: StoredObject) -> Change:
+        async def wish(current: StoredObject) -> Change:
             # defaults are filled in place, so every attempt has its own copy
-            return Change(msgspec.json.decode(msgspec.json.encode(obj)), tuple(warnings))
+            wanted = msgspec.json.decode(msgspec.json.encode(obj))
+            return Change(converted(call.kind, wanted, current), tuple(warnings))
 
         stored, told = await self._updater.update(call, wish)
         return _object(call, stored, told)

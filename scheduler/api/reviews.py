@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from ..errors import BadRequest
+from ..objects.schema import load
 from . import bodies
 from .backend import Answer
 from .creation import checked
@@ -23,7 +24,7 @@ async def answer(call: Call, compute: Answer, limit: int) -> web.Response:
     data = await read_body(call.request, limit)
     given, complaints = await bodies.decode_aside(call.content_type, data)
     obj, _warnings = checked(call.kind, given, complaints, call.query.field_validation)
-    spec = obj.get("spec")
+    spec = obj.get("spec") if "spec" in load().message(call.kind.message).fields else {}
     if not isinstance(spec, dict):
         raise BadRequest(f"{call.kind.kind}: spec must be an object")
     obj["status"] = await compute(call.namespace, spec)

@@ -12,18 +12,21 @@ from uuid import uuid4
 import msgspec
 from aiohttp import web
 
-from ..drivers import HostDirectory
 from ..errors import BadRequest, StatusError
+from ..meter import Meter
 from ..objects.kind import KindRegistry
 from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
+from .access_reviews import ANSWERS
 from .addresses import ServiceAddresses
 from .backend import Answer, Backend
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
+from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .priorities import Priorities
+from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 from .request import Call, Query
 from .resources import Resources
@@ -169,7 +172,7 @@ def _json(body: bytes) -> web.Response:
 def build(
     store: Store,
     registry: KindRegistry,
-    hosts: HostDirectory,
+    meter: Meter,
     answers: Mapping[str, Answer],
     settings: ApiSettings,
     telemetry: Telemetry | None = None,
@@ -177,8 +180,8 @@ def build(
     """Return the application.
 
     Args:
-        hosts: finds the connection that pods are spoken with through.
-        answers: by resource, of the kinds that are computed.
+        meter: measures what runs on hosts, and finds them.
+        answers: by resource, of the kinds that are computed beyond this room.
         telemetry: where requests are counted, and what /metrics tells.
 
     Raises:
@@ -188,14 +191,16 @@ def build(
     backend = Backend(
         store=store,
         registry=registry,
-        hosts=hosts,
+        meter=meter,
         settings=settings,
         priorities=Priorities(store),
         admission=PodAdmission(store),
+        limits=LimitRanges(store),
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
+        lists=RepeatedLists(),
         addresses=ServiceAddresses(store, settings.service_range),
-        answers=answers,
+        answers={**ANSWERS, **answers},
     )
     app = web.Application(client_max_size=settings.body_limit)
     closing = asyncio.Event()
@@ -205,6 +210,7 @@ def build(
         tasks = [
             asyncio.create_task(backend.priorities.run(), name="api priority classes"),
             asyncio.create_task(backend.admission.run(), name="api namespaces"),
+            asyncio.create_task(backend.limits.run(), name="api limit ranges"),
         ]
         yield
         for task in tasks:

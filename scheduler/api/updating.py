@@ -28,7 +28,7 @@ class Change:
     """A wished-for state.
 
     Args:
-        wanted: the whole object as the client wants it, checked and clean.
+        wanted: the whole object as the client wants it, checked and clean, as it is kept.
         warnings: sentences for the client.
         applied: by server-side apply, which has written the object's managedFields.
     """
@@ -71,6 +71,7 @@ class Updater:
             Conflict: a precondition failed, or too many races were lost.
             StatusError: the change is not allowed.
         """
+        call = call.stored
         for attempt in range(RACES):
             current = await self.current(call)
             change = await wish(current)
@@ -95,6 +96,8 @@ class Updater:
             await self.backend.priorities.reached(stored.revision)
         if call.kind.plural == "namespaces":
             await self.backend.admission.reached(stored.revision)
+        if call.kind.plural == "limitranges":
+            await self.backend.limits.reached(stored.revision)
         return stored
 
     def _operation(
@@ -144,6 +147,13 @@ class Updater:
             current.status if same_status else parts.status,
             current.revision,
         )
+
+
+def converted(kind: Kind, wanted: JsonObject, current: StoredObject) -> JsonObject:
+    """Return a document of the version that a client speaks as one of the version that is kept."""
+    if kind.conversion is None:
+        return wanted
+    return kind.conversion.inward(wanted, document(current, kind.stored))
 
 
 def _owners(call: Call, old: JsonObject, new: JsonObject) -> Json:

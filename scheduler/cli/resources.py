@@ -77,8 +77,12 @@ class Resources:
         raise NotFound(f"the server does not know {kind} of {api_version}")
 
     def category(self, name: str) -> list[Resource]:
-        """Return the resources in a category such as "all"."""
-        return [resource for resource in self._known if name in resource.categories]
+        """Return the resources in a category such as "all", in the version that comes first."""
+        found: dict[tuple[str, str], Resource] = {}
+        for resource in self._known:
+            if name in resource.categories:
+                found.setdefault((resource.group, resource.plural), resource)
+        return [*found.values()]
 
     def targets(self, words: Sequence[str]) -> list[tuple[Resource, str]]:
         """Read "pods", "pod a b", "pod/a rc/b", "pods,rc" or "all" as (resource, name or "")."""

@@ -2,8 +2,8 @@
 
 import asyncio
 
+from ..meter import Meter
 from ..objects.kind import KindRegistry
-from ..store.store import Store
 from .clock import Clock, SystemClock
 from .cron_jobs import CronJobController
 from .daemon_sets import DaemonSetController
@@ -12,6 +12,7 @@ from .disruption import Disruption
 from .endpoint_slices import EndpointSlices
 from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
+from .horizontal_pod_autoscaling import HorizontalPodAutoscaling
 from .informers import Informers
 from .jobs import JobController
 from .maintenance import Maintenance
@@ -31,33 +32,33 @@ class Controllers:
     """Runs every controller under one leader epoch.
 
     Args:
+        store: carries the epoch of this leader with every write.
         informers: run by the caller; they must start after leadership was won.
-        epoch: of this leader; carried by every write.
+        meter: measures what pods use.
     """
 
     def __init__(
         self,
-        store: Store,
+        store: FencedStore,
         registry: KindRegistry,
         informers: Informers,
-        epoch: int,
+        meter: Meter,
         settings: ControllerSettings | None = None,
         clock: Clock | None = None,
     ) -> None:
-        fenced = FencedStore(store, epoch)
         settings = settings or ControllerSettings()
         clock = clock or SystemClock()
-        self._store = fenced
+        self._store = store
         self._informers = informers
         replicating = [
-            ReplicationController(fenced, registry, informers, settings, clock, kind)
+            ReplicationController(store, registry, informers, settings, clock, kind)
             for kind in informers.replications
         ]
-        deployments = DeploymentController(fenced, informers, settings, clock)
+        deployments = DeploymentController(store, informers, settings, clock)
         pods = OwnedPods(informers)
-        jobs = JobController(fenced, registry, informers, settings, clock)
-        daemons = DaemonSetController(fenced, registry, informers, settings, clock)
-        stateful = StatefulSetController(fenced, registry, informers, settings, clock)
+        jobs = JobController(store, registry, informers, settings, clock)
+        daemons = DaemonSetController(store, registry, informers, settings, clock)
+        stateful = StatefulSetController(store, registry, informers, settings, clock)
         for controller in (*replicating, deployments, jobs, daemons, stateful):
             controller.enrol(pods)
         self._controllers = (
@@ -67,17 +68,18 @@ class Controllers:
             jobs,
             daemons,
             stateful,
-            CronJobController(fenced, registry, informers, settings, clock),
-            NodeLifecycle(fenced, informers, settings, clock),
-            TaintEviction(fenced, informers, settings, clock),
-            Disruption(fenced, registry, informers, settings, clock),
-            Maintenance(fenced, informers, settings, clock),
-            PodCollection(fenced, informers, settings, clock),
-            PodGroupController(fenced, informers, settings, clock),
-            EndpointSlices(fenced, informers, settings, clock),
-            VolumeBinding(fenced, informers, settings, clock),
-            GarbageCollection(fenced, registry, informers, settings, clock),
-            NamespaceContent(fenced, registry, informers, settings, clock),
+            CronJobController(store, registry, informers, settings, clock),
+            NodeLifecycle(store, informers, settings, clock),
+            TaintEviction(store, informers, settings, clock),
+            HorizontalPodAutoscaling(store, registry, informers, meter, settings, clock),
+            Disruption(store, registry, informers, settings, clock),
+            Maintenance(store, informers, settings, clock),
+            PodCollection(store, informers, settings, clock),
+            PodGroupController(store, informers, settings, clock),
+            EndpointSlices(store, informers, settings, clock),
+            VolumeBinding(store, informers, settings, clock),
+            GarbageCollection(store, registry, informers, settings, clock),
+            NamespaceContent(store, registry, informers, settings, clock),
         )
 
     async def run(self) -> None:

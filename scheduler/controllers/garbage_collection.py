@@ -6,12 +6,14 @@ where to look.
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Iterable
 from datetime import timedelta
 
-from ..informer import CohortDelta
+from ..informer import CohortDelta, Delta
 from ..objects.deletion import FOREGROUND, ORPHAN, DeletionRequest
 from ..objects.kind import KindRegistry
 from ..objects.meta import ObjectMeta, OwnerReference
+from ..objects.pod import Pod
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Replace
 from .clock import Clock
@@ -67,30 +69,38 @@ class GarbageCollection:
     async def _follow(self, informer: OwnedInformer) -> None:
         subscription = informer.subscribe()
         while True:
-            for delta in await subscription.next():
-                self._look(delta)
+            self._look_at(await subscription.next())
 
     async def _follow_pods(self) -> None:
         """As `_follow`; pods of a cohort have owners and their fate in common."""
         async for deltas in self._shared.pods.subscribe_whole():
+            single: list[Delta[Pod]] = []
             for delta in deltas:
-                if isinstance(delta, CohortDelta):
-                    sample = delta.one(0)
-                    if sample.new is not None and self._misses_owner(
-                        sample.new.meta, sample.key.namespace
-                    ):
-                        for each in delta.each():
-                            self._look(each)
-                else:
-                    self._look(delta)
+                if not isinstance(delta, CohortDelta):
+                    single.append(delta)
+                    continue
+                sample = delta.one(0)
+                if sample.new is not None and self._misses_owner(
+                    sample.new.meta, sample.key.namespace
+                ):
+                    single.extend(delta.each())
+            self._look_at(single)
 
-    def _look(self, delta: OwnedDelta) -> None:
-        old = delta.old.meta if delta.old is not None else None
-        new = delta.new.meta if delta.new is not None else None
-        if old is not None and (new is None or new.uid != old.uid):
-            self._remember(old.uid)
-            for dependent in self._dependents(old.uid):
-                self._queue.add(dependent)
+    def _look_at(self, deltas: Iterable[OwnedDelta]) -> None:
+        gone: set[str] = set()
+        for delta in deltas:
+            old = delta.old.meta if delta.old is not None else None
+            new = delta.new.meta if delta.new is not None else None
+            if old is not None and (new is None or new.uid != old.uid):
+                gone.add(old.uid)
+                self._remember(old.uid)
+            self._look(delta, old, new)
+        for resource, informer in self._informers.items() if gone else ():
+            for uid in informer.having(OWNER, gone):
+                for item in informer.by_index(OWNER, uid):
+                    self._queue.add(_key(resource, item))
+
+    def _look(self, delta: OwnedDelta, old: ObjectMeta | None, new: ObjectMeta | None) -> None:
         for reference in owners_let_go(old, new):
             owner = self._owner_key(reference, delta.key.namespace)
             if owner is not None and self._leaving(owner, reference.uid):

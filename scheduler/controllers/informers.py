@@ -1,22 +1,30 @@
 """The informers that controllers share with the rest of the process, and their indices."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from ..informer import AnyDelta, CohortDelta, Informer
-from ..objects import controller_revision, disruption, pod_group
+from ..objects import (
+    controller_revision,
+    disruption,
+    horizontal_pod_autoscaler,
+    limit_range,
+    pod_group,
+)
 from ..objects.controller_revision import ControllerRevision, revision_view
 from ..objects.cron_job import CronJob, cron_job_view
 from ..objects.daemon_set import DaemonSet, daemon_set_view
 from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
 from ..objects.endpoints import SLICES, EndpointSlice, slice_view
+from ..objects.horizontal_pod_autoscaler import HorizontalPodAutoscaler, autoscaler_view
 from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
+from ..objects.limit_range import LimitRange, limit_range_view
 from ..objects.maintenance import DOCKER_HOSTS, MaintainedHost, maintained_host
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, node_view
@@ -57,6 +65,7 @@ NAMESPACE = "namespace"
 MOVING = "moving"
 TRACKED = "tracked"
 CLAIM = "claim"
+TARGET = "target"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
 
@@ -115,6 +124,10 @@ class OwnedInformer(Protocol):
         """Return the objects whose indexer gave that value."""
         ...
 
+    def having(self, index: str, values: Set[str]) -> Set[str]:
+        """Return those of some index values that there are objects of."""
+        ...
+
     def subscribe(self) -> OwnedSubscription:
         """Return a new subscription, which starts with the present objects."""
         ...
@@ -159,6 +172,12 @@ def orphan_labels(meta: ObjectMeta) -> tuple[str, ...]:
     if meta.owner_references and meta.controller_owner() is not None:
         return ()
     return tuple([pair(meta.namespace, k, v) for k, v in meta.labels.items()])
+
+
+def target_of(hpa: HorizontalPodAutoscaler) -> tuple[str, ...]:
+    """Index an autoscaler by what it scales (index TARGET)."""
+    wanted = hpa.spec.scale_target_ref
+    return (f"{hpa.meta.namespace}/{wanted.group}/{wanted.kind}/{wanted.name}",)
 
 
 def _claims(pod: Pod) -> tuple[str, ...]:
@@ -242,6 +261,14 @@ SERVICE_INDEXERS: Mapping[str, Callable[[Service], tuple[str, ...]]] = {
     OWNER: owner_uids,
     NAMESPACE: lambda service: (service.meta.namespace,),
 }
+AUTOSCALER_INDEXERS: Mapping[str, Callable[[HorizontalPodAutoscaler], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    TARGET: target_of,
+}
+LIMIT_INDEXERS: Mapping[str, Callable[[LimitRange], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    NAMESPACE: lambda limits: (limits.meta.namespace,),
+}
 GROUP_INDEXERS: Mapping[str, Callable[[PodGroup], tuple[str, ...]]] = {OWNER: owner_uids}
 
 
@@ -257,6 +284,8 @@ class Informers:
         daemon_sets: with DAEMON_INDEXERS.
         stateful_sets: with STATEFUL_INDEXERS.
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
+        autoscalers: HorizontalPodAutoscalers, with AUTOSCALER_INDEXERS.
+        limits: LimitRanges, with LIMIT_INDEXERS.
         groups: PodGroups, with GROUP_INDEXERS.
         services: with SERVICE_INDEXERS.
         slices: EndpointSlices, indexed by owner.
@@ -276,6 +305,8 @@ class Informers:
     stateful_sets: Informer[StatefulSet]
     revisions: Informer[ControllerRevision]
     budgets: Informer[DisruptionBudget]
+    autoscalers: Informer[HorizontalPodAutoscaler]
+    limits: Informer[LimitRange]
     groups: Informer[PodGroup]
     services: Informer[Service]
     slices: Informer[EndpointSlice]
@@ -297,7 +328,7 @@ class Informers:
         replicating = (REPLICATION_CONTROLLER, REPLICA_SET)
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
-        known.add(DOCKER_HOSTS)
+        known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE, limit_range.RESOURCE}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -319,6 +350,10 @@ class Informers:
             Informer(store, STATEFUL_SET.resource, stateful_set_view, STATEFUL_INDEXERS),
             Informer(store, controller_revision.RESOURCE, revision_view, {OWNER: owner_uids}),
             Informer(store, disruption.RESOURCE, disruption_budget, BUDGET_INDEXERS),
+            Informer(
+                store, horizontal_pod_autoscaler.RESOURCE, autoscaler_view, AUTOSCALER_INDEXERS
+            ),
+            Informer(store, limit_range.RESOURCE, limit_range_view, LIMIT_INDEXERS),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             Informer(store, SERVICES, service_view, SERVICE_INDEXERS),
             Informer(store, SLICES, slice_view, {OWNER: owner_uids}),
@@ -346,6 +381,8 @@ class Informers:
             STATEFUL_SET.resource: self.stateful_sets,
             controller_revision.RESOURCE: self.revisions,
             disruption.RESOURCE: self.budgets,
+            horizontal_pod_autoscaler.RESOURCE: self.autoscalers,
+            limit_range.RESOURCE: self.limits,
             pod_group.RESOURCE: self.groups,
             SERVICES: self.services,
             SLICES: self.slices,

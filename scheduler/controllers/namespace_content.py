@@ -36,7 +36,9 @@ class NamespaceContent:
         clock: Clock,
     ) -> None:
         self._store = store
-        self._resources = [kind.resource for kind in registry.kinds if kind.namespaced]
+        self._resources = [
+            kind.resource for kind in registry.kinds if kind.namespaced and kind.conversion is None
+        ]
         self._informers = informers
         self._settings = settings
         self._clock = clock

@@ -6,17 +6,19 @@ created is never created again.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 
 from msgspec.structs import replace
 
 from ..errors import AlreadyExists, Conflict, Forbidden, Invalid, StatusError, Unavailable
-from ..informer import Informer
 from ..objects.cohort import Cohort
 from ..objects.deletion import DeletionRequest
 from ..objects.kind import KindRegistry
 from ..objects.kinds.pod_security import PRIVILEGED, complaint, level_of
-from ..objects.kinds.priority import PriorityView, priority_view
+from ..objects.kinds.priority import priority_view
+from ..objects.kinds.runtime import RESOURCE as RUNTIMES
+from ..objects.kinds.runtime import runtime_view
+from ..objects.limit_range import LimitRange
 from ..objects.meta import OwnerReference
 from ..objects.pod import Pod
 from ..objects.pod_owner import PodOwner, PodTemplate
@@ -26,8 +28,8 @@ from .clock import Clock
 from .deletion_writes import deletion, finalized
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
-from .informers import Informers, Named, OwnedInformer
-from .pod_template import PodMold, PodSeries, mold
+from .informers import NAMESPACE, Informers, OwnedInformer
+from .pod_template import Classes, PodMold, PodSeries, mold
 from .settings import ControllerSettings
 
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
@@ -62,29 +64,32 @@ class Certainty:
             raise
 
 
-class PriorityClasses:
-    """The PriorityClasses, read again when one has changed."""
+class KnownClasses:
+    """The classes that pods can name, read again when one has changed."""
 
-    def __init__(self, store: FencedStore, informer: Informer[Named]) -> None:
+    def __init__(self, store: FencedStore, informers: Informers) -> None:
         self._store = store
-        self._informer = informer
-        self._read: tuple[object, Mapping[str, PriorityView]] | None = None
+        self._informers = [informers.others[name] for name in (PRIORITIES, RUNTIMES)]
+        self._read: tuple[object, Classes] | None = None
 
     def version(self) -> object:
         """Return what is another once a class has changed."""
-        return {name: each.revision for name, each in self._informer.items.items()}
+        return {k: each.revision for known in self._informers for k, each in known.items.items()}
 
-    async def known(self) -> Mapping[str, PriorityView]:
-        """Return the classes as the informer knows them, or newer ones."""
+    async def known(self) -> Classes:
+        """Return the classes as the informers know them, or newer ones."""
         if self._read is None or self._read[0] != self.version():
             return await self.newest()
         return self._read[1]
 
-    async def newest(self) -> Mapping[str, PriorityView]:
+    async def newest(self) -> Classes:
         """Return the classes as they are now."""
         version = self.version()
-        listing = await self._store.list(PRIORITIES)
-        classes = {each.meta.name: priority_view(each) for each in listing.objects}
+        priorities, runtimes = [await self._store.list(each) for each in (PRIORITIES, RUNTIMES)]
+        classes = Classes(
+            {each.meta.name: priority_view(each) for each in priorities.objects},
+            {each.meta.name: runtime_view(each) for each in runtimes.objects},
+        )
         self._read = (version, classes)
         return classes
 
@@ -108,8 +113,9 @@ class PodControl:
         self._store = store
         self._pod_kind = registry.by_resource("pods")
         self._pods = informers.pods
+        self._limits = informers.limits
         self._namespaces = informers.others["namespaces"]
-        self._priorities = PriorityClasses(store, informers.others[PRIORITIES])
+        self._classes = KnownClasses(store, informers)
         self._settings = settings
         self._clock = clock
         self._molds: dict[ObjectKey, tuple[object, PodMold]] = {}
@@ -131,20 +137,23 @@ class PodControl:
             kind = owner.owner_kind.kind
             raise Invalid(f"{kind} {key.namespace}/{key.name} has no template")
         template = owner.template
-        version = (bytes(template.spec), template.metadata, self._priorities.version())
+        limits = self._limits.by_index(NAMESPACE, key.namespace)
+        shown = frozenset((each.meta.uid, each.revision) for each in limits)
+        version = (bytes(template.spec), template.metadata, self._classes.version(), shown)
         known = self._molds.get(key)
         if known is None or known[0] != version:
-            known = self._molds[key] = (version, await self._mold(template))
+            known = self._molds[key] = (version, await self._mold(template, limits))
         await self._admit(owner, known[1])
         return known[1]
 
-    async def _mold(self, template: PodTemplate) -> PodMold:
+    async def _mold(self, template: PodTemplate, limits: Collection[LimitRange]) -> PodMold:
         grace = self._settings.toleration_seconds
-        classes = await self._priorities.known()
+        classes = await self._classes.known()
         try:
-            return mold(template, self._pod_kind, classes, grace)
+            return mold(template, self._pod_kind, classes, grace, limits)
         except (Invalid, Forbidden):  # it may name a class that has just been made
-            return mold(template, self._pod_kind, await self._priorities.newest(), grace)
+            newest = await self._classes.newest()
+            return mold(template, self._pod_kind, newest, grace, limits)
 
     async def _admit(self, owner: PodOwner, shape: PodMold) -> None:
         """Hold the pods to their namespace's Pod Security level, as the API holds a client's.

@@ -4,27 +4,38 @@ The template is taken through the defaults and checks of the Pod kind once; ever
 the resulting body.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
 import msgspec
 
-from ..errors import Invalid
+from ..errors import Forbidden, Invalid
 from ..objects import names
 from ..objects.cohort import Cohort, made_alike
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child
+from ..objects.kinds.limit_admission import fill_limits, pod_refusals
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
 from ..objects.kinds.priority import PriorityView, assign_priority
+from ..objects.kinds.runtime import RuntimeView, assign_runtime
+from ..objects.limit_range import LimitRange
 from ..objects.meta import ObjectMeta, OwnerReference, new_uid
 from ..objects.pod_owner import PodTemplate
 from ..objects.replication import REPLACES
 from ..objects.stored import Body, intern_body
 from ..objects.wire import decompose
 from ..store.operations import Create
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The PriorityClasses and RuntimeClasses, by name."""
+
+    priorities: Mapping[str, PriorityView] = field(default_factory=dict[str, PriorityView])
+    runtimes: Mapping[str, RuntimeView] = field(default_factory=dict[str, RuntimeView])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +66,17 @@ class PodMold:
 def mold(
     template: PodTemplate,
     kind: Kind,
-    priorities: Mapping[str, PriorityView],
+    classes: Classes,
     toleration_seconds: int,
+    limits: Collection[LimitRange] = (),
 ) -> PodMold:
     """Return the template as pods take it over.
 
     Args:
         kind: Pod's.
-        priorities: every PriorityClass by name.
+        classes: all that pods can name.
         toleration_seconds: how long pods stay bound to lost nodes unless they say.
+        limits: the LimitRanges of the namespace.
 
     Raises:
         Invalid, Forbidden: no pod can be made from this template.
@@ -77,9 +90,14 @@ def mold(
         "spec": spec,
     }
     tolerate_lost_nodes(spec, toleration_seconds)
-    assign_priority(spec, priorities)
+    assign_priority(spec, classes.priorities)
+    assign_runtime(spec, classes.runtimes)
     kind.complete(obj)
     kind.default(obj)
+    fill_limits(obj, limits)
+    refusals = [*pod_refusals(child(obj, "spec"), limits)]
+    if refusals:
+        raise Forbidden(f"pods of the template are forbidden: {', '.join(refusals)}")
     causes = tuple(kind.validate(obj))
     if causes:
         said = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)

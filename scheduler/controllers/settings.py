@@ -14,6 +14,7 @@ class ControllerSettings:
         orphan_quarantine: from a Node's disappearance until its pods are removed.
         terminated_pods: ended pods kept; the oldest beyond them are removed.
         burst: most pods of one owner that are created or deleted at a time.
+        autoscaling_period: between two looks at a HorizontalPodAutoscaler.
         workers: keys that one controller looks at at a time.
     """
 
@@ -23,4 +24,5 @@ class ControllerSettings:
     orphan_quarantine: float = 40.0
     terminated_pods: int = 12500
     burst: int = 5000
+    autoscaling_period: float = 15.0
     workers: int = 8

@@ -15,6 +15,7 @@ from ..objects.controller_revision import LABEL, ControllerRevision
 from ..objects.json import Json, JsonObject
 from ..objects.kind import KindRegistry
 from ..objects.kinds.fields import child, children, text
+from ..objects.kinds.limit_admission import claim_refusals
 from ..objects.meta import ObjectMeta, new_uid
 from ..objects.pod_owner import STATEFUL_SET
 from ..objects.stateful_set import (
@@ -28,7 +29,7 @@ from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Create
 from .clock import Clock
 from .fenced_store import FencedStore, raise_failures
-from .informers import OWNER, Informers, orphans
+from .informers import NAMESPACE, OWNER, Informers, orphans
 from .owned_pods import OwnedPods
 from .pod_claims import pod_claims
 from .pod_control import PodControl
@@ -56,6 +57,7 @@ class StatefulSetController:
         self._store = store
         self._sets = informers.stateful_sets
         self._pods = informers.pods
+        self._limits = informers.limits
         self._settings = settings
         self._clock = clock
         self._control = PodControl(
@@ -196,6 +198,10 @@ class StatefulSetController:
             finalizers=(CLAIM_PROTECTION,),
         )
         body: JsonObject = {"spec": msgspec.json.decode(template.spec)}
+        limits = self._limits.by_index(NAMESPACE, meta.namespace)
+        refusals = [*claim_refusals(child(body, "spec"), limits)]
+        if refusals:
+            raise Forbidden(f"claim {name} is forbidden: {', '.join(refusals)}")
         encoded = Body(msgspec.json.encode(body, order="deterministic"))
         return Create(CLAIMS, meta, encoded, _UNBOUND)
 

@@ -21,7 +21,7 @@ from .clock import Clock
 from .deletion_writes import deletion
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, raise_failures
-from .informers import NODE, Informers
+from .informers import NODE, Informers, nodes_of
 from .settings import ControllerSettings
 from .work_queue import WorkQueue
 

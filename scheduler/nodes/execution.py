@@ -20,6 +20,8 @@ from ..drivers import (
     SandboxStatus,
 )
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
+from ..objects.kinds.runtime import RESOURCE as RUNTIME_CLASSES
+from ..objects.kinds.runtime import runtime_view
 from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod, service_account
@@ -202,8 +204,24 @@ async def _make_sandbox(shop: Workshop, subject: Subject, attempt: int) -> Effec
     pod = await _with_claims(shop, subject)
     if isinstance(pod, Refusal):
         return pod
-    spec = sandbox_spec(pod, attempt, shop.epoch)
+    runtime = await _runtime(shop, pod)
+    if runtime is None:
+        return _refused(shop, EnsureSandbox(attempt), subject, _no_class(pod))
+    spec = with_fields(sandbox_spec(pod, attempt, shop.epoch), runtime=runtime)
     return partial(_with_sandbox, spec.identity, await shop.host.ensure_sandbox(spec))
+
+
+async def _runtime(shop: Workshop, pod: Pod) -> str | None:
+    """Return the engine's name of a pod's runtime, "" for its default; None without its class."""
+    name = pod.spec.runtime_class_name
+    if not name:
+        return ""
+    found = await shop.objects.get(ObjectKey(RUNTIME_CLASSES, "", name))
+    return None if found is None else runtime_view(found).handler
+
+
+def _no_class(pod: Pod) -> str:
+    return f'RuntimeClass "{pod.spec.runtime_class_name}" not found'
 
 
 # --- pulling and starting -------------------------------------------------------------------
@@ -246,9 +264,12 @@ async def _start(
     pod = await _with_claims(shop, subject)
     if isinstance(pod, Refusal):
         return pod
+    runtime = await _runtime(shop, pod)
+    if runtime is None:
+        return _refused(shop, EnsureContainer(container.name, attempt), subject, _no_class(pod))
     alone = container_spec(pod.spec, container, attempt, sandbox.attempt, env)
     spec = limited(alone, pod, container, shop.limits)
-    spec = replace(spec, process_namespace_of=target)
+    spec = replace(spec, process_namespace_of=target, runtime=runtime)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):

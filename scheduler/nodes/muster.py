@@ -281,6 +281,7 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
     varies = varies or watched or any(runs_as_non_root(spec, c) for c in spec.containers)
     varies = varies or spec.active_deadline_seconds is not None
     varies = varies or bool(written(sample) or claim_names(spec))
+    varies = varies or bool(spec.runtime_class_name)
     if spec.init_containers or spec.host_network or varies or stored is None:
         return None
     facts = PodFacts(sample, "", "", "default", {})

@@ -18,6 +18,7 @@ from ..objects import quantity
 from ..objects.json import JsonObject
 from ..objects.maintenance import CONDITION
 from ..objects.meta import ObjectMeta, OwnerReference
+from ..objects.names import label_name_complaints
 from ..objects.node import ContainerImage, Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
 from ..objects.node_ports import FOREIGN_PORTS, written
 from ..objects.pod import Condition
@@ -33,6 +34,7 @@ VERSION = "v1.37.0+ironfree"
 LEASES = "leases.coordination.k8s.io"
 LEASE_NAMESPACE = "kube-node-lease"
 
+_RUNTIME = "runtime.ironfree.dev"  # prefix of a label a runtime; RuntimeClasses can select by it
 _HEALTHY = (
     ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory"),
     ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -125,6 +127,8 @@ def labels(made: Registration) -> dict[str, str]:
     }
     if spec.zone:
         found["topology.kubernetes.io/zone"] = spec.zone
+    usable = (name for name in info.runtimes if not label_name_complaints(name))
+    found.update({f"{_RUNTIME}/{name}": "true" for name in usable})
     return {**found, **spec.labels}
 
 
@@ -137,7 +141,7 @@ def node_write(
     node = node_view(present)
     meta = replace(
         present.meta,
-        labels={**present.meta.labels, **labels(made)},
+        labels={**_lasting(present.meta.labels), **labels(made)},
         annotations=_annotations(made, present.meta.annotations),
         owner_references=_owned(present.meta, made.host),
     )
@@ -186,6 +190,11 @@ def _annotations(made: Registration, present: Mapping[str, str]) -> dict[str, st
 def owner(host: DockerHost) -> OwnerReference:
     """Return the reference that makes a DockerHost own its Node."""
     return OwnerReference("ironfree.dev/v1", "DockerHost", host.name, host.meta.uid, True)
+
+
+def _lasting(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return a node's labels without those of runtimes, which an engine may not have any more."""
+    return {key: text for key, text in labels.items() if not key.startswith(f"{_RUNTIME}/")}
 
 
 def _owned(meta: ObjectMeta, host: DockerHost) -> tuple[OwnerReference, ...]:

@@ -81,6 +81,22 @@ class Portion:
 
 
 @dataclass(frozen=True)
+class Conversion:
+    """How a further version of a kind is served of objects that are kept in another one.
+
+    Args:
+        stored: the version that is kept; it defaults, validates and prints.
+        outward: returns a stored document as one of this version.
+        inward: returns a document of this version as one that is stored, given the present one,
+            of which it keeps what this version cannot say; None for a new or an applied one.
+    """
+
+    stored: "Kind"
+    outward: Callable[[JsonObject], JsonObject]
+    inward: Callable[[JsonObject, JsonObject | None], JsonObject]
+
+
+@dataclass(frozen=True)
 class Kind:
     """Everything the API needs to serve a kind.
 
@@ -104,10 +120,11 @@ class Kind:
         portions: subresources that write one field, by name.
         interned: bodies repeat between objects, so they are stored once by digest.
         has_status: /status exists and main-resource writes ignore .status.
-        name_rule: "subdomain", "label" or "service" (DNS-1123/1035).
+        name_rule: "subdomain", "label" or "service" (DNS-1123/1035), or "path" (a path's segment).
         builtin: a Kubernetes kind (strategic merge patch allowed).
         computed: answered at once instead of stored: a creation with a status, a get or list with
             what is measured.
+        conversion: of a version that is served beside the one that is kept.
     """
 
     kind: str
@@ -141,6 +158,7 @@ class Kind:
     name_rule: str = "subdomain"
     builtin: bool = True
     computed: bool = False
+    conversion: Conversion | None = None
     verbs: tuple[str, ...] = (
         "create",
         "delete",
@@ -151,6 +169,11 @@ class Kind:
         "update",
         "watch",
     )
+
+    @property
+    def stored(self) -> "Kind":
+        """The version in which objects are kept; most often this one."""
+        return self.conversion.stored if self.conversion is not None else self
 
     @property
     def resource(self) -> str:
@@ -170,7 +193,7 @@ class KindRegistry:
         self.kinds = tuple(kinds)
         self._by_path = {(k.group, k.version, k.plural): k for k in self.kinds}
         self._by_gvk = {(k.group_version, k.kind): k for k in self.kinds}
-        self._by_resource = {k.resource: k for k in self.kinds}
+        self._by_resource = {k.resource: k.stored for k in self.kinds}
 
     def by_path(self, group: str, version: str, plural: str) -> Kind | None:
         """Return the kind served at that path, or None."""
@@ -181,7 +204,7 @@ class KindRegistry:
         return self._by_gvk.get((api_version, kind))
 
     def by_resource(self, resource: str) -> Kind:
-        """Return the kind of a store resource; KeyError is a bug."""
+        """Return the kind of a store resource as it is kept; KeyError is a bug."""
         return self._by_resource[resource]
 
 

@@ -6,7 +6,7 @@ sample of them says.
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -21,10 +21,22 @@ _NOWHERE = ("", -1)
 
 @dataclass(frozen=True, slots=True)
 class Crowd(Generic[T]):
-    """Pods of a cohort on one node (or none), reported alike: one of them, and how many."""
+    """Pods of a cohort on one node (or none), reported by one write if at all.
+
+    Args:
+        sample: one of them; ordinals: all.
+        reported: something was said of them, to each maybe something else.
+    """
 
     sample: T
-    count: int
+    cohort: Cohort
+    ordinals: Collection[int]
+    reported: bool
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return len(self.ordinals)
 
 
 class Lots(Generic[T]):
@@ -158,12 +170,16 @@ class Lots(Generic[T]):
             for ordinal in self._on[uid][place]:
                 yield self._view(lodging.pod(ordinal))
 
+    def having(self, index: str, values: Set[str]) -> Set[str]:
+        """Return those of some index values that there are lodged pods of."""
+        return self._indices[index].keys() & values
+
     def crowds(self, index: str, value: str) -> Iterator[Crowd[T]]:
-        """Yield the lodged pods of an index value as samples and how many each stands for."""
+        """Yield the lodged pods of an index value as samples and whom each stands for."""
         for uid, place in self._indices[index].get(value, ()):
-            members = self._on[uid][place]
-            sample = self._view(self._lodgings[uid].pod(next(iter(members))))
-            yield Crowd(sample, len(members))
+            members, lodging = self._on[uid][place], self._lodgings[uid]
+            sample = self._view(lodging.pod(next(iter(members))))
+            yield Crowd(sample, lodging.cohort, members, place[1] >= 0)
 
     def clear(self) -> None:
         """Forget everything."""

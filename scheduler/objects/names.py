@@ -21,6 +21,7 @@ _service = re.compile(_SERVICE).fullmatch
 _key = re.compile(_KEY).fullmatch
 _value = re.compile(_VALUE).fullmatch
 _config_key = re.compile(_CONFIG_KEY).fullmatch
+_port = re.compile("[-a-z0-9]+").fullmatch
 
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # no vowels, no look-alikes
 _MAX_GENERATED = 63
@@ -132,10 +133,47 @@ def config_key_complaints(text: str) -> list[str]:
     return found
 
 
+def wildcard_complaints(text: str) -> list[str]:
+    """Return why text is not a wildcard DNS-1123 subdomain ("*.example.com")."""
+    found = [_too_long(253)] if _bytes(text) > 253 else []
+    if not (text.startswith("*.") and _subdomain(text[2:])):
+        rule = (
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS "
+            "subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and "
+            "end with an alphanumeric character"
+        )
+        found.append(_not_matching(rule, rf"\*\.{_SUBDOMAIN}", "*.example.com"))
+    return found
+
+
+def path_segment_complaints(text: str) -> list[str]:
+    """Return why text cannot be one segment of a URL's path (names of Roles and bindings)."""
+    if text in {".", ".."}:
+        return [f"may not be '{text}'"]
+    return [f"may not contain '{each}'" for each in "/%" if each in text]
+
+
+def port_name_complaints(text: str) -> list[str]:
+    """Return why text is not a port's name (RFC 6335: at most 15 of a-z, 0-9, '-')."""
+    if not text or _bytes(text) > 15:
+        return ["must be no more than 15 characters and not empty"]
+    found: list[str] = []
+    if not _port(text):
+        found.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    if not any("a" <= c <= "z" for c in text):
+        found.append("must contain at least one letter (a-z)")
+    if "--" in text:
+        found.append("must not contain consecutive hyphens")
+    if "-" in (text[0], text[-1]):
+        found.append("must not begin or end with a hyphen")
+    return found
+
+
 NAME_RULES: Mapping[str, Callable[[str], list[str]]] = {
     "subdomain": subdomain_complaints,
     "label": label_name_complaints,
     "service": service_name_complaints,
+    "path": path_segment_complaints,
 }
 
 
@@ -165,7 +203,7 @@ def name_complaints(text: str, rule: str, *, prefix: bool = False) -> list[str]:
 
     Args:
         text: metadata.name, or metadata.generateName with prefix=True (may end in '-').
-        rule: "subdomain", "label" or "service".
+        rule: "subdomain", "label", "service" or "path".
     """
     if prefix and text.endswith("-") and len(text) > 1:
         text = text[:-1] + "a"

@@ -315,6 +315,7 @@ class PodSpec(View, frozen=True):
     scheduler_name: str = "default-scheduler"
     priority: int = 0
     priority_class_name: str = ""
+    runtime_class_name: str = ""
     preemption_policy: str = "PreemptLowerPriority"
     hostname: str = ""
     host_network: bool = False
@@ -489,6 +490,11 @@ _status = msgspec.json.Decoder(PodStatus)
 def pod_spec(body: Body) -> PodSpec:
     """Decode the pod spec of an interned body, once per distinct body."""
     return _body.decode(body.json).spec
+
+
+def bare_id(container_id: str) -> str:
+    """Return a container's id without its runtime ("docker://")."""
+    return container_id.partition("://")[2] or container_id
 
 
 def pod_view(stored: StoredObject) -> Pod:

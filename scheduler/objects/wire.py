@@ -37,8 +37,10 @@ def compose(stored: StoredObject, kind: Kind) -> bytes:
 
     Args:
         stored: the object; its revision becomes metadata.resourceVersion.
-        kind: of the same resource.
+        kind: of the same resource; the version that clients see.
     """
+    if kind.conversion is not None:
+        return _encode(kind.conversion.outward(document(stored, kind.stored)))
     meta = _encode(replace(stored.meta, resource_version=str(stored.revision)))
     body, status = stored.body.json, stored.status
     if stored.binding is not None:

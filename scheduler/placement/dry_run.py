@@ -17,7 +17,6 @@ from .framework import first_objections, rejections
 from .tenancy import UNSTARTED, RunningPod, Tenancy, ranked, ranks, violating
 from .what_if import WhatIf
 
-Cost = tuple[int, int, int, int, int]
 _POSITIVE = 2**31  # added to priorities, so that every further victim makes a sum larger
 _LEAST = -(2**63)
 
@@ -114,8 +113,8 @@ class Benches:
         offsets = np.repeat(self.starts[which] - before, sizes)
         return np.arange(offsets.size, dtype=np.int64) + offsets
 
-    def costs(self, which: Rows, away: NDArray[np.bool_]) -> list[Cost]:
-        """Return keys that sort the cheaper first (kube-scheduler's pickOneNodeForPreemption).
+    def costs(self, which: Rows, away: NDArray[np.bool_]) -> tuple[Counts, ...]:
+        """Return columns that sort the cheaper first (kube-scheduler's pickOneNodeForPreemption).
 
         Fewest broken budgets, lowest highest priority, lowest sum of priorities, fewest pods,
         latest of the earliest starts of those of the highest priority.
@@ -130,18 +129,21 @@ class Benches:
         gone, priorities = away[numbers], self.priorities[numbers]
         highest = np.maximum.reduceat(np.where(gone, priorities, _LEAST), starts)
         top = gone & (priorities == np.repeat(highest, sizes))
-        columns = (
+        return (
             np.add.reduceat((gone & self.breaking[numbers]).astype(np.int64), starts),
             highest,
             np.add.reduceat(np.where(gone, priorities + _POSITIVE, 0), starts),
             np.add.reduceat(gone.astype(np.int64), starts),
             -np.minimum.reduceat(np.where(top, self.started[numbers], UNSTARTED), starts),
         )
-        return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
-Outcome = tuple[Cost, NDArray[np.bool_]]
-"""What a copy on a node would cost, and the (T,) pods that would have to go from there."""
+Outcome = tuple[int, int, int, int, int, int, Sequence[int]]
+"""What a copy on a node would cost, in five parts, the bench, and the numbers of those to go.
+
+So the cheaper sorts first, and of those that cost the same the one that was looked at first.
+"""
+VIOLATIONS, BENCH, GONE = 0, 5, 6
 
 
 class DryRun:
@@ -167,6 +169,7 @@ class DryRun:
         self._asked = asked
         self._shut = shut
         self._benches = benches
+        self._broken = bool(benches.breaking.any())
         self._reasons: dict[int, tuple[str, ...]] = {}  # by bench, of those tried alone
         sizes = benches.sizes
         self._what_if = WhatIf(
@@ -225,15 +228,15 @@ class DryRun:
         self._what_if.take_back(everyone)
         return able[self._benches.rows]
 
-    def victims(self, bench: int, outcome: Outcome) -> tuple[RunningPod, ...]:
-        """Return who would have to go from a bench's node, the most important first."""
+    def victims(self, outcome: Outcome) -> tuple[RunningPod, ...]:
+        """Return who would have to go, the most important first."""
         benches = self._benches
-        start = int(benches.starts[bench])
-        end = start + int(benches.sizes[bench])
-        gone: list[int] = np.flatnonzero(outcome[1][start:end]).tolist()
-        victims = [benches.pods[start + number] for number in gone]
-        mixed = 0 < np.count_nonzero(benches.breaking[start:end]) < end - start
-        return tuple(ranked(victims) if mixed else victims)
+        victims = [benches.pods[number] for number in outcome[GONE]]
+        if not self._broken:
+            return tuple(victims)
+        start = int(benches.starts[outcome[BENCH]])
+        breaking = benches.breaking[start : start + int(benches.sizes[outcome[BENCH]])]
+        return tuple(ranked(victims) if breaking.any() and not breaking.all() else victims)
 
     def refusals(self) -> list[tuple[str, int]]:
         """Return why the benches' nodes would refuse the pod even if all pods of theirs left.
@@ -261,13 +264,18 @@ class DryRun:
         if not numbers.size:
             return {}
         sizes = self._benches.sizes[which]
-        somebody = np.logical_or.reduceat(away[numbers], np.cumsum(sizes) - sizes)
-        which = which[somebody]
+        gone = away[numbers]
+        counts = np.add.reduceat(gone, np.cumsum(sizes) - sizes, dtype=np.int64)
+        somebody = counts > 0
+        which, counts = which[somebody], counts[somebody]
         if not which.size:
             return {}
-        costs = self._benches.costs(which, away)
+        costs = [column.tolist() for column in self._benches.costs(which, away)]
+        everyone: tuple[int, ...] = tuple(numbers[gone].tolist())
+        ends: list[int] = np.cumsum(counts).tolist()
+        groups = [everyone[end - n : end] for end, n in zip(ends, counts.tolist(), strict=True)]
         indices: list[int] = which.tolist()
-        return {bench: (cost, away) for bench, cost in zip(indices, costs, strict=True)}
+        return dict(zip(indices, zip(*costs, indices, groups, strict=True), strict=True))
 
     def _fits(self, rows: Rows) -> Mask:
         """Return on which of the rows the pod fits, beside the pods nominated there and alone."""

@@ -20,6 +20,7 @@ from ..objects.pod_group import PodGroup
 from ..objects.selectors import Selector
 from ..objects.stored import ObjectKey, StoredObject
 from .batches import Waiting
+from .framework import Diagnosis
 from .nominations import Nominations
 from .plan import PendingPod
 from .state import ClusterState, node_offer
@@ -58,6 +59,7 @@ class Ingest:
         self._express = waiting.express
         self._gangs = waiting.gangs
         self.gated: set[ObjectKey] = set()
+        self._parked: tuple[Diagnosis | None, str] = None, ""  # why the last one waits, in words
 
     def pods(self, deltas: Iterable[AnyDelta[Pod]], now: float) -> None:
         """Take over changes of pods; those that wait for a node have arrived now."""
@@ -262,7 +264,9 @@ class Ingest:
         self._gangs.leave(key)  # it may have been a member
         diagnosis = self._queue.add(wanted, pending, now)
         if diagnosis is not None:
-            self._report((pending,), diagnosis.message)
+            if diagnosis is not self._parked[0]:  # mostly many pods in a row join one class
+                self._parked = diagnosis, diagnosis.message
+            self._report((pending,), self._parked[1])
 
     def _class(self, pod: Pod, pending: PendingPod) -> PodClass | None:
         try:

@@ -13,13 +13,14 @@ upstream.
 
 import heapq
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
 
 from ..hookspecs import Change, Filter, Mask, PodClass, Snapshot, Verdict
 from ..preemption_args import PreemptionArgs
-from .dry_run import Benches, Cost, DryRun, Outcome
+from .dry_run import BENCH, VIOLATIONS, Benches, DryRun, Outcome
 from .framework import rejections, unavailable
 from .tenancy import RunningPod, Tenancy, is_being_cleared
 
@@ -216,10 +217,13 @@ class _Scene:
                     found.setdefault(each, []).append(bench)
         return found
 
-    def preemption(self, bench: int, outcome: Outcome) -> Preemption:
-        """Return an outcome by name."""
-        name = self._nodes[int(self.benches.rows[bench])].name
-        return Preemption(name, self.dry_run.victims(bench, outcome), outcome[0][0])
+    def preemptions(self, outcomes: Sequence[Outcome]) -> list[Preemption]:
+        """Return outcomes by name."""
+        rows: list[int] = self.benches.rows[[outcome[BENCH] for outcome in outcomes]].tolist()
+        return [
+            Preemption(self._nodes[row].name, self.dry_run.victims(outcome), outcome[VIOLATIONS])
+            for row, outcome in zip(rows, outcomes, strict=True)
+        ]
 
 
 class _Search:
@@ -235,15 +239,19 @@ class _Search:
         self._size = scene.benches.rows.size
         self._enough = enough
         self._next = 0  # the first bench that nobody has looked at
-        self._found: dict[int, Outcome] = {}  # the candidates, by bench
-        self._violating = 0  # how many of them break a budget
-        self._heap: list[tuple[Cost, int]] = []
+        self._first: list[Outcome] = []  # candidates in order, the cheapest last
+        self._heap: list[Outcome] = []  # the other candidates
+        self._violating = 0  # how many of the candidates break a budget
         self._copies: dict[int, int] = {}  # by bench, how many have been nominated there
+        self._uninvited: list[int] = []  # by bench, those of them that the dry run does not count
         self._ahead: dict[tuple[int, int], Outcome | None] = {}  # by bench and copies there
         self._hits = 0  # how many looks have found an answer there since one had not
         self._left = 0  # copies without a node
         if scene.together:
             everywhere = self._dry_run.together(np.arange(self._size, dtype=np.int64))
+            if enough is None:
+                self._first = sorted(filter(None, everywhere.values()), reverse=True)
+                self._next = self._size
             self._ahead = {(bench, 0): outcome for bench, outcome in everywhere.items()}
         else:
             unable: list[int] = np.flatnonzero(~self._dry_run.able(scene.local)).tolist()
@@ -251,25 +259,33 @@ class _Search:
 
     def run(self, count: int) -> list[Preemption]:
         """Choose node after node, the cheapest first."""
-        chosen: list[Preemption] = []
+        chosen: list[Outcome] = []
         self._extend()
-        while self._heap:
-            _, bench = heapq.heappop(self._heap)
-            outcome = self._found.pop(bench)
-            self._violating -= outcome[0][0] > 0
-            chosen.append(self._scene.preemption(bench, outcome))
+        while self._first or self._heap:
+            outcome = self._cheapest()
+            bench = outcome[BENCH]
+            self._violating -= outcome[VIOLATIONS] > 0
+            chosen.append(outcome)
+            self._copies[bench] = self._copies.get(bench, 0) + 1
+            self._uninvited.append(bench)
             self._left = count - len(chosen)
             if not self._left:
                 break
-            self._copies[bench] = self._copies.get(bench, 0) + 1
-            self._dry_run.invite(self._scene.pod, bench)
             self._look(bench)
             self._extend()
-        return chosen
+        self._invite()
+        return self._scene.preemptions(chosen)
 
     def following(self, start: int) -> int:
         """Return the row of the first node not looked at, `start` if there is none."""
         return int(self._scene.benches.rows[self._next]) if self._next < self._size else start
+
+    def _cheapest(self) -> Outcome:
+        """Take the cheapest candidate."""
+        first, heap = self._first, self._heap
+        if not heap or (first and first[-1] < heap[0]):
+            return first.pop()
+        return heapq.heappop(heap)
 
     def _extend(self) -> None:
         """Look at further nodes until there are enough candidates, one without a violation."""
@@ -278,7 +294,7 @@ class _Search:
             self._next += 1
 
     def _suffices(self) -> bool:
-        return self._enough is not None and self._enough <= len(self._found) > self._violating
+        return self._enough is not None and self._enough <= len(self._heap) > self._violating
 
     def _look(self, bench: int) -> None:
         """Find out what a copy on a node would cost."""
@@ -289,11 +305,11 @@ class _Search:
         elif self._scene.together:
             outcome = self._look_ahead(*key)
         else:
+            self._invite()
             outcome = self._dry_run.alone(bench)
         if outcome is not None:
-            self._violating += outcome[0][0] > 0
-            self._found[bench] = outcome
-            heapq.heappush(self._heap, (outcome[0], bench))
+            self._violating += outcome[VIOLATIONS] > 0
+            heapq.heappush(self._heap, outcome)
 
     def _look_ahead(self, bench: int, copies: int) -> Outcome | None:
         """Try a further copy on a node, and on those likely to come to as many copies next.
@@ -301,10 +317,12 @@ class _Search:
         A pass over many nodes costs hardly more than one over a single node; the more of what was
         tried ahead turned out to be needed, the more nodes are tried along the next time.
         """
-        reach, self._hits = min(_FEW + 2 * self._hits, self._left), 0
+        self._invite()
+        reach, self._hits = min(_FEW + 2 * self._hits + self._left // 4, self._left), 0
+        likely = heapq.nsmallest(reach, chain(self._first[-reach:], self._heap))
         peers: list[int] = []
         missing: list[int] = []
-        for _, peer in heapq.nsmallest(reach, self._heap):
+        for peer in [outcome[BENCH] for outcome in likely]:
             short = copies - self._copies.get(peer, 0)
             if short > 0 and (peer, copies) not in self._ahead:
                 peers.append(peer)
@@ -316,3 +334,9 @@ class _Search:
         outcome = outcomes.pop(bench)
         self._ahead.update({(peer, copies): found for peer, found in outcomes.items()})
         return outcome
+
+    def _invite(self) -> None:
+        """Let the dry run count the copies that have been nominated."""
+        benches, copies = np.unique(self._uninvited, return_counts=True)
+        self._uninvited.clear()
+        self._dry_run.invite(self._scene.pod, benches.astype(np.int64), copies)

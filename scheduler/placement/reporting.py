@@ -15,7 +15,7 @@ from typing import cast
 
 import msgspec
 
-from ..errors import Fenced, StatusError, Unavailable
+from ..errors import Conflict, Fenced, StatusError, Unavailable
 from ..informer import Informer
 from ..objects.event import EventSeries, Note
 from ..objects.json import Json, JsonObject
@@ -35,7 +35,6 @@ _PACE = 0.2  # seconds between chunks: at most 1,000 events and 1,000 conditions
 _MOST_NOTES = 10_000
 _MOST_FAILURES = 50_000
 _MOST_RECORDS = 10_000
-_READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,15 @@ class _Placed:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    """A pod without a node.
+
+    Args:
+        told: an Event says so already.
+    """
+
     pod: PendingPod
     message: str
+    told: bool = False
 
 
 class Reporter:
@@ -136,10 +142,9 @@ class Reporter:
             for _ in records:
                 self._records.popleft()
         failures = list(islice(self._failures.values(), _CHUNK))
-        writes: list[Write] = await self._conditions(failures)
-        for failure in failures:
-            note = _note(failure.pod, "FailedScheduling", failure.message, warning=True)
-            writes.append(self._event(self._refusals, note))
+        conditions = self._conditions(failures)
+        writes: list[Write] = [write for _, write in conditions]
+        writes += [self._event(self._refusals, note) for note in _untold(failures)]
         notes = self._taken()
         writes += [self._event(self._placements, note) for note in notes]
         if not writes:
@@ -150,15 +155,22 @@ class Reporter:
             self._forget(writes)
             self._notes.extendleft(reversed(notes))
             raise
-        for failure in failures:
-            if self._failures.get(failure.pod.uid) is failure:
-                del self._failures[failure.pod.uid]
         for write, outcome in zip(writes, outcomes, strict=True):
             if isinstance(outcome, Fenced):
                 raise outcome
             if isinstance(outcome, StatusError):  # the pod or its namespace went, or changed
                 logger.debug("a report was not written: %s", outcome)
                 self._forget([write])
+        self._told(failures)
+        for (failure, _), outcome in zip(conditions, outcomes, strict=False):
+            if isinstance(outcome, Conflict):  # with what the informer has yet to hear of
+                self._failures.setdefault(failure.pod.uid, replace(failure, told=True))
+
+    def _told(self, failures: Iterable[_Failure]) -> None:
+        """Forget failures, but for pods of which something newer is to be said."""
+        for failure in failures:
+            if self._failures.get(failure.pod.uid) is failure:
+                del self._failures[failure.pod.uid]
 
     def _taken(self) -> list[Note]:
         """Take the next notes: of pods that were bound as many as there is room for."""
@@ -184,24 +196,14 @@ class Reporter:
                 self._placements.forget(write.meta.uid)
                 self._refusals.forget(write.meta.uid)
 
-    async def _conditions(self, failures: Sequence[_Failure]) -> list[Write]:
+    def _conditions(self, failures: Sequence[_Failure]) -> list[tuple[_Failure, Write]]:
         """Return writes of PodScheduled=False for pods that do not say so yet."""
-        wanted = [failure for failure in failures if self._unsaid(failure)]
-        found: list[Write] = []
-        for start in range(0, len(wanted), _READERS):
-            part = wanted[start : start + _READERS]
-            stored = await asyncio.gather(*(self._store.get(f.pod.key) for f in part))
-            for failure, pod in zip(part, stored, strict=True):
-                if pod is not None and pod.meta.uid == failure.pod.uid and pod.binding is None:
-                    found.append(_unscheduled(pod, failure.message, self._epoch))
+        found: list[tuple[_Failure, Write]] = []
+        for failure in failures:
+            pod = self._pods.items.get(failure.pod.key)
+            if pod is not None and pod.stored is not None and _unsaid(failure, pod):
+                found.append((failure, _unscheduled(pod.stored, failure.message, self._epoch)))
         return found
-
-    def _unsaid(self, failure: _Failure) -> bool:
-        pod = self._pods.items.get(failure.pod.key)
-        if pod is None or pod.meta.uid != failure.pod.uid or pod.node:
-            return False
-        said = pod.status.condition("PodScheduled")
-        return said is None or said.status != "False" or said.message != failure.message
 
     def _note(self, note: Note) -> None:
         if len(self._notes) >= _MOST_NOTES:
@@ -212,6 +214,20 @@ class Reporter:
     def _awake(self) -> None:
         self._idle.clear()
         self._wake.set()
+
+
+def _untold(failures: Iterable[_Failure]) -> Iterator[Note]:
+    """Yield what an Event is yet to say."""
+    for failure in failures:
+        if not failure.told:
+            yield _note(failure.pod, "FailedScheduling", failure.message, warning=True)
+
+
+def _unsaid(failure: _Failure, pod: Pod) -> bool:
+    if pod.meta.uid != failure.pod.uid or pod.node:
+        return False
+    said = pod.status.condition("PodScheduled")
+    return said is None or said.status != "False" or said.message != failure.message
 
 
 def _note(pod: PendingPod, reason: str, message: str, *, warning: bool = False) -> Note:

@@ -37,13 +37,19 @@ class RunningPod(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, pod: Pod, wanted: PodClass) -> Self:
         """Return a bound pod of a class as it stands."""
-        leaving = pod.meta.deletion_timestamp is not None
-        target = pod.status.condition(TARGET) if leaving else None
+        meta = pod.meta
+        key = ObjectKey("pods", meta.namespace, meta.name)
+        if meta.deletion_timestamp is None:
+            return cls(key, meta.uid, wanted, since_start(pod))
+        target = pod.status.condition(TARGET)
         by_us = target is not None and target.status == "True" and target.reason == BY_PREEMPTION
-        key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
-        started = pod.status.start_time
-        since = UNSTARTED if started is None else nanoseconds(started)
-        return cls(key, pod.meta.uid, wanted, since, leaving, by_us)
+        return cls(key, meta.uid, wanted, since_start(pod), True, by_us)
+
+
+def since_start(pod: Pod) -> int:
+    """Return when a pod started, as `RunningPod.started`."""
+    started = pod.status.start_time
+    return UNSTARTED if started is None else nanoseconds(started)
 
 
 def nanoseconds(time: datetime) -> int:

@@ -1,12 +1,14 @@
 """Who runs on each node, for the search for victims."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from ..informer import AnyDelta, CohortDelta, Delta, Informer
 from ..objects.node import Node
 from ..objects.pod import Pod
+from ..objects.stored import ObjectKey
 from .state import ClusterState
-from .tenancy import RunningPod
+from .tenancy import RunningPod, since_start
 
 NODE = "node"  # the index of the pods' informer that this needs
 _KEPT = 250_000  # pods whose nodes are remembered
@@ -50,18 +52,37 @@ class Tenants(Mapping[str, Sequence[RunningPod]]):
     def __getitem__(self, node: str) -> Sequence[RunningPod]:
         known = self._known.get(node)
         if known is None:
-            residents: list[RunningPod] = []
-            for pod in self._pods.by_index(NODE, node):
-                counted = None if pod.terminal else self._state.counted(pod.meta.uid)
-                if counted is not None:
-                    residents.append(RunningPod.of(pod, counted[0]))
-            residents.sort(key=lambda each: each.key)
+            residents = self._residents(node)
+            residents.sort(key=attrgetter("key"))
             if self._kept > _KEPT:
                 self._known.clear()
                 self._kept = 0
             known = self._known[node] = tuple(residents)
             self._kept += len(known)
         return known
+
+    def _residents(self, node: str) -> list[RunningPod]:
+        single, crowds = self._pods.in_crowds(NODE, node)
+        found: list[RunningPod] = []
+        counted = self._state.counted
+        for pod in single:
+            known = None if pod.terminal else counted(pod.meta.uid)
+            if known is not None:
+                found.append(RunningPod.of(pod, known[0]))
+        for crowd in crowds:
+            cohort = crowd.cohort
+            for ordinal in crowd.ordinals:
+                uid = cohort.pod_uid(ordinal)
+                known = counted(uid)
+                if known is None:
+                    continue
+                key = ObjectKey("pods", cohort.namespace, cohort.name(ordinal))
+                if crowd.reported:
+                    found.append(RunningPod.of(self._pods.items[key], known[0]))
+                else:  # one like the other, and none of them is being deleted
+                    since = since_start(crowd.sample)
+                    found.append(RunningPod(key, uid, known[0], since))
+        return found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._known)

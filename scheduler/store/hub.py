@@ -15,6 +15,8 @@ import msgspec
 from ..objects.stored import ObjectKey, StoredObject
 from .operations import AnyChange, Batch, ChangeType, CohortChange
 
+_NOTED = 100_000  # namespaces of resources
+
 
 class Commit(msgspec.Struct, frozen=True):
     """Changes complete in (after, revision], by resource."""
@@ -57,12 +59,22 @@ class Hub:
         self._max_count = changes
         self._max_size = size
         self._latest: dict[ObjectKey, StoredObject] = {}
+        self._moved: dict[tuple[str, str], int] = {}
+        self._moved_before = revision  # of what is not in _moved
         self._watchers: set[Watcher] = set()
         self._awaited = 0
 
     def latest(self, key: ObjectKey) -> StoredObject | None:
         """Return the object's present state as of `revision`, if a held commit left it."""
         return self._latest.get(key)
+
+    def moved(self, resource: str, namespace: str) -> int:
+        """Return a revision after which nothing of a resource has changed, up to `revision`.
+
+        Args:
+            namespace: "" for all of them.
+        """
+        return self._moved.get((resource, namespace), self._moved_before)
 
     def publish(self, after: int, revision: int, changes: Sequence[AnyChange]) -> None:
         """Take the changes of (after, revision], if they follow what is held.
@@ -75,6 +87,7 @@ class Hub:
             self.behind.set()
             return
         commit = self._grouped(revision, changes)
+        self._note(commit)
         self._commits.append(commit)
         self.revision = revision
         self._count += commit.count
@@ -103,6 +116,8 @@ class Hub:
         """Forget everything and continue from a later revision (the log was compacted)."""
         self._commits.clear()
         self._latest.clear()
+        self._moved.clear()
+        self._moved_before = revision
         self._first = self._count = self._size = 0
         self._start = self.revision = revision
         self._wake_all()
@@ -163,6 +178,17 @@ class Hub:
                 self._latest[key] = obj
             groups.setdefault(obj.resource, []).append(change)
         return Commit(self.revision, revision, groups, count, size)
+
+    def _note(self, commit: Commit) -> None:
+        """Note where something has changed."""
+        for resource, changes in commit.changes.items():
+            self._moved[resource, ""] = commit.revision
+            for change in changes:
+                owner = change.cohort if isinstance(change, CohortChange) else change.object.meta
+                self._moved[resource, owner.namespace] = commit.revision
+        if len(self._moved) > _NOTED:
+            self._moved.clear()
+            self._moved_before = commit.revision
 
     def _trim(self) -> None:
         while self._count > self._max_count or self._size > self._max_size:

@@ -127,6 +127,23 @@ class Store:
         """
         return await self._reader.occupancy(node)
 
+    async def unchanged(self, resource: str, namespace: str, since: int) -> int | None:
+        """Return the last committed revision if nothing of a resource has changed after another.
+
+        Args:
+            namespace: of which one, or "" for all.
+            since: the other revision, as of a list.
+
+        Returns:
+            None also where this process does not know (yet) of all that has changed.
+        """
+        hub = self._hub
+        if hub.moved(resource, namespace) > since:
+            return None
+        revision = await self._reader.revision()
+        known = revision <= hub.revision and hub.moved(resource, namespace) <= since
+        return revision if known else None
+
     async def revision(self) -> int:
         """Return the last committed revision, over all processes."""
         return await self._reader.revision()

@@ -95,3 +95,34 @@ def test_never_two_pods_on_one_device(ironfree: Ironfree, equipped: Host, lab: L
         uid: each for uid, each in before.items() if uid != victim
     }
     assert freed in after.values()
+
+
+def test_a_pod_runs_under_the_engines_runtime_of_its_class(ironfree: Ironfree, host: Host):
+    """The lab's engines have runc alone, which is as good as another to see that it is named."""
+
+    def runtime_class(name: str, handler: str) -> dict[str, Any]:
+        kind = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass"}
+        scheduling = {"nodeSelector": {"runtime.ironfree.dev/runc": "true"}}
+        return {**kind, "metadata": {"name": name}, "handler": handler, "scheduling": scheduling}
+
+    def pod(name: str, of: str) -> dict[str, Any]:
+        container = {"name": "main", "image": SHELL_IMAGE, "command": ["sleep", "100"]}
+        spec = {"runtimeClassName": of, "containers": [container]}
+        spec |= {"nodeSelector": {"kubernetes.io/hostname": host.name}}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+    for given in (runtime_class("known", "runc"), runtime_class("unknown", "absent")):
+        ironfree.kubectl("apply", "-f", "-", given=json.dumps(given))
+    for given in (pod("well", "known"), pod("ill", "unknown")):
+        ironfree.kubectl("apply", "-f", "-", given=json.dumps(given))
+    ironfree.kubectl("wait", "--for=condition=Ready", "pod/well", "--timeout=40s")
+    mine = [c.name for c in host.containers() if "_well_" in c.name]
+    assert len(mine) == 2
+    for name in mine:
+        assert json.loads(host.run("inspect", name))[0]["HostConfig"]["Runtime"] == "runc"
+
+    def refused() -> bool:
+        told = ironfree.kubectl("get", "events", "-o", "jsonpath={.items[*].message}")
+        return "Failed to create pod sandbox" in told and "absent" in told
+
+    eventually(refused, what="the pod says that the engine has no such runtime")

@@ -48,6 +48,8 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         "DnsOptions": list(spec.dns_options),
         "ExtraHosts": [f"{name}:{ip}" for name, ip in spec.host_aliases],
     }
+    if spec.runtime:
+        host["Runtime"] = spec.runtime
     body: JsonObject = {"Image": image, "Labels": _json(labels), "HostConfig": host}
     if spec.host_network:
         host["NetworkMode"] = "host"
@@ -89,6 +91,8 @@ def container_body(
         "OomScoreAdj": spec.oom_score,
         **(devices or {}),
     }
+    if spec.runtime:
+        host["Runtime"] = spec.runtime
     if spec.pids_limit:
         host["PidsLimit"] = spec.pids_limit
     if spec.ulimits:

@@ -148,6 +148,7 @@ class DockerHost:
             warnings=(*(info.warnings or ()), *(f.message for f in findings if not f.sound)),
             engine_id="" if version.podman else _engine_id(info),  # Podman's is new at each look
             findings=findings,
+            runtimes=tuple(sorted(info.runtimes or ())),
         )
 
     async def ping(self) -> None:

@@ -166,6 +166,22 @@ async def test_a_start_that_fails_is_a_status_and_is_not_repeated(engine: FakeEn
     assert next_attempt.state is EngineState.RUNNING
 
 
+async def test_the_runtime_is_that_of_all_containers(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(with_fields(SPEC, runtime="runsc"))
+    status = await host.ensure_container(sandbox, replace(APP, runtime="runsc"))
+    for each in (sandbox, status):
+        made = engine.find(each.id)
+        assert made is not None
+        assert made.body["HostConfig"]["Runtime"] == "runsc"
+
+
+async def test_the_engines_own_runtime_is_not_named(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    made = engine.find(sandbox.id)
+    assert made is not None
+    assert "Runtime" not in made.body["HostConfig"]
+
+
 async def test_an_exited_attempt_is_never_started_again(engine: FakeEngine, host: Host):
     sandbox = await host.ensure_sandbox(SPEC)
     first = await host.ensure_container(sandbox, APP)

@@ -45,13 +45,18 @@ def placement_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
     yield from label_map_causes(child(spec, "nodeSelector"), f"{path}.nodeSelector")
     for complaint in subdomain_complaints(text(spec, "nodeName")) if spec.get("nodeName") else ():
         yield invalid(f"{path}.nodeName", text(spec, "nodeName"), complaint)
-    for where, toleration in indexed(spec, "tolerations", path):
-        yield from _toleration(toleration, where)
+    yield from toleration_causes(spec, path)
     affinity = child(spec, "affinity")
     yield from _node_affinity(child(affinity, "nodeAffinity"), f"{path}.affinity.nodeAffinity")
     for name in ("podAffinity", "podAntiAffinity"):
         yield from _pod_affinity(child(affinity, name), f"{path}.affinity.{name}")
     yield from _spread(spec, f"{path}.topologySpreadConstraints")
+
+
+def toleration_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per bad field of what is tolerated."""
+    for where, toleration in indexed(spec, "tolerations", path):
+        yield from _toleration(toleration, where)
 
 
 def label_selector_causes(selector: JsonObject, path: str) -> Iterator[Cause]:

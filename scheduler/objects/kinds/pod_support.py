@@ -89,7 +89,7 @@ POD_SPEC: Table = {
     "hostPID": _YES,
     "hostIPC": _YES,
     "shareProcessNamespace": _YES,
-    "runtimeClassName": _reject("runtime classes are not supported"),
+    "runtimeClassName": _supported("the handler is a runtime of the engine"),
     "resourceClaims": _reject("dynamic resource allocation is not supported"),
     "ephemeralContainers": FieldSupport(
         Support.ENFORCED, "not when the pod is created: through pods/NAME/ephemeralcontainers"

@@ -99,7 +99,10 @@ def _settings(spec: JsonObject, path: str) -> Iterator[Cause]:
         for host in texts(alias, "hostnames"):
             for complaint in subdomain_complaints(host):
                 yield invalid(f"{where}.hostnames", host, complaint)
-    yield from _amounts(child(spec, "overhead"), f"{path}.overhead")
+    runtime = text(spec, "runtimeClassName")
+    for complaint in subdomain_complaints(runtime) if runtime else ():
+        yield invalid(f"{path}.runtimeClassName", runtime, complaint)
+    yield from amount_causes(child(spec, "overhead"), f"{path}.overhead")
     yield from _resources(child(spec, "resources"), f"{path}.resources")
     yield from _unique_names(spec, "schedulingGates", path)
     group = text(child(spec, "schedulingGroup"), "podGroupName")
@@ -269,8 +272,8 @@ def _env_source(variable: JsonObject, path: str) -> Iterator[Cause]:
 
 def _resources(resources: JsonObject, path: str) -> Iterator[Cause]:
     limits, requests = child(resources, "limits"), child(resources, "requests")
-    yield from _amounts(limits, f"{path}.limits")
-    yield from _amounts(requests, f"{path}.requests")
+    yield from amount_causes(limits, f"{path}.limits")
+    yield from amount_causes(requests, f"{path}.requests")
     for name, request in requests.items():
         where = f"{path}.requests"
         if name not in limits:
@@ -295,7 +298,8 @@ def _extended(name: str) -> bool:
     return "/" in name and "kubernetes.io/" not in name
 
 
-def _amounts(amounts: JsonObject, path: str) -> Iterator[Cause]:
+def amount_causes(amounts: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per bad amount of a resource."""
     for name, amount in amounts.items():
         value = parse(str(amount))
         if value < 0:

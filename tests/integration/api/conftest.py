@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from scheduler.api.configuration import ApiSettings
 from scheduler.api.server import build, serve
+from scheduler.meter import Meter
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.meta import ObjectMeta, now_seconds
 from scheduler.objects.stored import Body
@@ -141,7 +142,7 @@ async def api(postgres_url, tmp_path_factory):
             "simulations.ironfree.dev": Simulator(store, plugins, profiles).simulate,
             "explanations.ironfree.dev": Explainer(store, plugins, profiles).explain,
         }
-        app = build(store, REGISTRY, hosts, answers, settings())
+        app = build(store, REGISTRY, Meter(hosts), answers, settings())
         started = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(serve(app, settings(), started))
         try:

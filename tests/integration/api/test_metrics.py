@@ -14,6 +14,7 @@ from scheduler.api.configuration import ApiSettings
 from scheduler.api.server import build, serve
 from scheduler.api.traffic import Telemetry, Traffic
 from scheduler.informer import Informer
+from scheduler.meter import Meter
 from scheduler.metrics import Leading, Rooms, exposition, register
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.node import node_view
@@ -95,7 +96,7 @@ async def serving(store, **changes):
     register(registry, rooms)
     settings = ApiSettings(port=0, **changes)
     telemetry = Telemetry(rooms.traffic, exposition(registry))
-    app = build(store, REGISTRY, None, {}, settings, telemetry)
+    app = build(store, REGISTRY, Meter(None), {}, settings, telemetry)
     started = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(app, settings, started))
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 
 import pytest
 
@@ -453,9 +454,9 @@ async def test_scale_reads_and_writes_replicas(api, ns, pod):
 
 
 async def test_unsupported_fields_are_rejected_or_warned_about(api, ns, pod):
-    rejected = await api.post(pods(ns), pod(runtimeClassName="x", hostnameOverride="y"))
+    rejected = await api.post(pods(ns), pod(resourceClaims=[{"name": "x"}], hostnameOverride="y"))
     fields = {cause["field"] for cause in rejected.body["details"]["causes"]}
-    assert fields == {"spec.runtimeClassName", "spec.hostnameOverride"}
+    assert fields == {"spec.resourceClaims", "spec.hostnameOverride"}
     volume = [{"name": "v", "fc": {"targetWWNs": ["5000"], "lun": 0}}]
     refused = await api.post(pods(ns), pod(volumes=volume))
     assert refused.code == 422
@@ -512,3 +513,25 @@ async def test_labels_of_a_docker_host_are_labels(api):
     refused = await api.post(path, {"metadata": {"name": "h"}, "spec": spec})
     assert refused.code == 422
     assert [cause["field"] for cause in refused.body["details"]["causes"]] == ["spec.labels"]
+
+
+async def test_a_pod_takes_over_what_its_runtime_class_says(api, ns, pod):
+    path, classes = f"/api/v1/namespaces/{ns}/pods", "/apis/node.k8s.io/v1/runtimeclasses"
+    refused = await api.post(path, pod("early", runtimeClassName="sandboxed"))
+    assert refused.code == 403
+    why = 'pods "early" is forbidden: pod rejected: RuntimeClass "sandboxed" not found'
+    assert refused.body["message"] == why
+    given = {
+        "apiVersion": "node.k8s.io/v1",
+        "kind": "RuntimeClass",
+        "metadata": {"name": "sandboxed"},
+        "handler": "runsc",
+        "overhead": {"podFixed": {"cpu": "250m"}},
+    }
+    await api.kubectl("apply", "-f", "-", stdin=json.dumps(given))
+    assert "runsc" in await api.kubectl("get", "runtimeclass", "sandboxed")
+    made = await api.post(path, pod("web", runtimeClassName="sandboxed"))
+    assert made.body["spec"]["overhead"] == {"cpu": "250m"}
+    await api.call("DELETE", f"{classes}/sandboxed")
+    late = await api.post(path, pod("late", runtimeClassName="sandboxed"))
+    assert late.code == 403, "what was made of a spec before does not count"

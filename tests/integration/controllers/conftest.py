@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from scheduler.controllers.controllers import Controllers
+from scheduler.controllers.fenced_store import FencedStore
 from scheduler.controllers.informers import Informers
 from scheduler.controllers.settings import ControllerSettings
+from scheduler.meter import Meter
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.stored import Body, ObjectKey, intern_body
@@ -54,6 +56,11 @@ class _Timer:
     def run(self):
         if self._callback is not None:
             self._callback()
+
+
+class Hosts(dict):
+    def host(self, node_name):
+        return self.get(node_name)
 
 
 class Cluster:
@@ -206,7 +213,13 @@ def settings():
 
 
 @pytest.fixture
-async def cluster(store, settings):
+def hosts():
+    """A host directory that a test fills."""
+    return Hosts()
+
+
+@pytest.fixture
+async def cluster(store, settings, hosts):
     """Controllers under leadership, and a namespace."""
     clock = ManualClock()
     async with store.leadership("test").hold() as epoch:
@@ -217,7 +230,9 @@ async def cluster(store, settings):
         tasks = [
             asyncio.create_task(informers.run()),
             asyncio.create_task(
-                Controllers(store, REGISTRY, informers, epoch, settings, clock).run()
+                Controllers(
+                    FencedStore(store, epoch), REGISTRY, informers, Meter(hosts), settings, clock
+                ).run()
             ),
         ]
         yield made

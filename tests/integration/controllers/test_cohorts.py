@@ -40,6 +40,36 @@ async def board(cluster, pods, node):
         assert not done.refused
 
 
+async def gone(cluster, pods):
+    """Wait until pods are away, or on their way."""
+
+    async def away():
+        cluster.clock.pass_time(60)
+        kept = [await cluster.store.get(pod.key) for pod in pods]
+        return not any(each and each.meta.deletion_timestamp is None for each in kept)
+
+    await cluster.until(away, "pods")
+
+
+async def test_pods_bound_to_a_node_with_a_taint_leave_it(cluster):
+    await cluster.node("a")
+    taint = {"key": "mine", "effect": "NoExecute"}
+    await cluster.change(ObjectKey("nodes", "", "a"), body={"taints": [taint]})
+    await cluster.replication("web", 40)
+    pods = await cluster.running(40)
+    await board(cluster, pods, "a")
+    await gone(cluster, pods)
+
+
+async def test_pods_bound_to_a_node_that_is_not_there_are_removed(cluster):
+    await cluster.node("a")
+    await cluster.replication("web", 40)
+    pods = await cluster.running(40)
+    await board(cluster, pods, "a")
+    await cluster.delete(ObjectKey("nodes", "", "a"))
+    await gone(cluster, pods)
+
+
 async def test_many_pods_are_made_at_once_and_told_of(cluster):
     await cluster.replication("web", 50)
     pods = await cluster.running(50)

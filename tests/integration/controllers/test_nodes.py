@@ -120,6 +120,19 @@ async def test_a_lost_node_has_its_pods_replaced_after_the_toleration_time(clust
     assert fresh.binding is None
 
 
+async def test_a_pod_bound_to_a_node_with_a_taint_leaves_it(cluster):
+    await two_nodes(cluster)
+    taint = {"key": "mine", "effect": "NoExecute"}
+    await cluster.change(node_key("a"), body={"taints": [taint]})
+    pod = await running_on(cluster, "a")
+
+    async def leaves():
+        stored = await cluster.store.get(pod.key)
+        return stored is None or stored.meta.deletion_timestamp is not None
+
+    await cluster.until(leaves, "pods")
+
+
 async def test_the_pods_of_a_removed_node_go_with_it(cluster):
     await two_nodes(cluster)
     pod = await running_on(cluster, "a")

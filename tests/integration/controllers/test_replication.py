@@ -6,10 +6,13 @@ import contextlib
 import pytest
 
 from scheduler.controllers.controllers import Controllers
+from scheduler.controllers.fenced_store import FencedStore
 from scheduler.controllers.informers import Informers
 from scheduler.errors import Fenced, NotFound
+from scheduler.meter import Meter
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.stored import ObjectKey
+from tests.store_values import create
 
 
 def rc(name):
@@ -152,6 +155,23 @@ async def test_an_impossible_template_is_reported_and_harms_nobody_else(cluster)
     assert len(await cluster.until(told)) == 1
 
 
+async def test_pods_take_over_what_their_runtime_class_says(cluster):
+    await cluster.replication("web", 1, spec={"runtimeClassName": "sandboxed"})
+
+    async def refused():
+        document = await cluster.document(rc("web"))
+        return document.get("status", {}).get("conditions")
+
+    (failure,) = await cluster.until(refused)
+    assert 'RuntimeClass "sandboxed" not found' in failure["message"]
+    body = b'{"handler":"runsc","overhead":{"podFixed":{"cpu":"250m"}}}'
+    await cluster.store.write(create("runtimeclasses.node.k8s.io", "sandboxed", "", body))
+    cluster.clock.pass_time(60)
+    (pod,) = await cluster.running(1)
+    document = await cluster.document(pod.key)
+    assert document["spec"]["overhead"] == {"cpu": "250m"}
+
+
 async def test_a_flood_of_pods_is_told_in_few_events(cluster):
     await cluster.replication("web", 200)
     await cluster.running(200)
@@ -199,7 +219,9 @@ async def test_it_never_makes_more_than_the_number(cluster):
 
 async def test_a_deposed_leader_writes_nothing(cluster, settings):
     informers = Informers.open(cluster.store, REGISTRY)
-    deposed = Controllers(cluster.store, REGISTRY, informers, cluster.epoch - 1, settings)
+    deposed = Controllers(
+        FencedStore(cluster.store, cluster.epoch - 1), REGISTRY, informers, Meter(None), settings
+    )
     await cluster.replication("web", 3)
     following = asyncio.create_task(informers.run())
     ending = asyncio.create_task(deposed.run())
@@ -213,3 +235,25 @@ async def test_a_deposed_leader_writes_nothing(cluster, settings):
     assert caught.group_contains(Fenced)
     following.cancel()
     await cluster.running(3)  # the leader goes on
+
+
+async def test_limit_ranges_complete_and_refuse_pods_of_templates(cluster):
+    limits = {"type": "Container", "default": {"cpu": "1"}, "defaultRequest": {"cpu": "100m"}}
+    made = await cluster.create("limitranges", "l", body={"spec": {"limits": [limits]}})
+    await cluster.replication("web", 1)
+    [pod] = await cluster.running(1, app="web")
+    found = await cluster.document(pod.key)
+    wanted = {"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}}
+    assert found["spec"]["containers"][0]["resources"] == wanted
+    assert "limit-ranger" in str(found["metadata"]["annotations"])
+    tight = {"type": "Pod", "max": {"memory": "1Gi"}}
+    await cluster.change(made.key, body={"limits": [tight]})
+    key = ObjectKey("replicationcontrollers", "default", "web")
+    await cluster.change(key, body={"replicas": 2})
+
+    async def refused():
+        status = (await cluster.document(key))["status"]
+        return [c["message"] for c in status.get("conditions", ()) if c["reason"] == "FailedCreate"]
+
+    [said] = await cluster.until(refused)
+    assert "maximum memory usage per Pod is 1Gi. No limit is specified" in said

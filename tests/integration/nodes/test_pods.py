@@ -221,3 +221,14 @@ async def test_a_taken_port_is_an_event_and_is_tried_again(cluster):
     assert any("port is already allocated" in e["message"] for e in events)
     await cluster.delete_pod("one", grace=1)
     await cluster.running("two")
+
+
+async def test_a_pod_waits_for_its_runtime_class(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    await cluster.add_pod("web", "h1", runtimeClassName="sandboxed")
+    (refused,) = await cluster.events("FailedCreatePodSandBox")
+    assert 'RuntimeClass "sandboxed" not found' in refused["message"]
+    body = b'{"handler":"runsc"}'
+    await cluster.store.write(create("runtimeclasses.node.k8s.io", "sandboxed", body=body))
+    await cluster.running("web")

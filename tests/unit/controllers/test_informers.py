@@ -11,6 +11,9 @@ def test_every_kind_that_can_have_objects_is_looked_at_but_events():
         "explanations.ironfree.dev",
         "nodes.metrics.k8s.io",
         "pods.metrics.k8s.io",
+        "selfsubjectaccessreviews.authorization.k8s.io",
+        "selfsubjectreviews.authentication.k8s.io",
+        "selfsubjectrulesreviews.authorization.k8s.io",
         "simulations.ironfree.dev",
     }
 

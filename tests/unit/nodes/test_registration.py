@@ -190,3 +190,13 @@ def test_devices_are_named_or_numbered():
     assert host_address(both, None, SYSTEM).devices == devices_of(both)
     assert not both.connects_like(host(devices=named[:1]))
     assert host(devices=named).connects_like(host(devices=named, zone="z"))
+
+
+def test_runtimes_of_the_engine_are_labels_as_long_as_it_has_them():
+    two = replace(INFO, runtimes=("io.containerd.runc.v2", "kata", "runsc"))
+    operation = node_write(made(two), None, NOW)
+    mine = {k: v for k, v in operation.meta.labels.items() if "runtime" in k}
+    assert mine == {"runtime.ironfree.dev/kata": "true", "runtime.ironfree.dev/runsc": "true"}
+    change = node_write(made(replace(INFO, runtimes=("kata",))), as_stored(operation), NOW)
+    assert "runtime.ironfree.dev/runsc" not in change.meta.labels
+    assert change.meta.labels["runtime.ironfree.dev/kata"] == "true"

@@ -658,16 +658,17 @@ class PerZone:
     wakes_on = Change.ANY
 
     def filter(self, wanted, snapshot):
+        app = wanted.labels.get("app")
+        if app is None:
+            return None
         zone = snapshot.label("zone").codes
         taken = [
             zone[row]
             for each, rows in snapshot.placed.items()
-            if each.labels.get("app") == wanted.labels.get("app", "?")
+            if each.labels.get("app") == app
             for row in rows
         ]
         room = ~np.isin(zone, np.array(taken, dtype=np.int32))
-        if room.all():
-            return None
         return Verdict(room, lambda: [Rejection("zone taken", ~room)])
 
 

@@ -104,7 +104,7 @@ def test_priority_of_the_class_or_of_the_least_default():
 def test_a_kind_prints_as_many_cells_as_columns(kind):
     cells = kind.printer.cells({"metadata": {"name": "x"}}, datetime.now(UTC))
     assert len(cells) == len(kind.printer.columns)
-    wanted = {"string": str, "integer": int, "boolean": bool}
+    wanted = {"string": str, "integer": int, "boolean": bool, "date": str}
     for cell, column in zip(cells, kind.printer.columns, strict=True):
         assert isinstance(cell, wanted[column.type]), column.name
 
@@ -113,7 +113,7 @@ def test_a_kind_prints_as_many_cells_as_columns(kind):
 def test_a_kind_is_found_by_all_its_names(kind):
     assert REGISTRY.by_path(kind.group, kind.version, kind.plural) is kind
     assert REGISTRY.by_gvk(kind.group_version, kind.kind) is kind
-    assert REGISTRY.by_resource(kind.resource) is kind
+    assert REGISTRY.by_resource(kind.resource) is kind.stored
 
 
 @pytest.mark.parametrize(

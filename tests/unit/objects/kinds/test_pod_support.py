@@ -18,7 +18,7 @@ def test_what_has_no_effect_says_why(message):
 
 
 def test_empty_values_are_not_reported():
-    spec = {"resourceClaims": [], "runtimeClassName": "", "hostUsers": True}
+    spec = {"resourceClaims": [], "hostnameOverride": "", "hostUsers": True}
     assert list(examine(spec, "spec")) == []
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.api import meter
-from scheduler.api.meter import Meter
+from scheduler import meter
 from scheduler.errors import HostUnreachable
+from scheduler.meter import Meter
 from scheduler.streams import ContainerUsage
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,10 +7,13 @@ window: rates come from what was seen before. Whoever asks meanwhile gets the sa
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from ..drivers import HostDirectory
-from ..errors import DriverError
-from ..streams import ContainerUsage, MeteredHost
+from .drivers import HostDirectory
+from .errors import DriverError
+from .objects.meta import now_seconds
+from .objects.pod import Pod, bare_id
+from .streams import ContainerUsage, MeteredHost
 
 WINDOW = 15.0  # seconds that an answer is good for
 _STALE = 120.0  # seconds after which what was seen before says nothing of the present
@@ -26,11 +29,13 @@ class Rate:
     Args:
         nanocores: of processor, averaged over `seconds`.
         memory_bytes: its working set at the end of them.
+        at: their end on our clock; UTC.
     """
 
     nanocores: int
     memory_bytes: int
     seconds: float
+    at: datetime
 
 
 Rates = Mapping[str, Rate]  # by container id
@@ -47,10 +52,14 @@ class _Known:
 
 
 class Meter:
-    """Measures hosts on demand. Remembers the last look at each that was ever asked for."""
+    """Measures hosts on demand. Remembers the last look at each that was ever asked for.
+
+    Args:
+        hosts: finds the connection of a node.
+    """
 
     def __init__(self, hosts: HostDirectory) -> None:
-        self._hosts = hosts
+        self.hosts = hosts
         self._known: dict[str, _Known] = {}
         self._places = asyncio.Semaphore(_AT_ONCE)
 
@@ -61,7 +70,7 @@ class Meter:
         return {node: rates for node, rates in zip(wanted, found, strict=True) if rates is not None}
 
     async def _node(self, node: str) -> Rates | None:
-        host = self._hosts.host(node)
+        host = self.hosts.host(node)
         if not isinstance(host, MeteredHost):
             self._known.pop(node, None)
             return None
@@ -83,17 +92,31 @@ class Meter:
         if seen.keys() - before.keys():  # new ones have no rate yet
             await asyncio.sleep(_APART)
             before, seen = {**seen, **before}, await host.usage()
+        at = now_seconds()
         known.rates = {
             name: rate
             for name, usage in seen.items()
-            if name in before and (rate := _rate(before[name], usage)) is not None
+            if name in before and (rate := _rate(before[name], usage, at)) is not None
         }
         known.seen, known.at = seen, now()
 
 
-def _rate(before: ContainerUsage, after: ContainerUsage) -> Rate | None:
+def measured(pod: Pod, rates: Rates) -> dict[str, Rate] | None:
+    """Return what a pod's running containers use by name, None until each has been measured.
+
+    Args:
+        rates: of the pod's node.
+    """
+    statuses = pod.status.all_container_statuses
+    running = [status for status in statuses if status.state.running is not None]
+    found = {status.name: rates.get(bare_id(status.container_id)) for status in running}
+    known = {name: rate for name, rate in found.items() if rate is not None}
+    return known if known and len(known) == len(found) else None
+
+
+def _rate(before: ContainerUsage, after: ContainerUsage, at: datetime) -> Rate | None:
     seconds = (after.at - before.at).total_seconds()
     used = after.cpu_nanoseconds - before.cpu_nanoseconds
     if seconds <= 0 or used < 0:  # it was started anew in between
         return None
-    return Rate(round(used / seconds), after.memory_bytes, seconds)
+    return Rate(round(used / seconds), after.memory_bytes, seconds, at)

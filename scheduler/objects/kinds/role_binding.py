@@ -1,0 +1,34 @@
+"""RoleBinding (rbac.authorization.k8s.io/v1): kept and returned; nothing enforces it."""
+
+from collections.abc import Iterable
+
+from ...errors import Cause
+from ..json import JsonObject
+from ..kind import Kind
+from .rbac_fields import (
+    BINDING_PRINTER,
+    GROUP,
+    binding_causes,
+    default_binding,
+    not_enforced,
+    reference_change_causes,
+)
+
+
+def _validate(obj: JsonObject) -> Iterable[Cause]:
+    return binding_causes(obj, "Role", "ClusterRole")
+
+
+KIND = Kind(
+    kind="RoleBinding",
+    plural="rolebindings",
+    group=GROUP,
+    message="rbac.v1.RoleBinding",
+    printer=BINDING_PRINTER,
+    default=default_binding,
+    validate=_validate,
+    validate_update=reference_change_causes,
+    warnings=not_enforced,
+    has_status=False,
+    name_rule="path",
+)

@@ -1,0 +1,24 @@
+"""SelfSubjectRulesReview (authorization.k8s.io/v1): all that the asking client may do."""
+
+from datetime import datetime
+
+from ..json import JsonObject
+from ..kind import Cell, Kind, Printer
+from .printing import NAME, name
+
+
+def _cells(obj: JsonObject, _now: datetime) -> tuple[Cell, ...]:
+    return (name(obj),)
+
+
+KIND = Kind(
+    kind="SelfSubjectRulesReview",
+    plural="selfsubjectrulesreviews",
+    message="authorization.v1.SelfSubjectRulesReview",
+    group="authorization.k8s.io",
+    namespaced=False,
+    printer=Printer((NAME,), _cells),
+    has_status=False,
+    computed=True,
+    verbs=("create",),
+)
