@@ -173,6 +173,10 @@ class Boardings:
         """Return the cohorts to insert."""
         return [each for each in self._fresh.values() if not each.empty]
 
+    def known(self) -> list[Lodging]:
+        """Return the cohorts that the batch has looked at and that are not empty."""
+        return [each for each in self._lodgings.values() if not each.empty]
+
     def left(self) -> list[Lodging]:
         """Return the cohorts that somebody left and that were there before."""
         old = (each for uid, each in self._left.items() if uid not in self._fresh)

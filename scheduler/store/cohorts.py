@@ -7,7 +7,7 @@ and `bindings`, and marks it as gone from its cohort.
 # ruff: noqa: S608 - statements are built from constants of this package alone
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,10 @@ class CohortsWanted:
 
     places: frozenset[Place] = frozenset()
     uids: frozenset[str] = frozenset()
+
+    def but(self, known: Collection[str]) -> "CohortsWanted":
+        """Return the same without cohorts that are known."""
+        return CohortsWanted(self.places, self.uids.difference(known)) if known else self
 
 
 NO_COHORTS = CohortsWanted()

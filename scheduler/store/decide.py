@@ -184,6 +184,7 @@ class _Batch:
         verdict.cohorts, verdict.left = boardings.fresh(), boardings.left()
         verdict.emptied, verdict.berths = boardings.emptied(), boardings.rows()
         verdict.boarded, verdict.reports = list(boardings.bound()), boardings.reported()
+        verdict.lodgings = boardings.known()
         return verdict
 
     def _create(self, op: Create) -> Outcome:

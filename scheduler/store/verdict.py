@@ -45,6 +45,7 @@ class Verdict:
         cohorts: to insert; left: whose pods have left; emptied: uids of those to delete.
         reports: rows of what cohorts' pods are; berths: rows of their bindings; boarded: of those
             (node, binder's epoch, revision).
+        lodgings: the cohorts that were looked at and are not empty, as they are then.
     """
 
     outcomes: list[Outcome]
@@ -64,4 +65,5 @@ class Verdict:
     berths: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
     reports: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
     boarded: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
+    lodgings: list[Lodging] = field(default_factory=list[Lodging])
     revision: int = 0

@@ -35,6 +35,7 @@ from .operations import (
 )
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
 from .reader import Reader
+from .recent_cohorts import RecentCohorts
 from .rows import names
 from .verdict import Outcome, Present, Verdict
 
@@ -124,6 +125,7 @@ class Writer:
         self._generation = -1
         self._closed = False
         self._binders = Binders()
+        self._recent = RecentCohorts()
         self._id = str(uuid.uuid4())
         self._transaction = 0
         self.measures = WriterMeasures()
@@ -292,9 +294,13 @@ class Writer:
             else:
                 present.objects[key] = held
         wanted = _cohorts_wanted(ops)
+        recent = self._recent.take(wanted.uids, head.revision)
+        wanted = wanted.but({each.cohort.uid for each in recent})
         if missing or wanted != NO_COHORTS:
-            found, present.lodgings = await self._reader.present(connection, missing, wanted)
+            found, lodgings = await self._reader.present(connection, missing, wanted)
             present.objects.update(found)
+            recent += lodgings
+        present.lodgings = recent
         if wanted.places:
             prefixes = {(namespace, prefix) for namespace, prefix, _ in wanted.places}
             present.places = await self._reader.places(connection, prefixes)
@@ -312,6 +318,7 @@ class Writer:
         self._known.update(verdict.bodies)
         bound = [(row.node, row.epoch, row.revision) for row in verdict.bindings]
         self._binders.add((*bound, *verdict.boarded), after, verdict.revision)
+        self._recent.keep(verdict.lodgings, after, verdict.revision if verdict.changes else after)
         if verdict.changes:
             self._hub.publish(after, verdict.revision, verdict.changes)
         start = 0

@@ -1,10 +1,18 @@
 """Cohorts: pods kept together look, to everybody, like pods kept alone."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.errors import AlreadyExists, Conflict, Fenced, Forbidden, NotFound
+from scheduler.errors import (
+    AlreadyExists,
+    Conflict,
+    Fenced,
+    Forbidden,
+    NotFound,
+    StatusError,
+)
 from scheduler.objects.cohort import PLACES, Stencil
 from scheduler.store.compaction import Retention
 from scheduler.store.operations import (
@@ -337,3 +345,42 @@ async def test_what_pods_are_is_reported_once(cluster, sql):
     later = await cluster.write(replace(read, status=b'{"phase":"Failed"}'))
     assert later.binding == read.binding
     assert (await cluster.bound_on("a")).requests["pods"] == 1
+
+
+async def state(store, lot):
+    """Return what every pod of a cohort is, as another process reads it."""
+    keys = [key("pods", lot.name(n), "default") for n in range(lot.size)]
+    return [await store.get(each) for each in keys]
+
+
+async def test_a_cohort_is_gone_on_with_whoever_came_between(cluster, database_url):
+    """What a process remembers of its own commits is no more than what others have left."""
+    async with Store.open(database_url, retention=None) as other:
+        lot = await made(cluster, 6)
+        await board(cluster, lot, (0, 1), ("a", "a"))
+        first, left = lot.pod(3), lot.pod(4)
+        await other.write(replace(first, labels={"mine": "1"}))
+        await other.write(Remove(left.key))
+        assert set((await board(cluster, lot, (1, 2, 3, 4), ("a",) * 4)).refused) == {1, 3, 4}
+        done = await board(other, lot, (2, 5), ("b", "b"), snapshot=await other.revision())
+        assert set(done.refused) == {2}
+        assert set((await board(cluster, lot, (5,), ("a",))).refused) == {5}
+        mine, theirs = await state(cluster, lot), await state(other, lot)
+    assert mine == theirs
+    nodes = [each and each.binding and each.binding.node for each in mine]
+    assert nodes == ["a", "a", "a", None, None, "b"]
+
+
+async def test_what_was_rolled_back_is_not_remembered(cluster):
+    lot = await made(cluster, 3)
+    unstorable = create("configmaps", "bad", "default", b'{"data":{"k":"\\u0000"}}')
+    seen = await cluster.revision()
+    binding = BindCohort("default", lot.uid, (0, 1), ("a", "a"), seen, REQUESTS)
+    bound, refused = await asyncio.gather(
+        cluster.write_cohorts((binding,)), cluster.write_many((unstorable,))
+    )
+    assert not bound[0].refused
+    assert isinstance(refused[0], StatusError)
+    assert set((await board(cluster, lot, (0, 1, 2), ("b",) * 3)).refused) == {0, 1}
+    nodes = [each.binding.node for each in await state(cluster, lot)]
+    assert nodes == ["a", "a", "b"]

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from ironfree_docker import pause
 
 from plugins.docker.tests.fake_dialer import PROC, frame, speak
+from plugins.docker.tests.fake_images import UNNAMED, FakeImages, image_id, refusal
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
-_UNNAMED = "sha256:" + "0" * 64  # the image of every container
 NOW = "2026-01-02T03:04:05.123456789Z"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -58,7 +57,7 @@ class FakeExec:
 
 
 @dataclass
-class FakeEngine:
+class FakeEngine(FakeImages):
     """The engine and its faults, by action ("create", "start", "inspect", "list", …).
 
     Args:
@@ -73,17 +72,10 @@ class FakeEngine:
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
         cdi: names of devices it has found.
-        pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
         disk: block size, blocks, free blocks, and those free for all.
         written: bytes in containers' layers and in volumes, by name.
         files: of its host, as the dialer finds them.
-        marks: further tags of images, with the image's id.
-        archive: what every image is saved as; loaded: what was loaded.
-        platforms: what registries say of images, by whole name.
-        builds: query, registries' logins and the archive's files of every build that began.
-        build_lines: what a build says; silent_builds: it then says nothing more.
-        commits: query and body of every commit. image_config: of every image.
-        accounts: who may pull, anybody when empty; logins: who has tried.
+        commits: query and body of every commit.
     """
 
     api: str = "1.41"
@@ -91,29 +83,15 @@ class FakeEngine:
     architecture: str = "amd64"
     id: str = "F4K3"
     name: str = "fake"
-    images: set[str] = field(default_factory=set)
-    pullable: set[str] = field(default_factory=set)
     reject: dict[str, tuple[int, str]] = field(default_factory=dict)
     lose: Counter[str] = field(default_factory=Counter)
     hang: Counter[str] = field(default_factory=Counter)
     garbage: dict[str, bytes] = field(default_factory=dict)
     start_fails: dict[str, str] = field(default_factory=dict)
-    pull_lines: list[dict[str, Any]] = field(default_factory=list)
-    silent_pulls: bool = False
     disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
     written: dict[str, int] = field(default_factory=dict)
     files: dict[bytes, bytes] = field(default_factory=lambda: dict(PROC))
-    archive: bytes = b""
-    loaded: list[bytes] = field(default_factory=list)
-    platforms: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-    builds: list[dict[str, Any]] = field(default_factory=list)
-    build_lines: list[dict[str, Any]] = field(default_factory=list)
-    silent_builds: bool = False
     commits: list[dict[str, Any]] = field(default_factory=list)
-    image_config: dict[str, Any] = field(default_factory=dict)
-    marks: dict[str, str] = field(default_factory=dict)
-    accounts: list[dict[str, str] | None] = field(default_factory=list)
-    logins: list[dict[str, str] | None] = field(default_factory=list)
 
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     execs: dict[str, FakeExec] = field(default_factory=dict)
@@ -124,8 +102,6 @@ class FakeEngine:
     cdi: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     busiest: Counter[str] = field(default_factory=Counter)
-    hanging: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     events: "list[asyncio.Queue[bytes | None]]" = field(default_factory=list)
     _under_way: Counter[str] = field(default_factory=Counter)
     _runner: web.AppRunner | None = None
@@ -200,17 +176,17 @@ class FakeEngine:
             ("PUT", "/containers/{name}/archive", self._put_archive, "archive"),
             ("HEAD", "/containers/{name}/archive", self._stat_archive, "stat"),
             ("GET", "/volumes/{name}", self._inspect_volume, "inspect-volume"),
-            ("GET", "/distribution/{name:.+}/json", self._distribution, "distribution"),
-            ("POST", "/build", self._build, "build"),
+            ("GET", "/distribution/{name:.+}/json", self.answer_distribution, "distribution"),
+            ("POST", "/build", self.answer_build, "build"),
             ("POST", "/commit", self._commit, "commit"),
-            ("POST", "/images/{name:.+}/push", self._push, "push"),
-            ("POST", "/images/create", self._pull, "pull"),
-            ("POST", "/images/load", self._load, "load"),
-            ("GET", "/images/{name:.+}/json", self._image, "image"),
-            ("GET", "/images/json", self._images, "images"),
-            ("GET", "/images/{name:.+}/get", self._save, "save"),
-            ("POST", "/images/{name:.+}/tag", self._tag, "tag"),
-            ("DELETE", "/images/{name:.+}", self._remove_image, "remove-image"),
+            ("POST", "/images/{name:.+}/push", self.answer_push, "push"),
+            ("POST", "/images/create", self.answer_pull, "pull"),
+            ("POST", "/images/load", self.answer_load, "load"),
+            ("GET", "/images/{name:.+}/json", self.answer_image, "image"),
+            ("GET", "/images/json", self.answer_images, "images"),
+            ("GET", "/images/{name:.+}/get", self.answer_save, "save"),
+            ("POST", "/images/{name:.+}/tag", self.answer_tag, "tag"),
+            ("DELETE", "/images/{name:.+}", self.answer_remove_image, "remove-image"),
             ("POST", "/volumes/create", self._create_volume, "volume"),
             ("GET", "/volumes", self._volumes, "volumes"),
             ("DELETE", "/volumes/{name}", self._remove_volume, "remove-volume"),
@@ -234,9 +210,9 @@ class FakeEngine:
     ) -> web.StreamResponse:
         version = request.match_info.get("version")
         if version and not _number(self.min_api) <= _number(version[1:]) <= _number(self.api):
-            return _error(400, f"client version {version} is out of range")
+            return refusal(400, f"client version {version} is out of range")
         if action in self.reject:
-            return _error(*self.reject[action])
+            return refusal(*self.reject[action])
         if action in self.garbage:
             return web.Response(body=self.garbage[action], content_type="application/json")
         response = await handler(request)
@@ -295,7 +271,7 @@ class FakeEngine:
                     "State": c.status,
                     "Labels": c.labels or None,
                     "Names": [f"/{c.name}"],
-                    "ImageID": _image_id(c.body["Image"]),
+                    "ImageID": image_id(c.body["Image"]),
                     **({"SizeRw": self.written.get(c.name, 0)} if "size" in request.query else {}),
                 }
                 for c in found
@@ -306,9 +282,9 @@ class FakeEngine:
         name, body = request.query["name"], await request.json()
         if name in self.containers:
             taken = self.containers[name].id
-            return _error(409, f'Conflict. The name "/{name}" is in use by container "{taken}".')
+            return refusal(409, f'Conflict. The name "/{name}" is in use by container "{taken}".')
         if body["Image"] not in self.images:
-            return _error(404, f"No such image: {body['Image']}")
+            return refusal(404, f"No such image: {body['Image']}")
         self._created += 1
         identifier = hashlib.sha256(f"{self._created}".encode()).hexdigest()
         self.containers[name] = FakeContainer(identifier, name, body)
@@ -317,7 +293,7 @@ class FakeEngine:
     async def _inspect(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
         if found is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         state = {
             "Status": found.status,
             "ExitCode": found.exit_code,
@@ -338,7 +314,7 @@ class FakeEngine:
                 "Id": found.id,
                 "Name": f"/{found.name}",
                 "Created": NOW,
-                "Image": _UNNAMED,
+                "Image": UNNAMED,
                 "State": state,
                 "Config": config,
                 "HostConfig": limits,
@@ -350,7 +326,7 @@ class FakeEngine:
     async def _stats(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
         if found is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         memory = {"usage": found.memory + 512, "stats": {"inactive_file": 512}}
         stats = {"read": NOW, "memory_stats": memory, "pids_stats": {"current": 3}}
         return web.json_response(stats)
@@ -358,7 +334,7 @@ class FakeEngine:
     async def _update(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
         if found is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         found.body.setdefault("HostConfig", {}).update(await request.json())
         self.emit("update", found)
         return web.json_response({"Warnings": None})
@@ -366,12 +342,12 @@ class FakeEngine:
     async def _start(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
         if found is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         if found.status == "running":
             return web.Response(status=304)
         if error := self.start_fails.get(found.body["Image"]):
             found.error, found.exit_code = error, 127
-            return _error(400, error)
+            return refusal(400, error)
         found.status = "running"
         self.emit("start", found)
         return web.Response(status=204)
@@ -379,7 +355,7 @@ class FakeEngine:
     async def _stop(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
         if found is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         if found.status != "running":
             return web.Response(status=304)
         found.status, found.exit_code = "exited", 143
@@ -393,24 +369,24 @@ class FakeEngine:
     async def _logs(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
         if found is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         return web.Response(body=found.log)
 
     async def _remove(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
         if found is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         if found.status == "running" and request.query.get("force") != "1":
-            return _error(409, "You cannot remove a running container")
+            return refusal(409, "You cannot remove a running container")
         del self.containers[found.name]
         return web.Response(status=204)
 
     async def _create_exec(self, request: web.Request) -> web.Response:
         found = self.find(request.match_info["name"])
         if found is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         if found.status != "running":
-            return _error(409, f"Container {found.id} is not running")
+            return refusal(409, f"Container {found.id} is not running")
         identifier = f"exec{len(self.execs)}"
         self.execs[identifier] = FakeExec(found.id, (await request.json())["Cmd"])
         return web.json_response({"Id": identifier}, status=201)
@@ -447,123 +423,23 @@ class FakeEngine:
     async def _stat_archive(self, request: web.Request) -> web.Response:
         target = self.links.get(request.query["path"])
         if target is None:
-            return _error(404, "Could not find the file")
+            return refusal(404, "Could not find the file")
         stat = base64.b64encode(json.dumps({"linkTarget": target}).encode()).decode()
         return web.Response(headers={"X-Docker-Container-Path-Stat": stat})
 
     async def _inspect_volume(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         if name not in self.volumes:
-            return _error(404, "no such volume")
+            return refusal(404, "no such volume")
         labels, point = self.volumes[name]["Labels"], f"/var/lib/docker/volumes/{name}/_data"
         return web.json_response({"Name": name, "Labels": labels, "Mountpoint": point})
 
-    async def _pull(self, request: web.Request) -> web.StreamResponse:
-        tag = request.query["tag"]
-        name = f"{request.query['fromImage']}{'@' if ':' in tag else ':'}{tag}"
-        header = request.headers.get("X-Registry-Auth", "")
-        self.logins.append(json.loads(base64.urlsafe_b64decode(header)) if header else None)
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b'{"status":"Pulling"}\r\n')
-        for line in self.pull_lines:
-            await response.write(json.dumps(line).encode() + b"\r\n")
-        if self.silent_pulls:
-            self.hanging.release()
-            await self.stopping.wait()
-        if name in self.pullable and self.logins[-1] in (self.accounts or [self.logins[-1]]):
-            self.images.add(name)
-            await response.write(b'{"status":"Done"}\r\n')
-        else:
-            message = f"manifest for {name} not found"
-            line = {"errorDetail": {"message": message}, "error": message}
-            await response.write(json.dumps(line).encode() + b"\r\n")
-        return response
-
-    async def _distribution(self, request: web.Request) -> web.Response:
-        header = request.headers.get("X-Registry-Auth", "")
-        self.logins.append(json.loads(base64.urlsafe_b64decode(header)) if header else None)
-        name = request.match_info["name"]
-        if name not in self.platforms or self.logins[-1] not in (self.accounts or [None]):
-            return _error(403, f"denied: {name}")
-        descriptor = {"digest": "sha256:" + "e" * 64, "size": 7}
-        return web.json_response({"Descriptor": descriptor, "Platforms": self.platforms[name]})
-
-    async def _build(self, request: web.Request) -> web.StreamResponse:
-        header = request.headers.get("X-Registry-Config", "")
-        logins = json.loads(base64.urlsafe_b64decode(header)) if header else None
-        with tarfile.open(fileobj=io.BytesIO(await request.read())) as archive:
-            members = [each for each in archive.getmembers() if each.isfile()]
-            files = {m.name: archive.extractfile(m).read() for m in members}
-        self.builds.append({"query": dict(request.query), "logins": logins, "files": files})
-        response = web.StreamResponse()
-        await response.prepare(request)
-        failed = False
-        for line in self.build_lines:
-            failed = failed or "error" in line
-            await response.write(json.dumps(line).encode() + b"\r\n")
-        if self.silent_builds:
-            self.hanging.release()
-            await self.stopping.wait()
-        if not failed:
-            self.images.add(request.query["t"])
-            line = {"stream": f"Successfully tagged {request.query['t']}\n"}
-            await response.write(json.dumps(line).encode() + b"\r\n")
-        return response
-
     async def _commit(self, request: web.Request) -> web.Response:
         if self.find(request.query["container"]) is None:
-            return _error(404, "No such container")
+            return refusal(404, "No such container")
         self.commits.append({"query": dict(request.query), "body": await request.json()})
         self.images.add(f"{request.query['repo']}:{request.query['tag']}")
         return web.json_response({"Id": "sha256:" + "1" * 64}, status=201)
-
-    async def _push(self, request: web.Request) -> web.Response:
-        self.logins.append(json.loads(base64.urlsafe_b64decode(request.headers["X-Registry-Auth"])))
-        name = f"{request.match_info['name']}:{request.query['tag']}"
-        lines: list[dict[str, Any]] = [{"status": "Preparing", "id": "a"}]
-        if self.logins[-1] in (self.accounts or [self.logins[-1]]):
-            digest = "sha256:" + "d" * 64
-            lines.append({"aux": {"Tag": request.query["tag"], "Digest": digest, "Size": 7}})
-        else:
-            lines.append({"error": f"denied: {name}"})
-        return web.Response(text="\r\n".join(map(json.dumps, lines)))
-
-    async def _load(self, request: web.Request) -> web.Response:
-        self.loaded.append(await request.read())
-        self.images.add(pause.IMAGE)
-        return web.Response(text='{"stream":"Loaded image: ironfree/pause:1\\n"}\r\n')
-
-    async def _image(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in self.images and name != _UNNAMED:
-            return _error(404, f"No such image: {name}")
-        found = {"Id": _image_id(name), "RepoTags": [name], "Size": 7}
-        return web.json_response(found | {"Config": self.image_config or None})
-
-    async def _save(self, _: web.Request) -> web.Response:
-        return web.Response(body=self.archive)
-
-    async def _images(self, _: web.Request) -> web.Response:
-        listed: dict[str, list[str]] = {_image_id(name): [name] for name in self.images}
-        for mark, image in self.marks.items():
-            listed.setdefault(image, []).append(mark)
-        return web.json_response(
-            [{"Id": i, "RepoTags": tags, "Size": 7} for i, tags in listed.items()]
-        )
-
-    async def _tag(self, request: web.Request) -> web.Response:
-        mark = f"{request.query['repo']}:{request.query['tag']}"
-        self.marks[mark] = request.match_info["name"]
-        return web.Response(status=201)
-
-    async def _remove_image(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if self.marks.pop(name, None) is None:
-            if name not in self.images:
-                return _error(404, f"No such image: {name}")
-            self.images.remove(name)
-        return web.json_response([{"Untagged": name}])
 
     async def _create_volume(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -581,7 +457,7 @@ class FakeEngine:
 
     async def _measure(self, request: web.Request) -> web.Response:
         if request.query["type"] != "volume":
-            return _error(400, "only volumes are measured here")
+            return refusal(400, "only volumes are measured here")
         found = [
             {
                 "Name": name,
@@ -593,12 +469,8 @@ class FakeEngine:
 
     async def _remove_volume(self, request: web.Request) -> web.Response:
         if self.volumes.pop(request.match_info["name"], None) is None:
-            return _error(404, "no such volume")
+            return refusal(404, "no such volume")
         return web.Response(status=204)
-
-
-def _image_id(name: str) -> str:
-    return "sha256:" + hashlib.sha256(name.encode()).hexdigest()
 
 
 def _has(labels: dict[str, str], wanted: str) -> bool:
@@ -608,7 +480,3 @@ def _has(labels: dict[str, str], wanted: str) -> bool:
 
 def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
-
-
-def _error(code: int, message: str) -> web.Response:
-    return web.json_response({"message": message}, status=code)
