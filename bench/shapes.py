@@ -165,8 +165,10 @@ async def bound(server: Server, namespace: str, goal: int) -> None:
     query = (
         "SELECT (SELECT count(*) FROM bindings b JOIN objects o ON o.uid = b.pod_uid"
         f" WHERE o.namespace = '{namespace}')"
-        " + (SELECT coalesce(sum(cardinality(b.ordinals)), 0) FROM cohort_bindings b"
-        f" JOIN cohorts c ON c.uid = b.cohort WHERE c.namespace = '{namespace}' AND c.gone IS NULL)"
+        " + (SELECT coalesce(sum(CASE WHEN c.gone IS NULL THEN cardinality(b.ordinals) ELSE"
+        " (SELECT count(*) FROM unnest(b.ordinals) n WHERE get_bit(c.gone, n) = 0) END), 0)::bigint"
+        " FROM cohort_bindings b"
+        f" JOIN cohorts c ON c.uid = b.cohort WHERE c.namespace = '{namespace}')"
     )
     last, moved = -1, time.perf_counter()
     while True:

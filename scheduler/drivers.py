@@ -262,7 +262,6 @@ class ContainerSpec:
         proc_unmasked: nothing of /proc is hidden or read-only.
         process_namespace_of: id of a running container whose processes it is to see; "" for none.
         stdin_once: stdin ends with that of the first client that attached to it.
-        runtime: as of its sandbox.
     """
 
     name: str
@@ -299,7 +298,6 @@ class ContainerSpec:
     apparmor: str = ""
     proc_unmasked: bool = False
     process_namespace_of: str = ""
-    runtime: str = ""
 
 
 class EngineState(StrEnum):
@@ -334,7 +332,11 @@ class ContainerStatus(msgspec.Struct, frozen=True, gc=False):
 
 
 class SandboxStatus(msgspec.Struct, frozen=True, gc=False):
-    """A pod's sandbox as the engine has it."""
+    """A pod's sandbox as the engine has it.
+
+    Args:
+        runtime: that it was made with, and its containers will be; "" for the engine's default.
+    """
 
     identity: PodIdentity
     id: str
@@ -342,6 +344,7 @@ class SandboxStatus(msgspec.Struct, frozen=True, gc=False):
     running: bool
     ip: str = ""
     created_at: datetime | None = None
+    runtime: str = ""
 
 
 class PodObservation(msgspec.Struct, frozen=True, gc=False):

@@ -193,6 +193,10 @@ class Informer(Generic[T]):
         """Tell whether a pod lives in its cohort, as far as is known."""
         return self._lots.lives(cohort.uid, ordinal)
 
+    def lodged(self, uid: str) -> bool:
+        """Tell whether a pod of that uid lives in its cohort, as far as is known."""
+        return bool(self._lots) and self._lots.lodged(uid)
+
     def in_namespaces(self, namespaces: Collection[str]) -> dict[str, list[tuple[ObjectKey, T]]]:
         """Return the objects of some namespaces, each apart; looks at every key once."""
         found: dict[str, list[tuple[ObjectKey, T]]] = {name: [] for name in namespaces}

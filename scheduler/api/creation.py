@@ -215,10 +215,10 @@ class Creator:
             await self._assign_runtime(spec, shown)
 
     async def _assign_runtime(self, spec: JsonObject, shown: str) -> None:
-        name = text(spec, "runtimeClassName")
-        if not name:
-            return
-        found = await self.backend.store.get(ObjectKey(RUNTIME_CLASSES, "", name))
+        """Have a pod take over what its RuntimeClass says."""
+        name, found = text(spec, "runtimeClassName"), None
+        if name:
+            found = await self.backend.store.get(ObjectKey(RUNTIME_CLASSES, "", name))
         try:
             assign_runtime(spec, {name: runtime_view(found)} if found is not None else {})
         except Forbidden as error:

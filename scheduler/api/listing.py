@@ -133,16 +133,20 @@ class Lister:
         response = web.StreamResponse(headers={"Content-Type": JSON})
         await response.prepare(request)
         await response.write(head)
-        parts: list[bytes] = []
+        lists, parts, size, comma = self.backend.lists, list[bytes](), 0, b""
         for stretch in _stretches(page.objects):
-            part = (b"," if parts else b"") + b",".join([rendering.item(each) for each in stretch])
-            parts.append(part)
+            part = comma + b",".join([rendering.item(each) for each in stretch])
+            comma, size = b",", size + len(part)
+            if scope and lists.takes(size):
+                parts.append(part)
+            else:  # nobody will want them again: hold one stretch at a time
+                parts.clear()
             await response.write(part)
             await asyncio.sleep(0)
         await response.write(b"]}")
         await response.write_eof()
-        if scope:
-            self.backend.lists.keep(scope, Written(tuple(parts), count, page.revision))
+        if parts:
+            lists.keep(scope, Written(tuple(parts), count, page.revision))
         return response
 
 

@@ -43,6 +43,10 @@ class RepeatedLists:
         self._limit, self._largest = size, largest
         self._size = 0
 
+    def takes(self, size: int) -> bool:
+        """Tell whether a list of so many bytes is kept at all."""
+        return size <= self._largest
+
     def find(self, scope: str) -> Written | None:
         """Return what was written last."""
         found = self._kept.get(scope)
@@ -53,11 +57,10 @@ class RepeatedLists:
     def keep(self, scope: str, written: Written) -> None:
         """Remember what was written, instead of what was before."""
         self.forget(scope)
-        size = written.size + len(scope)
-        if size > self._largest:
+        if not self.takes(written.size):
             return
         self._kept[scope] = written
-        self._size += size
+        self._size += written.size + len(scope)
         while self._size > self._limit:
             self.forget(next(iter(self._kept)))
 

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from msgspec.structs import replace
 
-from ..errors import Conflict, StatusError
+from ..errors import Conflict, NotFound
 from ..informer import Informer
 from ..meter import Meter, measured
 from ..objects.apply import Writer, record_update
@@ -92,7 +92,7 @@ class HorizontalPodAutoscaling:
         self._clock = clock
         self._events = EventLog(store, clock, "horizontal-pod-autoscaler")
         self._queue = WorkQueue[ObjectKey]("autoscaling", clock)
-        self._memories: dict[ObjectKey, Memory] = {}
+        self._memories: dict[str, Memory] = {}  # by uid
 
     async def run(self) -> None:
         """Scale, until cancelled or fenced."""
@@ -104,19 +104,20 @@ class HorizontalPodAutoscaling:
         async for deltas in self._hpas.subscribe():
             for delta in deltas:
                 old, new = delta.old, delta.new
-                if old is None or new is None or old.meta.generation != new.meta.generation:
+                if new is None:
+                    self._memories.pop(old.meta.uid if old is not None else "", None)
+                elif old is None or old.meta.generation != new.meta.generation:
                     self._queue.add(delta.key)
 
     async def _reconcile(self, key: ObjectKey) -> None:
         hpa = self._hpas.get(key.namespace, key.name)
         if hpa is None or hpa.meta.deletion_timestamp is not None:
-            self._memories.pop(key, None)
             return
         self._queue.add_after(key, self._settings.autoscaling_period)
-        found = await self._plan(hpa, self._memories.get(key, Memory()))
+        found = await self._plan(hpa, self._memories.get(hpa.meta.uid, Memory()))
         if found.rescale is not None:
             found = await self._rescale(hpa, found, found.rescale)
-        self._memories[key] = found.memory
+        self._memories[hpa.meta.uid] = found.memory
         await self._events.tell(*found.notes)
         if found.status != hpa.status:
             seen = hpa.stored
@@ -162,7 +163,7 @@ class HorizontalPodAutoscaling:
         key = ObjectKey(kind.resource, hpa.meta.namespace, hpa.spec.scale_target_ref.name)
         try:
             revision = await self._write(kind, key, change)
-        except StatusError as error:
+        except (Conflict, NotFound) as error:
             return not_rescaled(hpa, planned, error.message, self._clock.now())
         await self._scaled[kind.resource].reached(revision)
         await self._events.tell(rescaled(hpa, change))
@@ -176,9 +177,9 @@ class HorizontalPodAutoscaling:
             Conflict: somebody else has changed it.
         """
         for attempt in range(_RACES):
-            stored = await self._store.get(key)
+            write = self._change(kind, await self._store.get(key), change)
             try:
-                return (await self._store.write(self._change(kind, stored, change))).revision
+                return (await self._store.write(write)).revision
             except Conflict:
                 if attempt == _RACES - 1:
                     raise

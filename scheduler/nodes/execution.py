@@ -206,7 +206,8 @@ async def _make_sandbox(shop: Workshop, subject: Subject, attempt: int) -> Effec
         return pod
     runtime = await _runtime(shop, pod)
     if runtime is None:
-        return _refused(shop, EnsureSandbox(attempt), subject, _no_class(pod))
+        why = f'RuntimeClass "{pod.spec.runtime_class_name}" not found'
+        return _refused(shop, EnsureSandbox(attempt), subject, why)
     spec = with_fields(sandbox_spec(pod, attempt, shop.epoch), runtime=runtime)
     return partial(_with_sandbox, spec.identity, await shop.host.ensure_sandbox(spec))
 
@@ -218,10 +219,6 @@ async def _runtime(shop: Workshop, pod: Pod) -> str | None:
         return ""
     found = await shop.objects.get(ObjectKey(RUNTIME_CLASSES, "", name))
     return None if found is None else runtime_view(found).handler
-
-
-def _no_class(pod: Pod) -> str:
-    return f'RuntimeClass "{pod.spec.runtime_class_name}" not found'
 
 
 # --- pulling and starting -------------------------------------------------------------------
@@ -264,12 +261,9 @@ async def _start(
     pod = await _with_claims(shop, subject)
     if isinstance(pod, Refusal):
         return pod
-    runtime = await _runtime(shop, pod)
-    if runtime is None:
-        return _refused(shop, EnsureContainer(container.name, attempt), subject, _no_class(pod))
     alone = container_spec(pod.spec, container, attempt, sandbox.attempt, env)
     spec = limited(alone, pod, container, shop.limits)
-    spec = replace(spec, process_namespace_of=target, runtime=runtime)
+    spec = replace(spec, process_namespace_of=target)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):

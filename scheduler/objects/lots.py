@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .cohort import MOST, PLACES, Berths, Cohort, Lodging, Reports, place_of
+from .cohort import FIRST, MOST, PLACES, Berths, Cohort, Lodging, Reports, place_of
 from .stored import ObjectKey, StoredObject
 
 T = TypeVar("T")
@@ -121,6 +121,11 @@ class Lots(Generic[T]):
         """Tell whether there is a cohort of that uid, and a pod lives in it."""
         lodging = self._lodgings.get(uid)
         return lodging is not None and lodging.lives(ordinal)
+
+    def lodged(self, uid: str) -> bool:
+        """Tell whether a pod of that uid lives in a cohort."""
+        lodging = self._lodgings.get(uid[:28] + FIRST)
+        return lodging is not None and lodging.lives(int(uid[28:], 16))
 
     def all_live(self, uid: str, ordinals: Iterable[int]) -> bool:
         """Tell whether there is a cohort of that uid, and all those pods live in it."""

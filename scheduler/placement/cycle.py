@@ -100,7 +100,7 @@ class Placement:
         waiting = Waiting(self.queue, self._express, self.gangs)
         self._ingest = Ingest(self._state, waiting, report, rules, nominations)
         self._batches = Batches(waiting, nominations, report, self._clock)
-        self._binder = Binder(store, epoch)
+        self._binder = Binder(store, epoch, pods.lodged)
         self._pod_deltas = pods.subscribe_whole()
         self._node_deltas: Subscription[Node] = nodes.subscribe()
         self._namespace_deltas = self._surroundings.namespaces.subscribe()

@@ -59,6 +59,7 @@ class Ingest:
         self._express = waiting.express
         self._gangs = waiting.gangs
         self.gated: set[ObjectKey] = set()
+        self._gone: list[str] = []  # uids of pods that went, of the batch being taken over
         self._parked: tuple[Diagnosis | None, str] = None, ""  # why the last one waits, in words
 
     def pods(self, deltas: Iterable[AnyDelta[Pod]], now: float) -> None:
@@ -69,6 +70,10 @@ class Ingest:
             for delta in deltas
         }
         change = reduce(lambda all_, each: all_ | each, changes, _NOTHING)
+        if self._gone:
+            if self._state.remove_pods(self._gone):
+                change |= Change.POD_REMOVED
+            self._gone.clear()
         self._gangs.settle()
         if change:
             self._queue.changed(change)
@@ -188,7 +193,8 @@ class Ingest:
             self.gated.discard(delta.key)
         if old is not None and (new is None or new.meta.uid != old.meta.uid):
             self.leave(delta.key)
-            change |= self._freed(old) | self._unnominated(old)
+            self._gone.append(old.meta.uid)  # counted no more when all of the batch are known
+            change |= self._unnominated(old)
         if new is None:
             return change
         if new.node and not new.terminal:

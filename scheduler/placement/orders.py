@@ -78,36 +78,32 @@ class OrderWriter:
         Raises:
             Fenced: another leader has taken over.
         """
+        seen = self._seen(orders)
         edits: dict[ObjectKey, Edit] = {
-            order.pod.key: _nomination(order) for order in orders if not self._is_brief(order)
+            order.pod.key: _nomination(order) for order in orders if not _is_brief(order, seen)
         }
         for order in orders:
             for victim in order.preemption.victims if order.preemption else ():
                 if not victim.leaving and victim.key not in edits:
                     edits[victim.key] = _departure(victim, order)
-        await self._write(edits)
+        await self._write(edits, seen)
         await self._pods.reached(await self._revision())
 
-    def _is_brief(self, order: Order) -> bool:
-        """Tell whether a pod without a nomination waits for none but victims without grace."""
-        victims = order.preemption.victims if order.preemption is not None else ()
+    def _seen(self, orders: Sequence[Order]) -> dict[ObjectKey, Pod]:
+        """Return the pods that orders are about as they were last seen."""
+        keys = dict.fromkeys(order.pod.key for order in orders)
+        for order in orders:
+            if order.preemption is not None:
+                keys.update(dict.fromkeys(victim.key for victim in order.preemption.victims))
         known = self._pods.items
-        waits = known.get(order.pod.key)
-        if not victims or waits is None or waits.status.nominated_node_name:
-            return False
-        return all(
-            (pod := known.get(victim.key)) is not None
-            and not (victim.leaving or pod.meta.finalizers)
-            and not pod.spec.termination_grace_period_seconds
-            for victim in victims
-        )
+        return {key: pod for key in keys if (pod := known.get(key)) is not None}
 
-    async def _write(self, edits: Mapping[ObjectKey, Edit]) -> None:
+    async def _write(self, edits: Mapping[ObjectKey, Edit], seen: Mapping[ObjectKey, Pod]) -> None:
         """Edit pods as they were last seen, and again as they are stored where a race was lost."""
         left = dict(edits)
         for number in range(_TRIES):
             try:
-                left = await self._attempt(left, fresh=number > 0)
+                left = await self._attempt(left, {} if number else seen)
             except Unavailable as error:
                 logger.warning("preemption waits: %s; trying again in %g s", error, _PAUSE)
                 await asyncio.sleep(_PAUSE)
@@ -116,11 +112,11 @@ class OrderWriter:
         logger.warning("%d writes of a preemption lost too many races", len(left))
 
     async def _attempt(
-        self, edits: Mapping[ObjectKey, Edit], *, fresh: bool
+        self, edits: Mapping[ObjectKey, Edit], seen: Mapping[ObjectKey, Pod]
     ) -> dict[ObjectKey, Edit]:
         """Try every edit once; return those that lost a race."""
         writes: list[tuple[ObjectKey, Write]] = []
-        for key, found in (await self._present(list(edits), fresh=fresh)).items():
+        for key, found in (await self._present(list(edits), seen)).items():
             write = edits[key](found)
             if write is not None:
                 writes.append((key, msgspec.structs.replace(write, epoch=self._epoch)))
@@ -136,11 +132,10 @@ class OrderWriter:
         return again
 
     async def _present(
-        self, keys: Sequence[ObjectKey], *, fresh: bool
+        self, keys: Sequence[ObjectKey], seen: Mapping[ObjectKey, Pod]
     ) -> dict[ObjectKey, StoredObject]:
-        """Return pods as the informer has them, or as they are stored if that is what is needed."""
-        known = self._pods.items
-        found = {} if fresh else {k: p.stored for k in keys if (p := known.get(k)) and p.stored}
+        """Return pods as they were seen, others as they are stored."""
+        found = {k: p.stored for k in keys if (p := seen.get(k)) and p.stored}
         missing = [key for key in keys if key not in found]
         for start in range(0, len(missing), _READERS):
             part = missing[start : start + _READERS]
@@ -155,6 +150,21 @@ class OrderWriter:
             except Unavailable as error:
                 logger.warning("%s; asking again in %g s", error, _PAUSE)
                 await asyncio.sleep(_PAUSE)
+
+
+def _is_brief(order: Order, seen: Mapping[ObjectKey, Pod]) -> bool:
+    """Tell whether a pod without a nomination waits for none but victims without grace."""
+    victims = order.preemption.victims if order.preemption is not None else ()
+    waits = seen.get(order.pod.key)
+    if not victims or waits is None or waits.status.nominated_node_name:
+        return False
+    for victim in victims:
+        pod = seen.get(victim.key)
+        if pod is None or victim.leaving or pod.meta.finalizers:
+            return False
+        if pod.spec.termination_grace_period_seconds:
+            return False
+    return True
 
 
 def _nomination(order: Order) -> Edit:

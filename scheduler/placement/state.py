@@ -234,6 +234,23 @@ class ClusterState:
         self._going.discard(uid)
         return counted
 
+    def remove_pods(self, uids: Iterable[str]) -> bool:
+        """Stop counting pods, alike ones together; returns whether any was counted."""
+        on: dict[PodClass, dict[str, int]] = {}
+        counted = False
+        for uid in uids:
+            known = self._pods.get(uid)
+            if known is None or uid in self._going:
+                counted |= self.remove_pod(uid)
+                continue
+            del self._pods[uid]
+            self._stray(uid, -1)
+            there = on.setdefault(known[0], {})
+            there[known[1]] = there.get(known[1], 0) - 1
+        for pod, nodes in on.items():
+            self._count_on(pod, nodes)
+        return counted or bool(on)
+
     def _leaves(self, uid: str, pod: PodClass, node: str) -> bool:
         """Mark a counted pod as being deleted; returns whether that is news."""
         if uid in self._going:
@@ -289,7 +306,7 @@ class ClusterState:
         self._count_on(pod, on)
 
     def _count_on(self, pod: PodClass, on: Mapping[str, int]) -> None:
-        """Count further pods of a class, so many on each node."""
+        """Count further pods of a class, so many on each node; a negative number: fewer."""
         row_of = self._facts.row_of
         if len(on) < 16:
             for node, count in on.items():

@@ -177,6 +177,11 @@ def test_who_a_container_runs_as_and_what_it_may_do(ironfree: Ironfree):
         "81",
         "db.shop.default.svc.cluster.local",
     ]
+    nothing = {"capabilities": {"drop": ["all"]}}  # as some public manifests write it
+    effective = sh("main", "grep CapEff /proc/self/status | cut -f2", securityContext=nothing)
+    run(ironfree, "powerless", effective, restartPolicy="Never")
+    until(ironfree, "powerless", phase("Succeeded"), "it ends")
+    assert log(ironfree, "powerless") == ["0" * 16]
     run(ironfree, "root", sh("main", "true"), securityContext={"runAsNonRoot": True})
     pod = until(
         ironfree,

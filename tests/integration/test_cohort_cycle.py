@@ -227,3 +227,50 @@ async def test_victims_may_live_in_cohorts(service):
         assert {p.spec.priority for p in pods.values()} == {10}
         assert {nominated(pods, name) for name in pods} == {"n0"}
         await agrees(service)
+
+
+async def crowd_out(service, monkeypatch):
+    """Fill two nodes, and have as many of higher priority come; return their cohort."""
+    # Who says of a pod that it waits takes it out of its cohort.
+    monkeypatch.setattr(service.placement.reporter, "_conditions", lambda _: [])
+    await service.write(node("n0", cpu="20"), node("n1", cpu="20"))
+    await make(service.store, alike(40, cpu="1", terminationGracePeriodSeconds=0))
+    await service.seen(lambda pods: len(pods) == 40 and all_bound(pods))
+    return alike(40, 50, cpu="1", priority=10).cohort
+
+
+async def test_who_was_made_room_for_stays_in_its_cohort(service, monkeypatch):
+    async with running(service):
+        lot = await crowd_out(service, monkeypatch)
+        await make(service.store, CreateCohort(lot))
+        pods = await service.seen(lambda pods: len(pods) == 40 and all_bound(pods))
+        assert {p.spec.priority for p in pods.values()} == {10}
+        assert {p.stored.lodged for p in pods.values()} == {True}
+        await service.told("Scheduled", 80)
+        assert service.placement.pending()["flying"] == 0
+        assert not len(service.placement._displacement.nominations)
+        await agrees(service)
+
+
+@pytest.mark.parametrize("how", ["delete", "labels", "status", "bind"])
+async def test_a_pod_changes_while_its_cohort_takes_the_room(service, monkeypatch, how):
+    real, changed = service.store.write_cohorts, []
+
+    async def write_cohorts(ops):
+        if not changed and any(op.cohort == lot.uid and op.ordinals for op in ops):
+            changed.append(lot.uid)
+            await interfere(service.store, lot, how)
+        return await real(ops)
+
+    async with running(service):
+        lot = await crowd_out(service, monkeypatch)
+        monkeypatch.setattr(service.placement._binder._store, "write_cohorts", write_cohorts)
+        await make(service.store, CreateCohort(lot))
+        expected = 39 if how == "delete" else 40
+        pods = await service.seen(
+            lambda pods: len(ours(lot, pods)) == expected and all_bound(pods) and changed
+        )
+        if how != "bind":  # of a node that somebody else binds to, all are refused
+            assert sum(p.stored.lodged for p in ours(lot, pods)) == 39
+        assert (lot.name(2) in pods) == (how != "delete")
+        await agrees(service)

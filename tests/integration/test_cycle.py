@@ -13,7 +13,7 @@ from scheduler.objects.stored import ObjectKey, intern_body
 from scheduler.placement import batches
 from scheduler.placement.cycle import Placement
 from scheduler.placement.tenants import NODE
-from scheduler.store.operations import Bind, Remove
+from scheduler.store.operations import Bind, Remove, Replace
 from tests.placement_cases import every_rule, spec
 from tests.store_values import create, replace
 
@@ -301,3 +301,24 @@ async def test_a_replaced_leader_stops(store):
                     group.create_task(part.run())
         assert "has been replaced" in str(raised.value.exceptions[0].exceptions[0])
         assert (await store.get(ObjectKey("pods", "default", "p"))).binding is None
+
+
+async def test_a_condition_is_written_although_the_pod_changes_at_that_moment(service, monkeypatch):
+    real, changed = service.store.write_many, []
+
+    async def write_many(ops):
+        if not changed and any(op.resource == "pods" for op in ops if isinstance(op, Replace)):
+            changed.append(ops)
+            found = await service.store.get(ObjectKey("pods", "default", "p"))
+            await service.store.write(replace(found, status=b'{"message":"x","phase":"Pending"}'))
+        return await real(ops)
+
+    monkeypatch.setattr(service.store, "write_many", write_many)
+    await service.write(node("n", cpu="1"), pod("p", cpu="2"))
+    pods = await service.seen(lambda pods: "p" in pods and pods["p"].status.conditions)
+    assert pods["p"].status.message == "x"
+    assert pods["p"].status.condition("PodScheduled").reason == "Unschedulable"
+    assert changed
+    await service.placement.reporter.flushed()
+    (event,) = await service.told("FailedScheduling", 1)
+    assert event["count"] == 1

@@ -91,8 +91,8 @@ def container_body(
         "OomScoreAdj": spec.oom_score,
         **(devices or {}),
     }
-    if spec.runtime:
-        host["Runtime"] = spec.runtime
+    if sandbox.runtime:
+        host["Runtime"] = sandbox.runtime
     if spec.pids_limit:
         host["PidsLimit"] = spec.pids_limit
     if spec.ulimits:

@@ -44,6 +44,9 @@ ADOPTED = _PREFIX + "adopted"
 COMMITTED = _PREFIX + "committed"
 """On an image: it was made of a pod's container."""
 
+RUNTIME = _PREFIX + "runtime"
+"""On the infra container: the engine's name of the runtime, where it is not its default."""
+
 INFRA = "POD"
 
 
@@ -87,7 +90,10 @@ def pod_labels(identity: PodIdentity, cluster: str) -> dict[str, str]:
 
 def sandbox_labels(spec: SandboxSpec, cluster: str) -> dict[str, str]:
     """Labels of the infra container."""
-    return pod_labels(spec.identity, cluster) | {CONTAINER: INFRA, ATTEMPT: str(spec.attempt)}
+    own = {CONTAINER: INFRA, ATTEMPT: str(spec.attempt)}
+    if spec.runtime:
+        own[RUNTIME] = spec.runtime
+    return pod_labels(spec.identity, cluster) | own
 
 
 def container_labels(sandbox: SandboxStatus, spec: ContainerSpec, cluster: str) -> dict[str, str]:

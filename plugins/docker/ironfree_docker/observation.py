@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 from scheduler.drivers import ContainerStatus, EngineState, PodObservation, SandboxStatus
 
 from . import wire
-from .labels import ADOPTED, ATTEMPT, CONTAINER, INFRA, SPEC_HASH, identity_of, number
+from .labels import (
+    ADOPTED,
+    ATTEMPT,
+    CONTAINER,
+    INFRA,
+    RUNTIME,
+    SPEC_HASH,
+    identity_of,
+    number,
+)
 
 RUNNING = frozenset({"running", "paused", "restarting"})
 """The engine's states of containers that run, or will without anybody's doing."""
@@ -61,6 +70,7 @@ def sandbox_status(found: wire.Container) -> SandboxStatus:
         running=_STATES.get(found.state.status) is EngineState.RUNNING,
         ip=next((address for address in addresses if address), ""),
         created_at=_time(found.created),
+        runtime=found.labels.get(RUNTIME, ""),
     )
 
 

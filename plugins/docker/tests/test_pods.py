@@ -168,7 +168,10 @@ async def test_a_start_that_fails_is_a_status_and_is_not_repeated(engine: FakeEn
 
 async def test_the_runtime_is_that_of_all_containers(engine: FakeEngine, host: Host):
     sandbox = await host.ensure_sandbox(with_fields(SPEC, runtime="runsc"))
-    status = await host.ensure_container(sandbox, replace(APP, runtime="runsc"))
+    (seen,) = await host.observe()
+    assert seen.sandbox == sandbox
+    assert seen.sandbox is not None
+    status = await host.ensure_container(seen.sandbox, APP)
     for each in (sandbox, status):
         made = engine.find(each.id)
         assert made is not None

@@ -321,6 +321,7 @@ class Machine:
             running=True,
             ip=self._new_ip(),
             created_at=now,
+            runtime=spec.runtime,
         )
         return place, True
 

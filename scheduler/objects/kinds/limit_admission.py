@@ -83,7 +83,10 @@ def _nanos(amounts: JsonObject) -> dict[str, int]:
 
 
 def _total(spec: JsonObject, key: str) -> dict[str, int]:
-    """Add up a pod as its scheduling does: sidecars run beside, other init containers before."""
+    """Add up a pod as its scheduling does: sidecars run beside, other init containers before.
+
+    What the pod asks for as a whole counts instead of the sum.
+    """
     total: dict[str, int] = {}
     for container in children(spec, "containers"):
         _add(total, _nanos(child(child(container, "resources"), key)))
@@ -98,7 +101,8 @@ def _total(spec: JsonObject, key: str) -> dict[str, int]:
         else:
             _add(needed, beside)
         peak.update({name: max(amount, peak.get(name, 0)) for name, amount in needed.items()})
-    return {**total, **{name: max(peak[name], total.get(name, 0)) for name in peak}}
+    total.update({name: max(peak[name], total.get(name, 0)) for name in peak})
+    return {**total, **_nanos(child(child(spec, "resources"), key))}
 
 
 def _add(into: dict[str, int], other: Nanos) -> None:

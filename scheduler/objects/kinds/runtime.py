@@ -56,6 +56,7 @@ def assign_runtime(spec: JsonObject, classes: Mapping[str, RuntimeView]) -> None
     """
     name = text(spec, "runtimeClassName")
     if not name:
+        _weigh(spec, None)
         return
     chosen = classes.get(name)
     if chosen is None:

@@ -12,7 +12,7 @@ _MAX_ID = 2**31 - 1
 _SYSCTL = re.compile(
     r"(?=.{1,253}\Z)([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?\Z"
 )
-_CAPABILITY = re.compile(r"[A-Z_]{1,64}\Z")
+_CAPABILITY = re.compile(r"[A-Za-z_]{1,64}\Z")  # engines read them in any case
 _PROFILES = ("Localhost", "RuntimeDefault", "Unconfined")
 
 

@@ -36,5 +36,5 @@ def test_a_list_kept_again_takes_its_room_once():
 def test_a_list_too_large_is_not_kept_and_makes_the_old_one_go():
     lists = RepeatedLists(size=30, largest=20)
     lists.keep("a", written(9))
-    lists.keep("a", written(20, 2))
+    lists.keep("a", written(21, 2))
     assert lists.find("a") is None

@@ -53,6 +53,11 @@ def same(lots, plain, keys):
     assert len(lots) == len(plain.pods)
     for each in keys:
         assert lots.find(each) == plain.pods.get(each)
+    assert all(lots.lodged(pod.meta.uid) for pod in plain.pods.values())
+    assert not lots.lodged("uid-of-a-stranger")
+    assert lots.having("node", {*NODES, "no such node"}) == {
+        node for node in NODES if list(plain.indexed("node", node))
+    }
     for index, value in (*(("node", n) for n in NODES), ("label", "x"), ("label", "y")):
         expected = {pod.key: pod for pod in plain.indexed(index, value)}
         found = list(lots.by_index(index, value))
@@ -124,7 +129,9 @@ def test_lots_equal_pods_held_alone(data):
             plain.report(lot, reports)
         else:
             for each in data.draw(st.lists(st.sampled_from(sorted(keys)), unique=True)):
-                assert lots.take(each) == plain.pods.pop(each, None)
+                taken = lots.take(each)
+                assert taken == plain.pods.pop(each, None)
+                assert taken is None or not lots.lodged(taken.meta.uid)
         same(lots, plain, keys)
     lots.clear()
     same(lots, Plain(), keys)

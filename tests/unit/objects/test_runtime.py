@@ -70,9 +70,14 @@ def test_a_pod_that_says_something_else_is_forbidden(classes, given, why):
 
 
 def test_a_pod_without_a_class_stays_as_it_is():
-    spec = {"overhead": SLOW}
-    assign_runtime(spec, {})
-    assert spec == {"overhead": SLOW}
+    spec = {"nodeSelector": {"zone": "a"}}
+    assign_runtime(spec, HEAVY)
+    assert spec == {"nodeSelector": {"zone": "a"}}
+
+
+def test_a_pod_without_a_class_has_no_overhead():
+    with pytest.raises(Forbidden, match="without corresponding RuntimeClass"):
+        assign_runtime({"overhead": SLOW}, HEAVY)
 
 
 @pytest.mark.parametrize(

@@ -71,3 +71,31 @@ def test_labels_that_change_for_ever_do_not_pile_up():
     assert len(snapshot.taint_sets) < 100
     assert snapshot.labels["seen"].is_in(["499"]).all()
     assert snapshot.taint_sets[snapshot.taint_codes[0]][0].key == "t499"
+
+
+def test_pods_that_go_together_are_counted_no_more_as_if_alone():
+    def filled():
+        nodes = [node(f"n{i}", cpu="64", pods="1000") for i in range(20)]
+        kinds = ({"cpu": "1"}, {"cpu": "2", "port": 80}, {"memory": "1Gi"})
+        pods = [
+            pod(f"p{i}", node=f"n{i % 20}" if i % 7 else "late", labels={"a": str(i % 2)}, **kind)
+            for i, kind in enumerate(kinds * 30)
+        ]
+        state = cluster(*nodes, pods=pods)
+        for each in pods[::5]:
+            state.set_pod(each.meta.uid, pod_class(each), each.node, leaving=True)
+        return state
+
+    together, alone = filled(), filled()
+    gone = [*(f"uid-p{i}" for i in range(90) if i % 3), "uid-of-a-stranger"]
+    assert together.remove_pods(gone)
+    assert not together.remove_pods(gone)
+    assert sum(alone.remove_pod(uid) for uid in gone)
+    one, other = together.freeze(1), alone.freeze(1)
+    assert (one.requested == other.requested).all()
+    assert (one.assumed == other.assumed).all()
+    assert (one.placed, one.ports, one.leaving) == (other.placed, other.ports, other.leaving)
+    assert int(one.requested.sum()) > 0
+    for state in (together, alone):
+        state.set_node(node("late", cpu="64"))
+    assert requested(together.freeze(2), "late", "cpu") == requested(alone.freeze(2), "late", "cpu")

@@ -116,6 +116,14 @@ def test_a_pod_is_held_to_the_limits(item, obj, said):
     assert [*pod_refusals(obj["spec"], ranges(item))] == said
 
 
+def test_what_a_pod_asks_for_as_a_whole_counts_for_its_sum():
+    limits = ranges({"type": "Pod", "max": {"cpu": "2"}})
+    whole = pod({})["spec"] | {"resources": {"limits": {"cpu": "1"}}}
+    assert not [*pod_refusals(whole, limits)]
+    whole["resources"]["limits"]["cpu"] = "8"
+    assert [*pod_refusals(whole, limits)] == [MOST.format("Pod", 2) + ", but limit is 8"]
+
+
 @pytest.mark.parametrize(
     ("item", "said"),
     [
