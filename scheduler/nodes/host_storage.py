@@ -96,7 +96,7 @@ class HostStorage:
         if self._tight and not removed:
             return False  # which has been told
         self._tight = freed < wanted
-        full = 100 - disk.available * 100 // disk.capacity
+        full = 100 - disk.available * 100 // max(1, disk.capacity)
         _log.log(
             logging.WARNING if self._tight else logging.INFO,
             "disk of host %s: %d %% full; removed %d images of %d MiB, wanted %d MiB",

@@ -100,7 +100,7 @@ class PressureWatch:
         self._desk = desk
         self._interval = interval
         self._evicted: tuple[str, float] | None = None
-        self._shortages: frozenset[str] = frozenset()
+        self._short: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Look every so often, until cancelled; a look that fails is made again next time."""
@@ -114,16 +114,16 @@ class PressureWatch:
             return
         signals = await self._with_disk(signals)
         now = asyncio.get_running_loop().time()
-        found = shortages(self.limits, signals)
+        found = shortages(self.limits, signals, self._short)
         self._met |= {shortage.condition: now for shortage in found}
         holding = pressures(self._met, now, self.limits)
         if holding != self._said:
             await self._desk.pressed(holding)
             self._said = holding
         for shortage in found:
-            if shortage.condition not in self._shortages:
+            if shortage.signal not in self._short:
                 self._desk.short(shortage)
-        self._shortages = frozenset(shortage.condition for shortage in found)
+        self._short = frozenset(shortage.signal for shortage in found)
         for shortage in found:
             if not await self._reclaims(shortage) and not self._waits(now):
                 await self._evict(shortage, now)
@@ -143,8 +143,7 @@ class PressureWatch:
         """Return whether there will be more of it without an eviction; the next look tells."""
         if shortage.signal != DISK_AVAILABLE:
             return False
-        level = shortage.level
-        return await self._desk.reclaim(shortage.threshold.of(level.capacity) - level.available)
+        return await self._desk.reclaim(shortage.enough - shortage.level.available)
 
     def _waits(self, now: float) -> bool:
         """Return whether the pod that was evicted last may still make room."""
