@@ -19,6 +19,8 @@ from .snapshot import Counts, Rows, Snapshot
 Reals = NDArray[np.float64]
 Weights = Mapping[int, float | Counts | Reals]
 """Class → what each of its copies weighs: one number, or (H,) by host; 0 for classes left out."""
+Amount = float | Counts | Reals
+"""One number, or (H,) by host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,22 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """A hard constraint, a resource of the rule's own: in each domain, Σ weights · x <= amount.
+
+    With weights by host, what a copy takes may depend on where it is.
+
+    Args:
+        amount: ≥ 0; one number, or (H,) of which hosts of one domain have the same.
+        domain: as of Limit.
+    """
+
+    weights: Weights
+    amount: Amount
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """A hard constraint: in each domain, at most `most` copies of some classes together.
 
@@ -107,6 +125,67 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True)
+class Needs:
+    """A hard constraint: a domain that has copies of `left` has a copy of `right`, too.
+
+    Args:
+        domain: as of Limit; nothing is asked of hosts with -1, where it is already, for example.
+    """
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """A hard constraint: at least so many domains have copies of some classes.
+
+    What cannot be is Infeasible, as of Linear.
+
+    Args:
+        domain: as of Limit; hosts with -1 do not count.
+    """
+
+    classes: tuple[int, ...]
+    least: int
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A soft limit: in each domain, what Σ weights · x is above the amount costs its price.
+
+    It is part of the rule's goal, together with `Worth`.
+
+    Args:
+        amount: as of Capacity; below 0 for what is there already.
+        price: of one unit, ≥ 0.
+        domain: as of Limit; hosts with -1 cost nothing.
+    """
+
+    weights: Weights
+    amount: Amount
+    price: float = 1.0
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Like Excess, but only the largest sum costs: of all domains, and of all sets of classes.
+
+    Args:
+        sums: sets of classes; (): all classes are one.
+    """
+
+    weights: Weights
+    amount: Amount = 0.0
+    price: float = 1.0
+    domain: Counts | None = None
+    sums: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """A pairwise term: every domain with copies of both sides is worth so much (or costs it).
 
@@ -136,9 +215,6 @@ class Bound:
     amount: float
 
 
-Term = Worth | Linear | Limit | Apart | Together | Pair | Bound
-
-
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
     """A plan as entries (class, host, copies ≥ 1); a pair occurs once.
@@ -159,6 +235,34 @@ class BatchPlan:
         """Return (H,) int64 copies of some classes together."""
         mine = np.isin(self.classes, np.array(classes, dtype=np.int64))
         return np.bincount(self.hosts[mine], self.copies[mine], self.size).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A plan to begin with: where copies were before, or what the rule found by its own means.
+
+    The search begins there, or with what of it keeps the rules; it proves nothing. Of several, the
+    first counts.
+    """
+
+    plan: BatchPlan
+
+
+Term = (
+    Worth
+    | Linear
+    | Capacity
+    | Limit
+    | Apart
+    | Together
+    | Needs
+    | Across
+    | Excess
+    | Peak
+    | Pair
+    | Bound
+    | Start
+)
 
 
 @dataclass(frozen=True, slots=True)

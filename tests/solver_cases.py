@@ -9,15 +9,28 @@ from hypothesis import strategies as st
 from scheduler.placement.solver.objectives import (
     Balanced,
     Company,
+    Excess,
     HostCost,
     Kept,
     Meeting,
+    Peak,
     Placed,
     Preferred,
     Unfragmented,
 )
 from scheduler.placement.solver.problem import Problem
-from scheduler.placement.solver.rules import Apart, Cap, Exclusive, Floor, Gang, Spread, Together
+from scheduler.placement.solver.rules import (
+    Across,
+    Apart,
+    Cap,
+    Exclusive,
+    Floor,
+    Gang,
+    Needs,
+    Quota,
+    Spread,
+    Together,
+)
 from scheduler.placement.solver.solution import Solution, Status
 from scheduler.placement.solver.verifier import verify
 
@@ -31,10 +44,10 @@ def ints(low, high, *shape):
 
 @st.composite
 def rules(draw, nodes, classes, groups, demands=""):
-    """Draw up to three rules; demands is "F" for Floors among them."""
+    """Draw up to three rules; demands is "F" for Floors, "X" for Acrosses among them."""
     found = []
     some = st.lists(st.integers(0, classes - 1), min_size=1, unique=True).map(tuple)
-    for kind in draw(st.lists(st.sampled_from("EASTCG" + demands), max_size=3)):
+    for kind in draw(st.lists(st.sampled_from("EASTCGQN" + demands), max_size=3)):
         domain = draw(st.one_of(st.none(), ints(-1, 1, groups)))
         many = nodes if domain is None else max(int(domain.max()) + 1, 1)
         if kind == "E":
@@ -54,12 +67,46 @@ def rules(draw, nodes, classes, groups, demands=""):
         elif kind == "C":
             weight = draw(ints(-1, 2, classes, groups)).astype(np.float64)
             found.append(Cap(weight, float(draw(st.integers(0, 4)))))
+        elif kind == "Q":
+            weight = draw(ints(-1, 2, classes, groups)).astype(np.float64)
+            most = draw(by_domain(0, 3, groups, domain))
+            found.append(Quota(weight, most, domain))
+        elif kind == "N":
+            found.append(Needs(draw(some), draw(some), domain))
+        elif kind == "X":
+            found.append(Across(draw(some), draw(st.integers(1, 2)), domain))
         elif kind == "F":
             weight = draw(ints(-1, 2, classes, groups)).astype(np.float64)
             found.append(Floor(weight, float(draw(st.integers(1, 3)))))
         elif kind == "G" and not any(isinstance(rule, Gang) for rule in found):
             found.append(Gang(draw(some)))
     return tuple(found)
+
+
+@st.composite
+def by_domain(draw, low, high, groups, domain):
+    """Draw an amount for each group, equal in a domain."""
+    amount = draw(ints(low, high, groups)).astype(np.float64)
+    for code in set() if domain is None else set(domain.tolist()):
+        amount[domain == code] = amount[domain == code][0]
+    return amount
+
+
+@st.composite
+def excesses(draw, classes, groups):
+    """Draw a soft limit."""
+    domain = draw(st.one_of(st.none(), ints(-1, 1, groups)))
+    weight = draw(ints(-1, 3, classes, groups)).astype(np.float64)
+    return Excess(weight, draw(by_domain(-1, 3, groups, domain)), domain)
+
+
+@st.composite
+def peaks(draw, classes, groups):
+    """Draw a limit on the largest sum."""
+    one = draw(excesses(classes, groups))
+    some = st.lists(st.integers(0, classes - 1), min_size=1, unique=True).map(tuple)
+    sums = tuple(draw(st.lists(some, min_size=1, max_size=2)))
+    return Peak(one.weight, one.amount, sums, one.domain)
 
 
 @st.composite
@@ -92,6 +139,8 @@ def objectives(draw, base, kinds=(Placed, HostCost, Preferred, Kept, Balanced, U
             draw(ints(-2, 2, classes, base.feasible.shape[1])).astype(np.float64),
             tuple(draw(st.lists(meetings(classes, base.feasible.shape[1]), max_size=2))),
             tuple(draw(st.lists(companies(classes, base.feasible.shape[1]), max_size=2))),
+            tuple(draw(st.lists(excesses(classes, base.feasible.shape[1]), max_size=2))),
+            tuple(draw(st.lists(peaks(classes, base.feasible.shape[1]), max_size=1))),
         ),
         Kept: lambda: Kept(draw(ints(0, 2, classes)).astype(np.float64)),
         Balanced: lambda: Balanced(base.free + draw(ints(1, 3, *base.free.shape))),
@@ -151,6 +200,12 @@ def value(given, objective, content):
             for n, c in zip(*np.nonzero(content), strict=True)
         )
         linear += sum(met(given, each, content) for each in objective.meetings)
+        for each in objective.excesses:
+            every = range(given.count.size)
+            linear -= sum(max(over, 0.0) for over in overs(given, each, every, content))
+        for each in objective.peaks:
+            found = [over for own in each.sums for over in overs(given, each, own, content)]
+            linear -= max(0.0, *found)
         return linear + sum(paired(given, each, content) for each in objective.companies)
     if isinstance(objective, Kept):
         return sum(
@@ -161,6 +216,19 @@ def value(given, objective, content):
         used = objective.allocatable - given.free + given.demand @ content.T
         return -float(((used / objective.allocatable) ** 2).sum())
     raise AssertionError(objective)
+
+
+def overs(given, limit, classes, content):
+    """Return what each domain has above a soft limit."""
+    found = {}
+    for n in range(given.group.size):
+        k = int(given.group[n])
+        domain = n if limit.domain is None else int(limit.domain[k])
+        if domain >= 0:
+            weighed = sum(float(limit.weight[c, k]) * int(content[n, c]) for c in classes)
+            found.setdefault(domain, -float(limit.amount[k]))
+            found[domain] += weighed
+    return [0.0, *found.values()]
 
 
 def met(given, meeting, content):

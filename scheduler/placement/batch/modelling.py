@@ -153,6 +153,7 @@ def model(
             *gangs,
         ),
         claims=wish.claims,
+        current=_start(wish.stated),
     )
     exact = whole and between.exact and all(each.exact for each in answers)
     coupled = wish.stated.binding or bool(snapshot.attracting)
@@ -234,6 +235,13 @@ def _addressed(port: HostPort, users: Mapping[HostPort, set[int]]) -> bool:
         other.protocol == port.protocol and other.port == port.port and other != port
         for other in users
     )
+
+
+def _start(stated: Stated) -> Counts:
+    """Return the (3, E) plan to begin with, the first that a rule gives."""
+    if not stated.starts:
+        return np.zeros((3, 0), dtype=np.int64)
+    return stated.starts[0]
 
 
 def _gangs(demands: Sequence[Demand]) -> tuple[tuple[Gang, ...], bool]:

@@ -19,6 +19,7 @@ from ..plan import Allotment, PendingPod, Plan
 from ..scenario import Scenario
 from ..solver.company import circle
 from ..solver.objectives import HostCost, Objective, Placed, Preferred
+from ..solver.penalties import penalty
 from ..solver.solution import Goal, Solution, Status
 from .clearance import Clearance
 from .following import Followed, Leash, follow
@@ -343,6 +344,7 @@ def _preferred(objective: Preferred, prepared: Prepared, rows: Sequence[Rows]) -
     content = np.zeros((len(rows), group.size), dtype=np.int64)
     for c, mine in enumerate(hosts):
         np.add.at(content[c], mine, 1)
+    total -= penalty(objective, group, content)
     return total + sum(circle(each, group, content).worth for each in objective.companies)
 
 

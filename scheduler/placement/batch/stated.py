@@ -10,14 +10,27 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ... import batch_terms as terms
-from ...batch_terms import Batch, Reals, Weights
+from ...batch_terms import Batch, BatchPlan, Reals, Weights
 from ...errors import PluginError
 from ...plugin_manager import GuardedBatchRule
 from ...snapshot import Counts, Mask, Rows
-from ..solver.objectives import Company, Meeting, Preferred
-from ..solver.rules import Apart, Cap, Exclusive, Floor, Rule, Together
+from ..solver.objectives import Company, Excess, Meeting, Peak, Preferred
+from ..solver.rules import (
+    Across,
+    Apart,
+    Cap,
+    Exclusive,
+    Floor,
+    Needs,
+    Quota,
+    Rule,
+    Together,
+)
 
 _EXACT = float(2**50)
+
+
+Between = Exclusive | Apart | Together | Needs | Across
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,29 @@ class ByHost:
 
 
 @dataclass(frozen=True, slots=True)
+class Sums:
+    """Weighed copies of each domain, and an amount: a resource or a soft limit.
+
+    Args:
+        amount: (H,); domain: (H,) or None.
+    """
+
+    weights: ByHost
+    amount: Reals
+    domain: Counts | None
+
+    def codes(self) -> list[Counts]:
+        """Return the (H,) codes that tell hosts apart."""
+        found = [_code(row) for row in (*self.weights.rows.values(), self.amount)]
+        return found if self.domain is None else [*found, self.domain]
+
+    def by_group(self, classes: int, first: Rows) -> tuple[Reals, Reals, Counts | None]:
+        """Return (C, K) weights, (K,) amounts and (K,) domains, given one host of every group."""
+        domain = None if self.domain is None else self.domain[first]
+        return self.weights.by_group(classes, first), self.amount[first], domain
+
+
+@dataclass(frozen=True, slots=True)
 class Liking:
     """A goal: the most of Σ weights · copies, and of what pairs add; domains are by host."""
 
@@ -42,11 +78,14 @@ class Liking:
     weights: ByHost
     meetings: tuple[Meeting, ...] = ()
     companies: tuple[Company, ...] = ()
+    excesses: tuple[Sums, ...] = ()
+    peaks: tuple[tuple[Sums, tuple[tuple[int, ...], ...]], ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether it tells no plan from another."""
-        return not (self.weights.rows or self.meetings or self.companies)
+        pairs = self.meetings or self.companies
+        return not (self.weights.rows or pairs or self.excesses or self.peaks)
 
     def by_group(self, classes: int, first: Rows) -> Preferred:
         """Return the objective, given one host of every group."""
@@ -59,13 +98,20 @@ class Liking:
             for each in self.companies
         ]
         weights = self.weights.by_group(classes, first)
-        return Preferred(weights, tuple(meetings), tuple(companies))
+        excesses = [Excess(*each.by_group(classes, first)) for each in self.excesses]
+        peaks: list[Peak] = []
+        for each, sums in self.peaks:
+            weight, amount, domain = each.by_group(classes, first)
+            peaks.append(Peak(weight, amount, sums, domain))
+        return Preferred(weights, tuple(meetings), tuple(companies), tuple(excesses), tuple(peaks))
 
     def codes(self) -> list[Counts]:
         """Return the (H,) codes that tell hosts apart."""
         between = (*self.meetings, *self.companies)
         domains = [each.domain for each in between if each.domain is not None]
-        return [*map(_code, self.weights.rows.values()), *domains]
+        soft = (*self.excesses, *(each for each, _ in self.peaks))
+        sums = [code for each in soft for code in each.codes()]
+        return [*map(_code, self.weights.rows.values()), *domains, *sums]
 
 
 @dataclass(slots=True)
@@ -76,29 +122,32 @@ class Stated:
         masks: (class, (H,) bool) where a class may run at all.
         between: rules whose domain is by host.
         caps: (weights, most): no more. floors: (weights, least): no less.
+        quotas: no more in each domain.
         likings: the goal of each rule that has one.
         bounds: goal → (rule, amount) that the rule vouches for.
+        starts: (3, E) host, class and copies of a plan to begin with, by rule.
     """
 
     masks: list[tuple[int, Mask]] = field(default_factory=list[tuple[int, Mask]])
-    between: list[Exclusive | Apart | Together] = field(
-        default_factory=list[Exclusive | Apart | Together]
-    )
+    between: list[Between] = field(default_factory=list[Between])
+    quotas: list[Sums] = field(default_factory=list[Sums])
     caps: list[tuple[ByHost, float]] = field(default_factory=list[tuple[ByHost, float]])
     floors: list[tuple[ByHost, float]] = field(default_factory=list[tuple[ByHost, float]])
     likings: list[Liking] = field(default_factory=list[Liking])
     bounds: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
+    starts: list[Counts] = field(default_factory=list[Counts])
 
     @property
     def binding(self) -> bool:
         """Whether anything is demanded or forbidden."""
-        return bool(self.masks or self.between or self.caps or self.floors)
+        return bool(self.masks or self.between or self.caps or self.floors or self.quotas)
 
     def codes(self) -> list[Counts]:
         """Return the (H,) codes that tell hosts apart, the goals' aside."""
         weights = [row for each, _ in (*self.caps, *self.floors) for row in each.rows.values()]
         domains = [rule.domain for rule in self.between if rule.domain is not None]
-        return [*map(_code, weights), *domains]
+        quotas = [code for each in self.quotas for code in each.codes()]
+        return [*map(_code, weights), *domains, *quotas]
 
     def by_group(self, classes: int, first: Rows) -> list[Rule]:
         """Return the rules, given one host of every group."""
@@ -108,7 +157,8 @@ class Stated:
         ]
         caps = [Cap(each.by_group(classes, first), most) for each, most in self.caps]
         floors = [Floor(each.by_group(classes, first), least) for each, least in self.floors]
-        return [*between, *caps, *floors]
+        quotas = [Quota(*each.by_group(classes, first)) for each in self.quotas]
+        return [*between, *caps, *floors, *quotas]
 
 
 def state(batch: Batch, rules: Iterable[GuardedBatchRule]) -> Stated:
@@ -122,7 +172,7 @@ def state(batch: Batch, rules: Iterable[GuardedBatchRule]) -> Stated:
         reader = _Reader(batch, rule, found)
         for term in rule.terms(batch):
             reader.read(term)
-        liking = Liking(rule.name, ByHost(reader.worths), tuple(reader.meetings))
+        liking = reader.liking()
         if not liking.empty:
             found.likings.append(liking)
     return found
@@ -137,6 +187,20 @@ class _Reader:
     found: Stated
     worths: dict[int, Reals] = field(default_factory=dict[int, Reals])
     meetings: list[Meeting] = field(default_factory=list[Meeting])
+    excesses: list[Sums] = field(default_factory=list[Sums])
+    peaks: list[tuple[Sums, tuple[tuple[int, ...], ...]]] = field(
+        default_factory=list[tuple[Sums, tuple[tuple[int, ...], ...]]]
+    )
+
+    def liking(self) -> Liking:
+        """Return the rule's goal."""
+        return Liking(
+            self.rule.name,
+            ByHost(self.worths),
+            meetings=tuple(self.meetings),
+            excesses=tuple(self.excesses),
+            peaks=tuple(self.peaks),
+        )
 
     def read(self, term: terms.Term) -> None:
         if isinstance(term, terms.Worth):
@@ -146,30 +210,74 @@ class _Reader:
             self._linear(term)
         elif isinstance(term, terms.Bound):
             self._bound(term)
-        elif isinstance(term, terms.Limit | terms.Together):
+        elif isinstance(term, terms.Start):
+            self._start(term.plan)
+        elif isinstance(term, terms.Capacity):
+            sums = self._sums(term, 1.0)
+            self._whole(bool((sums.amount >= 0).all()), "a capacity must be 0 or more")
+            self.found.quotas.append(sums)
+        elif isinstance(term, terms.Excess | terms.Peak):
+            self._soft(term)
+        elif isinstance(term, terms.Limit | terms.Together | terms.Across):
             self._among(term)
         else:
             self._pair(term)
 
-    def _among(self, term: terms.Limit | terms.Together) -> None:
+    def _among(self, term: terms.Limit | terms.Together | terms.Across) -> None:
         classes, domain = self._classes(term.classes), self._domain(term.domain)
         if isinstance(term, terms.Limit):
             self._whole(term.most >= 0, f"a limit is {term.most}; it must be 0 or more")
-        if not classes:
-            return
-        if isinstance(term, terms.Limit):
+        if isinstance(term, terms.Across):
+            if term.least > 0:
+                self.found.between.append(Across(classes, int(term.least), domain))
+        elif isinstance(term, terms.Limit) and classes:
             self.found.between.append(Exclusive(classes, int(term.most), domain))
-        else:
+        elif classes:
             self.found.between.append(Together(classes, domain))
 
-    def _pair(self, term: terms.Apart | terms.Pair) -> None:
+    def _soft(self, term: terms.Excess | terms.Peak) -> None:
+        price = self._number(term.price, "a price")
+        self._whole(price >= 0, f"a price is {price:g}; it must be 0 or more")
+        sums = self._sums(term, price)
+        if isinstance(term, terms.Excess):
+            self.excesses.append(sums)
+            return
+        every = tuple(sorted(sums.weights.rows))
+        sets = tuple([self._classes(each) for each in term.sums]) or (every,)
+        self.peaks.append((sums, sets))
+
+    def _sums(self, term: terms.Capacity | terms.Excess | terms.Peak, price: float) -> Sums:
+        weights = {c: row * price for c, row in self._weights(term.weights).items()}
+        size, domain = self.batch.hosts.size, self._domain(term.domain)
+        amount = np.asarray(term.amount, dtype=np.float64)
+        fits = amount.shape in ((), (size,)) and bool((np.abs(amount) < _EXACT).all())
+        self._whole(fits, f"an amount must be finite, below 2⁵⁰, and one number or ({size},)")
+        by_host = np.broadcast_to(amount * price, (size,))
+        if domain is not None:
+            for code in np.unique(domain[domain >= 0]).tolist():
+                same = not np.ptp(by_host[domain == code])
+                self._whole(same, f"hosts of domain {code} have different amounts")
+            by_host = np.where(domain >= 0, by_host, 0.0)
+        return Sums(ByHost(weights), by_host, domain)
+
+    def _start(self, plan: BatchPlan) -> None:
+        entries = np.stack([plan.hosts, plan.classes, plan.copies]).astype(np.int64)
+        many, size = len(self.batch.pods), self.batch.hosts.size
+        good = ((entries >= 0) & (entries < np.array([[size], [many], [1 << 40]]))).all()
+        self._whole(bool(good), "a plan to begin with has classes or hosts that are not there")
+        self.found.starts.append(entries)
+
+    def _pair(self, term: terms.Apart | terms.Pair | terms.Needs) -> None:
         left, right = self._classes(term.left), self._classes(term.right)
         domain = self._domain(term.domain)
-        if not left or not right:
+        if not left or (not right and not isinstance(term, terms.Needs)):
             return
         if isinstance(term, terms.Pair):
             worth = self._number(term.worth, "a worth")
             self.meetings.append(Meeting(left, right, worth, domain))
+            return
+        if isinstance(term, terms.Needs):
+            self.found.between.append(Needs(left, right, domain))
             return
         both = set(left) & set(right)
         self._whole(not both, f"classes {sorted(both)} are to be apart from themselves")

@@ -167,6 +167,8 @@ def rounded(objective: Objective, bound: float) -> float:
     elif isinstance(objective, Preferred):
         worths = [each.worth.reshape(-1) for each in objective.companies]
         meetings = np.array([each.worth for each in objective.meetings])
+        if objective.excesses or objective.peaks:
+            return bound
         sizes = np.abs(np.concatenate([objective.weight.reshape(-1), meetings, *worths]))
     else:
         return bound

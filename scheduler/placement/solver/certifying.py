@@ -11,9 +11,12 @@ from .objectives import HostCost, Placed, Shortfall
 from .proof import Prover, Question
 from .search import Search
 from .settling import settle
+from .softening import soft_goal
 from .weighing import weigh
 
 _PART = 0.3  # of the time that is left
+_SOFT = 0.2  # likewise, for a bound of soft limits, if that is so many seconds at least
+_WORTHWHILE = 10.0
 _EARLY = 0.5  # of the time, before columns are generated, if it goes on so long
 _TRIES = 3  # targets
 
@@ -54,7 +57,12 @@ def _bound_later(search: Search) -> None:
     given, incumbent = search.given, search.incumbent
     for goal in range(1, len(given.objectives)):
         search.bounds.keep(given.objectives[goal - 1], incumbent.values[goal - 1])
-        bound, _ = search.bounds.of(given.objectives[goal], search.deadline)
+        limited = search.deadline
+        if soft_goal(given) == goal and not search.small:
+            limited = search.deadline.part(_SOFT)
+            if limited.left < _WORTHWHILE:
+                continue
+        bound, _ = search.bounds.of(given.objectives[goal], limited)
         incumbent.prove(goal, bound)
 
 

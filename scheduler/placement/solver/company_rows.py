@@ -13,6 +13,7 @@ import numpy as np
 from .arrays import Counts, Reals
 from .company import most_of, valued
 from .objectives import Company, Preferred
+from .penalty_rows import penalty_rows
 from .problem import Problem
 from .relaxation import PairColumns, Relaxation
 
@@ -39,7 +40,9 @@ class _Cell:
 def add_companies(built: Relaxation, given: Problem) -> None:
     """Add rows for the companies of all objectives."""
     for objective in given.objectives:
-        if isinstance(objective, Preferred) and objective.companies:
+        if isinstance(objective, Preferred) and (
+            objective.companies or objective.excesses or objective.peaks
+        ):
             built.pairs.append(_pairs(built, given, objective))
 
 
@@ -53,6 +56,10 @@ def _pairs(built: Relaxation, given: Problem, objective: Preferred) -> PairColum
             for column, worth in _of_cell(built, given, company, cell):
                 columns.append(column)
                 worths.append(worth)
+    over, constant = penalty_rows(built, objective)
+    columns += over
+    worths += [-1.0] * len(over)
+    left -= constant
     return PairColumns(objective, np.array(columns, dtype=np.int64), np.array(worths), left)
 
 

@@ -16,8 +16,9 @@ from .deadline import FOREVER, Deadline
 from .improving import please, polish, settle_small
 from .objectives import Objective, Placed, Shortfall
 from .problem import Problem
-from .rules import Floor
+from .rules import Across, Floor
 from .search import Limits, Search
+from .softening import anneal, refine, settled_before
 from .solution import Goal, Progress, Solution, Status
 
 _NOISE = 1e-6
@@ -55,12 +56,12 @@ class Options:
 def solve(given: Problem, options: Options | None = None) -> Solution:
     """Return the best plan found in time, with what is proved about it.
 
-    What is demanded (Floors, everything placed) is solved for as a goal first; a bound that falls
-    short of it is the proof that it cannot be done.
+    What is demanded (Floors, Acrosses, everything placed) is solved for as a goal first; a bound
+    that falls short of it is the proof that it cannot be done.
     """
     options = options or Options()
     demanded: list[Objective] = []
-    if any(isinstance(rule, Floor) for rule in given.rules):
+    if any(isinstance(rule, Floor | Across) for rule in given.rules):
         demanded.append(Shortfall())
     if given.require_all:
         demanded.append(Placed(np.ones(given.count.size)))
@@ -107,19 +108,28 @@ def _complete(found: Solution, most: Goal, wanted: float) -> Solution:
 def _solve(given: Problem, options: Options) -> Solution:
     deadline = Deadline(options.seconds, options.clock, options.cancelled)
     search = Search(given, Limits(deadline, options.gap), options.seed, options.report)
-    steps: tuple[tuple[str, Callable[[], None]], ...] = (
+
+    def reached() -> bool:
+        """Whether only soft limits are left, which packing does not know of."""
+        return settled_before(search) is not None
+
+    packing: tuple[tuple[str, Callable[[], None]], ...] = (
         ("bound", search.prove),
         ("greedy", search.greedy),
         ("contents", lambda: complete(search)),
         ("columns", search.generate),
         ("dive", search.dive),
+    )
+    steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("moves", lambda: please(search)),
+        ("annealing", lambda: anneal(search)),
         ("exact", lambda: settle_small(search)),
         ("proof", lambda: certify(search)),
-        ("polish", lambda: polish(search)),
+        ("polish", lambda: refine(search) if reached() else polish(search)),
     )
     search.incumbent.offer(search.empty())
-    for phase, step in steps:
+    search.resume()
+    for phase, step in steps if reached() else (*packing, *steps):
         if search.done:
             break
         search.incumbent.enter(phase)

@@ -18,7 +18,6 @@ _PARTS = (0.2, 0.5, 1.0, 1.0)  # of the nodes in use, where nodes cost something
 _CHOSEN = (0.1, 0.2, 0.5)  # of the nodes in use, for an integer programme
 _EVERY = 2  # rounds, one of which is such a one
 _PLEASING, _AGAIN = 0.3, 0.1  # of the time that is left, for single moves at first and later
-_SMALL = 600  # pairs of nodes and classes, of a problem that is decided on as a whole
 _MODELLED = 500_000  # (rule, node) pairs, beyond which CP-SAT's model takes too long to write
 _FEW = 8  # nodes, for CP-SAT, to begin with
 _WORK, _WHOLE_WORK = 0.5, 20.0  # CP-SAT's deterministic seconds
@@ -36,7 +35,7 @@ def please(search: Search) -> None:
 def settle_small(search: Search) -> None:
     """Decide on a small problem as a whole, and prove it."""
     shape = search.shape
-    if shape.count.size * shape.type_of.size > _SMALL:
+    if not search.small:
         return
     state = (search.incumbent.best or search.empty()).copy()
     every = np.arange(shape.type_of.size)
@@ -81,7 +80,8 @@ def _rearrange(
     """Make the best of some nodes of a state, which is changed."""
     made = neighbourhood(search.given, state, nodes)
     add_rules(made)
-    found = optimise(made, deadline, work, int(search.random.integers(1 << 30)))
+    seed = int(search.random.integers(1 << 30))
+    found = optimise(made, state.content[:, nodes], deadline, work, seed)
     if found.content is None:
         return found
     before = state.copy()

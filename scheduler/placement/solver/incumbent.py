@@ -22,8 +22,8 @@ from .objectives import (
     Unfragmented,
 )
 from .occupancy import Occupancy
+from .penalties import missing, penalty
 from .problem import Problem
-from .rules import Floor
 from .solution import Goal, Progress
 
 _NOISE = 1e-9
@@ -151,6 +151,7 @@ def _value(given: Problem, objective: Objective, state: Occupancy) -> float:
         met = sum(_met(given, meeting, state) for meeting in objective.meetings)
         group, content = given.group, state.content
         met += sum(circle(each, group, content).worth for each in objective.companies)
+        met -= penalty(objective, group, content)
         return float((objective.weight * per_group).sum()) + met
     if isinstance(objective, Kept):
         nodes, classes, copies = given.current
@@ -159,7 +160,7 @@ def _value(given: Problem, objective: Objective, state: Occupancy) -> float:
     if isinstance(objective, Balanced):
         return -_imbalance(given, objective, state)
     if isinstance(objective, Shortfall):
-        return -_missing(given, state)
+        return -missing(given, state.content)
     return -_waste(given, objective, state)
 
 
@@ -173,17 +174,6 @@ def _met(given: Problem, meeting: Meeting, state: Occupancy) -> float:
         for side in (meeting.left, meeting.right)
     ]
     return meeting.worth * np.intersect1d(*sides, assume_unique=True).size
-
-
-def _missing(given: Problem, state: Occupancy) -> float:
-    """Return what is missing to the Floors."""
-    missing = 0.0
-    for rule in given.rules:
-        if isinstance(rule, Floor):
-            total = float((rule.weight[:, given.group] * state.content).sum())
-            short = rule.least - total
-            missing += short if short > _NOISE * (1.0 + rule.least) else 0.0
-    return missing
 
 
 def _imbalance(given: Problem, objective: Balanced, state: Occupancy) -> float:

@@ -16,7 +16,7 @@ from .deadline import Deadline
 from .objectives import HostCost, Objective, Placed, Preferred, Shortfall
 from .occupancy import Occupancy
 from .problem import Problem
-from .rules import Floor
+from .rules import Across, Floor, Rule
 from .shapes import room
 
 _EPSILON = 1e-7
@@ -58,9 +58,13 @@ def targets(objectives: Sequence[Objective]) -> int:
     """Return how many of the objectives, from the first on, single moves can be judged by."""
     for number, each in enumerate(objectives):
         easy = isinstance(each, Placed | HostCost | Shortfall)
-        if not easy and not (isinstance(each, Preferred) and not each.meetings):
+        if not easy and not (isinstance(each, Preferred) and _plain(each)):
             return number
     return len(objectives)
+
+
+def _plain(objective: Preferred) -> bool:
+    return not (objective.meetings or objective.excesses or objective.peaks)
 
 
 def descend(
@@ -97,7 +101,8 @@ class _Descent:
         costs = [o.cost for o in goals[:first] if isinstance(o, HostCost)]
         self._cost = sum(costs, np.zeros(given.group.size))
         self._copies = state.content.sum(axis=0)
-        self._held = [rule.weight for rule in given.rules if isinstance(rule, Floor)]
+        demands = [rule for rule in given.rules if isinstance(rule, Floor | Across)]
+        self._held = [_demanded(given, rule) for rule in demands]
 
     def sweep(self, random: np.random.Generator, deadline: Deadline) -> bool:
         """Try every class on every node that has it; tells whether anything was gained."""
@@ -113,7 +118,7 @@ class _Descent:
         return gained
 
     def _may_move(self, c: int) -> bool:
-        fixed = any(weight[c].any() for weight in self._held)
+        fixed = any(demanded[c] for demanded in self._held)
         return not fixed and any(taste.tells(c) for taste in self._tastes)
 
     def _improve(self, c: int, node: int) -> bool:
@@ -154,7 +159,7 @@ class _Descent:
             fits &= (shape.units == shape.units[c]) & (shape.share == shape.share[c])
             fits[c] = False
             for d in np.flatnonzero(fits).tolist():
-                fixed = any(weight[d].any() for weight in self._held)
+                fixed = any(demanded[d] for demanded in self._held)
                 if fixed or not self._pays(c, node, d, other):
                     continue
                 if self._changed([(c, node, other), (d, other, node)]):
@@ -208,6 +213,16 @@ class _Descent:
     def _count(self, c: int, node: int, copies: int) -> None:
         for taste in self._tastes:
             taste.put(c, node, copies)
+
+
+def _demanded(given: Problem, rule: Rule) -> Mask:
+    """Return (C,) the classes of which a rule demands copies somewhere."""
+    if isinstance(rule, Floor):
+        return np.any(rule.weight != 0, axis=1)
+    found = np.zeros(given.count.size, dtype=np.bool_)
+    if isinstance(rule, Across):
+        found[list(rule.classes)] = True
+    return found
 
 
 def _better(gains: list[Reals]) -> Mask:

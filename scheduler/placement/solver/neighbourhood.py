@@ -24,11 +24,13 @@ class Neighbourhood:
 
     Args:
         nodes: (M,) rows that are decided on.
-        rest: (C, N) what stays, zero on `nodes`.
+        rest: (C, N) what stays.
         left: (C,) copies that may be placed on `nodes`.
-        copies: by (node, class), their variable; absent where none fits.
+        copies: by (node, class), their variable; absent where none fits. by_class: the same.
         upper: by the index of a variable, the most that it can be.
         exact: whether the model says neither more nor less than the problem.
+        factor: by which sizes were scaled last to be whole.
+        lenient: whether rules between nodes may be broken; faults: what says by how much.
     """
 
     given: Problem
@@ -43,19 +45,39 @@ class Neighbourhood:
     upper: dict[int, int] = field(default_factory=dict[int, int])
     opened: dict[int, cp_model.IntVar] = field(default_factory=dict[int, cp_model.IntVar])
     exact: bool = True
+    lenient: bool = False
+    factor: float = 1.0
+    faults: Terms = field(default_factory=list[tuple[cp_model.IntVar, int]])
+    by_class: dict[int, list[tuple[int, cp_model.IntVar]]] = field(
+        default_factory=dict[int, list[tuple[int, cp_model.IntVar]]]
+    )
 
     def of(self, classes: tuple[int, ...] | list[int], nodes: set[int] | None = None) -> Terms:
         """Return the variables of classes, on some of the nodes or all."""
-        chosen = set(classes)
         return [
             (x, 1)
-            for (n, c), x in self.copies.items()
-            if c in chosen and (nodes is None or n in nodes)
+            for c in dict.fromkeys(classes)
+            for n, x in self.by_class.get(c, ())
+            if nodes is None or n in nodes
         ]
 
     def at_most(self, terms: Terms, most: int) -> None:
         """Add Σ factor · variable ≤ most."""
         self.model.add(total(terms) <= most)
+
+    def hint(self, solver: cp_model.CpSolver) -> None:
+        """Begin next time with what was found."""
+        self.model.clear_hints()
+        for x in self.copies.values():
+            self.model.add_hint(x, solver.value(x))
+
+    def fault(self, most: int) -> Terms:
+        """Return by how much a rule is broken that may be; nothing where none may."""
+        if not self.lenient or most <= 0:
+            return []
+        one = (self.model.new_int_var(0, most, ""), 1)
+        self.faults.append(one)
+        return [one]
 
     def open(self, node: int) -> cp_model.IntVar:
         """Return whether a node holds anything."""
@@ -64,6 +86,8 @@ class Neighbourhood:
             for (n, _), x in self.copies.items():
                 if n == node:
                     self.model.add(x <= self.upper[x.index] * used)
+            if self.rest[:, node].any():
+                self.model.add(used == 1)
             self.opened[node] = used
         return self.opened[node]
 
@@ -80,7 +104,8 @@ class Neighbourhood:
         if np.array_equal(rounded, sizes):
             return rounded.astype(np.int64)
         self.exact = False
-        return np.rint(sizes * (_SCALE / max(float(np.abs(sizes).max()), 1e-12))).astype(np.int64)
+        self.factor = _SCALE / max(float(np.abs(sizes).max()), 1e-12)
+        return np.rint(sizes * self.factor).astype(np.int64)
 
 
 def total(terms: Terms) -> cp_model.LinearExprT:
@@ -88,20 +113,30 @@ def total(terms: Terms) -> cp_model.LinearExprT:
     return sum((factor * x for x, factor in terms), start=0)
 
 
-def neighbourhood(given: Problem, state: Occupancy, nodes: Counts) -> Neighbourhood:
-    """Return the model of some nodes of a plan with capacities and devices, without rules."""
+def neighbourhood(
+    given: Problem, state: Occupancy, nodes: Counts, freed: Counts | None = None
+) -> Neighbourhood:
+    """Return the model of some nodes of a plan with capacities and devices, without rules.
+
+    Args:
+        freed: (C, M) copies on the nodes that are decided on, none of which takes devices; None
+            for all.
+    """
     rest = state.content.copy()
-    held = rest[:, nodes]
-    rest[:, nodes] = 0
+    held = rest[:, nodes] if freed is None else freed
+    rest[:, nodes] -= held
     left = state.left + held.sum(axis=1)
     shape = state.shape
     made = Neighbourhood(given, nodes, rest, left, shape.limit)
     fit = shape.fit[state.type_of[nodes]]
+    if freed is not None:
+        fit = np.minimum(fit, np.maximum(shape.limit - rest[:, nodes].T, 0))
     for at, node in enumerate(nodes.tolist()):
         for c in np.flatnonzero((fit[at] > 0) & (left > 0)).tolist():
             most = int(min(fit[at, c], left[c]))
             x = made.model.new_int_var(0, most, "")
             made.copies[node, c], made.upper[x.index] = x, most
+            made.by_class.setdefault(c, []).append((node, x))
             made.model.add_hint(x, min(most, int(held[c, at])))
     for c in np.flatnonzero(left).tolist():
         terms = made.of((c,))
@@ -115,10 +150,11 @@ def neighbourhood(given: Problem, state: Occupancy, nodes: Counts) -> Neighbourh
 
 def _capacities(made: Neighbourhood, node: int) -> None:
     mine = [(c, x) for (n, c), x in made.copies.items() if n == node]
-    for r in range(made.given.free.shape[0]):
+    free = made.given.free[:, node] - made.given.demand @ made.rest[:, node]
+    for r in range(free.size):
         terms = [(x, int(made.given.demand[r, c])) for c, x in mine if made.given.demand[r, c]]
         if terms:
-            made.at_most(terms, int(made.given.free[r, node]))
+            made.at_most(terms, int(free[r]))
 
 
 def _devices(made: Neighbourhood, node: int) -> None:

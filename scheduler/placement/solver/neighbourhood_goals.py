@@ -9,6 +9,8 @@ from .arrays import Counts
 from .deadline import Deadline
 from .neighbourhood import Neighbourhood, Terms, total
 from .neighbourhood_company import company_terms
+from .neighbourhood_penalties import excess_terms, peak_terms, sizes_of
+from .neighbourhood_rules import by_domain
 from .objectives import (
     Balanced,
     HostCost,
@@ -19,7 +21,8 @@ from .objectives import (
     Preferred,
     Shortfall,
 )
-from .rules import Floor
+from .penalties import missing
+from .rules import Across, Floor
 
 _BALANCE = 1 << 30
 
@@ -37,35 +40,95 @@ class Found:
     proved: int
 
 
-def optimise(made: Neighbourhood, deadline: Deadline, work: float, seed: int) -> Found:
-    """Make the best of the nodes; `work` in CP-SAT's deterministic seconds per objective."""
+def optimise(made: Neighbourhood, now: Counts, deadline: Deadline, work: float, seed: int) -> Found:
+    """Make the best of the nodes.
+
+    Args:
+        now: (C, M) what they hold, the copies hinted at.
+        work: in CP-SAT's deterministic seconds per objective.
+    """
     content: Counts | None = None
     proved = 0
     for objective in made.given.objectives:
-        terms = _terms(made, objective)
-        if terms is None or deadline.over:
+        if deadline.over:
+            break
+        terms = [] if _at_best(made, objective, now) else _terms(made, objective)
+        if terms is None:
             break
         if not terms:
             proved += made.exact
             continue
         goal = total(terms)
         made.model.maximize(goal)
-        solver = cp_model.CpSolver()
-        solver.parameters.num_workers = 1
-        solver.parameters.random_seed = seed
-        solver.parameters.max_time_in_seconds = deadline.limit(60.0)
-        solver.parameters.max_deterministic_time = work
+        solver = _solver(deadline, work, seed)
         status = solver.solve(made.model)
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
             break
-        content = _content(made, solver)
+        now = content = _content(made, solver)
         made.exact = made.exact and status == cp_model.OPTIMAL
         proved += made.exact
         made.model.add(goal >= round(solver.objective_value))
-        made.model.clear_hints()
-        for x in made.copies.values():
-            made.model.add_hint(x, solver.value(x))
+        made.hint(solver)
     return Found(content, proved)
+
+
+def mend(
+    made: Neighbourhood,
+    objective: Objective,
+    price: float,
+    deadline: Deadline,
+    work: float,
+    seed: int,
+) -> Found:
+    """Make the best of an objective in a lenient model in which all that is left is placed.
+
+    Args:
+        price: of a broken rule, in the objective's units.
+    """
+    terms = _terms(made, objective)
+    if terms is None:
+        return Found(None, 0)
+    for c in np.flatnonzero(made.left).tolist():
+        made.model.add(total(made.of((c,))) == int(made.left[c]))
+    dear = max(1, round(price * made.factor))
+    made.model.maximize(total([*terms, *((fault, -dear) for fault, _ in made.faults)]))
+    solver = _solver(deadline, work, seed)
+    if solver.solve(made.model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return Found(None, 0)
+    return Found(_content(made, solver), 0)
+
+
+def _solver(deadline: Deadline, work: float, seed: int) -> cp_model.CpSolver:
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = seed
+    solver.parameters.max_time_in_seconds = deadline.limit(60.0)
+    solver.parameters.max_deterministic_time = work
+    return solver
+
+
+def _at_best(made: Neighbourhood, objective: Objective, now: Counts) -> bool:
+    """Tell whether nothing can beat what the nodes hold now, all copies placed; then hold that.
+
+    Args:
+        now: (C, M).
+    """
+    if isinstance(objective, Shortfall):
+        content = made.rest.copy()
+        content[:, made.nodes] += now
+        if missing(made.given, content):
+            return False
+        for short, _ in _missing(made):
+            made.at_most([(short, 1)], 0)
+        return True
+    if (
+        not isinstance(objective, Placed)
+        or (made.left > now.sum(axis=1))[objective.value > 0].any()
+    ):
+        return False
+    for c in np.flatnonzero((objective.value > 0) & (made.left > 0)).tolist():
+        made.model.add(total(made.of((c,))) == int(made.left[c]))
+    return True
 
 
 def _content(made: Neighbourhood, solver: cp_model.CpSolver) -> Counts:
@@ -98,15 +161,21 @@ def _preferred(made: Neighbourhood, objective: Preferred) -> Terms:
     group = made.given.group
     worths = np.array([meeting.worth for meeting in objective.meetings])
     pairs = [company.worth.reshape(-1) for company in objective.companies]
-    parts = [objective.weight.reshape(-1), worths, *pairs]
+    soft = [sizes_of(each) for each in (*objective.excesses, *objective.peaks)]
+    parts = [objective.weight.reshape(-1), worths, *pairs, *soft]
     sizes = made.whole(np.concatenate(parts))
     flat, met, *paired = np.split(sizes, np.cumsum([part.size for part in parts])[:-1])
     weight = flat.reshape(objective.weight.shape)
     terms = [(x, int(weight[c, group[n]])) for (n, c), x in made.copies.items()]
     for meeting, worth in zip(objective.meetings, met.tolist(), strict=True):
         terms += [(both, worth) for both in _meeting(made, meeting)]
-    for company, worth in zip(objective.companies, paired, strict=True):
-        terms += company_terms(made, company, worth.reshape(company.worth.shape))
+    rest = iter(paired)
+    for company in objective.companies:
+        terms += company_terms(made, company, next(rest).reshape(company.worth.shape))
+    for excess in objective.excesses:
+        terms += excess_terms(made, excess, next(rest))
+    for peak in objective.peaks:
+        terms += peak_terms(made, peak, next(rest))
     return terms
 
 
@@ -149,9 +218,10 @@ def _side(
 
 
 def _missing(made: Neighbourhood) -> Terms:
-    """Return what is missing to each Floor."""
+    """Return what is missing to each Floor and Across."""
     floors = [rule for rule in made.given.rules if isinstance(rule, Floor)]
-    sizes = made.whole(np.concatenate([np.append(f.weight, f.least) for f in floors]))
+    parts = [np.ones(1), *(np.append(f.weight, f.least) for f in floors)]
+    one, sizes = np.split(made.whole(np.concatenate(parts)), [1])
     group, found, at = made.given.group, list[tuple[cp_model.IntVar, int]](), 0
     for rule in floors:
         weight = sizes[at : at + rule.weight.size].reshape(rule.weight.shape)
@@ -163,7 +233,27 @@ def _missing(made: Neighbourhood) -> Terms:
         missing = made.model.new_int_var(0, most, "")
         made.at_most([*((x, -w) for x, w in terms), (missing, -1)], there - least)
         found.append((missing, -1))
+    for rule in made.given.rules:
+        if isinstance(rule, Across):
+            found += [(missing, -int(one[0])) for missing in _uncovered(made, rule)]
     return found
+
+
+def _uncovered(made: Neighbourhood, rule: Across) -> list[cp_model.IntVar]:
+    """Return how many domains are missing, nothing where none can be."""
+    terms, fixed = by_domain(made, rule, rule.classes)
+    open_still = [mine for d, mine in terms.items() if d >= 0 and not fixed[d]]
+    least = rule.least - sum(1 for d, many in fixed.items() if d >= 0 and many)
+    if least <= 0:
+        return []
+    held: Terms = []
+    for mine in open_still:
+        there = made.model.new_bool_var("")
+        made.at_most([(there, 1), *((x, -1) for x, _ in mine)], 0)
+        held.append((there, -1))
+    missing = made.model.new_int_var(0, least, "")
+    made.at_most([*held, (missing, -1)], -least)
+    return [missing]
 
 
 def _kept(made: Neighbourhood, objective: Kept) -> Terms:
@@ -173,7 +263,7 @@ def _kept(made: Neighbourhood, objective: Kept) -> Terms:
         x = made.copies.get((n, c))
         if x is not None and weight[c]:
             stay = made.model.new_int_var(0, many, "")
-            made.model.add(stay <= x)
+            made.model.add(stay <= x + int(made.rest[c, n]))
             terms.append((stay, int(weight[c])))
     return terms
 
@@ -186,7 +276,8 @@ def _balanced(made: Neighbourhood, objective: Balanced) -> Terms:
         unit = int(np.gcd.reduce(np.append(given.demand[r], 0))) or 1
         for n in made.nodes.tolist():
             there = int(objective.allocatable[r, n])
-            already = (there - int(given.free[r, n])) // unit
+            taken = int(given.demand[r] @ made.rest[:, n])
+            already = (there - int(given.free[r, n]) + taken) // unit
             mine = [
                 (x, int(given.demand[r, c]) // unit)
                 for (node, c), x in made.copies.items()

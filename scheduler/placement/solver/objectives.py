@@ -63,6 +63,35 @@ class Company:
 
 
 @dataclass(frozen=True, slots=True)
+class Excess:
+    """A soft limit: each domain costs what Σ weight[c, k] · copies is above an amount.
+
+    Args:
+        weight: (C, K) float64, of either sign, in units of the objective.
+        amount: (K,) float64, likewise; groups of one domain have the same.
+        domain: (K,) codes as of the rules, -1 for nodes that cost nothing; None: every node is one.
+    """
+
+    weight: Reals
+    amount: Reals
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """Like Excess, but only the largest of all sums over sets of classes and domains costs.
+
+    Args:
+        sums: sets of classes.
+    """
+
+    weight: Reals
+    amount: Reals
+    sums: tuple[tuple[int, ...], ...]
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Preferred:
     """Honour preferences and plugins' terms: maximise Σ weight[c, k] · copies of c in group k.
 
@@ -70,11 +99,14 @@ class Preferred:
         weight: (C, K) float64, of either sign.
         meetings: what is added for classes that meet.
         companies: what is added for every pair of copies.
+        excesses, peaks: what is taken off.
     """
 
     weight: Reals
     meetings: tuple[Meeting, ...] = ()
     companies: tuple[Company, ...] = ()
+    excesses: tuple[Excess, ...] = ()
+    peaks: tuple[Peak, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +147,9 @@ class Unfragmented:
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Meet what rules demand: minimise Σ over the problem's Floors of what is missing to `least`.
+    """Meet what rules demand: minimise Σ over Floors and Acrosses of what is missing to `least`.
 
-    The engine puts it first where there are Floors; nobody else needs it.
+    The engine puts it first where there are such rules; nobody else needs it.
     """
 
 

@@ -7,7 +7,7 @@ from .columns import take
 from .devices import assign
 from .problem import MANY
 from .regulation import Regulation, Zoned, allowed, poured
-from .rules import Cap, Spread, Together
+from .rules import Spread, Together
 from .shapes import Shapes, room
 
 _ROUNDS = 1000  # of placing a class a bit everywhere, where rules say so
@@ -116,7 +116,7 @@ class Occupancy:
 
     def place(self, c: int, score: Reals, wanted: int) -> int:
         """Place copies of a class on the nodes of least score first; score: (N,)."""
-        zoned, caps = self.rules.of(c)
+        zoned, meters = self.rules.of(c)
         wanted = min(int(self.left[c]), wanted)
         placed = 0
         for _ in range(_ROUNDS if zoned else 1):
@@ -124,8 +124,8 @@ class Occupancy:
             if not fits.any():
                 break
             copies = self._shared_out(c, score, fits, wanted - placed, zoned)
-            for cap in caps:
-                copies = self._within(cap, c, copies, score)
+            for each in meters:
+                copies = each.within(c, copies, self.content, score)
             used = np.flatnonzero(copies)
             if not used.size:
                 break
@@ -165,16 +165,6 @@ class Occupancy:
         copies = np.zeros(fits.size, dtype=np.int64)
         copies[order] = np.clip(wanted - before, 0, fits[order])
         return copies
-
-    def _within(self, cap: Cap, c: int, copies: Counts, score: Reals) -> Counts:
-        weight = cap.weight[c, self.rules.group]
-        left = self.rules.cap_left(cap, self.content)
-        kept = copies.copy()
-        for node in np.argsort(score, kind="stable").tolist():
-            if copies[node] and weight[node] > 0:
-                kept[node] = min(int(copies[node]), max(0, int((left + 1e-9) // weight[node])))
-                left -= kept[node] * weight[node]
-        return kept
 
     def _devices(self, node_type: int, content: Counts) -> Counts | None:
         shape = self.shape

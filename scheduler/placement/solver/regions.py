@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Counts, Mask, Reals
 from .occupancy import Occupancy
 from .problem import Problem
-from .rules import Apart, Cap, Floor, Gang
+from .rules import Apart, Cap, Floor, Gang, Needs, Quota
 from .shapes import Shapes
 
 _MOST = 256  # regions; beyond, rules are kept by trimming alone
@@ -56,8 +56,10 @@ def regions(given: Problem, shape: Shapes) -> Regions:
     codes: list[Counts] = [np.zeros(shape.group.size, dtype=np.int64)]
     ruled = np.zeros(given.count.size, dtype=np.bool_)
     for rule in given.rules:
-        if isinstance(rule, Cap):
+        if isinstance(rule, Cap | Quota):
             ruled |= np.any(rule.weight != 0, axis=1)
+            if isinstance(rule, Quota) and rule.domain is not None:
+                codes.append(rule.domain[shape.group])
         elif isinstance(rule, Floor):
             ruled |= np.any(rule.weight != 0, axis=1)
             kinds = np.unique(rule.weight, axis=1, return_inverse=True)[1]
@@ -66,7 +68,8 @@ def regions(given: Problem, shape: Shapes) -> Regions:
             ruled[list(rule.classes)] = True
         elif rule.domain is not None:
             codes.append(rule.domain[shape.group])
-            members = (*rule.left, *rule.right) if isinstance(rule, Apart) else rule.classes
+            paired = isinstance(rule, Apart | Needs)
+            members = (*rule.left, *rule.right) if paired else rule.classes
             ruled[list(members)] = True
     kinds, region = np.unique(np.stack(codes), axis=1, return_inverse=True)
     many = int(kinds.shape[1])

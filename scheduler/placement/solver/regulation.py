@@ -10,8 +10,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arrays import Counts
+from .metering import Meter, meter
 from .problem import MANY, Problem
-from .rules import Apart, Cap, Exclusive, Floor, Gang, Rule, Spread, Together
+from .rules import (
+    Across,
+    Apart,
+    Cap,
+    Exclusive,
+    Floor,
+    Gang,
+    Needs,
+    Quota,
+    Rule,
+    Spread,
+    Together,
+)
 
 Trim = tuple[tuple[int, ...], Counts, int]
 
@@ -20,7 +33,7 @@ Trim = tuple[tuple[int, ...], Counts, int]
 class Zoned:
     """A rule, the domains (N,) of nodes and their number D."""
 
-    rule: Exclusive | Apart | Spread | Together
+    rule: Exclusive | Apart | Spread | Together | Needs
     domains: Counts
     many: int
 
@@ -49,42 +62,29 @@ class Regulation:
         self.count = given.count
         self.gangs: list[Gang] = []
         self.gang_of: dict[int, Gang] = {}
-        self.caps: list[Cap] = []
+        self.meters: list[Meter] = []
         self.zoned: list[Zoned] = []
         self._of: dict[int, list[Zoned]] = {}
         for rule in given.rules:
             self._note(rule)
 
-    def of(self, c: int) -> tuple[list[Zoned], list[Cap]]:
+    def of(self, c: int) -> tuple[list[Zoned], list[Meter]]:
         """Return the rules that limit a class."""
-        return self._of.get(c, []), [cap for cap in self.caps if cap.weight[c].any()]
-
-    def cap_left(self, cap: Cap, content: Counts) -> float:
-        """Return what a cap has left."""
-        classes = np.flatnonzero(cap.weight.any(axis=1))
-        weight = cap.weight[classes][:, self.group]
-        return cap.most - float((weight * content[classes]).sum())
+        return self._of.get(c, []), [each for each in self.meters if each.weight[c].any()]
 
     def trims(self, content: Counts) -> Iterator[Trim]:
         """Yield (classes, nodes, copies) of which so many have to go; the content may change."""
         for zoned in self.zoned:
             yield from _trims(zoned, content)
-        for cap in self.caps:
-            for c in np.flatnonzero(cap.weight.any(axis=1)).tolist():
-                over = -self.cap_left(cap, content)
-                if over <= 1e-9 * (1.0 + cap.most):
-                    break
-                weight = cap.weight[c, self.group]
-                nodes = np.flatnonzero((weight > 0) & (content[c] > 0))
-                if nodes.size:
-                    yield (c,), nodes, int(np.ceil(over / weight[nodes].min()))
+        for each in self.meters:
+            yield from each.trims(content)
 
     def broken(self, c: int, content: Counts) -> bool:
         """Tell whether any of the rules that limit a class does not hold, gangs aside."""
-        zoned, caps = self.of(c)
+        zoned, meters = self.of(c)
         if any(True for each in zoned for _ in _trims(each, content)):
             return True
-        return any(self.cap_left(cap, content) < -1e-9 * (1.0 + cap.most) for cap in caps)
+        return any(bool(each.over(content).any()) for each in meters)
 
     def incomplete(self, left: Counts) -> list[int]:
         """Return the placed classes of gangs that are placed in part."""
@@ -97,19 +97,19 @@ class Regulation:
         return found
 
     def _note(self, rule: Rule) -> None:
-        if isinstance(rule, Cap):
-            self.caps.append(rule)
+        if isinstance(rule, Cap | Quota):
+            self.meters.append(meter(rule, self.group))
         elif isinstance(rule, Gang):
             self.gangs.append(rule)
             self.gang_of |= dict.fromkeys(rule.classes, rule)
-        elif isinstance(rule, Floor):
+        elif isinstance(rule, Floor | Across):
             return  # a goal, not a limit
         elif rule.domain is not None:
             many = max(int(rule.domain.max(initial=-1)) + 1, 1)
             if isinstance(rule, Spread):
                 many = max(many, rule.existing.size)
             self._register(Zoned(rule, rule.domain[self.group], many))
-        elif isinstance(rule, Spread | Together):
+        elif isinstance(rule, Spread | Together | Needs):
             nodes = np.arange(self.group.size)
             if isinstance(rule, Spread):
                 nodes = np.where(rule.existing >= 0, nodes, -1)
@@ -118,7 +118,8 @@ class Regulation:
     def _register(self, zoned: Zoned) -> None:
         self.zoned.append(zoned)
         rule = zoned.rule
-        members = (*rule.left, *rule.right) if isinstance(rule, Apart) else rule.classes
+        paired = isinstance(rule, Apart | Needs)
+        members = (*rule.left, *rule.right) if paired else rule.classes
         for c in set(members):
             self._of.setdefault(c, []).append(zoned)
 
@@ -135,6 +136,9 @@ def allowed(zoned: Zoned, content: Counts, c: int) -> Counts:
         if c in rule.right:
             taken += zoned.totals(content, rule.left)
         return np.where(taken > 0, 0, MANY)
+    if isinstance(rule, Needs):
+        free = c in rule.right or c not in rule.left
+        return np.where(free | (zoned.totals(content, rule.right) > 0), MANY, 0)
     totals = zoned.totals(content, rule.classes)
     if isinstance(rule, Spread):
         totals, least = _levels(rule, totals)
@@ -185,6 +189,11 @@ def _trims(zoned: Zoned, content: Counts) -> Iterator[Trim]:
         for d in np.flatnonzero((left > 0) & (right > 0)).tolist():
             fewer = rule.left if left[d] <= right[d] else rule.right
             yield fewer, np.flatnonzero(zoned.domains == d), int(min(left[d], right[d]))
+        return
+    if isinstance(rule, Needs):
+        left, right = zoned.totals(content, rule.left), zoned.totals(content, rule.right)
+        for d in np.flatnonzero((left > 0) & (right == 0)).tolist():
+            yield rule.left, np.flatnonzero(zoned.domains == d), int(left[d])
         return
     totals = zoned.totals(content, rule.classes)
     if isinstance(rule, Exclusive):

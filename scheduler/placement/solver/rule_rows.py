@@ -4,14 +4,15 @@ Pairs (type, class) are the relaxation's variables; choices (a gang, a domain of
 extra variables that an integer programme makes whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from .arrays import Counts, Mask
 from .problem import Problem
 from .relaxation import Relaxation
-from .rules import Apart, Cap, Exclusive, Floor, Gang, Spread, Together
+from .rules import Across, Apart, Cap, Exclusive, Floor, Gang, Needs, Quota, Spread, Together
 
 
 def add_rules(built: Relaxation, given: Problem) -> None:
@@ -21,19 +22,31 @@ def add_rules(built: Relaxation, given: Problem) -> None:
             _cap(built, rule)
         elif isinstance(rule, Floor):
             _floor(built, rule)
+        elif isinstance(rule, Quota):
+            _quota(built, rule)
+        elif isinstance(rule, Needs):
+            _needs(built, rule)
+        elif isinstance(rule, Across):
+            _across(built, rule)
         elif isinstance(rule, Gang):
             _gang(built, rule)
-        elif rule.domain is None:
-            if isinstance(rule, Together):
-                _on_one_node(built, rule)
-        elif isinstance(rule, Exclusive):
-            _exclusive(built, rule, rule.domain)
-        elif isinstance(rule, Apart):
-            _apart(built, rule, rule.domain)
-        elif isinstance(rule, Spread):
-            _spread(built, rule, rule.domain)
         else:
-            _together(built, rule, rule.domain)
+            _between(built, rule)
+
+
+def _between(built: Relaxation, rule: Exclusive | Apart | Spread | Together) -> None:
+    """Add the rows of a rule over domains; most rules over nodes are part of the shapes."""
+    if rule.domain is None:
+        if isinstance(rule, Together):
+            _on_one_node(built, rule)
+    elif isinstance(rule, Exclusive):
+        _exclusive(built, rule, rule.domain)
+    elif isinstance(rule, Apart):
+        _apart(built, rule, rule.domain)
+    elif isinstance(rule, Spread):
+        _spread(built, rule, rule.domain)
+    else:
+        _together(built, rule, rule.domain)
 
 
 def _members(built: Relaxation, classes: Sequence[int]) -> Mask:
@@ -61,6 +74,58 @@ def _floor(built: Relaxation, rule: Floor) -> None:
     built.shortages.extend(missing.tolist())
     columns = np.append(some, missing)
     built.rows.add(columns, np.append(-weight[some], -1.0), -rule.least)
+
+
+def cells(
+    built: Relaxation, ours: Mask, domain: Counts | None
+) -> Iterator[tuple[Counts, int, int]]:
+    """Yield (pairs, number, group): of one domain, or of all nodes of a type taken together.
+
+    Args:
+        ours: (V,) bool.
+    """
+    if domain is None:
+        edges = np.searchsorted(built.types, np.arange(built.shape.number.size + 1))
+        for t, (begin, end) in enumerate(pairwise(edges.tolist())):
+            mine = begin + np.flatnonzero(ours[begin:end])
+            yield mine, int(built.shape.number[t]), int(built.shape.group[t])
+        return
+    there = _domains(built, domain)
+    for d in np.unique(domain[domain >= 0]).tolist():
+        yield np.flatnonzero(ours & (there == d)), 1, int(np.flatnonzero(domain == d)[0])
+
+
+def _quota(built: Relaxation, rule: Quota) -> None:
+    weight = rule.weight[built.classes, built.shape.group[built.types]]
+    for mine, number, k in cells(built, weight != 0, rule.domain):
+        if mine.size:
+            built.rows.add(mine, weight[mine], number * float(rule.most[k]))
+
+
+def _needs(built: Relaxation, rule: Needs) -> None:
+    """However many copies of one side are in a domain, one of the other suffices."""
+    left, right = _members(built, rule.left), _members(built, rule.right)
+    many = float(built.shape.count[list(rule.left)].sum())
+    for mine, _, _ in cells(built, left | right, rule.domain):
+        needing, needed = mine[left[mine] & ~right[mine]], mine[right[mine]]
+        if needing.size:
+            columns = np.append(needing, needed)
+            weights = np.append(np.ones(needing.size), np.full(needed.size, -max(many, 1.0)))
+            built.rows.add(columns, weights, 0.0)
+
+
+def _across(built: Relaxation, rule: Across) -> None:
+    """A domain has copies or not; what is missing is a variable, which Shortfall counts."""
+    held: list[Counts] = []
+    for mine, number, _ in cells(built, _members(built, rule.classes), rule.domain):
+        if mine.size:
+            there = built.rows.variables(np.array([float(number)]))
+            built.rows.add(np.append(mine, there), np.append(-np.ones(mine.size), 1.0), 0.0)
+            held.append(there)
+    missing = built.rows.variables(np.array([float(rule.least)]))
+    built.shortages.extend(missing.tolist())
+    columns = np.concatenate([*held, missing])
+    built.rows.add(columns, -np.ones(columns.size), -float(rule.least))
 
 
 def _exclusive(built: Relaxation, rule: Exclusive, domain: Counts) -> None:

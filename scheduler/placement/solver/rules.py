@@ -89,10 +89,48 @@ class Floor:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """A plugin's resource: in each domain, Σ weight[c, k] · copies of class c in group k ≤ most.
+
+    Args:
+        weight: (C, K) float64, of either sign.
+        most: (K,) float64 ≥ 0; groups of one domain have the same.
+        domain: nodes with -1 are not limited.
+    """
+
+    weight: Reals
+    most: Reals
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """A domain with copies of `left` has copies of `right`, too; nothing is asked of -1."""
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """A plugin's demand: at least so many domains have copies of some classes.
+
+    Args:
+        least: > 0.
+        domain: nodes with -1 do not count.
+    """
+
+    classes: tuple[int, ...]
+    least: int
+    domain: Counts | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gang:
     """All copies of these classes, or none of any; a class is in one gang at most."""
 
     classes: tuple[int, ...]
 
 
-Rule = Exclusive | Apart | Spread | Together | Cap | Floor | Gang
+Rule = Exclusive | Apart | Spread | Together | Cap | Quota | Floor | Needs | Across | Gang

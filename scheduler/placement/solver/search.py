@@ -34,6 +34,7 @@ _GENERATION = 40  # rounds of pricing
 _GENERATING = 0.45  # of the time that is left
 _VARIANTS = 32
 _SECONDS = 20.0
+_SMALL = 600  # pairs of nodes and classes, of a problem that is decided on as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ class Search:
     def done(self) -> bool:
         """Whether there is no time left or nothing to gain."""
         return self.deadline.over or self.incumbent.within(self.limits.gap)
+
+    @property
+    def small(self) -> bool:
+        """Whether it is decided on as a whole."""
+        return self.shape.count.size * self.shape.type_of.size <= _SMALL
 
     def prove(self) -> None:
         """Bound the first goal."""
@@ -125,6 +131,35 @@ class Search:
         quotas = self.regions.quotas(amounts, self.shape.count)
         self.refill(state, np.arange(state.type_of.size), quotas)
         self.incumbent.offer(state)
+
+    def resume(self) -> None:
+        """Offer what there is today, as far as it keeps the rules."""
+        nodes, classes, copies = self.given.current
+        content = np.zeros((self.shape.count.size, self.shape.type_of.size), dtype=np.int64)
+        np.add.at(content, (classes, nodes), copies)
+        if nodes.size and (content.sum(axis=1) <= self.shape.count).all():
+            state = self.empty()
+            self._hold(state, content)
+            state.trim()
+            self.incumbent.offer(state)
+
+    def plan_of(self, content: Counts) -> Occupancy | None:
+        """Return the plan of (C, N) copies, None if they do not fit or break a rule."""
+        state = self.empty()
+        if not self._hold(state, content):
+            return None
+        placed = int(content.sum())
+        state.trim()
+        return state if int(state.content.sum()) == placed else None
+
+    def _hold(self, state: Occupancy, content: Counts) -> bool:
+        """Fill empty nodes; leave those empty that cannot hold it, and tell if there are any."""
+        whole = True
+        for node in np.flatnonzero(content.any(axis=0)).tolist():
+            mine = np.flatnonzero(content[:, node])
+            fits = content[mine, node] <= self.shape.fit[state.type_of[node], mine]
+            whole &= bool(fits.all()) and state.put(np.array([node]), mine, content[mine, node])
+        return whole
 
     def empty(self) -> Occupancy:
         """Return nodes that hold nothing."""

@@ -12,7 +12,7 @@ from .arrays import Counts, Mask, Reals
 from .company import Likes, likes
 from .objectives import Balanced, HostCost, Preferred
 from .problem import WHOLE, Problem
-from .rules import Apart, Cap, Exclusive, Floor, Gang, Spread
+from .rules import Apart, Cap, Exclusive, Floor, Gang, Quota, Spread
 from .weighing import Weights, weigh
 
 
@@ -148,16 +148,24 @@ def _groups(given: Problem, weights: Weights) -> Counts:
     """Return (N,) codes of groups, those that differ in nothing merged."""
     rows: list[Reals] = [given.feasible.astype(np.float64), weights.prefer]
     for rule in given.rules:
-        if isinstance(rule, Cap | Floor):
+        if isinstance(rule, Quota):
+            rows += [rule.weight, rule.most[None], *_row(rule.domain)]
+        elif isinstance(rule, Cap | Floor):
             rows.append(rule.weight)
         elif not isinstance(rule, Gang) and rule.domain is not None:
-            rows.append(rule.domain[None].astype(np.float64))
+            rows += _row(rule.domain)
     for objective in given.objectives:
         if isinstance(objective, Preferred):
-            domains = [each.domain for each in (*objective.meetings, *objective.companies)]
-            rows += [d[None].astype(np.float64) for d in domains if d is not None]
+            for each in (*objective.meetings, *objective.companies):
+                rows += _row(each.domain)
+            for each in (*objective.excesses, *objective.peaks):
+                rows += [each.weight, each.amount[None], *_row(each.domain)]
     codes = np.unique(np.concatenate(rows), axis=1, return_inverse=True)[1].reshape(-1)
     return codes[given.group].astype(np.int64)
+
+
+def _row(domain: Counts | None) -> list[Reals]:
+    return [] if domain is None else [domain[None].astype(np.float64)]
 
 
 def _with_exclusives(given: Problem) -> tuple[Counts, Counts]:

@@ -7,13 +7,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 from .problem import Problem
-from .rules import Apart, Cap, Exclusive, Floor, Gang, Rule, Spread, Together
+from .rules import (
+    Across,
+    Apart,
+    Cap,
+    Exclusive,
+    Floor,
+    Gang,
+    Needs,
+    Quota,
+    Rule,
+    Spread,
+    Together,
+)
 from .solution import Solution
 
 _SEARCH = 1_000_000  # steps in looking for devices before giving up
 _NOISE = 1e-9
 
 Placed = dict[tuple[int, int], int]
+Zoned = Exclusive | Apart | Spread | Together | Needs | Across
 
 
 def verify(given: Problem, plan: Solution) -> list[str]:
@@ -128,10 +141,16 @@ def _rule(given: Problem, rule: Rule, placed: Placed) -> Iterable[str]:
         return _cap(given, rule, placed)
     if isinstance(rule, Floor):
         return _floor(given, rule, placed)
+    if isinstance(rule, Quota):
+        return _quota(given, rule, placed)
+    if isinstance(rule, Needs):
+        return _needs(given, rule, placed)
+    if isinstance(rule, Across):
+        return _across(given, rule, placed)
     return _gang(given, rule, placed)
 
 
-def _domain(given: Problem, rule: Exclusive | Apart | Spread | Together, node: int) -> int:
+def _domain(given: Problem, rule: Zoned | Quota, node: int) -> int:
     if rule.domain is None:
         return node
     return int(rule.domain[given.group[node]])
@@ -139,7 +158,7 @@ def _domain(given: Problem, rule: Exclusive | Apart | Spread | Together, node: i
 
 def _per_domain(
     given: Problem,
-    rule: Exclusive | Apart | Spread | Together,
+    rule: Zoned,
     classes: Iterable[int],
     placed: Placed,
 ) -> Counter[int]:
@@ -201,6 +220,33 @@ def _cap(given: Problem, rule: Cap, placed: Placed) -> Iterator[str]:
     total = _weighed(given, rule, placed)
     if total > rule.most + _NOISE * (1.0 + abs(rule.most)):
         yield f"weighs {total}, at most {rule.most}"
+
+
+def _quota(given: Problem, rule: Quota, placed: Placed) -> Iterator[str]:
+    totals: defaultdict[int, float] = defaultdict(float)
+    most: dict[int, float] = {}
+    for (node, c), copies in placed.items():
+        k = int(given.group[node])
+        domain = _domain(given, rule, node)
+        totals[domain] += float(rule.weight[c, k]) * copies
+        most[domain] = float(rule.most[k])
+    for domain, total in totals.items():
+        if domain >= 0 and total > most[domain] + _NOISE * (1.0 + abs(most[domain])):
+            yield f"domain {domain} weighs {total}, at most {most[domain]}"
+
+
+def _needs(given: Problem, rule: Needs, placed: Placed) -> Iterator[str]:
+    left = _per_domain(given, rule, rule.left, placed)
+    right = _per_domain(given, rule, rule.right, placed)
+    for domain in sorted(left.keys() - right.keys()):
+        if domain >= 0:
+            yield f"domain {domain} lacks what its copies need"
+
+
+def _across(given: Problem, rule: Across, placed: Placed) -> Iterator[str]:
+    held = [d for d in _per_domain(given, rule, rule.classes, placed) if d >= 0]
+    if len(held) < rule.least:
+        yield f"copies in {len(held)} domains, at least {rule.least}"
 
 
 def _gang(given: Problem, rule: Gang, placed: Placed) -> Iterator[str]:

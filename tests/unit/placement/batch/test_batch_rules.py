@@ -4,7 +4,23 @@ import numpy as np
 import pytest
 
 from scheduler import hookimpl
-from scheduler.batch_terms import Apart, Bound, Complaint, Limit, Linear, Pair, Together, Worth
+from scheduler.batch_terms import (
+    Across,
+    Apart,
+    BatchPlan,
+    Bound,
+    Capacity,
+    Complaint,
+    Excess,
+    Limit,
+    Linear,
+    Needs,
+    Pair,
+    Peak,
+    Start,
+    Together,
+    Worth,
+)
 from scheduler.errors import BadRequest, PluginError
 from tests.batch_cases import host, job, per_host, prepared, rules, settled, template, where
 
@@ -123,6 +139,78 @@ def test_pairs_are_worth_something_where_they_meet():
     assert all(len(pods) == 2 for pods in where(found).values())
 
 
+RULE = ({"place": "count"}, {"prefer": "Rule"})
+
+
+def test_a_capacity_holds_in_each_domain_and_by_host():
+    found = outcome(
+        template("p", 8, cpu="1"),
+        terms=lambda batch: [
+            Capacity({0: 2.0}, 5.0, zone(batch)),  # two in each zone
+            Capacity({0: per_host(batch, {"a": 1})}, 0.0),  # none on a
+        ],
+        check=lambda batch, plan: [Complaint("too many")] if plan.of(0).sum() > 4 else [],
+    )
+    assert found.placed == 4
+    assert found.solver.goals[0].bound == "4"
+    placed = where(found)
+    assert "a" not in placed
+    assert sum(len(pods) for node, pods in placed.items() if node in "cd") == 2
+
+
+def test_what_a_domain_needs_comes_with_it():
+    found = outcome(
+        template("web", 4, cpu="1"),
+        template("cache", 1, cpu="1"),
+        terms=lambda batch: [Needs((0,), (1,), zone(batch))],
+    )
+    placed = where(found)
+    assert found.placed == 5
+    assert len({node in "ab" for node in placed}) == 1
+
+
+def test_copies_are_across_as_many_domains_as_are_demanded_or_it_is_infeasible():
+    found = outcome(template("p", 3, cpu="1"), terms=lambda batch: [Across((0,), 2, zone(batch))])
+    assert found.placed == 3
+    assert {node in "ab" for node in where(found)} == {True, False}
+    found = outcome(template("p", 3, cpu="1"), terms=lambda batch: [Across((0,), 3, zone(batch))])
+    assert found.solver.status == "infeasible"
+    assert found.placed == 0
+
+
+def test_what_is_above_a_soft_limit_costs_its_price():
+    found = outcome(
+        template("p", 10, cpu="1"),
+        terms=lambda batch: [Excess({0: 1.0}, per_host(batch, {"a": 4, "b": 2}), 3.0)],
+        objective=RULE,
+    )
+    assert found.placed == 10
+    assert found.solver.goals[1].value == found.solver.goals[1].bound == "-12"
+    assert found.solver.status == "optimal"
+
+
+def test_only_the_largest_sum_costs_of_a_peak():
+    found = outcome(
+        template("p", 4, cpu="1"),
+        template("q", 4, cpu="1"),
+        terms=lambda batch: [Peak({0: 1.0, 1: 1.0}, 0.0, 5.0, zone(batch), ((0,), (1,)))],
+        objective=RULE,
+    )
+    assert found.placed == 8
+    assert found.solver.goals[1].value == "-10"
+
+
+def test_the_search_begins_where_a_rule_says():
+    """Nothing else tells the hosts apart, so the plan to begin with is the plan."""
+
+    def terms(batch):
+        entries = (np.array([0, 0]), np.array([1, 3]), np.array([2, 1]))
+        return [Start(BatchPlan(*entries, batch.hosts.size)), Excess({0: 1.0}, 2.0)]
+
+    found = outcome(template("p", 3, cpu="1"), terms=terms, objective=RULE)
+    assert {node: len(pods) for node, pods in where(found).items()} == {"b": 2, "d": 1}
+
+
 def test_a_bound_is_believed_and_named_unless_a_plan_beats_it():
     def saying(amount):
         return lambda batch: [Bound("prefer:Rule", amount), Pair((0,), (1,), 1.0), Limit((0, 1), 2)]
@@ -190,6 +278,17 @@ def failing(*_):
         (lambda batch: [Apart((0,), (0,))], "apart from themselves"),
         (lambda batch: [Bound("beauty", 1)], "'beauty'; there are place:count, hosts:fewest"),
         (lambda batch: [Limit((0,), 1, np.zeros(4))], "a domain must be"),
+        (lambda batch: [Capacity({0: 1.0}, -1.0)], "a capacity must be 0 or more"),
+        (lambda batch: [Excess({0: 1.0}, np.ones(3))], "an amount must be finite"),
+        (
+            lambda batch: [Excess({0: 1.0}, np.arange(4.0), 1.0, zone(batch))],
+            "hosts of domain 0 have different amounts",
+        ),
+        (lambda batch: [Peak({0: 1.0}, price=-1.0)], "a price is -1; it must be 0 or more"),
+        (
+            lambda batch: [Start(BatchPlan(*np.array([[0], [9], [1]]), 4))],
+            "a plan to begin with has classes or hosts that are not there",
+        ),
     ],
 )
 def test_what_a_rule_gets_wrong_names_it(terms, complaint):
