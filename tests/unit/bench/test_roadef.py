@@ -1,13 +1,16 @@
 """The challenge's rules and cost, on cases that can be counted by hand."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
+from bench.roadef.__main__ import reassign
 from bench.roadef.challenge import Instance, cost, read, violations
-from bench.roadef.neighbours import rearrange
-from bench.roadef.shifting import anneal
-from bench.roadef.standing import Standing
-from scheduler.placement.solver.deadline import Deadline
+from bench.roadef.reassignment import asked
+from scheduler.placement.solver.penalties import penalty
+from scheduler.placement.solver.solution import Solution, Status
+from scheduler.placement.solver.verifier import verify
 
 # Two resources (the second is transient), three machines in two neighbourhoods and locations, two
 # services (the second needs two locations and depends on the first), four processes, one balance.
@@ -61,15 +64,24 @@ def test_a_process_that_moves_takes_transient_resources_in_both_places():
     assert "machine 0 has 11 of resource 1, 10 at most" in list(violations(full, (1, 2, 0, 2)))
 
 
-def test_the_search_keeps_the_rules_and_never_makes_it_worse(case):
-    steps = iter(range(10_000))
-    deadline = Deadline(60.0, lambda: float(next(steps)))  # a second a look
-    random = np.random.default_rng(1)
-    standing = Standing(case, np.array(case.initial))
-    anneal(standing, deadline.part(0.5), random)
-    annealed = standing.at.tolist()
-    assert list(violations(case, annealed)) == []
-    rearrange(standing, deadline, random)
-    found = standing.at.tolist()
+def test_a_placement_with_a_batch_rule_finds_the_cheapest_assignment(case):
+    found, bound = reassign(case, 10.0)
+    every = [each for each in product(range(3), repeat=4) if not list(violations(case, each))]
     assert list(violations(case, found)) == []
-    assert cost(case, found) <= cost(case, annealed)
+    assert cost(case, found) == min(cost(case, each) for each in every) == -int(bound)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_rule_knows_what_every_assignment_costs_and_breaks(case, seed):
+    """What the engine is told agrees with the challenge's own checker, wherever things are."""
+    random = np.random.default_rng(seed)
+    problem = asked(case, case.initial).model.problem
+    (_, goal) = problem.objectives
+    for at in random.integers(0, 3, (40, 4)):
+        content = np.zeros((4, 3), dtype=np.int64)
+        content[np.arange(4), at] = 1
+        classes = np.arange(4)
+        plan = Solution(at, classes, np.ones_like(at), (), Status.FEASIBLE, "", {})
+        assert bool(verify(problem, plan)) == bool(list(violations(case, at.tolist())))
+        worth = float((goal.weight[:, problem.group] * content).sum())
+        assert penalty(goal, problem.group, content) - worth == cost(case, at.tolist())
