@@ -358,7 +358,12 @@ class Session:
         Ended pods that are kept for their logs go first, then images that are not used.
         """
         cleared = [*filter(self._clear, tuple(self._workers.values()))]
-        return await self._storage.reclaim(wanted) or bool(cleared)
+        try:
+            return await self._storage.reclaim(wanted) or bool(cleared)
+        except DriverError:
+            if cleared:
+                return True
+            raise
 
     def _clear(self, worker: PodWorker) -> bool:
         """Have what an ended pod left removed; returns whether there was something new to do."""

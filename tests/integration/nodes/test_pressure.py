@@ -6,6 +6,7 @@ import pytest
 from ironfree_simulated import Behaviour
 
 from scheduler.drivers import EngineState
+from scheduler.errors import HostUnreachable
 from scheduler.nodes import pressure_watch, storage_limit_watch
 from scheduler.nodes.pod_disk import is_limited
 from scheduler.streams import DiskUsage, Level, Signals
@@ -241,7 +242,12 @@ async def test_who_is_on_its_way_out_when_it_is_measured_is_not_evicted_again(pr
 
 
 async def test_one_of_a_cohort_speaks_for_all_of_whether_they_have_limits(pressed, monkeypatch):
-    asked = set()
+    asked, expanded, host = set(), [], pressed.agents.host("h1")
+    measure = host.disk_usage
+
+    async def measures(containers, *, volumes):
+        expanded.append(len(containers))
+        return await measure(containers, volumes=volumes)
 
     def asks(pod):
         asked.add(pod.meta.name)
@@ -253,6 +259,7 @@ async def test_one_of_a_cohort_speaks_for_all_of_whether_they_have_limits(presse
     for ordinal in range(20):
         await pressed.running(free.name(ordinal))
     monkeypatch.setattr(storage_limit_watch, "is_limited", asks)
+    host.disk_usage = measures
     resources = {"limits": {"ephemeral-storage": "1Gi"}}
     containers = [{"name": "c", "image": "modest:1", "resources": resources}]
     limited = await pressed.add_cohort(["h1"] * 3, containers=containers)
@@ -260,3 +267,27 @@ async def test_one_of_a_cohort_speaks_for_all_of_whether_they_have_limits(presse
         found = await failed(pressed, limited.name(ordinal))
         assert found.status.reason == "Evicted"
     assert 0 < len(asked & {free.name(ordinal) for ordinal in range(20)}) < 20
+    assert max(expanded) <= 3, "the others were not looked at one by one"
+
+
+async def test_what_had_ended_is_enough_though_images_cannot_be_looked_at(pressed):
+    await pressed.stop_agents()
+    await pressed.start_agents(pressure=0.5)  # time for what is cleared to go before the next look
+    await pressed.ready("h1")
+    machine, host = pressed.driver.machine("h1"), pressed.agents.host("h1")
+    machine.script("modest:1", Behaviour(disk=6 * GI))
+    machine.script("job:1", Behaviour(disk=20 * GI, run_seconds=0))
+    await add(pressed, "modest", "modest:1")
+    containers = [{"name": "c", "image": "job:1"}]
+    await pressed.add_pod("job", "h1", containers=containers, restartPolicy="Never")
+    job = await pressed.pod("job", lambda p: p.status.phase == "Succeeded")
+
+    async def fails():
+        raise HostUnreachable("no answer")
+
+    host.images.list = fails
+    machine.filled = 70 * GI
+    await pressed.eventually(lambda: job.meta.uid not in machine.pods)
+    await node(pressed, "DiskPressure", "True")
+    await node(pressed, "DiskPressure", "False")
+    assert pressed.agents.evictions == {}
