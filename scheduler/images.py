@@ -48,7 +48,7 @@ class LocalImage:
 
 @dataclass(frozen=True, slots=True)
 class Filesystem:
-    """Args: capacity, available (to containers): bytes."""
+    """Args: capacity, available (to containers): bytes; without a known capacity it is full."""
 
     capacity: int
     available: int

@@ -2,9 +2,7 @@
 
 import asyncio
 import io
-import shutil
 import tarfile
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from ..objects.image_build import DockerfileSource, GitSource, ImageBuild
 from ..store.store import Store
 from .git_source import GitLogin, git_context, git_login
 from .registry_logins import RegistryLogins
+from .workplaces import sweep, workplace
 
 _READ = 1 << 20
 _DOCKERFILE = "Dockerfile"
@@ -35,6 +34,10 @@ class BuildSources:
         self._store = store
         self._logins = logins
 
+    async def tidy(self) -> None:
+        """Remove what processes of this user that were killed have left here."""
+        await asyncio.to_thread(sweep)
+
     @asynccontextmanager
     async def open(self, build: ImageBuild, said: Callable[[str], None]) -> AsyncGenerator[Context]:
         """Have the context of a build, which is not a commit.
@@ -53,17 +56,14 @@ class BuildSources:
             yield Context(kept, spec.upload.dockerfile)
         else:
             assert spec.git is not None
-            directory = await _workplace()
-            try:
-                login = await self._login(build.meta.namespace, spec.git)
+            login = await self._login(build.meta.namespace, spec.git)
+            async with _workplace() as directory:
                 try:
                     found = await git_context(spec.git, login, directory)
                 except OSError as error:
                     raise _no_room(error) from error
                 said(f"commit {found.commit} of {spec.git.url}")
                 yield Context(_read(found.archive), spec.git.dockerfile)
-            finally:
-                await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def _login(self, namespace: str, source: GitSource) -> GitLogin | None:
         if not source.secret_name:
@@ -88,11 +88,17 @@ def inline_archive(source: DockerfileSource) -> bytes:
     return buffer.getvalue()
 
 
-async def _workplace() -> Path:
+@asynccontextmanager
+async def _workplace() -> AsyncGenerator[Path]:
+    place = workplace()
     try:
-        return Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="ironfree-git-"))
+        directory = await asyncio.to_thread(place.__enter__)
     except OSError as error:
         raise _no_room(error) from error
+    try:
+        yield directory
+    finally:
+        await asyncio.to_thread(place.__exit__, None, None, None)
 
 
 def _no_room(error: OSError) -> SourceUnavailable:

@@ -20,6 +20,7 @@ from ..objects.selectors import from_label_selector
 from ..objects.stored import ObjectKey, StoredObject
 from .build_report import BuildReport
 from .build_sources import BuildSources
+from .environment import secrets_in_arguments
 from .image_sharing import HOSTS, architecture, copy_image
 from .pull_pacing import Heard, PullPacer, Source
 from .registry_logins import RegistryLogins, names_of
@@ -121,6 +122,19 @@ class BuildWork:
         if not name:
             why = f'pod "{commit.pod}" has containers {", ".join(names)}: name one'
             raise SourceUnavailable("ContainerNotFound", why)
+        secrets = [
+            variable
+            for each in pod.spec.containers
+            if each.name == name
+            for variable in secrets_in_arguments(each)
+        ]
+        if secrets:
+            shown = ", ".join(f"$({variable})" for variable in secrets)
+            why = (
+                f'container "{name}" has values of Secrets in its args ({shown}), which the '
+                "history of the image would show; have it read them as variables or files"
+            )
+            raise SourceUnavailable("SecretInArguments", why)
         for status in pod.status.container_statuses:
             if status.name == name and status.container_id:
                 return pod, status.container_id.rpartition("/")[2]

@@ -61,6 +61,7 @@ class DockerHostSpec(View, frozen=True):
     ulimits: dict[str, str] = {}
     devices: tuple[DeviceResource, ...] = ()
     eviction_hard: dict[str, str] = {}
+    eviction_minimum_reclaim: dict[str, str] = {}
     eviction_pressure_transition_seconds: int = 300
 
 

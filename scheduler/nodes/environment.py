@@ -133,6 +133,31 @@ def expand(text: str, values: Mapping[str, str]) -> str:
     return _TOKEN.sub(replacement, text)
 
 
+def secrets_in_arguments(container: Container) -> tuple[str, ...]:
+    """Return the variables in a container's arguments whose values come from Secrets.
+
+    Which variables a Secret as a whole makes is not known without reading it, so every one counts
+    that bears its prefix and is not given otherwise.
+    """
+    prefixes = [each.prefix for each in container.env_from if each.secret_ref is not None]
+    known: dict[str, bool] = {}
+
+    def is_secret(name: str) -> bool:
+        return known.get(name, any(name.startswith(prefix) for prefix in prefixes))
+
+    for variable in container.env:
+        if variable.value_from is not None and not variable.value:
+            known[variable.name] = variable.value_from.secret_key_ref is not None
+        else:
+            known[variable.name] = any(map(is_secret, _named(variable.value)))
+    said = (name for argument in container.args or () for name in _named(argument))
+    return tuple(dict.fromkeys(filter(is_secret, said)))
+
+
+def _named(text: str) -> Iterator[str]:
+    return (match[1] for match in _TOKEN.finditer(text) if match[1] is not None)
+
+
 def _from_source(source: EnvFromSource, facts: PodFacts, sources: Sources) -> dict[str, str]:
     kind, ref, known = "configmap", source.config_map_ref, sources.config_maps
     if ref is None:

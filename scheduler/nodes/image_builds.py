@@ -66,6 +66,7 @@ class ImageBuilds:
             ExceptionGroup: of Fenced, when another leader has taken over; of a bug.
         """
         async with self._group as group:
+            group.create_task(self._tools.sources.tidy(), name="image builds tidy up")
             group.create_task(self._builds.run(), name="informer of image builds")
             group.create_task(self._follow(), name="image builds follow")
             await self._builds.synced()

@@ -5,7 +5,7 @@ rankPIDPressure, rankDiskPressureFunc), what is said of them, and conditions tha
 shortage for a while.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +14,7 @@ from ..objects.eviction_signals import (
     MEMORY_AVAILABLE,
     PID_AVAILABLE,
     Threshold,
+    minimum_reclaims,
     thresholds,
 )
 from ..objects.pod import Pod
@@ -38,23 +39,34 @@ class PressureLimits:
 
     Args:
         lasts: seconds that a condition stays after its threshold was met last.
+        reclaims: how much more than the thresholds there is to be again once they were met.
     """
 
     thresholds: tuple[Threshold, ...]
     lasts: float
+    reclaims: tuple[Threshold, ...] = ()
 
 
 def pressure_limits(spec: DockerHostSpec) -> PressureLimits:
     """Return what a DockerHost says of it."""
-    return PressureLimits(thresholds(spec.eviction_hard), spec.eviction_pressure_transition_seconds)
+    return PressureLimits(
+        thresholds(spec.eviction_hard),
+        spec.eviction_pressure_transition_seconds,
+        minimum_reclaims(spec.eviction_minimum_reclaim),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """A threshold that is met."""
+    """A threshold that is met, or was and has not been left far enough behind.
+
+    Args:
+        enough: the amount from which on it is over.
+    """
 
     threshold: Threshold
     level: Level
+    enough: int
 
     @property
     def signal(self) -> str:
@@ -72,16 +84,30 @@ class Shortage:
         return _RESOURCES[self.signal]
 
 
-def shortages(limits: PressureLimits, signals: Signals) -> list[Shortage]:
-    """Return the thresholds that are met, memory's first."""
+def shortages(
+    limits: PressureLimits, signals: Signals, before: Container[str] = ()
+) -> list[Shortage]:
+    """Return the thresholds that are met, memory's first.
+
+    Args:
+        before: signals whose threshold was met at the look before.
+    """
     levels = {
         MEMORY_AVAILABLE: signals.memory,
         PID_AVAILABLE: signals.pids,
         DISK_AVAILABLE: signals.disk,
     }
-    said = ((each, levels[each.signal]) for each in limits.thresholds)
-    found = (Shortage(each, level) for each, level in said if level is not None)
-    return [s for s in found if s.level.available < s.threshold.of(s.level.capacity)]
+    reclaims = {each.signal: each for each in limits.reclaims if each.signal in before}
+    found: list[Shortage] = []
+    for threshold in limits.thresholds:
+        level, reclaim = levels[threshold.signal], reclaims.get(threshold.signal)
+        if level is None:
+            continue
+        least = threshold.of(level.capacity)
+        enough = least + reclaim.of(level.capacity) if least and reclaim is not None else least
+        if level.available < enough:
+            found.append(Shortage(threshold, level, enough))
+    return found
 
 
 def pressures(met: Mapping[str, float], now: float, limits: PressureLimits) -> frozenset[str]:

@@ -123,7 +123,7 @@ class PressureWatch:
         if signals is None:
             return
         now = asyncio.get_running_loop().time()
-        found = shortages(self.limits, signals)
+        found = shortages(self.limits, signals, self._found)
         self._met |= {shortage.condition: now for shortage in found}
         holding = pressures(self._met, now, self.limits)
         if holding != self._said:
@@ -167,9 +167,8 @@ class PressureWatch:
 
     async def _reclaims(self, shortage: Shortage) -> bool:
         """Return whether there will be more disk without an eviction; the next look tells."""
-        level = shortage.level
         try:
-            return await self._desk.reclaim(shortage.threshold.of(level.capacity) - level.available)
+            return await self._desk.reclaim(shortage.enough - shortage.level.available)
         except DriverError as error:
             _log.info("disk of host %s: nothing could be freed: %s", self._node, error)
             return False
@@ -201,7 +200,9 @@ class PressureWatch:
     async def _still(self, shortage: Shortage) -> Shortage | None:
         """Return a shortage as it is now, None when it has gone."""
         signals = await self._signals()
-        found = shortages(self.limits, signals) if signals is not None else []
+        if signals is None:
+            return None
+        found = shortages(self.limits, signals, {shortage.signal})
         return next((each for each in found if each.signal == shortage.signal), None)
 
     async def _usages(self, pods: Sequence[_Pod]) -> list[PodUsage]:

@@ -1,6 +1,7 @@
 """What a host may run short of, and below which amount it is short of it.
 
-Source: kubelet's eviction signals and thresholds (KubeletConfiguration.evictionHard).
+Source: kubelet's eviction signals and thresholds (KubeletConfiguration.evictionHard,
+evictionMinimumReclaim).
 """
 
 from collections.abc import Mapping
@@ -61,6 +62,14 @@ def threshold(signal: str, text: str) -> Threshold | None:
 
 def thresholds(hard: Mapping[str, str]) -> tuple[Threshold, ...]:
     """Return the thresholds of a host; what it does not name has the default."""
-    said = {**HARD_DEFAULTS, **hard}
-    found = (threshold(signal, said[signal]) for signal in SIGNALS)
+    return _read({**HARD_DEFAULTS, **hard})
+
+
+def minimum_reclaims(said: Mapping[str, str]) -> tuple[Threshold, ...]:
+    """Return how much more than its thresholds a host is to have again once they were met."""
+    return _read(said)
+
+
+def _read(said: Mapping[str, str]) -> tuple[Threshold, ...]:
+    found = (threshold(signal, said[signal]) for signal in SIGNALS if signal in said)
     return tuple(each for each in found if each is not None)

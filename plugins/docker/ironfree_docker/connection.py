@@ -4,10 +4,9 @@ import asyncio
 import re
 import ssl
 import tempfile
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 
@@ -98,15 +97,23 @@ def _context(name: str, tls: TlsMaterial) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=tls.ca.decode("ascii"))
         # certificates made by Docker's own instructions lack extensions that strict mode demands
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        with tempfile.TemporaryDirectory() as folder:  # OpenSSL takes a chain from files only
-            certificate, key = Path(folder, "certificate"), Path(folder, "key")
-            certificate.write_bytes(tls.certificate)
-            key.touch(mode=0o600)
-            key.write_bytes(tls.key)
+        with _file(tls.certificate) as certificate, _file(tls.key) as key:
             context.load_cert_chain(certificate, key)
     except (ssl.SSLError, ValueError) as error:
         raise DriverError(f"host {name}: the TLS material cannot be used: {error}") from error
     return context
+
+
+@contextmanager
+def _file(content: bytes) -> Generator[str]:
+    """Yield a path to content, for OpenSSL takes a chain from files only.
+
+    The file has no name of its own, so nothing is left of it should this process be killed.
+    """
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        yield f"/dev/fd/{file.fileno()}"
 
 
 @asynccontextmanager

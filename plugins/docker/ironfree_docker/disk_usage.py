@@ -1,7 +1,7 @@
 """What pods keep on a host's disk, as far as an engine tells."""
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from scheduler.streams import DiskUsage
 
@@ -30,16 +30,18 @@ class DiskMeter:
         """Measure layers of these containers and, if asked to, all volumes of pods."""
         async with self._measuring:
             layers = await self._containers.sizes(containers, _WITHIN)
-            found = await self._volumes.usage(_WITHIN) if volumes else []
-        return DiskUsage(layers, dict(self._of_pods(found)))
+            if not volumes:
+                return DiskUsage(layers, {})
+            sizes = await self._volumes.sizes(_WITHIN)
+            listed = await self._volumes.list(POD_UID)
+        return DiskUsage(layers, dict(self._of_pods(listed, sizes)))
 
-    def _of_pods(self, found: list[wire.Volume]) -> Iterator[tuple[tuple[str, str], int]]:
+    def _of_pods(
+        self, listed: list[wire.Volume], sizes: Mapping[str, int]
+    ) -> Iterator[tuple[tuple[str, str], int]]:
         """Yield pod, volume and bytes; what has options is in memory or on a file server."""
-        for volume in found:
-            labels, usage = volume.labels or {}, volume.usage_data
+        for volume in listed:
+            labels, size = volume.labels or {}, sizes.get(volume.name, -1)
             pod = labels.get(POD_UID, "")
-            if not pod or volume.options or usage is None or usage.size < 0:
-                continue
-            name = volume.name.removeprefix(volume_name(pod, ""))
-            if name != volume.name and belongs(labels, self._cluster):
-                yield (pod, name), usage.size
+            if pod and size >= 0 and not volume.options and belongs(labels, self._cluster):
+                yield (pod, volume.name.removeprefix(volume_name(pod, ""))), size

@@ -26,6 +26,7 @@ from scheduler.drivers import (
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import FOREIGN, Adopted, ForeignContainer, ForeignDescription
+from scheduler.images import Filesystem
 from scheduler.streams import (
     ContainerUsage,
     DiskUsage,
@@ -80,6 +81,7 @@ from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
 _NO_ROOM = "no space left on device"
+_FULL = Signals(None, None, Level(0, 0))
 _FALLBACK_IMAGE = "registry.k8s.io/pause:3.10"
 _UNSHIELDED = ("oom_score_adj", "child's PID from pipe: EOF")  # said by runc, and by runc 1.1.5
 
@@ -107,7 +109,7 @@ class DockerHost:
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
         self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
-        look = self._dialer.filesystem if self._has_tools else None
+        look = self._filesystem if self._has_tools else None
         self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
         self._processes = Processes(engine, self._containers, address.cluster)
         self._ports = Ports(engine, self._containers, address.cluster)
@@ -381,13 +383,18 @@ class DockerHost:
         """Look at the host through the dialer; None where it cannot run."""
         if not self._has_tools:
             return None
+        found = await self._filesystem()
+        disk = Level(found.available, found.capacity)
+        return replace(await self._dialer.signals(), disk=disk) if disk.capacity else _FULL
+
+    async def _filesystem(self) -> Filesystem:
+        """Look at the disk; one without room for the dialer is full, of whatever size."""
         try:
-            found, disk = await self._dialer.signals(), await self._dialer.filesystem()
+            return await self._dialer.filesystem()
         except DriverError as error:
             if _NO_ROOM not in str(error):
                 raise
-            return Signals(None, None, Level(0, 0))  # not even for the dialer
-        return replace(found, disk=Level(disk.available, disk.capacity))
+            return Filesystem(0, 0)
 
     async def disk_usage(self, containers: Collection[str], *, volumes: bool) -> DiskUsage:
         """Measure layers and volumes, which is dear."""

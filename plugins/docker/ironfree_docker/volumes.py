@@ -30,15 +30,16 @@ class Volumes:
         }
         await self._engine.change("POST", "/volumes/create", body=body, within=CREATE)
 
-    async def usage(self, within: float) -> list[wire.Volume]:
-        """Every volume with what it has, for which the engine walks through all their files.
+    async def sizes(self, within: float) -> Mapping[str, int]:
+        """Bytes in every volume, by name, for which the engine walks through all their files.
 
         One older than API 1.42 measures images and containers, too.
         """
         answer = await self._engine.read(
-            "/system/df", wire.Volumes, query={"type": "volume"}, within=within
+            "/system/df", wire.Usage, query={"type": "volume"}, within=within
         )
-        return answer.volumes or []
+        found = answer.volumes or []
+        return {each.name: each.usage_data.size for each in found if each.usage_data}
 
     async def list(self, label: str) -> list[wire.Volume]:
         """The volumes that carry the label."""

@@ -354,26 +354,38 @@ class Stats(msgspec.Struct):
     pids_stats: PidsStats = msgspec.field(default_factory=PidsStats)
 
 
-class VolumeUsage(msgspec.Struct, rename="pascal"):
-    """`UsageData` of a volume; -1 bytes where the engine cannot tell."""
-
-    size: int = -1
-
-
 class Volume(msgspec.Struct, rename="pascal"):
-    """One volume; only `/system/df` tells its usage."""
+    """One volume."""
 
     name: str
     labels: dict[str, str] | None = None
     mountpoint: str = ""
     options: dict[str, str] | None = None
-    usage_data: VolumeUsage | None = None
 
 
 class Volumes(msgspec.Struct, rename="pascal"):
     """`GET /volumes`."""
 
     volumes: list[Volume] | None = None
+
+
+class UsageData(msgspec.Struct, rename="pascal"):
+    """`UsageData` of a volume; -1 bytes where the engine cannot tell."""
+
+    size: int = -1
+
+
+class UsedVolume(msgspec.Struct, rename="pascal"):
+    """One volume of `GET /system/df`, of which Podman tells no more."""
+
+    name: str
+    usage_data: UsageData | None = None
+
+
+class Usage(msgspec.Struct, rename="pascal"):
+    """`GET /system/df`."""
+
+    volumes: list[UsedVolume] | None = None
 
 
 class Actor(msgspec.Struct, rename="pascal"):

@@ -449,7 +449,7 @@ class FakeEngine(FakeImages):
     async def _volumes(self, request: web.Request) -> web.Response:
         (wanted,) = json.loads(request.query["filters"])["label"]
         found = [
-            {"Name": n, "Labels": v["Labels"] or None}
+            {"Name": n, "Labels": v["Labels"] or None, "Options": v["DriverOpts"] or None}
             for n, v in self.volumes.items()
             if _has(v["Labels"], wanted)
         ]
@@ -461,11 +461,9 @@ class FakeEngine(FakeImages):
         found = [
             {
                 "Name": name,
-                "Labels": made["Labels"] or None,
-                "Options": made["DriverOpts"] or None,
                 "UsageData": {"RefCount": 1, "Size": self.written.get(name, -1)},
             }
-            for name, made in self.volumes.items()
+            for name in self.volumes
         ]
         return web.json_response({"LayersSize": 0, "Volumes": found or None})
 

@@ -1,6 +1,8 @@
 """Opening an engine: addresses, versions, and engines that are none."""
 
 import asyncio
+import ssl
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from ironfree_docker.connection import route
 from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.drivers import Host, HostAddress, LogOptions, TlsMaterial
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
+from tests.e2e.lab import certificates
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,23 @@ def test_an_address_that_cannot_work_is_told(url: str):
 )
 def test_addresses_over_tcp(url: str, base: str):
     assert route(HostAddress("one", url)).base == base
+
+
+def test_keys_reach_openssl_by_files_that_nobody_else_can_name(tmp_path, monkeypatch):
+    made = certificates.make(tmp_path / "tls", ["127.0.0.1"])
+    tls = TlsMaterial(made.ca.read_bytes(), made.cert.read_bytes(), made.key.read_bytes())
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    load, seen = ssl.SSLContext.load_cert_chain, []
+
+    def look(self, *paths):
+        seen.append([*folder.iterdir()])
+        load(self, *paths)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", look)
+    assert route(HostAddress("one", "tcp://h", tls)).tls is not None
+    assert seen == [[]]
 
 
 def test_tls_material_that_is_none_is_told_without_showing_it():

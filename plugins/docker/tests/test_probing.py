@@ -23,6 +23,7 @@ from scheduler.drivers import (
     SandboxSpec,
 )
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
+from scheduler.images import Filesystem
 from scheduler.nodes.handlers import HandlerOutcome, Target, perform
 from scheduler.objects.handlers import (
     ExecAction,
@@ -244,6 +245,7 @@ async def test_a_host_whose_kernel_tells_nothing_says_so(
 async def test_a_host_without_room_for_the_program_has_a_full_disk(engine: FakeEngine, host: Host):
     engine.reject["create"] = (500, "write hostconfig.json: no space left on device")
     assert await host.signals() == Signals(None, None, Level(0, 0))
+    assert await host.images.filesystem() == Filesystem(0, 0)
     del engine.reject["create"]
     assert (await host.signals()).disk == Level(300 * 4096, 1000 * 4096)
 

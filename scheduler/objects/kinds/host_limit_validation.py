@@ -49,12 +49,13 @@ def host_limit_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
 
 
 def _evictions(spec: JsonObject, path: str) -> Iterator[Cause]:
-    for signal, said in child(spec, "evictionHard").items():
-        where = f"{path}.evictionHard[{signal}]"
-        yield from one_of(where, signal, SIGNALS)
-        if signal in SIGNALS and threshold(signal, str(said)) is None:
-            why = "must be an amount above 0 or a percentage, like 100Mi or 5%"
-            yield invalid(where, str(said), why)
+    for field in ("evictionHard", "evictionMinimumReclaim"):
+        for signal, said in child(spec, field).items():
+            where = f"{path}.{field}[{signal}]"
+            yield from one_of(where, signal, SIGNALS)
+            if signal in SIGNALS and threshold(signal, str(said)) is None:
+                why = "must be an amount above 0 or a percentage, like 100Mi or 5%"
+                yield invalid(where, str(said), why)
     seconds = number(spec, "evictionPressureTransitionSeconds")
     if not 0 <= seconds <= _DAY:
         why = f"must be between 0 and {_DAY}"

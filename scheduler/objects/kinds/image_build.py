@@ -25,6 +25,7 @@ from .printing import AGE, NAME, age, name, or_none
 
 SOURCES = ("dockerfile", "git", "commit", "upload")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+_SECRET = re.compile(r"passw|secret|token|credential|(api|access|private)_?key", re.IGNORECASE)
 _STAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _MOST_ARGUMENTS = 64
 _LONGEST_ARGUMENT = 4096
@@ -153,6 +154,15 @@ def _argument_causes(spec: JsonObject) -> Iterator[Cause]:
         yield invalid("spec.target", target, "must be the name of a stage")
 
 
+def _warnings(obj: JsonObject) -> Iterable[str]:
+    for key in text_map(child(obj, "spec"), "buildArgs"):
+        if _SECRET.search(key):
+            yield (
+                f"spec.buildArgs[{key}]: build arguments are no secrets; they stay in this object "
+                "and in the history of the image"
+            )
+
+
 def _place_causes(spec: JsonObject) -> Iterator[Cause]:
     yield from _name_causes("spec.nodeName", text(spec, "nodeName"))
     yield from label_map_causes(child(spec, "nodeSelector"), "spec.nodeSelector")
@@ -212,6 +222,7 @@ KIND = Kind(
     initial_status=_initial_status,
     validate=_validate,
     validate_update=_validate_update,
+    warnings=_warnings,
     subresources=("context",),
     fields={
         "status.phase": text_at("status.phase"),

@@ -101,6 +101,16 @@ async def test_a_container_becomes_an_image_where_it_runs(works):
     assert two.commits[0]["query"]["pause"] == "0"
     await works.build("no", commit={"pod": "web", "container": "absent"})
     assert (await works.ended("no")).reason == "ContainerNotFound"
+    reference = {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}
+    told = {"name": "c", "image": "app:v1", "args": ["--password=$(P)"]}
+    told["env"] = [{"name": "P", "valueFrom": reference}]
+    await works.add_pod("told", "two", containers=[told])
+    await works.running("told")
+    await works.build("secret", commit={"pod": "told"})
+    failed = await works.ended("secret")
+    assert failed.reason == "SecretInArguments"
+    assert "$(P)" in failed.message
+    assert len(two.commits) == 1
 
 
 async def test_an_image_is_pushed_as_its_secret_says(works):

@@ -15,6 +15,7 @@ from scheduler.nodes.environment import (
     references,
     resolve,
     secret_data,
+    secrets_in_arguments,
 )
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import (
@@ -203,3 +204,35 @@ def test_optional_references_may_be_missing():
     )
     assert solved(container, {"have": {}}) == (("C", "kept"),)
     assert references(container) == {Reference("ConfigMap", n) for n in ("no", "look", "have")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "secret"),
+    [
+        ("serve --port=$(PORT)", []),
+        ("serve --password=$(PASSWORD) $(PASSWORD)", ["PASSWORD"]),
+        ("serve $$(PASSWORD) $(HOST)", []),
+        ("serve $(URL)", ["URL"]),
+        ("serve $(DB_USER) $(OTHER)", ["DB_USER"]),
+        ("serve $(DB_NAME)", []),
+    ],
+)
+def test_arguments_that_have_values_of_secrets(arguments, secret):
+    key = EnvVarSource(secret_key_ref=KeySelector(name="s", key="k"))
+    container = Container(
+        "c",
+        "i",
+        args=tuple(arguments.split()),
+        env=(
+            EnvVar("PORT", "80"),
+            EnvVar("PASSWORD", value_from=key),
+            EnvVar("URL", "postgres://$(PASSWORD)@db"),
+            EnvVar("DB_NAME", "plain"),
+        ),
+        env_from=(
+            EnvFromSource(secret_ref=EnvSource(name="s"), prefix="DB_"),
+            EnvFromSource(config_map_ref=EnvSource(name="m")),
+        ),
+    )
+    assert [*secrets_in_arguments(container)] == secret
+    assert secrets_in_arguments(Container("c", "i")) == ()

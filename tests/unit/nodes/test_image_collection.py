@@ -99,6 +99,20 @@ async def test_a_short_host_loses_images_though_its_disk_does_not_count_as_full(
     assert disk.names == ["a"]
 
 
+async def test_a_disk_so_full_that_nobody_can_look_loses_as_much_as_is_wanted():
+    disk, said = Disk("a", "b", "c"), []
+
+    async def full():
+        return Filesystem(0, 0)
+
+    disk.filesystem = full
+    storage = keep(disk, said)
+    await storage.look()
+    assert disk.names == ["a", "b", "c"]
+    assert await storage.reclaim(11)
+    assert disk.names == ["c"]
+
+
 async def test_where_images_are_never_removed_none_is_for_a_short_host():
     disk, said = Disk("a", "b", other=70), []
     assert not await keep(disk, said, high=100).reclaim(50)

@@ -44,9 +44,9 @@ from scheduler.objects.pod import Container, Pod, PodSpec, PodStatus, ResourceRe
 from scheduler.streams import ContainerUsage, DiskUsage, Level, Signals
 
 MI = 1 << 20
-FEW_BYTES = Shortage(Threshold(MEMORY_AVAILABLE, 100 * MI), Level(90 * MI, 8 << 30))
-FULL = Shortage(Threshold(DISK_AVAILABLE, percent=10.0), Level(90 * MI, 1000 * MI))
-FEW_PIDS = Shortage(Threshold(PID_AVAILABLE, percent=1.0), Level(3, 1000))
+FEW_BYTES = Shortage(Threshold(MEMORY_AVAILABLE, 100 * MI), Level(90 * MI, 8 << 30), 100 * MI)
+FULL = Shortage(Threshold(DISK_AVAILABLE, percent=10.0), Level(90 * MI, 1000 * MI), 100 * MI)
+FEW_PIDS = Shortage(Threshold(PID_AVAILABLE, percent=1.0), Level(3, 1000), 10)
 LIMITS = pressure_limits(DockerHostSpec())
 
 
@@ -106,6 +106,22 @@ def test_a_threshold_is_met_by_less_than_it_says():
         DockerHostSpec(eviction_hard={MEMORY_AVAILABLE: "0%", PID_AVAILABLE: "100%"})
     )
     assert shortages(off, nothing_left) == []
+
+
+def test_a_threshold_that_was_met_is_left_behind_by_the_minimum_reclaim():
+    said = {DISK_AVAILABLE: "5%", MEMORY_AVAILABLE: "50Mi"}
+    hard = {PID_AVAILABLE: "0%"}
+    spec = DockerHostSpec(eviction_hard=hard, eviction_minimum_reclaim={**said, PID_AVAILABLE: "9"})
+    limits = pressure_limits(spec)
+    signals = Signals(Level(149 * MI, 8 << 30), Level(0, 1000), Level(149, 1000))
+    assert shortages(limits, signals) == []
+    both = shortages(limits, signals, {MEMORY_AVAILABLE, PID_AVAILABLE, DISK_AVAILABLE})
+    assert [(s.signal, s.enough) for s in both] == [
+        (MEMORY_AVAILABLE, 150 * MI),
+        (DISK_AVAILABLE, 150),
+    ]
+    enough = Signals(Level(150 * MI, 8 << 30), None, Level(150, 1000))
+    assert shortages(limits, enough, {MEMORY_AVAILABLE, DISK_AVAILABLE}) == []
 
 
 @given(
@@ -400,6 +416,27 @@ async def test_a_disk_so_full_that_nobody_can_look_counts_as_full(known, wanted)
     await turn(watch(host, desk, before=Before(disk=known)))
     assert desk.conditions == [{"DiskPressure"}]
     assert (desk.reclaimed, desk.evicted, desk.sizes) == ([wanted], ["a"], [])
+
+
+async def test_a_shortage_goes_on_until_the_minimum_is_reclaimed():
+    host, desk = Host(measured()), Desk(pod("a"))
+    host.memory, host.disk = Level(1 << 29, 1 << 30), Level(99, 1000)
+    desk.frees = {1, 2, 3}
+    spec = DockerHostSpec(eviction_minimum_reclaim={DISK_AVAILABLE: "5%"})
+    limits = pressure_limits(spec)
+    seen = PressureWatch("h1", host, limits, Before(), desk, 0.01)
+    for available in (99, 100, 149):
+        host.disk = Level(available, 1000)
+        await turn(seen)
+    relieving = asyncio.create_task(seen.relieve())
+    for available in (150, 149):
+        host.disk = Level(available, 1000)
+        await seen.look()
+        await asyncio.sleep(0)
+    assert not relieving.done()
+    relieving.cancel()
+    assert desk.reclaimed == [1, 50, 1]
+    assert desk.told == ["ephemeral-storage"]
 
 
 async def test_a_host_that_is_short_of_two_evicts_for_one_at_a_time():

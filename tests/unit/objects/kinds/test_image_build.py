@@ -87,3 +87,13 @@ def test_an_inner_path_stays_inside(path):
     if not inner_path_complaint(path):
         assert not path.startswith("/")
         assert ".." not in path.split("/")
+
+
+def test_a_build_argument_that_sounds_like_a_secret_is_warned_of():
+    arguments = {"VERSION": "1", "NPM_TOKEN": "hush", "dbPassword": "hush", "MONKEY": "1"}
+    found = [*KIND.warnings({"spec": {**TEXT, "buildArgs": arguments}})]
+    assert [each.partition(":")[0] for each in found] == [
+        "spec.buildArgs[NPM_TOKEN]",
+        "spec.buildArgs[dbPassword]",
+    ]
+    assert "hush" not in "".join(found)

@@ -76,6 +76,11 @@ def test_labels_of_a_host_are_those_kubernetes_takes():
         ({"ulimits": {"nofile": "-1:1"}}, "spec.ulimits[nofile]", "must not exceed"),
         ({"evictionHard": {"disk": "1"}}, "spec.evictionHard[disk]", '"pid.available"'),
         (
+            {"evictionMinimumReclaim": {"nodefs.available": "0"}},
+            "spec.evictionMinimumReclaim[nodefs.available]",
+            "above 0",
+        ),
+        (
             {"evictionHard": {"memory.available": "much"}},
             "spec.evictionHard[memory.available]",
             "100Mi or 5%",
@@ -116,6 +121,7 @@ def test_a_host_may_limit_and_equip_its_containers():
     spec = {
         "podPidsLimit": 100,
         "evictionHard": {"memory.available": "5%", "pid.available": "1000"},
+        "evictionMinimumReclaim": {"nodefs.available": "1Gi"},
         "evictionPressureTransitionSeconds": 60,
         "maintenance": {"windows": ["Sun 02:00-04:00", "22:00-06:00"], "leadSeconds": 600},
         "swapBehavior": "LimitedSwap",
