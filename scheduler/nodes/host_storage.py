@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..errors import EngineRejected
+from ..errors import DriverError, EngineRejected
 from ..images import Filesystem, ImageStore, LocalImage
 from ..objects.node import ContainerImage
 from .image_collection import CollectionLimits, excess, removable, shortfall, told
@@ -52,18 +52,20 @@ class HostStorage:
         """Remove images now though the disk may not count as full; returns whether some were.
 
         Args:
-            wanted: bytes, at least; as far as removing images is allowed at all.
+            wanted: bytes, at least; as far as removing images is allowed at all. A disk that is
+                too full to be looked at counts as one of unknown size.
         """
         return self._limits.high < 100 and await self._look(wanted)
 
     async def _look(self, wanted: int) -> bool:
         async with self._looking:
             images = await self._note_uses()
-            disk = await self._images.filesystem()
-            removed = False
-            if disk is not None:
-                few = max(wanted, shortfall(disk, self._limits)) if wanted else 0
-                removed = await self._make_room(disk, images, few or excess(disk, self._limits))
+            disk = await self._filesystem(unknown=wanted > 0)
+            if wanted and disk is not None:
+                wanted = max(wanted, shortfall(disk, self._limits))
+            elif disk is not None:
+                wanted = excess(disk, self._limits)
+            removed = await self._make_room(disk, images, wanted)
             if removed:
                 images = await self._images.list()
             report = told(images)
@@ -72,13 +74,24 @@ class HostStorage:
                 self._said = report
             return removed
 
+    async def _filesystem(self, *, unknown: bool) -> Filesystem | None:
+        """Ask for the disk; None where the host cannot tell, or fails to and that is allowed."""
+        try:
+            return await self._images.filesystem()
+        except DriverError:
+            if not unknown:
+                raise
+            return None
+
     async def _note_uses(self) -> Sequence[LocalImage]:
         images, now = await self._images.list(), asyncio.get_running_loop().time()
         before = self._used
         self._used = {i.id: now if i.in_use else before.get(i.id, now) for i in images}
         return images
 
-    async def _make_room(self, disk: Filesystem, images: Sequence[LocalImage], wanted: int) -> bool:
+    async def _make_room(
+        self, disk: Filesystem | None, images: Sequence[LocalImage], wanted: int
+    ) -> bool:
         """Remove images of so many bytes; returns whether one was."""
         if not wanted:
             self._tight = False
@@ -96,14 +109,19 @@ class HostStorage:
         if self._tight and not removed:
             return False  # which has been told
         self._tight = freed < wanted
-        full = 100 - disk.available * 100 // max(1, disk.capacity)
         _log.log(
             logging.WARNING if self._tight else logging.INFO,
-            "disk of host %s: %d %% full; removed %d images of %d MiB, wanted %d MiB",
+            "disk of host %s: %s; removed %d images of %d MiB, wanted %d MiB",
             self._node,
-            full,
+            _fullness(disk),
             removed,
             freed >> 20,
             wanted >> 20,
         )
         return removed > 0
+
+
+def _fullness(disk: Filesystem | None) -> str:
+    if disk is None or not disk.capacity:
+        return "too full to be looked at"
+    return f"{100 - disk.available * 100 // disk.capacity} % full"

@@ -2,15 +2,18 @@
 
 Like kubelet's eviction manager: one pod at a time, and the next only when that has ended or after
 half a minute; for want of disk, only when nothing else makes room. PodDisruptionBudgets are not
-asked, for the host would choose worse.
+asked, for the host would choose worse. Measuring a disk takes minutes, so that goes on beside the
+looks.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..drivers import PodObservation
+from ..errors import DriverError
 from ..objects.eviction_signals import DISK_AVAILABLE
 from ..objects.pod import Pod
 from ..streams import (
@@ -26,8 +29,10 @@ from .pod_disk import container_ids, disk_of
 from .pressure import PodUsage, PressureLimits, Shortage, pressures, ranked, shortages, words
 from .rounds import rounds
 
+_log = logging.getLogger(__name__)
 _Pod = tuple[Pod, PodObservation | None]
 _CLEANUP = 30.0  # seconds that an evicted pod has to end before another one is evicted
+_NEWS = 100  # a disk is told anew when its size differs by more than such a part
 
 
 class EvictionDesk(Protocol):
@@ -100,69 +105,105 @@ class PressureWatch:
         self._desk = desk
         self._interval = interval
         self._evicted: tuple[str, float] | None = None
-        self._short: frozenset[str] = frozenset()
+        self._found: dict[str, Shortage] = {}  # by signal
+        self._full = asyncio.Event()
 
     async def run(self) -> None:
         """Look every so often, until cancelled; a look that fails is made again next time."""
-        if self._host is not None:
-            await rounds(self.look, self._interval, (0.5, 3), f"pressure on host {self._node}")
+        if self._host is None:
+            return
+        what = f"pressure on host {self._node}"
+        async with asyncio.TaskGroup() as group:
+            group.create_task(rounds(self.look, self._interval, (0.5, 3), what))
+            group.create_task(rounds(self.relieve, 0, (0, 0), f"{what}, of its disk"))
 
     async def look(self) -> None:
-        """Look once, and evict a pod if one has to go."""
-        signals = await self._host.signals() if self._host is not None else None
+        """Look once, and evict a pod if one has to go for memory or process ids."""
+        signals = await self._signals()
         if signals is None:
             return
-        signals = await self._with_disk(signals)
         now = asyncio.get_running_loop().time()
-        found = shortages(self.limits, signals, self._short)
+        found = shortages(self.limits, signals, self._found)
         self._met |= {shortage.condition: now for shortage in found}
         holding = pressures(self._met, now, self.limits)
         if holding != self._said:
             await self._desk.pressed(holding)
             self._said = holding
         for shortage in found:
-            if shortage.signal not in self._short:
+            if shortage.signal not in self._found:
                 self._desk.short(shortage)
-        self._short = frozenset(shortage.signal for shortage in found)
+        self._found = {shortage.signal: shortage for shortage in found}
+        if DISK_AVAILABLE in self._found:
+            self._full.set()
         for shortage in found:
-            if not await self._reclaims(shortage) and not self._waits(now):
-                await self._evict(shortage, now)
+            if shortage.signal != DISK_AVAILABLE:
+                await self._evict(shortage)
+
+    async def relieve(self) -> None:
+        """Wait until a look finds the disk short, and make room there once."""
+        await self._full.wait()
+        try:
+            shortage = self._found.get(DISK_AVAILABLE)
+            if shortage is not None and not await self._reclaims(shortage):
+                await self._evict(shortage)
+        finally:
+            self._full.clear()  # what looks found meanwhile is not what is left now
+
+    async def _signals(self) -> Signals | None:
+        signals = await self._host.signals() if self._host is not None else None
+        return None if signals is None else await self._with_disk(signals)
 
     async def _with_disk(self, signals: Signals) -> Signals:
         """Take in how large the disk is, or put in what was known of that before."""
         disk = signals.disk
-        if disk is None or disk.capacity == self._disk:
+        if disk is None:
             return signals
         if not disk.capacity:
             return replace(signals, disk=Level(disk.available, self._disk))
-        self._disk = disk.capacity
-        await self._desk.sized(disk.capacity)
+        if abs(disk.capacity - self._disk) * _NEWS > self._disk:
+            self._disk = disk.capacity
+            await self._desk.sized(disk.capacity)
         return signals
 
     async def _reclaims(self, shortage: Shortage) -> bool:
-        """Return whether there will be more of it without an eviction; the next look tells."""
-        if shortage.signal != DISK_AVAILABLE:
+        """Return whether there will be more disk without an eviction; the next look tells."""
+        try:
+            return await self._desk.reclaim(shortage.enough - shortage.level.available)
+        except DriverError as error:
+            _log.info("disk of host %s: nothing could be freed: %s", self._node, error)
             return False
-        return await self._desk.reclaim(shortage.enough - shortage.level.available)
 
-    def _waits(self, now: float) -> bool:
+    def _waits(self) -> bool:
         """Return whether the pod that was evicted last may still make room."""
         if self._evicted is None:
             return False
         uid, since = self._evicted
-        return now - since < _CLEANUP and not self._desk.is_over(uid)
+        waited = asyncio.get_running_loop().time() - since
+        return waited < _CLEANUP and not self._desk.is_over(uid)
 
-    async def _evict(self, shortage: Shortage, now: float) -> None:
+    async def _evict(self, shortage: Shortage) -> None:
+        """Measure who has to go and evict it, unless room has been, or is being, made meanwhile."""
+        if self._waits():
+            return
         pods = [*self._desk.evictable()]
         on_disk = shortage.signal == DISK_AVAILABLE
         usages = await (self._disk_usages(pods) if on_disk else self._usages(pods))
         victims = ranked(shortage, usages)
-        if not victims:
+        left = await self._still(shortage) if victims else None
+        if left is None or self._waits():
             return
         victim = victims[0]
         uid = victim.pod.meta.uid
-        self._evicted = (uid, now)
-        self._desk.evict(uid, shortage.resource, Eviction(words(shortage, victim)))
+        self._evicted = (uid, asyncio.get_running_loop().time())
+        self._desk.evict(uid, left.resource, Eviction(words(left, victim)))
+
+    async def _still(self, shortage: Shortage) -> Shortage | None:
+        """Return a shortage as it is now, None when it has gone."""
+        signals = await self._signals()
+        if signals is None:
+            return None
+        found = shortages(self.limits, signals, {shortage.signal})
+        return next((each for each in found if each.signal == shortage.signal), None)
 
     async def _usages(self, pods: Sequence[_Pod]) -> list[PodUsage]:
         measured: Mapping[str, ContainerUsage] = {}

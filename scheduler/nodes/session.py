@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -301,15 +301,33 @@ class Session:
 
     # --- pods that make room (see pressure_watch) -------------------------------------------
 
-    def evictable(self) -> Iterable[tuple[Pod, PodObservation | None]]:
-        """Return the pods that are not on their way out, and what runs of them."""
-        for pod in self._office.pods.by_index(BY_NODE, self._node):
-            uid, target = pod.meta.uid, pod.status.condition(TARGET)
-            evicted = target is not None and target.reason == BY_KUBELET
-            worker = self._workers.get(uid)
-            evicted = evicted or (worker is not None and worker.memory.eviction is not None)
-            if pod.active and not evicted and uid not in self._claimed:
-                yield pod, self._observed(uid)
+    def evictable(
+        self, wanted: Callable[[Pod], bool] = lambda _: True
+    ) -> Iterable[tuple[Pod, PodObservation | None]]:
+        """Return the pods that are not on their way out, and what runs of them.
+
+        Args:
+            wanted: by its spec; one pod of a cohort speaks for others.
+        """
+        for pod in self._pods(wanted):
+            if self._may_go(pod) and pod.meta.uid not in self._claimed:
+                yield pod, self._observed(pod.meta.uid)
+
+    def _pods(self, wanted: Callable[[Pod], bool]) -> Iterator[Pod]:
+        pods = self._office.pods
+        single, crowds = pods.in_crowds(BY_NODE, self._node)
+        yield from filter(wanted, single)
+        for crowd in crowds:
+            for ordinal in tuple(crowd.ordinals) if wanted(crowd.sample) else ():
+                pod = pods.get(crowd.cohort.namespace, crowd.cohort.name(ordinal))
+                if pod is not None:
+                    yield pod
+
+    def _may_go(self, pod: Pod) -> bool:
+        worker, target = self._workers.get(pod.meta.uid), pod.status.condition(TARGET)
+        evicted = target is not None and target.reason == BY_KUBELET
+        evicted = evicted or (worker is not None and worker.memory.eviction is not None)
+        return pod.active and not evicted
 
     def _observed(self, uid: str) -> PodObservation | None:
         if uid in self._settled:
@@ -317,13 +335,13 @@ class Session:
         return self._workers[uid].observed if uid in self._workers else None
 
     def evict(self, uid: str, resource: str, eviction: Eviction) -> None:
-        """Have a pod stopped, and fail."""
+        """Have a pod stopped, and fail, unless it is on its way out meanwhile."""
         settled = self._settled.pop(uid, None)
         if settled is not None:
             self._take_over(settled.cohort, settled.ordinal)
             self._worker(uid, STARTED).see(self._done, settled.observed)
         assigned = self._assigned.get(uid)
-        if assigned is not None:
+        if assigned is not None and self._may_go(assigned.pod):
             self._tell(assigned.pod, ("Warning", "Evicted", eviction.why), "")
             self._office.evictions[resource] += 1
             self._worker(uid).evict(eviction)
@@ -340,7 +358,12 @@ class Session:
         Ended pods that are kept for their logs go first, then images that are not used.
         """
         cleared = [*filter(self._clear, tuple(self._workers.values()))]
-        return await self._storage.reclaim(wanted) or bool(cleared)
+        try:
+            return await self._storage.reclaim(wanted) or bool(cleared)
+        except DriverError:
+            if cleared:
+                return True
+            raise
 
     def _clear(self, worker: PodWorker) -> bool:
         """Have what an ended pod left removed; returns whether there was something new to do."""

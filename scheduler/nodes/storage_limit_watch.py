@@ -5,7 +5,7 @@ measured now and then, as kubelet does where file systems have no quotas.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ..drivers import PodObservation
@@ -24,8 +24,14 @@ _SHARE = 20  # a host is left alone for so many times as long as the last look t
 class LimitDesk(Protocol):
     """What a watch needs of the session that runs it."""
 
-    def evictable(self) -> Iterable[tuple[Pod, PodObservation | None]]:
-        """Return the pods that are not on their way out, and what runs of them."""
+    def evictable(
+        self, wanted: Callable[[Pod], bool]
+    ) -> Iterable[tuple[Pod, PodObservation | None]]:
+        """Return the pods that are not on their way out, and what runs of them.
+
+        Args:
+            wanted: by its spec; one pod of a cohort speaks for others.
+        """
         ...
 
     def evict(self, uid: str, resource: str, eviction: Eviction) -> None:
@@ -57,12 +63,10 @@ class StorageLimitWatch:
         """Look once, and evict every pod that has more than it may."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        limited = [
-            (pod, seen)
-            for pod, seen in self._desk.evictable()
-            if seen is not None and is_limited(pod) and not is_critical(pod)
-        ]
-        if self._host is None or not limited or begun < self._rests_until:
+        if self._host is None or begun < self._rests_until:
+            return
+        limited = [each for each in self._desk.evictable(_may_exceed) if each[1] is not None]
+        if not limited:
             return
         ids = container_ids(seen for _, seen in limited)
         volumes = has_disk_volumes([pod for pod, _ in limited])
@@ -74,3 +78,7 @@ class StorageLimitWatch:
             why = excess(pod, disk_of(pod.meta.uid, seen, usage))
             if why:
                 self._desk.evict(pod.meta.uid, LIMIT, Eviction(why, disrupts=False))
+
+
+def _may_exceed(pod: Pod) -> bool:
+    return is_limited(pod) and not is_critical(pod)

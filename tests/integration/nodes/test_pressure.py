@@ -1,11 +1,15 @@
 """Hosts that run short of memory or process ids: what their Nodes say, and which pods make room."""
 
+import asyncio
+
 import pytest
 from ironfree_simulated import Behaviour
 
 from scheduler.drivers import EngineState
-from scheduler.nodes import pressure_watch
-from scheduler.streams import Level, Signals
+from scheduler.errors import HostUnreachable
+from scheduler.nodes import pressure_watch, storage_limit_watch
+from scheduler.nodes.pod_disk import is_limited
+from scheduler.streams import DiskUsage, Level, Signals
 
 GI = 1 << 30
 
@@ -199,3 +203,91 @@ async def test_who_keeps_more_on_disk_than_its_limits_say_is_evicted(pressed):
     told = [e for e in await pressed.events("Evicted") if e["reason"] == "Evicted"]
     assert sorted(e["involvedObject"]["name"] for e in told) == ["layer", "volume"], "once each"
     assert pressed.agents.evictions == {"ephemeral-storage-limit": 2}
+
+
+async def test_who_is_on_its_way_out_when_it_is_measured_is_not_evicted_again(pressed, monkeypatch):
+    monkeypatch.setattr(storage_limit_watch, "_SHARE", 0)
+    machine, host = pressed.driver.machine("h1"), pressed.agents.host("h1")
+    machine.script("greedy:1", Behaviour(memory=3 * GI, disk=2 * GI, ignores_term=True))
+    machine.script("deaf:1", Behaviour(disk=2 * GI, ignores_term=True))
+    measure, may_end, asked = host.disk_usage, asyncio.Event(), []
+
+    async def nothing(containers, *, volumes):
+        return DiskUsage({}, {})
+
+    async def slowly(containers, *, volumes):
+        asked.append(len(containers))
+        found = await measure(containers, volumes=volumes)
+        await may_end.wait()
+        return found
+
+    host.disk_usage = nothing
+    few = {"ephemeral-storage": "1Gi"}
+    await add(pressed, "greedy", "greedy:1", limits=few)
+    await add(pressed, "deleted", "deaf:1", limits=few)
+    await add(pressed, "within", "modest:1", limits=few)
+    host.disk_usage = slowly
+    await pressed.eventually(lambda: asked == [3])
+    await pressed.delete_pod("deleted")
+    await add(pressed, "later", "modest:1")  # so the deletion has been heard of
+    machine.spare = Signals(Level(4 * GI, 8 * GI), Level(30_000, 32_768))
+    await pressed.pod("greedy", lambda p: p.status.condition("DisruptionTarget") is not None)
+    may_end.set()
+    await pressed.eventually(lambda: len(asked) > 1)
+    assert pressed.agents.evictions == {"memory": 1}
+    found = await failed(pressed, "greedy")
+    assert found.status.message.startswith("The node was low on resource: memory.")
+    told = [e for e in await pressed.events("Evicted") if e["reason"] == "Evicted"]
+    assert [e["involvedObject"]["name"] for e in told] == ["greedy"]
+
+
+async def test_one_of_a_cohort_speaks_for_all_of_whether_they_have_limits(pressed, monkeypatch):
+    asked, expanded, host = set(), [], pressed.agents.host("h1")
+    measure = host.disk_usage
+
+    async def measures(containers, *, volumes):
+        expanded.append(len(containers))
+        return await measure(containers, volumes=volumes)
+
+    def asks(pod):
+        asked.add(pod.meta.name)
+        return is_limited(pod)
+
+    machine = pressed.driver.machine("h1")
+    machine.script("modest:1", Behaviour(disk=2 * GI))
+    free = await pressed.add_cohort(["h1"] * 20, containers=[{"name": "c", "image": "modest:1"}])
+    for ordinal in range(20):
+        await pressed.running(free.name(ordinal))
+    monkeypatch.setattr(storage_limit_watch, "is_limited", asks)
+    host.disk_usage = measures
+    resources = {"limits": {"ephemeral-storage": "1Gi"}}
+    containers = [{"name": "c", "image": "modest:1", "resources": resources}]
+    limited = await pressed.add_cohort(["h1"] * 3, containers=containers)
+    for ordinal in range(3):
+        found = await failed(pressed, limited.name(ordinal))
+        assert found.status.reason == "Evicted"
+    assert 0 < len(asked & {free.name(ordinal) for ordinal in range(20)}) < 20
+    assert max(expanded) <= 3, "the others were not looked at one by one"
+
+
+async def test_what_had_ended_is_enough_though_images_cannot_be_looked_at(pressed):
+    await pressed.stop_agents()
+    await pressed.start_agents(pressure=0.5)  # time for what is cleared to go before the next look
+    await pressed.ready("h1")
+    machine, host = pressed.driver.machine("h1"), pressed.agents.host("h1")
+    machine.script("modest:1", Behaviour(disk=6 * GI))
+    machine.script("job:1", Behaviour(disk=20 * GI, run_seconds=0))
+    await add(pressed, "modest", "modest:1")
+    containers = [{"name": "c", "image": "job:1"}]
+    await pressed.add_pod("job", "h1", containers=containers, restartPolicy="Never")
+    job = await pressed.pod("job", lambda p: p.status.phase == "Succeeded")
+
+    async def fails():
+        raise HostUnreachable("no answer")
+
+    host.images.list = fails
+    machine.filled = 70 * GI
+    await pressed.eventually(lambda: job.meta.uid not in machine.pods)
+    await node(pressed, "DiskPressure", "True")
+    await node(pressed, "DiskPressure", "False")
+    assert pressed.agents.evictions == {}

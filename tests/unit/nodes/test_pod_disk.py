@@ -166,8 +166,9 @@ class Desk:
         self.pods = {each.meta.uid: each for each in pods}
         self.evicted = {}
 
-    def evictable(self):
-        return [(each, seen(uid, EngineState.RUNNING)) for uid, each in self.pods.items()]
+    def evictable(self, wanted):
+        pods = filter(wanted, self.pods.values())
+        return [(each, seen(each.meta.uid, EngineState.RUNNING)) for each in pods]
 
     def evict(self, uid, resource, eviction):
         assert (resource, eviction.disrupts) == (LIMIT, False)

@@ -16,7 +16,10 @@ from scheduler.drivers import (
     SandboxStatus,
 )
 from scheduler.errors import HostUnreachable
+from scheduler.images import LocalImage
 from scheduler.nodes.docker_host import DockerHostSpec
+from scheduler.nodes.host_storage import HostStorage
+from scheduler.nodes.image_collection import CollectionLimits
 from scheduler.nodes.pressure import (
     PodUsage,
     PressureLimits,
@@ -248,15 +251,21 @@ class Host:
         self.disk = None
         self.measured = usage
         self.written = DiskUsage({}, {})
+        self.measures = self.at_once
+
+    async def at_once(self):
+        pass
 
     async def signals(self):
         return Signals(self.memory, Level(1000, 1000), self.disk)
 
     async def disk_usage(self, containers, *, volumes):
         assert volumes
+        await self.measures()
         return self.written
 
     async def usage(self):
+        await self.measures()
         if self.measured is None:
             raise HostUnreachable("no answer")
         return self.measured
@@ -315,6 +324,19 @@ def watch(host, desk, lasts=300.0, before=NOTHING):
     return PressureWatch("h1", host, limits, before, desk, 0.01)
 
 
+async def turn(seen):
+    """Look once, and make room on the disk that the look finds short."""
+    async with asyncio.timeout(10):
+        await seen.look()
+        await seen.relieve()
+
+
+async def until(test):
+    async with asyncio.timeout(10):
+        while not test():  # noqa: ASYNC110 - nothing to wait on
+            await asyncio.sleep(0.005)
+
+
 async def test_pods_are_evicted_one_after_another_while_memory_is_short():
     host, desk = Host(measured(a=1 * MI, b=9 * MI)), Desk(pod("a"), pod("b"))
     seen = watch(host, desk, lasts=0.0)
@@ -370,15 +392,15 @@ async def test_what_nobody_needs_goes_before_pods_go_for_want_of_disk():
     host.written = DiskUsage({"a.c": 5, "b.c": 1}, {("b", "data"): 5})
     desk.frees = {1, 4}
     seen = watch(host, desk)
-    await seen.look()
+    await turn(seen)
     assert desk.evicted == []
-    await seen.look()
-    await seen.look()
+    await turn(seen)
+    await turn(seen)
     assert desk.evicted == ["b"], "its volume counts, and the next one waits until it has ended"
     del desk.pods["b"]
-    await seen.look()
+    await turn(seen)
     assert desk.evicted == ["b"], "what it left is removed first"
-    await seen.look()
+    await turn(seen)
     assert desk.evicted == ["b", "a"]
     assert desk.reclaimed == [60] * 5
     assert desk.sizes == [1000], "told once"
@@ -391,7 +413,7 @@ async def test_a_disk_so_full_that_nobody_can_look_counts_as_full(known, wanted)
     host, desk = Host(measured()), Desk(pod("a"))
     host.memory, host.disk = None, Level(0, 0)
     host.written = DiskUsage({"a.c": 5}, {})
-    await watch(host, desk, before=Before(disk=known)).look()
+    await turn(watch(host, desk, before=Before(disk=known)))
     assert desk.conditions == [{"DiskPressure"}]
     assert (desk.reclaimed, desk.evicted, desk.sizes) == ([wanted], ["a"], [])
 
@@ -403,9 +425,16 @@ async def test_a_shortage_goes_on_until_the_minimum_is_reclaimed():
     spec = DockerHostSpec(eviction_minimum_reclaim={DISK_AVAILABLE: "5%"})
     limits = pressure_limits(spec)
     seen = PressureWatch("h1", host, limits, Before(), desk, 0.01)
-    for available in (99, 100, 149, 150, 149):
+    for available in (99, 100, 149):
+        host.disk = Level(available, 1000)
+        await turn(seen)
+    relieving = asyncio.create_task(seen.relieve())
+    for available in (150, 149):
         host.disk = Level(available, 1000)
         await seen.look()
+        await asyncio.sleep(0)
+    assert not relieving.done()
+    relieving.cancel()
     assert desk.reclaimed == [1, 50, 1]
     assert desk.told == ["ephemeral-storage"]
 
@@ -413,5 +442,144 @@ async def test_a_shortage_goes_on_until_the_minimum_is_reclaimed():
 async def test_a_host_that_is_short_of_two_evicts_for_one_at_a_time():
     host, desk = Host(measured(a=9 * MI, b=1 * MI)), Desk(pod("a"), pod("b"))
     host.disk, host.written = Level(0, 1000), DiskUsage({"b.c": 5}, {})
-    await watch(host, desk).look()
+    await turn(watch(host, desk))
     assert (desk.evicted, desk.reclaimed) == (["a"], [100])
+
+
+class Images:
+    """Of a disk without room for whoever could look at it."""
+
+    def __init__(self, *names):
+        self.names = [*names]
+        self.answers = True
+
+    async def list(self):
+        if not self.answers:
+            raise HostUnreachable("no answer")
+        return [LocalImage(name, (name,), 10, pulled=True) for name in self.names]
+
+    async def remove(self, image):
+        self.names.remove(image.id)
+
+    async def filesystem(self):
+        raise HostUnreachable("no space left on device")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_disk_too_full_to_be_looked_at_loses_images_and_then_pods(answers, caplog):
+    caplog.set_level("INFO")
+    host, desk, images = Host(measured()), Desk(pod("a")), Images("x")
+    host.memory, host.disk = None, Level(0, 0)
+    host.written = DiskUsage({"a.c": 5}, {})
+
+    async def changed(report):
+        pass
+
+    storage = HostStorage("h1", images, changed, CollectionLimits(least_age=0), 1.0)
+    desk.reclaim = storage.reclaim
+    seen = watch(host, desk, before=Before(disk=1000))
+    if answers:
+        await turn(seen)
+        assert (desk.evicted, images.names) == ([], [])
+        assert "too full to be looked at; removed 1 images" in caplog.text
+    images.answers = answers
+    await turn(seen)
+    assert desk.evicted == ["a"]
+
+
+async def test_nobody_goes_for_a_shortage_that_went_while_it_was_measured():
+    host, desk = Host(measured(a=1)), Desk(pod("a"))
+    host.disk, host.written = Level(0, 1000), DiskUsage({"a.c": 5}, {})
+
+    async def measures():
+        host.memory, host.disk = Level(1 << 29, 1 << 30), Level(500, 1000)
+
+    host.measures = measures
+    seen = watch(host, desk)
+    await seen.look()
+    assert desk.evicted == [], "there is memory again"
+    host.memory, host.disk = Level(1 << 29, 1 << 30), Level(0, 1000)
+    await turn(seen)
+    assert desk.evicted == [], "there is disk again"
+
+
+async def test_an_evicted_pod_has_its_time_however_long_measuring_took(monkeypatch):
+    host, desk = Host(measured()), Desk(pod("a"), pod("b"))
+    host.memory, host.disk = None, Level(0, 1000)
+    host.written = DiskUsage({"a.c": 5, "b.c": 9}, {})
+    loop, passed = asyncio.get_running_loop(), [0.0]
+    clock = loop.time
+    monkeypatch.setattr(loop, "time", lambda: clock() + passed[0])
+
+    async def measures():
+        passed[0] += 120.0
+
+    host.measures = measures
+    seen = watch(host, desk)
+    for _ in range(2):
+        await seen.look()
+        await seen.relieve()
+    assert desk.evicted == ["b"]
+
+
+async def test_memory_is_looked_at_while_a_disk_is_measured():
+    host, desk = Host(measured(a=1, b=2)), Desk(pod("a"), pod("b"))
+    host.memory, host.disk = Level(1 << 29, 1 << 30), Level(0, 1000)
+    host.written = DiskUsage({"a.c": 5}, {})
+    measuring, measured_all, ended = asyncio.Event(), asyncio.Event(), []
+
+    async def measures(containers, *, volumes):
+        measuring.set()
+        try:
+            await measured_all.wait()
+        finally:
+            ended.append(len(desk.evicted))
+        return host.written
+
+    host.disk_usage = measures
+    running = asyncio.create_task(watch(host, desk).run())
+    async with asyncio.timeout(10):
+        await measuring.wait()
+    host.memory = Level(0, 1 << 30)
+    await until(lambda: desk.evicted == ["b"])
+    assert not ended, "it is being measured all the time"
+    measured_all.set()
+    await until(lambda: len(desk.reclaimed) > 2)
+    assert desk.evicted == ["b"], "the other one waits until it has ended"
+    measuring.clear()
+    measured_all.clear()
+    del desk.pods["b"]
+    host.memory = Level(1 << 29, 1 << 30)
+    async with asyncio.timeout(10):
+        await measuring.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(ended) == 2, "a measurement ends with the watch"
+
+
+async def test_a_disk_that_cannot_be_measured_is_told_once_and_measured_again(caplog):
+    host, desk, failures = Host(measured()), Desk(pod("a")), []
+    host.memory, host.disk = Level(1 << 29, 1 << 30), Level(0, 1000)
+    host.written = DiskUsage({"a.c": 5}, {})
+
+    async def fails():
+        failures.append(1)
+        if len(failures) < 4:
+            raise HostUnreachable("no answer")
+
+    host.measures = fails
+    running = asyncio.create_task(watch(host, desk).run())
+    await until(lambda: desk.evicted == ["a"])
+    running.cancel()
+    assert caplog.text.count("no answer") == 1
+
+
+async def test_a_size_of_the_disk_is_told_when_it_differs_by_more_than_a_hundredth():
+    host, desk = Host(measured()), Desk()
+    host.memory = None
+    seen = watch(host, desk, before=Before(disk=10_000))
+    for capacity in (10_000, 10_100, 9_900, 10_101, 10_100, 10_202, 10_203, 9_000):
+        host.disk = Level(capacity, capacity)
+        await seen.look()
+    assert desk.sizes == [10_101, 10_203, 9_000]
