@@ -174,8 +174,8 @@ class Boardings:
         return [each for each in self._fresh.values() if not each.empty]
 
     def known(self) -> list[Lodging]:
-        """Return the cohorts that the batch has looked at and that are not empty."""
-        return [each for each in self._lodgings.values() if not each.empty]
+        """Return the cohorts that the batch has looked at, as they are now."""
+        return list(self._lodgings.values())
 
     def left(self) -> list[Lodging]:
         """Return the cohorts that somebody left and that were there before."""

@@ -37,7 +37,8 @@ class RecentCohorts:
         self._revision = revision
         for each in cohorts:
             uid = each.cohort.uid
-            self._kept[uid] = each
-            self._kept.move_to_end(uid)
+            self._kept.pop(uid, None)  # what was known of it is no longer so
+            if not each.empty:
+                self._kept[uid] = each
         while len(self._kept) > _MOST:
             self._kept.popitem(last=False)

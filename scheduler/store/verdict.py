@@ -45,7 +45,7 @@ class Verdict:
         cohorts: to insert; left: whose pods have left; emptied: uids of those to delete.
         reports: rows of what cohorts' pods are; berths: rows of their bindings; boarded: of those
             (node, binder's epoch, revision).
-        lodgings: the cohorts that were looked at and are not empty, as they are then.
+        lodgings: the cohorts that were looked at, as they are then.
     """
 
     outcomes: list[Outcome]

@@ -371,6 +371,14 @@ async def test_a_cohort_is_gone_on_with_whoever_came_between(cluster, database_u
     assert nodes == ["a", "a", "a", None, None, "b"]
 
 
+async def test_a_cohort_that_everybody_left_is_not_gone_on_with(cluster):
+    lot = await made(cluster, 2)
+    for ordinal in range(2):
+        await cluster.write(Remove(lot.pod(ordinal).key))
+    with pytest.raises(NotFound):
+        await board(cluster, lot, (0, 1), ("a", "a"))
+
+
 async def test_what_was_rolled_back_is_not_remembered(cluster):
     lot = await made(cluster, 3)
     unstorable = create("configmaps", "bad", "default", b'{"data":{"k":"\\u0000"}}')
