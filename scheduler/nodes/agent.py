@@ -35,6 +35,7 @@ from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unr
 from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
 from .engines import EngineTaken
 from .memory import Backoff, PodMemory
+from .office import Office
 from .registration import (
     Registration,
     disk_of,
@@ -46,7 +47,7 @@ from .registration import (
     pressures_of,
     reachability,
 )
-from .session import Office, Session, Told
+from .session import Session, Told
 
 _log = logging.getLogger(__name__)
 _RACES = 8  # optimistic writes tried before giving up until the next occasion

@@ -28,12 +28,12 @@ from .image_pre_pulls import ImagePrePulls
 from .image_pulling import ImagePuller
 from .image_sharing import ImageSharing
 from .muster import Company, Muster
+from .office import Office
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
 from .pulse import Pulse
 from .registration import LEASE_NAMESPACE, LEASES
 from .registry_logins import RegistryLogins
-from .session import Office
 from .settings import NodeSettings
 from .status_writer import StatusWriter
 from .volume_removal import VolumeRemoval

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from msgspec.structs import replace as with_fields
@@ -14,69 +13,34 @@ from msgspec.structs import replace as with_fields
 from ..drivers import CrowdHost, EngineState, Host, PodObservation
 from ..errors import Conflict, DriverError, HostUnreachable, NotFound
 from ..foreign import FOREIGN, Adopted, AdoptingHost, ForeignContainer
-from ..informer import Informer
 from ..objects.cohort import Cohort
 from ..objects.disruption import BY_KUBELET, TARGET
 from ..objects.node import ContainerImage
 from ..objects.pod import Pod, PodStatus
-from ..objects.stored import ObjectKey, StoredObject
+from ..objects.stored import ObjectKey
 from ..store.operations import Remove, Replace
-from ..store.store import Store
 from .adoption import adopted, adopts
 from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .circuit import Circuit
 from .container_limits import node_limits
-from .engines import Engines
-from .event_recorder import EventRecorder
 from .execution import Workshop
 from .foreign_watch import ForeignWatch
 from .health import Watch
 from .host_storage import HostStorage
-from .image_pulling import ImagePuller, Words
+from .image_pulling import Words
 from .lifecycle import Decision, DesiredPod
 from .memory import Backoff, Eviction, PodMemory, as_left
 from .muster import STARTED, Settled
-from .pacing import Pacer
+from .office import Office, Question, anybody
 from .pod_worker import PodWorker
 from .pressure import Shortage, pressure_limits
 from .pressure_watch import Before, PressureWatch
 from .probing import ProbedPod, Prober
-from .pulse import Pulse
 from .registration import Registration, allocatable
-from .settings import NodeSettings
-from .status_writer import StatusWriter
 from .storage_limit_watch import StorageLimitWatch
-from .volume_sources import VolumeSources
 
 _log = logging.getLogger(__name__)
 _OWN = frozenset({"create", "start"})  # actions the workers know of, having caused them
-_WORKERS, _WORK = 16, 0.1  # at work at once over all hosts; seconds for which each counts
-_LOOKS, _LOOK = 16, 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Office:
-    """What all agents of one leader share.
-
-    Args:
-        work, looks: the pace of workers on pods, and of looks at hosts.
-        evictions: of pods, by the resource that was short.
-    """
-
-    store: Store
-    epoch: int
-    settings: NodeSettings
-    pods: Informer[Pod]
-    engines: Engines
-    statuses: StatusWriter
-    events: EventRecorder
-    sources: VolumeSources
-    puller: ImagePuller
-    nodes: Informer[StoredObject]
-    pulse: Pulse
-    work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
-    looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
-    evictions: Counter[str] = field(default_factory=Counter[str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +114,6 @@ class Session:
         self.pressure = PressureWatch(
             self._node, host, limits, Before(made.pressures, made.disk), self, settings.pressure
         )
-
         self._limits = StorageLimitWatch(self._node, host, self, settings.storage_limits)
 
     def _workshop(self, made: Registration) -> Workshop:
@@ -301,24 +264,22 @@ class Session:
 
     # --- pods that make room (see pressure_watch) -------------------------------------------
 
-    def evictable(
-        self, wanted: Callable[[Pod], bool] = lambda _: True
-    ) -> Iterable[tuple[Pod, PodObservation | None]]:
+    def evictable(self, wanted: Question = anybody) -> Iterable[tuple[Pod, PodObservation | None]]:
         """Return the pods that are not on their way out, and what runs of them.
 
         Args:
-            wanted: by its spec; one pod of a cohort speaks for others.
+            wanted: by its spec; one pod speaks for all that have the same.
         """
         for pod in self._pods(wanted):
             if self._may_go(pod) and pod.meta.uid not in self._claimed:
                 yield pod, self._observed(pod.meta.uid)
 
-    def _pods(self, wanted: Callable[[Pod], bool]) -> Iterator[Pod]:
+    def _pods(self, wanted: Question) -> Iterator[Pod]:
         pods = self._office.pods
         single, crowds = pods.in_crowds(BY_NODE, self._node)
         yield from filter(wanted, single)
         for crowd in crowds:
-            for ordinal in tuple(crowd.ordinals) if wanted(crowd.sample) else ():
+            for ordinal in tuple(crowd.ordinals) if self._office.answer(wanted, crowd) else ():
                 pod = pods.get(crowd.cohort.namespace, crowd.cohort.name(ordinal))
                 if pod is not None:
                     yield pod

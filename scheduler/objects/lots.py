@@ -8,6 +8,7 @@ sample of them says.
 from bisect import bisect_right, insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Generic, TypeVar
 
 from .cohort import FIRST, MOST, PLACES, Berths, Cohort, Lodging, Reports, place_of
@@ -19,19 +20,25 @@ _Group = tuple[str, _Place]  # uid of a cohort, and what its pods there have in 
 _NOWHERE = ("", -1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Crowd(Generic[T]):
     """Pods of a cohort on one node (or none), reported by one write if at all.
 
     Args:
-        sample: one of them; ordinals: all.
+        ordinals: which.
         reported: something was said of them, to each maybe something else.
+        make: makes an item of one of them.
     """
 
-    sample: T
     cohort: Cohort
     ordinals: Collection[int]
     reported: bool
+    make: Callable[[], T]
+
+    @cached_property
+    def sample(self) -> T:
+        """One of them, made when it is asked for."""
+        return self.make()
 
     @property
     def count(self) -> int:
@@ -183,8 +190,11 @@ class Lots(Generic[T]):
         """Yield the lodged pods of an index value as samples and whom each stands for."""
         for uid, place in self._indices[index].get(value, ()):
             members, lodging = self._on[uid][place], self._lodgings[uid]
-            sample = self._view(lodging.pod(next(iter(members))))
-            yield Crowd(sample, lodging.cohort, members, place[1] >= 0)
+            make = partial(self._of, lodging, next(iter(members)))
+            yield Crowd(lodging.cohort, members, place[1] >= 0, make)
+
+    def _of(self, lodging: Lodging, ordinal: int) -> T:
+        return self._view(lodging.pod(ordinal))
 
     def clear(self) -> None:
         """Forget everything."""
