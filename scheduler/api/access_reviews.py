@@ -7,11 +7,7 @@ authentication.k8s.io/v1.
 from collections.abc import Mapping
 
 from ..objects.json import JsonObject
-from ..objects.kinds import (
-    self_subject_access_review,
-    self_subject_review,
-    self_subject_rules_review,
-)
+from ..objects.kinds import self_subject_reviews
 from .backend import Answer
 
 _WHY = "rights are not enforced: whoever holds the service's token may do everything"
@@ -36,7 +32,7 @@ async def _identity(_namespace: str, _spec: JsonObject) -> JsonObject:
 
 
 ANSWERS: Mapping[str, Answer] = {
-    self_subject_access_review.KIND.resource: _access,
-    self_subject_rules_review.KIND.resource: _rules,
-    self_subject_review.KIND.resource: _identity,
+    self_subject_reviews.ACCESS.resource: _access,
+    self_subject_reviews.RULES.resource: _rules,
+    self_subject_reviews.IDENTITY.resource: _identity,
 }
