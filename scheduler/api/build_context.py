@@ -33,6 +33,7 @@ class Uploads:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._taking: set[str] = set()  # uids of builds
+        self._keeping = asyncio.Lock()  # two connections of few, and one room that all count
 
     async def take(self, call: Call) -> StoredObject:
         """Keep the body of a request as a build's context; returns the ImageBuild.
@@ -62,7 +63,7 @@ class Uploads:
             self._taking.discard(uid)
 
     async def _keep(self, call: Call, uid: str, file: IO[bytes], size: int) -> StoredObject:
-        async with self._backend.store.hold_context(uid) as mine:
+        async with self._keeping, self._backend.store.hold_context(uid) as mine:
             if not mine:
                 raise _busy(call)
             _check(await Updater(self._backend).current(call), call)
