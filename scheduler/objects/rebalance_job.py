@@ -156,6 +156,20 @@ class FixedHost(msgspec.Struct, frozen=True):
     reason: str
 
 
+class GoalReached(msgspec.Struct, frozen=True):
+    """What a plan is worth in one goal, as decimal text.
+
+    Args:
+        before: as pods are now. after: once the plan is carried out.
+        bound: no placement of the pods that may be moved is better; "" where it is not known.
+    """
+
+    name: str
+    before: str
+    after: str
+    bound: str = ""
+
+
 class RebalanceStatus(msgspec.Struct, frozen=True, rename="camel"):
     """ironfree.dev/v1 RebalanceStatus; counts are always written.
 
@@ -166,6 +180,7 @@ class RebalanceStatus(msgspec.Struct, frozen=True, rename="camel"):
         made: moves that ended well. missed: that ended otherwise.
         room: pending pods that the plan gives room.
         hopeless: pending pods that nothing gives room. shapes: what defragmenting comes to.
+        goals: what improving comes to, the most important first.
     """
 
     phase: str = Phase.PENDING
@@ -184,6 +199,7 @@ class RebalanceStatus(msgspec.Struct, frozen=True, rename="camel"):
     room: tuple[str, ...] = ()
     hopeless: tuple[Hopeless, ...] = ()
     shapes: tuple[ShapeRoom, ...] = ()
+    goals: tuple[GoalReached, ...] = ()
 
 
 class RebalanceJob(msgspec.Struct, frozen=True):

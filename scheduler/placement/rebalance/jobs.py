@@ -40,7 +40,8 @@ from .asked import scope_of, shapes_of
 from .floor import Floor
 from .lookout import Lookout
 from .marks import Marks
-from .planner import NOTHING, Aim, Planning, Question, RebalancePlan, plan
+from .plan import NOTHING, Aim, Planning, Question, RebalancePlan
+from .planner import plan
 from .progress import allowance, beginning, settled, told
 from .waiting import waiting
 
@@ -221,11 +222,12 @@ class Rebalances:
             return told(status, NOTHING, job.spec, _now())
         cluster = await live_cluster(self._store, Absence())
         scope = scope_of(job, _now())
-        filters = self._rules_of(job).filters
+        rules = self._rules_of(job)
         end = time.monotonic() + job.spec.deadline_seconds
 
         def begin() -> Planning:
-            floor, wanted = Floor(cluster, filters, scope), waiting(cluster, scope)
+            floor = Floor(cluster, rules.filters, scope, rules.batch)
+            wanted = waiting(cluster, scope)
             aim = Aim(
                 job.spec.moves_per_host,
                 tuple(wanted) if job.spec.make_room else (),
@@ -265,10 +267,9 @@ class Rebalances:
             await self._tell(job, replace(status, phase=phase, message=why))
             return _LOOK if status.active else _PATIENCE
         cluster = await live_cluster(self._store, Absence())
-        filters = self._rules_of(job).filters
-        now = _now()
+        rules, now = self._rules_of(job), _now()
         found = await asyncio.to_thread(
-            beginning, status, cluster, filters, scope_of(job, now), most
+            beginning, status, cluster, rules.filters, scope_of(job, now), most, rules.batch
         )
         status = replace(
             status,
