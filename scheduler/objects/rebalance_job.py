@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from .meta import ObjectMeta
+from .objective import Goal
 from .pod import LabelSelector, View
 from .stored import StoredObject
 
@@ -71,12 +72,15 @@ class RebalanceSpec(View, frozen=True):
     """ironfree.dev/v1 RebalanceSpec.
 
     Args:
-        goal: "consolidate" empties hosts, "defragment" makes room for shapes, "none" does neither.
+        goal: "consolidate" empties hosts, "defragment" makes room for shapes, "improve" is for the
+            objective, "none" does none of it.
         shapes: for defragment, the most important first; () for those of pods that wait.
         moves_per_host: what a host that is emptied, or a pod that gets room, may cost at most.
         make_room: whether pods are moved so that pending ones fit.
         rest_seconds: how long a pod that was moved is left alone.
         windows: within which moves begin (objects.windows); () is always.
+        objective: for improve, as of Placements (objects.placement_job.Goal).
+        min_gain_percent: of what a goal was, by which a plan for improve must make it better.
     """
 
     mode: str = "plan"
@@ -94,6 +98,8 @@ class RebalanceSpec(View, frozen=True):
     profile: str = ""
     goal: str = "consolidate"
     shapes: tuple[Shape, ...] = ()
+    objective: tuple[Goal, ...] = ()
+    min_gain_percent: int = 1
 
 
 class PlannedMove(msgspec.Struct, frozen=True, rename="camel"):

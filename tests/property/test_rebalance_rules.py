@@ -4,17 +4,34 @@ What a rule states is counted here once more, plainly, pod by pod.
 """
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scheduler.batch_terms import Across, Apart, Capacity, Complaint, Limit, Linear, Needs, Together
+from scheduler.batch_terms import (
+    Across,
+    Apart,
+    Capacity,
+    Complaint,
+    Excess,
+    Limit,
+    Linear,
+    Needs,
+    Together,
+    Worth,
+)
+from scheduler.objects.objective import Goal
+from scheduler.placement.draft import Draft
+from scheduler.placement.framework import Framework
+from scheduler.placement.rebalance.objective import Objective
 from scheduler.placement.rebalance.plan import Aim
 from scheduler.placement.rebalance.waiting import Waiting
 from scheduler.plugin_manager import GuardedBatchRule
 from tests.placement_cases import pod
-from tests.rebalance_cases import host, member, planned, scenario
+from tests.rebalance_cases import FILTERS, apply, host, member, planned, scenario
 
 APPS = ("a", "b", "c")
 KINDS = ("limit", "apart", "capacity", "linear", "least", "needs", "across", "together")
@@ -138,6 +155,76 @@ def count(cluster):
         for each in pods.values():
             placed[each.pod.labels["app"], name, f"z{int(name[1:]) % 3}"] += 1
     return placed
+
+
+class Weighed(Stated):
+    """… and that pods of an app are worth something on each host, and cost where they crowd."""
+
+    def __init__(self, drawn, talks, worth, most):
+        super().__init__(drawn, talks)
+        self.worth, self.most = worth, most
+
+    def terms(self, batch):
+        yield from super().terms(batch)
+        yield Worth(
+            {
+                c: np.array([self.worth[APPS.index(p.labels["app"])][row] for row in batch.hosts])
+                for c, p in enumerate(batch.pods)
+                if p.labels.get("app") in APPS
+            }
+        )
+        row = batch.snapshot.resource_row["cpu"]
+        used = batch.snapshot.requested[row, batch.hosts]
+        weights = {c: p.requests.amounts.get("cpu", 0) for c, p in enumerate(batch.pods)}
+        yield Excess(weights, 1000.0 * self.most - used, 0.01)
+
+
+worths = st.lists(
+    st.lists(st.integers(-5, 5), min_size=6, max_size=6).map(lambda row: list(map(float, row))),
+    min_size=3,
+    max_size=3,
+)
+
+
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    cluster=clusters(),
+    drawn=st.one_of(st.just([]), rules),
+    talks=st.booleans(),
+    worth=worths,
+    most=st.integers(1, 4),
+    limit=st.integers(1, 20),
+)
+def test_improving_makes_better_breaks_nothing_and_becomes_quiet(
+    cluster, drawn, talks, worth, most, limit
+):
+    batch = [GuardedBatchRule(Weighed(drawn, talks, worth, most), "tests")]
+    aim = Aim(limit, objective=Objective((Goal(prefer="Drawn"),)))
+    before = None
+    for _ in range(8):
+        made = planned(cluster, aim, batch=batch)
+        for goal in made.improved:
+            assert before is None or goal.before == pytest.approx(before), "as was promised"
+            assert goal.bound is None or goal.bound >= goal.after - 1e-6
+            assert goal.after > goal.before if made.moves else goal.after == goal.before
+            before = goal.after
+        if not made.moves:
+            return
+        assert max(Counter(move.source for move in made.moves).values()) <= limit
+        today = broken(drawn, count(cluster))
+        placed = count(cluster)
+        for move in made.moves:
+            there = cluster.bound[move.uid]
+            snapshot = cluster.state.freeze(1)
+            wish = snapshot.all_rows * 0
+            wish[snapshot.row_of[move.target]] = 1
+            framework = Framework(FILTERS, ())
+            assert framework.follow(there.wanted, wish, Draft(snapshot)).size == 1, move
+            for name, copies in ((move.target, 1), (move.source, -1)):
+                placed[there.pod.meta.labels["app"], name, f"z{int(name[1:]) % 3}"] += copies
+                assert not broken(drawn, placed) - today
+            apply(cluster, replace(made, moves=(move,)))
+    raise AssertionError("it does not become quiet")
 
 
 @settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])

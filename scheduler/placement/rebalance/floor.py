@@ -20,6 +20,7 @@ from ..batch.stated import Stated, state
 from ..checker import check
 from ..draft import Draft
 from ..framework import Decision, Framework
+from ..inspection import inspect
 from ..plan import Allotment, PendingPod, Plan
 from ..scenario import Scenario, ScenarioPod
 from ..tenancy import Budget
@@ -249,6 +250,11 @@ class Floor:
         if book:
             book.restore(changes)
         return Step(tuple(moves)) if len(moves) == len(numbers) else None
+
+    def takes(self, number: int, row: int) -> bool:
+        """Tell whether a row takes a tenant that is still where it is."""
+        pod, snapshot = self.tenants[number].pod, self.snapshot()
+        return row in inspect(pod, snapshot, self.filters, ()).rows
 
     def make(self, step: Step) -> bool:
         """Carry a step out if the checker and batch rules find nothing wrong with it."""

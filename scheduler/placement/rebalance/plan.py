@@ -14,6 +14,7 @@ from ..solver.problem import Problem
 from ..solver.solution import Solution
 from .defragmenting import Room, Wanted
 from .floor import Floor, Step
+from .objective import Objective
 from .waiting import Waiting
 
 
@@ -26,6 +27,7 @@ class Aim:
         waiting: who should get room, the most important first; () for hosts only.
         empties: whether hosts are to be emptied.
         shapes: pods that there should be room for, the most important first.
+        objective: what should become better, None for nothing.
         over: tells that it is time to come to an end.
     """
 
@@ -33,6 +35,7 @@ class Aim:
     waiting: tuple[Waiting, ...] = ()
     empties: bool = True
     shapes: tuple[Wanted, ...] = ()
+    objective: Objective | None = None
     over: Callable[[], bool] = lambda: False
 
 
@@ -60,6 +63,21 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Improved:
+    """What a goal of an objective is worth.
+
+    Args:
+        before: as pods are. after: once everything is moved.
+        bound: nothing is better, whatever is moved; None where it is not known.
+    """
+
+    name: str
+    before: float
+    after: float
+    bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class RebalancePlan:
     """What to move, and what it is good for.
 
@@ -71,6 +89,7 @@ class RebalancePlan:
         room: waiting pods that get room.
         rooms: what it comes to for shapes.
         hopeless: waiting pods that are proved to have none, whoever is moved, and the proof.
+        improved: what it comes to for the goals of an objective.
     """
 
     moves: tuple[Move, ...]
@@ -83,6 +102,7 @@ class RebalancePlan:
     room: tuple[ObjectKey, ...] = ()
     rooms: tuple[Room, ...] = ()
     hopeless: tuple[tuple[PendingPod, str], ...] = ()
+    improved: tuple[Improved, ...] = ()
 
 
 NOTHING = RebalancePlan((), 0, 0, 0, None, (), ())

@@ -9,6 +9,7 @@ from ..solver.solution import Solution
 from .consolidating import consolidate
 from .defragmenting import bounds, defragment
 from .floor import Floor, Step
+from .improving import improve
 from .plan import Aim, Planning, Question, RebalancePlan, asked, moves_of, told
 from .proofs import MOST_PROOFS, prove
 from .repair import MOST_REPAIRS, repair
@@ -34,6 +35,9 @@ def plan(floor: Floor, aim: Aim) -> Planning:
     hopeless = tuple((yield from _prove(floor, without)))
     if aim.shapes:
         found = yield from _defragment(floor, aim, before)
+        return replace(found, hopeless=hopeless)
+    if aim.objective is not None:
+        found = yield from improve(floor, aim.objective, aim, before)
         return replace(found, hopeless=hopeless)
     if not aim.empties:
         return replace(told(floor, before, (), None), empty=(), hopeless=hopeless)

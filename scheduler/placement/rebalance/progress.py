@@ -16,6 +16,7 @@ from ...objects.rebalance_job import (
     MOST_HOPELESS,
     MOST_HOSTS,
     FixedHost,
+    GoalReached,
     Hopeless,
     HostCounts,
     Phase,
@@ -27,6 +28,7 @@ from ...objects.rebalance_job import (
 from ...objects.replication import REPLACE_FIRST, REPLACES
 from ...objects.windows import within
 from ...plugin_manager import GuardedBatchRule
+from ..batch.valuing import decimal_text
 from ..draft import Draft
 from ..framework import Framework
 from ..scenario import Scenario, ScenarioPod
@@ -34,7 +36,7 @@ from ..tenancy import RunningPod, violating
 from .defragmenting import Room
 from .floor import Floor
 from .movability import Scope, is_daemon, why_fixed
-from .plan import RebalancePlan
+from .plan import Improved, RebalancePlan
 from .rulebook import Rulebook
 
 _HOUR = timedelta(hours=1)
@@ -97,7 +99,14 @@ def told(
             for pod, reason in plan.hopeless[:MOST_HOPELESS]
         ),
         shapes=tuple(map(_shape_room, plan.rooms)),
+        goals=tuple(map(_goal, plan.improved)),
     )
+
+
+def _goal(improved: Improved) -> GoalReached:
+    before, after = decimal_text(improved.before), decimal_text(improved.after)
+    bound = "" if improved.bound is None else decimal_text(improved.bound)
+    return GoalReached(improved.name, before, after, bound)
 
 
 def _shape_room(room: Room) -> ShapeRoom:
@@ -194,7 +203,7 @@ def _worthless(status: RebalanceStatus, cluster: Scenario) -> str:
         waiting = {pod.name for pod in cluster.pending}
         gone = waiting.isdisjoint(status.room)
         return f"pod {status.room[0]} does not wait any more" if gone else ""
-    if status.shapes:
+    if status.shapes or status.goals:
         return ""  # no host is emptied; whether each still fits is tried
     known = {move.uid for move in (*status.moves, *status.active)}
     for source in dict.fromkeys(move.source for move in status.moves):
