@@ -75,4 +75,5 @@ def decimal_text(number: float) -> str:
     """Return a number as people write it, "" for an infinite one."""
     if not math.isfinite(number):
         return ""
+    number += 0.0  # of -0
     return f"{number:.0f}" if abs(number - round(number)) < _NOISE else f"{number:.6g}"

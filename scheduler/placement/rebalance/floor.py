@@ -105,6 +105,7 @@ class Floor:
     Args:
         filters: of the profile.
         batch: its batch rules, which hold for what is moved.
+        coming: classes of which batch rules are told though none of them runs.
 
     Attributes:
         hosts: (N,) bool, chosen, ready and open to new pods.
@@ -120,8 +121,10 @@ class Floor:
         filters: Sequence[Filter],
         scope: Scope,
         batch: Sequence[GuardedBatchRule] = (),
+        coming: Sequence[PodClass] = (),
     ) -> None:
         self._of = (scenario, filters, scope, batch)
+        self._coming = coming
         self.batch = tuple(batch)
         self.filters = tuple(filters)
         self.base = scenario.state.freeze(scenario.revision)
@@ -164,7 +167,7 @@ class Floor:
         alone = self.what_if.snapshot()
         alone = replace(alone, requested=alone.requested.copy())  # it is kept
         pods, rows = [each.pod for each in self.tenants], [each.row for each in self.tenants]
-        book = Rulebook(self.batch, alone, pods, rows)
+        book = Rulebook(self.batch, alone, pods, rows, self._coming)
         self.what_if.take_back(everybody[~away])
         return book
 

@@ -42,6 +42,7 @@ class Rulebook:
         rules: of the profile.
         snapshot: the cluster without the pods.
         pods, rows: of each pod its class, and its node's row.
+        coming: classes of which a pod may come besides.
 
     Raises:
         PluginError: a rule failed, or said what cannot be; names it.
@@ -53,8 +54,9 @@ class Rulebook:
         snapshot: Snapshot,
         pods: Sequence[PodClass],
         rows: Sequence[int],
+        coming: Iterable[PodClass] = (),
     ) -> None:
-        counts = Counter(pods)
+        counts = Counter([*pods, *coming])
         self._code = {pod: c for c, pod in enumerate(counts)}
         self._batch = Batch(
             snapshot,
@@ -99,6 +101,14 @@ class Rulebook:
                     self.restore(done)
                     return why
         return ""
+
+    def come(self, pod: PodClass, row: int) -> str:
+        """Count a pod that comes besides; as `move` else."""
+        self._put((pod, row, 1))
+        why = self._worse(pod)
+        if why:
+            self._put((pod, row, -1))
+        return why
 
     def begin(self, pod: PodClass, source: int, target: int) -> str:
         """Count the replacement of a pod that stays for the time being; as `move` else."""

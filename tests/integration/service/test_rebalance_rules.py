@@ -1,5 +1,6 @@
 """Rebalances by the whole service with a plugin's batch rules: held to them, and for their sake."""
 
+import asyncio
 import tomllib
 from pathlib import Path
 
@@ -141,6 +142,30 @@ async def test_a_rebalance_keeps_a_cap_and_moves_what_an_objective_likes(service
     assert done["goals"] == [{"name": "prefer:Fast", "before": "3", "after": "3", "bound": "3"}]
     assert await where(service, "web") == [hosts[0]] * 3
     assert await where(service, "db") == hosts
+
+
+async def test_who_binds_pods_himself_is_held_to_caps(service):
+    async def bound(number, image, node):
+        container = {"name": "c", "image": image, "resources": {"requests": {"cpu": "1"}}}
+        spec = {"schedulerName": "own", "containers": [container]}
+        body = {"metadata": {"name": f"p{number}"}, "spec": spec}
+        made = await service.call("POST", PODS, body)
+        assert made.code == 201, made.body
+        return await service.call(
+            "POST", f"{PODS}/p{number}/binding", {"target": {"kind": "Node", "name": node}}
+        )
+
+    nodes = [node["metadata"]["name"] for node in (await service.get("/api/v1/nodes"))["items"]]
+    assert (await bound(0, "vendor/db:1", nodes[0])).code == 201
+    refused = await bound(1, "vendor/db:2", nodes[0])
+    assert refused.code == 409
+    assert "batch rule LicenceCap" in refused.body["message"]
+    assert refused.body["reason"] == "Conflict"
+    assert (await bound(2, "web:1", nodes[0])).code == 201
+    together = await asyncio.gather(
+        *(bound(3 + number, "vendor/db:1", nodes[1]) for number in range(4))
+    )
+    assert sorted(each.code for each in together) == [201, 409, 409, 409]
 
 
 async def test_an_objective_that_cannot_be_is_refused(service):
