@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import select
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from ironfree_docker import DockerDriver
-from ironfree_docker.ssh import Login, login
+from ironfree_docker.ssh import Login, login, sweep
 
 from plugins.docker.tests.fake_engine import FakeEngine
 from plugins.docker.tests.sshd import Sshd, configure, running
@@ -83,6 +87,66 @@ async def test_nothing_is_left_behind(
     await host.close()
     assert not [*folders.iterdir()]
     await over_ssh.ping()
+
+
+ONE_TUNNEL = """
+import asyncio, sys
+from ironfree_docker import DockerDriver
+from scheduler.drivers import HostAddress
+
+async def main():
+    host = await DockerDriver().connect(HostAddress("one", sys.argv[1]))
+    print("open", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_tunnel_ends_with_a_killed_service_and_the_next_one_clears_up(
+    address: HostAddress, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folders = tmp_path / "tunnels"
+    folders.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folders))
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ONE_TUNNEL, address.url,
+        env={**os.environ, "TMPDIR": str(folders)}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert service.stdout is not None
+    assert await service.stdout.readline() == b"open\n"
+    (connection,) = map(int, sshd.children())
+    ended = os.pidfd_open(connection)
+    service.kill()
+    await service.wait()
+    found, _, _ = await asyncio.to_thread(select.select, [ended], [], [], 20)
+    if not found:
+        signal.pidfd_send_signal(ended, signal.SIGKILL)
+    os.close(ended)
+    assert found, "its ssh still runs"
+    (left,) = folders.iterdir()
+    host = await DockerDriver().connect(address)
+    assert left.exists(), "it might be another's that is just being made"
+    await host.close()
+    os.utime(left, (0, 0))
+    host = await DockerDriver().connect(address)
+    (own,) = folders.iterdir()
+    assert own != left
+    os.utime(own, (0, 0))
+    sweep()
+    assert own.exists(), "its tunnel is open"
+    await host.close()
+
+
+async def test_without_setpriv_a_tunnel_opens_as_well(
+    address: HostAddress, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+):
+    unable = sshd.folder / "bin" / "setpriv"
+    unable.write_text("#!/bin/sh\nexit 1\n")
+    unable.chmod(0o755)
+    host = await DockerDriver().connect(address)
+    await host.ping()
+    await host.close()
 
 
 async def test_a_key_that_is_not_taken_is_told(address: HostAddress, sshd: Sshd):
