@@ -116,6 +116,21 @@ async def test_a_rebooted_host_starts_its_pods_again_once(cluster):
     assert [attempt for _, _, attempt in machine.starts] == [0, 1]
 
 
+async def test_an_outage_does_not_count_against_a_host_that_is_back(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    machine, reconnection = cluster.driver.machine("h1"), cluster.agents._agents["h1"].reconnection
+    machine.power_off()
+    await cluster.eventually(lambda: reconnection.failures >= 5)
+    machine.power_on()
+    await cluster.ready("h1")
+    machine.power_off()
+    await cluster.eventually(lambda: reconnection.failures == 1)
+    assert reconnection.breaks == 2
+    machine.power_on()
+    await cluster.ready("h1")
+
+
 async def test_stale_pods_go_before_anything_new_starts(cluster):
     await cluster.add_host("h1")
     await cluster.add_pod("old", "h1")
