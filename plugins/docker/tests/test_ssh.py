@@ -41,6 +41,14 @@ async def over_ssh(address: HostAddress) -> AsyncIterator[Host]:
     await host.close()
 
 
+@pytest.fixture
+def folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where tunnels have their folders; the path of a socket must be short."""
+    with tempfile.TemporaryDirectory(prefix="tunnels-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
 async def test_all_calls_and_streams_share_one_connection(
     engine: FakeEngine, over_ssh: Host, sshd: Sshd
 ):
@@ -76,12 +84,7 @@ async def test_a_connection_that_breaks_is_unreachable_and_a_new_one_works(
     await again.close()
 
 
-async def test_nothing_is_left_behind(
-    address: HostAddress, over_ssh: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    folders = tmp_path / "tunnels"
-    folders.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folders))
+async def test_nothing_is_left_behind(address: HostAddress, over_ssh: Host, folders: Path):
     host = await DockerDriver().connect(address)
     assert len([*folders.glob("*/engine")]) == 1
     await host.close()
@@ -104,11 +107,8 @@ asyncio.run(main())
 
 
 async def test_a_tunnel_ends_with_a_killed_service_and_the_next_one_clears_up(
-    address: HostAddress, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    address: HostAddress, sshd: Sshd, folders: Path
 ):
-    folders = tmp_path / "tunnels"
-    folders.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folders))
     service = await asyncio.create_subprocess_exec(
         sys.executable, "-c", ONE_TUNNEL, address.url,
         env={**os.environ, "TMPDIR": str(folders)}, stdout=subprocess.PIPE,
