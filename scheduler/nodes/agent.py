@@ -134,8 +134,11 @@ class NodeAgent:
         """
         loop = asyncio.get_running_loop()
         while True:
+            work = self._emptied() if self.docker_host.deleting else self._connected()
             try:
-                why = await (self._emptied() if self.docker_host.deleting else self._connected())
+                # A task of its own: until Python 3.13 a TaskGroup whose child fails at its end
+                # leaves its task as if somebody had cancelled it, which would end the agent below.
+                why = await asyncio.create_task(work, name=f"connection to {self.name}")
                 if not why:
                     return
             except Exception as error:
