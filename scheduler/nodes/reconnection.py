@@ -16,7 +16,7 @@ class Reconnection:
 
     Args:
         failures: to connect, in a row.
-        breaks: connections in a row that did not last, the present one's before its end apart.
+        breaks: connections in a row that ended before they had lasted.
         connected_at: when the present connection came about, None while there is none.
     """
 
