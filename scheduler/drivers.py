@@ -262,6 +262,8 @@ class ContainerSpec:
         proc_unmasked: nothing of /proc is hidden or read-only.
         process_namespace_of: id of a running container whose processes it is to see; "" for none.
         stdin_once: stdin ends with that of the first client that attached to it.
+        message_path: where it may leave a message about its end, "" for nowhere.
+        position: among all containers of its pod.
     """
 
     name: str
@@ -298,6 +300,8 @@ class ContainerSpec:
     apparmor: str = ""
     proc_unmasked: bool = False
     process_namespace_of: str = ""
+    message_path: str = ""
+    position: int = 0
 
 
 class EngineState(StrEnum):
@@ -312,7 +316,8 @@ class ContainerStatus(msgspec.Struct, frozen=True, gc=False):
     """One container as the engine has it.
 
     Args:
-        reason, message: the engine's own error when start failed; "" otherwise.
+        reason, message: the engine's own error when start failed; "" otherwise. Of a container that
+            has ended, the message becomes what it says itself (termination_message.py).
     """
 
     name: str
@@ -530,6 +535,19 @@ class FilesHost(Protocol):
 
         Args:
             spec: that the sandbox was made of.
+        """
+        ...
+
+
+@runtime_checkable
+class MessageHost(Protocol):
+    """What a Host offers to know what a container has said about its end."""
+
+    async def termination_message(self, container_id: str, path: str, most: int) -> bytes:
+        """Return the end of what an ended container left at its `message_path`.
+
+        Returns:
+            At most `most` bytes, b"" if there is nothing.
         """
         ...
 

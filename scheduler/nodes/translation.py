@@ -35,11 +35,10 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
     """
     meta, spec = pod.meta, pod.spec
     host = spec.host_network
+    full = spec.set_hostname_as_fqdn and bool(spec.subdomain)
     return SandboxSpec(
         identity=PodIdentity(meta.uid, meta.namespace, meta.name, epoch),
-        hostname=fqdn(spec, meta)[:_LONGEST_FQDN]
-        if spec.set_hostname_as_fqdn and spec.subdomain
-        else hostname(spec, meta.name),
+        hostname=fqdn(spec, meta)[:_LONGEST_FQDN] if full else hostname(spec, meta.name),
         attempt=attempt,
         ports=()
         if host
@@ -57,7 +56,7 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
         dns_options=tuple(
             o.name if o.value is None else f"{o.name}:{o.value}" for o in spec.dns_config.options
         ),
-        domain=domain(spec, meta.namespace),
+        domain="" if full else domain(spec, meta.namespace),  # an engine would append it
         host_ipc=spec.host_ipc,
         sysctls=tuple((s.name, s.value) for s in spec.security_context.sysctls),
         fs_group=spec.security_context.fs_group,
@@ -122,7 +121,15 @@ def container_spec(
         seccomp=security.seccomp,
         apparmor=security.apparmor,
         proc_unmasked=security.proc_unmasked,
+        message_path=container.termination_message_path,
+        position=_position(spec, container),
     )
+
+
+def _position(spec: PodSpec, container: Container) -> int:
+    """Return its place in the pod, which ephemeral containers that come later do not change."""
+    every = (*spec.init_containers, *spec.containers, *spec.ephemeral_containers)
+    return next((at for at, each in enumerate(every) if each.name == container.name), 0)
 
 
 def _volume(volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:

@@ -74,6 +74,7 @@ from .podman import PodmanContainers, PodmanVolumes
 from .podman import examined as examined_podman
 from .ports import Ports
 from .processes import Processes
+from .termination_messages import TerminationMessages, messages_volume
 from .together import together
 from .usage import Usage
 from .volume_files import VolumeFiles
@@ -106,6 +107,7 @@ class DockerHost:
         self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
+        self._messages = TerminationMessages(engine, self._volumes)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
         self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
@@ -238,7 +240,9 @@ class DockerHost:
         await self._end_older_sandboxes(spec)
         named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
         others = (each for each in spec.volumes if not isinstance(each, NamedVolume))
-        await together(*(self._ensure_volume(spec, volume) for volume in others))
+        await together(
+            self._ensure_messages(spec), *(self._ensure_volume(spec, volume) for volume in others)
+        )
         fresh = await together(*(self._lasting.ensure(spec.identity, volume) for volume in named))
         name = container_name(spec.identity, INFRA, spec.attempt)
         labels = sandbox_labels(spec, self._address.cluster)
@@ -276,6 +280,8 @@ class DockerHost:
         labels = container_labels(sandbox, spec, self._address.cluster)
         uid = sandbox.identity.uid
         mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
+        message = await self._messages.mount(sandbox, spec)
+        mounts.mounts += [message] if message is not None else []
         async with self._devices.given(sandbox.identity, spec, self._engine.api) as devices:
             labels |= device_label(devices)
             body = container_body(sandbox, spec, labels, mounts, device_options(devices))
@@ -337,6 +343,11 @@ class DockerHost:
     async def remove_volume(self, name: str) -> None:
         """Remove a volume that outlived its pods."""
         await self._lasting.remove(name)
+
+    async def termination_message(self, container_id: str, path: str, most: int) -> bytes:
+        """The end of what an ended container left at that path."""
+        found = await self._containers.of(self._address.cluster, container_id)
+        return await self._messages.read(found.id, path, most)
 
     async def write_volumes(
         self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]
@@ -461,6 +472,12 @@ class DockerHost:
             assert archive is not None
             await self._images.load(archive)
         return True
+
+    async def _ensure_messages(self, spec: SandboxSpec) -> None:
+        """Have a volume for messages; the infra container's image fills it, if it is made here."""
+        if not self._infra_image and self._has_tools:
+            labels = pod_labels(spec.identity, self._address.cluster)
+            await self._volumes.create(messages_volume(spec.identity.uid), labels, {})
 
     async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir | FilesVolume) -> None:
         """Disk volumes have no size limit here: the engine's local driver knows none."""

@@ -46,6 +46,25 @@ def test_a_sandbox_has_what_its_containers_share():
     assert (found.attempt, found.identity.epoch, found.identity.uid) == (2, 7, "u-1")
 
 
+def test_a_pods_name_and_domain():
+    named = {"hostname": "db", "subdomain": "shop"}
+    found = sandbox_spec(pod(**named), 0, 1)
+    assert (found.hostname, found.domain) == ("db", "shop.default.svc.cluster.local")
+    found = sandbox_spec(pod(set_hostname_as_fqdn=True, **named), 0, 1)
+    assert (found.hostname, found.domain) == ("db.shop.default.svc.cluster.local", "")
+    found = sandbox_spec(pod(set_hostname_as_fqdn=True, hostname="db"), 0, 1)
+    assert (found.hostname, found.domain) == ("db", "")
+
+
+def test_where_containers_leave_messages():
+    spec = PodSpec(
+        init_containers=(Container("i"),),
+        containers=(Container("a"), Container("b", termination_message_path="/end")),
+    )
+    found = [container_spec(spec, c, 0, 0, ()) for c in (*spec.init_containers, *spec.containers)]
+    assert [(f.position, f.message_path) for f in found] == [(0, ""), (1, ""), (2, "/end")]
+
+
 def test_the_hosts_network_needs_no_published_ports():
     found = sandbox_spec(
         pod(containers=(Container("c", ports=(ContainerPort(80, 80),)),), host_network=True), 0, 1
