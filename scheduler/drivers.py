@@ -209,6 +209,7 @@ class Mount:
     Args:
         sub_path: what of the volume, "" for all of it.
         lasting: the volume's name on the engine, where it is not the pod's own.
+        group: whom a part belongs to that is not there yet, and is made.
         host_path: of the host instead of a volume; create: make a directory if there is nothing.
         propagation: "", "HostToContainer" or "Bidirectional"; of host paths only.
     """
@@ -221,6 +222,7 @@ class Mount:
     create: bool = False
     propagation: str = ""
     lasting: str = ""
+    group: int = 0
 
 
 class Ulimit(NamedTuple):

@@ -19,7 +19,7 @@ from ..objects.image_reference import default_pull_policy
 from ..objects.meta import ObjectMeta
 from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
 from ..objects.volumes import NfsSource, SecretSource
-from .environment import expand
+from .environment import expand, unknown_names
 from .lifecycle import spec_hash
 from .security import effective
 from .volume_content import is_written, projections
@@ -48,7 +48,7 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
             for p in container.ports
             if p.host_port
         ),
-        volumes=tuple(v for v in map(_volume, spec.volumes) if v is not None),
+        volumes=tuple(v for v in (_volume(spec, each) for each in spec.volumes) if v is not None),
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
         dns_servers=spec.dns_config.nameservers,
@@ -132,7 +132,7 @@ def _position(spec: PodSpec, container: Container) -> int:
     return next((at for at, each in enumerate(every) if each.name == container.name), 0)
 
 
-def _volume(volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:
+def _volume(spec: PodSpec, volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:
     """Return a volume that is made for the pod, None for one that is not."""
     empty = volume.empty_dir
     if empty is not None:
@@ -145,7 +145,26 @@ def _volume(volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:
         return NamedVolume(volume.name, options=_nfs(volume.nfs))
     if volume.csi is not None:
         return NamedVolume(volume.name, volume.csi.volume_handle)
+    if volume.host_path is not None and _is_in_parts(spec, volume):
+        bound = (("type", "none"), ("device", volume.host_path.path), ("o", "bind"))
+        return NamedVolume(volume.name, options=bound)
     return None
+
+
+def _is_in_parts(spec: PodSpec, volume: Volume) -> bool:
+    """Return whether a directory of the host is a claim's, and mounted in parts.
+
+    Whoever has a claim may not see more of the host, but could leave a link in it that leads
+    there. An engine follows no such link in a volume, so it is made one.
+    """
+    if volume.host_path is None or volume.persistent_volume_claim is None:
+        return False
+    mounts = (
+        mount
+        for container in (*spec.init_containers, *spec.containers, *spec.ephemeral_containers)
+        for mount in container.volume_mounts
+    )
+    return any(m.name == volume.name and (m.sub_path or m.sub_path_expr) for m in mounts)
 
 
 def _nfs(source: NfsSource) -> tuple[tuple[str, str], ...]:
@@ -162,7 +181,7 @@ def _only_read(volume: Volume) -> bool:
 
 def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) -> Mount:
     volume = next((v for v in spec.volumes if v.name == mount.name), None)
-    source = volume.host_path if volume is not None else None
+    source = volume.host_path if volume and not _is_in_parts(spec, volume) else None
     return Mount(
         volume=mount.name,
         path=mount.mount_path,
@@ -172,7 +191,20 @@ def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) 
         create=source is not None and source.type in {"", "DirectoryOrCreate"},
         propagation="" if mount.mount_propagation == "None" else mount.mount_propagation,
         lasting=volume.csi.volume_handle if volume is not None and volume.csi is not None else "",
+        group=spec.security_context.fs_group or 0,
     )
+
+
+def part_problem(container: Container, env: tuple[tuple[str, str], ...]) -> str:
+    """Return why it is not known what of its volumes a container is to see, "" if it is."""
+    for mount in container.volume_mounts:
+        unknown = unknown_names(mount.sub_path_expr, dict(env))
+        if unknown:
+            return (
+                f"subPathExpr {mount.sub_path_expr} of volume {mount.name} names "
+                f"{', '.join(unknown)}, which the container's environment does not have"
+            )
+    return ""
 
 
 def _pid_mode(spec: PodSpec) -> PidMode:

@@ -78,6 +78,7 @@ from .termination_messages import TerminationMessages, messages_volume
 from .together import together
 from .usage import Usage
 from .volume_files import VolumeFiles
+from .volume_parts import VolumeParts
 from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ class DockerHost:
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._messages = TerminationMessages(engine, self._volumes)
+        self._parts = VolumeParts(engine, self._containers, self._volumes)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
         self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
@@ -280,6 +282,7 @@ class DockerHost:
         labels = container_labels(sandbox, spec, self._address.cluster)
         uid = sandbox.identity.uid
         mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
+        await self._parts.have(sandbox, spec.mounts)
         message = await self._messages.mount(sandbox, spec)
         mounts.mounts += [message] if message is not None else []
         async with self._devices.given(sandbox.identity, spec, self._engine.api) as devices:

@@ -73,6 +73,7 @@ class FakeEngine(FakeImages):
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
         contents: of files in containers, by path.
+        directories: of containers, by path, and their modes as Go has them.
         cdi: names of devices it has found.
         disk: block size, blocks, free blocks, and those free for all.
         written: bytes in containers' layers and in volumes, by name.
@@ -101,6 +102,7 @@ class FakeEngine(FakeImages):
     archives: list[tuple[str, dict[str, tarfile.TarInfo]]] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
+    directories: dict[str, int] = field(default_factory=dict)
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
     cdi: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -322,7 +324,7 @@ class FakeEngine(FakeImages):
                 "State": state,
                 "Config": config,
                 "HostConfig": limits,
-                "Mounts": found.body.get("Mounts", []),
+                "Mounts": found.body.get("Mounts", []) or _mounted(limits),
                 "NetworkSettings": networks,
             }
         )
@@ -425,10 +427,11 @@ class FakeEngine(FakeImages):
         return web.Response()
 
     async def _stat_archive(self, request: web.Request) -> web.Response:
-        target = self.links.get(request.query["path"])
-        if target is None:
+        path = request.query["path"]
+        if path not in self.links and path not in self.directories:
             return refusal(404, "Could not find the file")
-        stat = base64.b64encode(json.dumps({"linkTarget": target}).encode()).decode()
+        said = {"linkTarget": self.links.get(path, ""), "mode": self.directories.get(path, 0)}
+        stat = base64.b64encode(json.dumps(said).encode()).decode()
         return web.Response(headers={"X-Docker-Container-Path-Stat": stat})
 
     async def _get_archive(self, request: web.Request) -> web.Response:
@@ -491,6 +494,14 @@ class FakeEngine(FakeImages):
         if self.volumes.pop(request.match_info["name"], None) is None:
             return refusal(404, "no such volume")
         return web.Response(status=204)
+
+
+def _mounted(limits: dict[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"Type": "volume", "Name": each["Source"], "Destination": each["Target"]}
+        for each in limits.get("Mounts", [])
+        if each["Type"] == "volume"
+    ]
 
 
 def _has(labels: dict[str, str], wanted: str) -> bool:
