@@ -398,8 +398,11 @@ class DockerHost:
         if not self._has_tools:
             return None
         found = await self._filesystem()
+        if not found.capacity:
+            return _FULL
+        inodes = Level(found.inodes_free, found.inodes) if found.inodes else None
         disk = Level(found.available, found.capacity)
-        return replace(await self._dialer.signals(), disk=disk) if disk.capacity else _FULL
+        return replace(await self._dialer.signals(), disk=disk, inodes=inodes)
 
     async def _filesystem(self) -> Filesystem:
         """Look at the disk; one without room for the dialer is full, of whatever size."""

@@ -75,7 +75,7 @@ class FakeEngine(FakeImages):
         contents: of files in containers, by path.
         directories: of containers, by path, and their modes as Go has them.
         cdi: names of devices it has found.
-        disk: block size, blocks, free blocks, and those free for all.
+        disk: block size, blocks, free blocks, those free for all; inodes, and free ones.
         written: bytes in containers' layers and in volumes, by name.
         files: of its host, as the dialer finds them.
         commits: query and body of every commit.
@@ -91,7 +91,7 @@ class FakeEngine(FakeImages):
     hang: Counter[str] = field(default_factory=Counter)
     garbage: dict[str, bytes] = field(default_factory=dict)
     start_fails: dict[str, str] = field(default_factory=dict)
-    disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
+    disk: tuple[int, int, int, int, int, int] = (4096, 1000, 400, 300, 0, 0)
     written: dict[str, int] = field(default_factory=dict)
     files: dict[bytes, bytes] = field(default_factory=lambda: dict(PROC))
     commits: list[dict[str, Any]] = field(default_factory=list)

@@ -315,12 +315,14 @@ PROJECTION: Table = {
     "podCertificate": _reject("no certificates are made"),
 }
 
+_PART = _supported("of emptyDir and claims on engines with API 1.45 (Docker 26) or newer")
+
 VOLUME_MOUNT: Table = {
     "name": _YES,
     "mountPath": _YES,
     "readOnly": _YES,
-    "subPath": _supported("of emptyDir and claims on engines with API 1.45 (Docker 26) or newer"),
-    "subPathExpr": _supported("of emptyDir and claims on engines with API 1.45 (Docker 26) or newer"),
+    "subPath": _PART,
+    "subPathExpr": _PART,
     "mountPropagation": _supported("of hostPath volumes"),
     "recursiveReadOnly": _reject("mounts are not made recursively read-only", "Disabled"),
     "bindMountOptions": _reject("mount options are not set"),
