@@ -148,17 +148,25 @@ async def test_host_paths(engine: FakeEngine, host: Host):
     mounts = (
         Mount("h", "/made", host_path="/srv/x", create=True, propagation="HostToContainer"),
         Mount("h", "/there", read_only=True, host_path="/var/run/s.sock"),
+        Mount("h", "/host", host_path="/", create=True),
+        Mount("h", "/shared", host_path="/mnt", propagation="Bidirectional"),
     )
     body, _ = await created(engine, host, replace(APP, mounts=mounts))
-    assert body["HostConfig"]["Binds"] == ["/srv/x:/made:rw,rslave"]
+    assert body["HostConfig"]["Binds"] == ["/srv/x:/made:rw,rslave", "/:/host:rw"]
     assert body["HostConfig"]["Mounts"] == [
         {
             "Type": "bind",
             "Source": "/var/run/s.sock",
             "Target": "/there",
             "ReadOnly": True,
-            "BindOptions": {"Propagation": "rprivate"},
-        }
+        },
+        {
+            "Type": "bind",
+            "Source": "/mnt",
+            "Target": "/shared",
+            "ReadOnly": False,
+            "BindOptions": {"Propagation": "rshared"},
+        },
     ]
 
 
