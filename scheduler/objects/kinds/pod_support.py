@@ -155,7 +155,7 @@ CONTAINER: Table = {
 
 PROBE: Table = {
     "exec": _supported("one that takes too long counts as failed, but goes on in its container"),
-    "httpGet": _supported("redirects are not followed; they count as success"),
+    "httpGet": _YES,
     "tcpSocket": _YES,
     "grpc": _YES,
     "initialDelaySeconds": _YES,
