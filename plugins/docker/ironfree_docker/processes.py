@@ -215,6 +215,7 @@ class Processes:
                 yield process
             finally:
                 process.ended.cancel()
+                await asyncio.wait({process.ended})
 
     async def _end(self, path: str) -> None:
         """Wait until a container does not run; what goes wrong is for the stream itself to tell."""
