@@ -38,7 +38,7 @@ async def speak(
                 elif kind == 3 and number in writers:
                     writers.pop(number).close()
                 elif kind == 4:
-                    stat = struct.pack("<IHH15Q", number, 2, 120, 0, *disk, *[0] * 10)
+                    stat = struct.pack("<IHH15Q", number, 2, 120, 0, *disk, *[0] * 8)
                     request.transport.write(frame(1, stat + _ended(number)))
                 elif kind == 5:
                     heads = (files[path] for path in payload[:-1].split(b"\0"))

@@ -99,7 +99,7 @@ async def test_who_joins_has_the_host_name_and_a_memory_limit_is_no_quota(
     made = engine.find(app.id)
     assert made is not None
     assert made.body["HostConfig"]["UTSMode"] == f"container:{sandbox.id}"
-    (volume,) = engine.volumes.values()
+    volume = engine.volumes["ironfree_u-1_fast"]
     assert volume["DriverOpts"]["o"] == "mode=0777,nr_blocks=257"
 
 
