@@ -34,6 +34,7 @@ from .operations import (
     ReportCohort,
 )
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
+from .quota_book import QuotaBook
 from .reader import Reader
 from .recent_cohorts import RecentCohorts
 from .rows import names
@@ -126,6 +127,7 @@ class Writer:
         self._closed = False
         self._binders = Binders()
         self._recent = RecentCohorts()
+        self._quotas = QuotaBook(reader, hub)
         self._id = str(uuid.uuid4())
         self._transaction = 0
         self.measures = WriterMeasures()
@@ -312,6 +314,7 @@ class Writer:
             nodes = {op.node for op in binds if op.host_ports}
             if nodes:
                 present.ports = await statements.held_ports(connection, list(nodes))
+        await self._quotas.lay_open(connection, ops, present)
         return present
 
     def _done(self, slices: list[Slice], verdict: Verdict, after: int) -> None:
@@ -319,6 +322,7 @@ class Writer:
         bound = [(row.node, row.epoch, row.revision) for row in verdict.bindings]
         self._binders.add((*bound, *verdict.boarded), after, verdict.revision)
         self._recent.keep(verdict.lodgings, after, verdict.revision if verdict.changes else after)
+        self._quotas.keep(verdict.quotas, after, verdict.revision if verdict.changes else after)
         if verdict.changes:
             self._hub.publish(after, verdict.revision, verdict.changes)
         start = 0
