@@ -302,6 +302,9 @@ class Creator:
             raise NotFound(
                 f'namespaces "{meta.namespace}" not found', kind="namespaces", name=meta.namespace
             )
+        refusal = await store.over_quota(operation)
+        if refusal is not None:
+            raise refusal
         return StoredObject(operation.resource, meta, 0, 0, operation.body, operation.status)
 
 
