@@ -250,3 +250,13 @@ def test_a_client_cannot_write_what_is_used():
     told = Replace(made.resource, made.meta, made.body, b'{"used":{"pods":"0"}}', None)
     assert json.loads(outcome(world, told).status)["used"]["pods"] == "1"
     assert isinstance(outcome(world, Create("pods", meta("p2", "here"), body(200))), Forbidden)
+
+
+def test_a_change_is_held_to_what_it_adds():
+    world = World()
+    world.write([Create("resourcequotas", meta("q", "here"), quota_body(5, 1000, []))])
+    [made] = world.write([Create("pods", meta("p", "here"), body(800))])
+    grown = Replace("pods", made.meta, body(1000), RUNNING, None)
+    assert isinstance(outcome(world, grown), StoredObject)
+    refused = outcome(world, Replace("pods", made.meta, body(1001), RUNNING, None))
+    assert "requested: cpu=1m, used: cpu=1, limited: cpu=1" in str(refused)
