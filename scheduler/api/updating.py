@@ -92,12 +92,7 @@ class Updater:
         if call.query.dry_run:
             return await self._rehearse(current, operation)
         stored = await self.backend.store.write(operation)
-        if call.kind.plural == "priorityclasses":
-            await self.backend.priorities.reached(stored.revision)
-        if call.kind.plural == "namespaces":
-            await self.backend.admission.reached(stored.revision)
-        if call.kind.plural == "limitranges":
-            await self.backend.limits.reached(stored.revision)
+        await self.backend.counts(stored.resource, stored.revision)
         return stored
 
     async def _rehearse(self, current: StoredObject, operation: Replace | Remove) -> StoredObject:

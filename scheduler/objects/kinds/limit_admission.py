@@ -10,7 +10,9 @@ from ..json import JsonObject
 from ..limit_range import CLAIM, CONTAINER, POD, LimitItem, LimitRange, Quantities
 from .fields import child, children, ensure, text
 
-_FILLED = "kubernetes.io/limit-ranger"
+FILLED = "kubernetes.io/limit-ranger"
+"""The annotation that says what was filled in."""
+
 Nanos = Mapping[str, int]  # by resource, in billionths of its unit
 
 
@@ -32,7 +34,7 @@ def fill_limits(pod: JsonObject, ranges: Iterable[LimitRange]) -> None:
                     filled += [f"{each} {key[:-1]} for {what} {name}" for each in names]
     if filled:
         annotations = ensure(ensure(pod, "metadata"), "annotations")
-        annotations[_FILLED] = "LimitRanger plugin set: " + "; ".join(filled)
+        annotations[FILLED] = "LimitRanger plugin set: " + "; ".join(filled)
 
 
 def _fill(resources: JsonObject, key: str, given: Quantities) -> list[str]:
