@@ -60,6 +60,8 @@ REPORTS_TYPES: Mapping[str, str] = {
 JOINED = frozenset({"ordinals", "nodes", "own"})
 """Long arrays, written as one text with commas, which none of the values has: the driver would
 look at every element for itself."""
+LITERAL = frozenset({"pieces", "fields"})
+"""Arrays of any values, written as array literals: rows' arrays differ in length."""
 _COHORTS = f"SELECT {', '.join(COHORT_TYPES)} FROM cohorts"
 _BERTHS = f"SELECT {', '.join(BERTHS_TYPES)} FROM cohort_bindings WHERE cohort = ANY ($1::uuid[])"
 _REPORTS = f"SELECT {', '.join(REPORTS_TYPES)} FROM cohort_reports WHERE cohort = ANY ($1::uuid[])"
@@ -155,7 +157,7 @@ def _reports(row: Row) -> Reports:
 
 
 def reports_row(uid: str, reports: Reports) -> tuple[Any, ...]:
-    """Return the row of reports, in the order of REPORTS_TYPES; see JOINED."""
+    """Return the row of reports, in the order of REPORTS_TYPES; see JOINED, LITERAL."""
     own = [value for values in reports.own for value in values]
     return (
         uid,
@@ -163,8 +165,8 @@ def reports_row(uid: str, reports: Reports) -> tuple[Any, ...]:
         reports.revision + len(reports.ordinals) - 1,
         joined(reports.ordinals),
         reports.phase,
-        reports.stencil.pieces,
-        reports.stencil.fields,
+        literal(reports.stencil.pieces),
+        literal(reports.stencil.fields),
         joined(own),
     )
 
@@ -172,6 +174,12 @@ def reports_row(uid: str, reports: Reports) -> tuple[Any, ...]:
 def joined(values: Sequence[object]) -> str | None:
     """Return the value of a column of JOINED."""
     return ",".join(map(str, values)) if values else None
+
+
+def literal(values: Sequence[object]) -> str:
+    """Return the value of a column of LITERAL (PostgreSQL, "Array Input and Output Syntax")."""
+    escaped = (str(value).replace("\\", r"\\").replace('"', r"\"") for value in values)
+    return "{" + ",".join(f'"{value}"' for value in escaped) + "}"
 
 
 def requests_of(cpu_milli: int, memory_bytes: int, others: bytes | None) -> dict[str, int]:

@@ -34,6 +34,14 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.PostgresSystemError,  # 58
     asyncpg.InternalClientError,  # the driver lost track of the connection's state
 )
+#: Of CONNECTION_ERRORS, what a server says that has done nothing of what it was asked.
+REFUSALS: tuple[type[BaseException], ...] = (
+    asyncpg.InvalidTransactionStateError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InsufficientResourcesError,
+)
+#: Of DATA_ERRORS, that a key is taken.
+TAKEN = asyncpg.UniqueViolationError
 #: What a server that is there but not for us raises: class 28, 3D.
 SETUP_ERRORS: tuple[type[BaseException], ...] = (
     asyncpg.InvalidAuthorizationSpecificationError,

@@ -1,4 +1,4 @@
-"""The ResourceQuotas of namespaces as the head lock finds them, so that most batches read none.
+"""The ResourceQuotas of namespaces as of the head, so that most batches of writes read none.
 
 A process's own commits leave it the quotas they counted on; others' commits are noticed by the
 hub, or by the head's revision where the hub is behind. A namespace without quotas is remembered
@@ -16,7 +16,7 @@ from .hub import Hub
 from .operations import AnyWrite
 from .postgres import Connection
 from .quota_ledger import Census, HeldQuota, charged_namespaces, recounted
-from .reader import Reader
+from .reader import BodyMissing, Reader
 from .rows import COLUMNS, stored
 from .verdict import Present
 
@@ -53,8 +53,12 @@ class QuotaBook:
         """Add to what a batch is decided on the quotas it may bear on.
 
         Args:
-            connection: in the transaction that holds the head lock.
+            connection: in the transaction that holds the head lock, or of a commit that fails if
+                the head has moved.
             present: complete but for them.
+
+        Raises:
+            BodyMissing: without the lock, somebody has deleted what is read.
         """
         self._check(present.revision)
         namespaces = charged_namespaces(ops)
@@ -113,7 +117,7 @@ class QuotaBook:
         digests = [row[1] for row in alone if row[1]] + [row[0] for row in lodged]
         bodies = await self._reader.bodies_of(connection, digests)
         if bodies is None:
-            raise RuntimeError("an interned body is missing from specs")
+            raise BodyMissing("an interned body is missing from specs")
         census: list[tuple[Charge, int]] = []
         for resource, digest, body, over, old, count in alone:
             of = bodies[digest] if digest else Body(body or b"")

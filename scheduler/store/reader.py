@@ -92,6 +92,10 @@ _SPECS = "SELECT digest, body FROM specs WHERE digest = ANY ($1::bytea[])"
 _CHUNK = 4096
 
 
+class BodyMissing(RuntimeError):
+    """A row's interned body was not there: deleted meanwhile, which no snapshot would show."""
+
+
 class Reader:
     """Reads from the database; keeps the interned bodies it has met.
 
@@ -315,14 +319,14 @@ class Reader:
             return []
         bodies = await self.bodies_of(connection, [row[cohorts.DIGEST] for row in rows])
         if bodies is None:
-            raise RuntimeError("a cohort's interned body is missing from specs")
+            raise BodyMissing("a cohort's interned body is missing from specs")
         return await cohorts.furnished(connection, rows, bodies)
 
     async def _objects(self, connection: Connection, rows: list[Row]) -> list[StoredObject]:
         """Return the rows' objects; the transaction must hold a snapshot or the head lock."""
         bodies = await self.bodies_of(connection, [row[4] for row in rows])
         if bodies is None:
-            raise RuntimeError("an object's interned body is missing from specs")
+            raise BodyMissing("an object's interned body is missing from specs")
         return [stored(row, bodies) for row in rows]
 
     async def bodies_of(

@@ -1,19 +1,18 @@
 """The SQL of the writing transaction; every statement handles a whole batch."""
 # ruff: noqa: S608 - statements are built from constants of this package alone
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from .bind import HostPort
-from .cohorts import BERTHS_TYPES, COHORT_TYPES, JOINED, REPORTS_TYPES, cohort_row
+from .parts import Rows, columns, inserted
 from .postgres import Connection
-from .rows import BINDING_TYPES, OBJECT_TYPES, encode_json
+from .rows import encode_json
 from .verdict import Verdict
 
 CHANNEL = "ironfree"
-_Row = Sequence[Any]
 
 
 class Head(NamedTuple):
@@ -22,6 +21,19 @@ class Head(NamedTuple):
     revision: int
     epoch: int
     spec_generation: int
+
+
+class Mark(NamedTuple):
+    """What a commit leaves behind.
+
+    Args:
+        revision: the last one given out.
+        writer: uuid of the writing process; transaction: its own count of transactions.
+    """
+
+    revision: int
+    writer: str
+    transaction: int
 
 
 async def prepare(connection: Connection) -> None:
@@ -42,38 +54,88 @@ async def lock_head(connection: Connection) -> Head:
     return Head(*row)
 
 
-async def commit(connection: Connection, revision: int, writer: str, transaction: int) -> None:
+async def commit(connection: Connection, mark: Mark) -> None:
     """Advance the head, leave the writer's mark, wake listeners, commit: one round trip.
 
     Args:
         connection: in the transaction of lock_head.
-        revision: the last one given out.
-        writer: uuid of the writing process.
-        transaction: its own count of transactions.
+        mark: of this commit.
     """
     await connection.execute(
-        f"UPDATE head SET revision = {revision:d};"
-        f"INSERT INTO writers VALUES ('{UUID(writer)}', {transaction:d}, now())"
+        f"UPDATE head SET revision = {mark.revision:d};"
+        f"INSERT INTO writers VALUES ('{UUID(mark.writer)}', {mark.transaction:d}, now())"
         " ON CONFLICT (id) DO UPDATE SET transaction = excluded.transaction, at = excluded.at;"
-        f"NOTIFY {CHANNEL}, '{revision:d}'; COMMIT"
+        f"NOTIFY {CHANNEL}, '{mark.revision:d}'; COMMIT"
     )
 
 
-async def committed(connection: Connection, writer: str, transaction: int) -> bool:
-    """Tell whether a transaction that a lost connection left behind was committed.
+def at_once(verdict: Verdict, written: Sequence[Rows]) -> bool:
+    """Tell whether `commit_at_once` does it: nothing is taken away, and no part is long."""
+    away = (verdict.deletes, verdict.tombstones, verdict.removed_pods, verdict.released)
+    return not any((*away, verdict.left, verdict.emptied)) and not any(
+        each.many for each in written
+    )
 
-    Takes the head lock first: while that transaction is still being decided, it holds the lock.
+
+async def commit_at_once(
+    connection: Connection, head: Head, written: Sequence[Rows], mark: Mark
+) -> bool:
+    """Write, advance the head, leave the mark, wake listeners: all in one statement, if nothing
+    has been committed since the head was looked at (Kung and Robinson, "On Optimistic Methods for
+    Concurrency Control", 1981).
+
+    Args:
+        connection: not in a transaction.
+        head: as of what the verdict was made of.
+        written: of a verdict for which `at_once` is true.
+        mark: of this commit.
+
+    Returns:
+        whether it is committed; if not, nothing is.
+    """
+    parts = [
+        "moved AS (UPDATE head SET revision = $1"
+        " WHERE revision = $2 AND epoch = $3 AND spec_generation = $4 RETURNING revision)",
+        "marked AS (INSERT INTO writers SELECT $5::uuid, $6::bigint, now() FROM moved"
+        " ON CONFLICT (id) DO UPDATE SET transaction = excluded.transaction, at = excluded.at)",
+    ]
+    parameters: list[object] = [mark.revision, *head, mark.writer, mark.transaction]
+    for each in written:
+        parts.append(f"{each.part.name} AS ({each.part.sql(len(parameters) + 1, 'moved')})")
+        parameters += each.columns()
+    told = f"SELECT revision, pg_notify('{CHANNEL}', revision::text) FROM moved"
+    row = await connection.fetchrow(f"WITH {', '.join(parts)} {told}", *parameters)
+    return row is not None
+
+
+async def unmoved(connection: Connection, head: Head) -> bool:
+    """Tell whether nothing has been committed since the head was looked at."""
+    row = await connection.fetchrow("SELECT revision, epoch, spec_generation FROM head")
+    assert row is not None
+    return Head(*row) == head
+
+
+async def committed(connection: Connection, mark: Mark) -> bool:
+    """Tell whether a commit that a lost connection left behind was made; if not, it never will be.
+
+    Takes the head lock first: while that transaction is still being decided, it holds the lock. A
+    statement of `commit_at_once` that is still on its way finds another generation of specs, which
+    costs writers no more than to forget which they know.
     """
     await connection.execute("BEGIN")
+    done = False
     try:
         await connection.execute("SELECT FROM head FOR UPDATE")
         last = await connection.fetchval(
-            "SELECT transaction FROM writers WHERE id = $1::uuid", writer
+            "SELECT transaction FROM writers WHERE id = $1::uuid", mark.writer
         )
+        done = last == mark.transaction
+        if not done:
+            await connection.execute("UPDATE head SET spec_generation = spec_generation + 1")
     finally:
         if not connection.is_closed():
-            await connection.execute("ROLLBACK")
-    return last == transaction
+            await connection.execute("ROLLBACK" if done else "COMMIT")
+    return done
 
 
 async def held_ports(connection: Connection, nodes: Sequence[str]) -> dict[str, set[HostPort]]:
@@ -86,31 +148,9 @@ async def held_ports(connection: Connection, nodes: Sequence[str]) -> dict[str, 
     return held
 
 
-def _unnested(types: Mapping[str, str]) -> str:
-    return ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(types.values(), 1))
-
-
-_INSERT_OBJECTS = (
-    f"INSERT INTO objects ({', '.join(OBJECT_TYPES)})"
-    f" SELECT * FROM unnest({_unnested(OBJECT_TYPES)})"
-)
-_UPDATE_OBJECTS = (
-    "UPDATE objects o SET revision = u.revision, metadata = u.metadata, digest = u.digest,"
-    " body = u.body, status = u.status"
-    f" FROM unnest({_unnested(OBJECT_TYPES)}) AS u ({', '.join(OBJECT_TYPES)})"
-    " WHERE o.resource = u.resource AND o.namespace = u.namespace AND o.name = u.name"
-)
 _DELETE_OBJECTS = (
     "DELETE FROM objects o USING unnest($1::text[], $2::text[], $3::text[]) AS u (r, s, n)"
     " WHERE o.resource = u.r AND o.namespace = u.s AND o.name = u.n"
-)
-_INSERT_BINDINGS = (
-    f"INSERT INTO bindings ({', '.join(BINDING_TYPES)})"
-    f" SELECT * FROM unnest({_unnested(BINDING_TYPES)})"
-)
-_INSERT_SPECS = (
-    "INSERT INTO specs (digest, body) SELECT * FROM unnest($1::bytea[], $2::jsonb[])"
-    " ON CONFLICT DO NOTHING"
 )
 _TOMBSTONE_TYPES = {
     "revision": "bigint",
@@ -125,112 +165,51 @@ _TOMBSTONE_TYPES = {
     "bound_at": "timestamptz",
     "bound_revision": "bigint",
 }
-_INSERT_TOMBSTONES = (
-    f"INSERT INTO tombstones ({', '.join(_TOMBSTONE_TYPES)})"
-    f" SELECT * FROM unnest({_unnested(_TOMBSTONE_TYPES)})"
-)
-_INSERT_PORTS = (
-    "INSERT INTO host_ports (node, host_ip, protocol, port, pod_uid)"
-    " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::uuid[])"
-)
-
-
-def _split(types: Mapping[str, str]) -> str:
-    """Return the parameters of one row, of which those of JOINED are split again."""
-    return ", ".join(
-        f"coalesce((string_to_array(',' || ${i}::text, ','))[2:]::{kind}, '{{}}')"
-        if name in JOINED
-        else f"${i}::{kind}"
-        for i, (name, kind) in enumerate(types.items(), 1)
-    )
-
-
-_INSERT_BERTHS = (
-    f"INSERT INTO cohort_bindings ({', '.join(BERTHS_TYPES)}) VALUES ({_split(BERTHS_TYPES)})"
-)
-_INSERT_REPORTS = (
-    f"INSERT INTO cohort_reports ({', '.join(REPORTS_TYPES)}) VALUES ({_split(REPORTS_TYPES)})"
-)
+_TOMBSTONES = inserted("tombstones", _TOMBSTONE_TYPES, copied=True)
 _GONE = (
     "UPDATE cohorts c SET gone = u.gone FROM unnest($1::uuid[], $2::bytea[]) AS u (uid, gone)"
     " WHERE c.uid = u.uid"
 )
 
 
-# Below this many rows the fixed cost of COPY is more than it saves.
-_COPY_FROM = 32
-
-
-async def _insert(
-    connection: Connection,
-    table: str,
-    statement: str,
-    columns: Collection[str],
-    rows: Sequence[_Row],
-) -> None:
-    if len(rows) < _COPY_FROM:
-        await connection.execute(statement, *_columns(rows))
-    else:
-        await connection.copy_records_to_table(table, records=rows, columns=list(columns))
-
-
-def _columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-async def apply(connection: Connection, verdict: Verdict, known: set[bytes]) -> None:
+async def apply(connection: Connection, verdict: Verdict, written: Sequence[Rows]) -> None:
     """Write a verdict.
 
     Args:
         connection: in the transaction of lock_head.
         verdict: what to write.
-        known: digests that are in specs for sure.
+        written: its parts.
     """
-    bodies = {d: body for d, body in verdict.bodies.items() if d not in known}
-    if bodies:
-        texts = [body.json for body in bodies.values()]
-        await connection.execute(_INSERT_SPECS, list(bodies), texts)
     await _apply_removals(connection, verdict)
-    if verdict.inserts:
-        await _insert(connection, "objects", _INSERT_OBJECTS, OBJECT_TYPES, verdict.inserts)
-    if verdict.updates:
-        await connection.execute(_UPDATE_OBJECTS, *_columns(verdict.updates))
-    if verdict.bindings:
-        await _insert(connection, "bindings", _INSERT_BINDINGS, BINDING_TYPES, verdict.bindings)
-    if verdict.ports:
-        await connection.execute(
-            _INSERT_PORTS,
-            *_columns((node, *port, uid) for node, port, uid in verdict.ports),
-        )
-    await _apply_cohorts(connection, verdict)
-
-
-async def _apply_cohorts(connection: Connection, verdict: Verdict) -> None:
-    if verdict.cohorts:
-        rows = [cohort_row(lodging) for lodging in verdict.cohorts]
-        await connection.copy_records_to_table("cohorts", records=rows, columns=list(COHORT_TYPES))
-    if verdict.berths:
-        await connection.executemany(_INSERT_BERTHS, verdict.berths)
-    if verdict.reports:
-        await connection.executemany(_INSERT_REPORTS, verdict.reports)
+    for each in written:
+        await _write(connection, each)
     if verdict.left:
         left = [(lodging.cohort.uid, lodging.gone_bits()) for lodging in verdict.left]
-        await connection.execute(_GONE, *_columns(left))
+        await connection.execute(_GONE, *columns(left))
     if verdict.emptied:
         await connection.execute(
             "DELETE FROM cohorts WHERE uid = ANY ($1::uuid[])", verdict.emptied
         )
 
 
+async def _write(connection: Connection, written: Rows) -> None:
+    part = written.part
+    if written.many:
+        await connection.copy_records_to_table(
+            part.name, records=written.rows, columns=list(part.types)
+        )
+    else:
+        await connection.execute(part.sql(), *written.columns())
+
+
 async def _apply_removals(connection: Connection, verdict: Verdict) -> None:
     if verdict.deletes:
         await connection.execute(
             _DELETE_OBJECTS,
-            *_columns((key.resource, key.namespace, key.name) for key in verdict.deletes),
+            *columns((key.resource, key.namespace, key.name) for key in verdict.deletes),
         )
     if verdict.tombstones:
-        rows = list(_tombstone_rows(verdict))
-        await _insert(connection, "tombstones", _INSERT_TOMBSTONES, _TOMBSTONE_TYPES, rows)
+        await _write(connection, Rows(_TOMBSTONES, list(_tombstone_rows(verdict))))
     if verdict.removed_pods:
         await connection.execute(
             "DELETE FROM bindings WHERE pod_uid = ANY ($1::uuid[])", verdict.removed_pods

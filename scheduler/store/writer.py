@@ -1,25 +1,17 @@
-"""Group commit: all writes of a process that wait at one moment become one transaction.
+"""Group commit: all writes of a process that wait at one moment become one commit.
 
-The transaction takes the row lock of `head` first, so commits are serialised over all processes
-and what it reads afterwards cannot change before it commits: it checks, then writes. Callers get
-their answer after the commit. If the connection dies while committing, the outcome is asked of
+Callers get their answer after it. If the connection dies while committing, the outcome is asked of
 PostgreSQL (by the writer's mark in `writers`) before anybody is answered.
 """
 
 import asyncio
 import time
-import uuid
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from ..errors import Invalid, Unavailable
-from ..objects.cohort import PLACES
 from ..objects.stored import ObjectKey
-from . import statements
-from .binders import Binders
-from .cohorts import NO_COHORTS, CohortsWanted
-from .decide import decide, touched
+from .commits import Commits, Unknown
 from .hub import Hub
 from .measures import WriterMeasures
 from .operations import (
@@ -33,12 +25,10 @@ from .operations import (
     Replace,
     ReportCohort,
 )
-from .postgres import CONNECTION_ERRORS, DATA_ERRORS, Connection, connect, unavailable
-from .quota_book import QuotaBook
+from .postgres import CONNECTION_ERRORS, DATA_ERRORS, unavailable
 from .reader import Reader
-from .recent_cohorts import RecentCohorts
 from .rows import names
-from .verdict import Outcome, Present, Verdict
+from .verdict import Outcome, Verdict
 
 _BATCH = 4096
 _BATCH_BYTES = 16 << 20
@@ -100,37 +90,22 @@ class Ticket:
 Slice = tuple[Ticket, Sequence[AnyWrite]]
 
 
-class _Unknown(Exception):
-    """The connection died while committing."""
-
-    def __init__(self, verdict: Verdict, after: int) -> None:
-        super().__init__("the connection was lost while committing")
-        self.verdict = verdict
-        self.after = after
-
-
 class Writer:
     """The one writing task of a process."""
 
     def __init__(self, url: str, reader: Reader, hub: Hub, *, patience: float = PATIENCE) -> None:
-        self._url = url
-        self._reader = reader
-        self._hub = hub
+        self._commits = Commits(url, reader, hub)
         self._patience = patience
         self._queue: deque[Ticket] = deque()
         self._queued = 0
         self._queued_bytes = 0
         self._wake = asyncio.Event()
-        self._connection: Connection | None = None
-        self._known: set[bytes] = set()
-        self._generation = -1
         self._closed = False
-        self._binders = Binders()
-        self._recent = RecentCohorts()
-        self._quotas = QuotaBook(reader, hub)
-        self._id = str(uuid.uuid4())
-        self._transaction = 0
-        self.measures = WriterMeasures()
+
+    @property
+    def measures(self) -> WriterMeasures:
+        """What it counts and times."""
+        return self._commits.measures
 
     @property
     def queued(self) -> int:
@@ -169,8 +144,7 @@ class Writer:
             for ticket in self._queue:
                 if not ticket.future.done():
                     ticket.future.set_exception(_CLOSED)
-            if self._connection is not None:
-                self._connection.terminate()
+            self._commits.disconnect()
 
     def _take(self) -> list[Slice]:
         """Take up to a batch, a share of every ticket so that a long one delays no short one."""
@@ -199,26 +173,23 @@ class Writer:
     async def _write(self, slices: list[Slice]) -> None:
         """Bring the slices to an answer, through outages and refusals by PostgreSQL."""
         pause = 0.05
-        unknown: _Unknown | None = None
+        unknown: Unknown | None = None
         while slices:
             try:
-                connection = await self._connected()
-                if unknown is not None:
-                    if await statements.committed(connection, self._id, self._transaction):
-                        self._done(slices, unknown.verdict, unknown.after)
-                        return
-                    unknown = None
-                await self._attempt(connection, slices)
+                verdict = unknown and await self._commits.was_made(unknown)
+                unknown = None
+                ops = [op for _, part in slices for op in part]
+                _answer(slices, verdict or await self._commits.make(ops))
                 return
-            except _Unknown as error:
+            except Unknown as error:
                 unknown = error
-                self._disconnect()
+                self._commits.disconnect()
             except asyncio.CancelledError:
                 _fail(slices, _CLOSED)
                 raise
             except Exception as error:  # noqa: BLE001 - any, for it goes to the callers
                 if isinstance(error, CONNECTION_ERRORS) and not isinstance(error, DATA_ERRORS):
-                    self._disconnect()
+                    self._commits.disconnect()
                     slices = _still_waiting(slices, error, unknown)
                     await asyncio.sleep(pause)
                     pause = min(1.0, pause * 2)
@@ -228,7 +199,7 @@ class Writer:
 
     async def _isolate(self, slices: list[Slice], error: Exception) -> None:
         """Find the operation that cannot be done: halve the batch until it stands alone."""
-        self._known.clear()
+        self._commits.doubt()
         flat = [(ticket, op) for ticket, ops in slices for op in ops]
         if len(flat) == 1:
             ticket, op = flat[0]
@@ -241,109 +212,16 @@ class Writer:
         for half in (flat[:middle], flat[middle:]):
             await self._write([(ticket, (op,)) for ticket, op in half])
 
-    async def _attempt(self, connection: Connection, slices: list[Slice]) -> None:
-        ops = [op for _, part in slices for op in part]
-        started = time.perf_counter()
-        verdict: Verdict | None = None
-        after = 0
-        try:
-            head = await statements.lock_head(connection)
-            after = head.revision
-            if head.spec_generation != self._generation:
-                self._known.clear()
-                self._generation = head.spec_generation
-            present = await self._present(connection, ops, head)
-            verdict = decide(ops, present, datetime.now(UTC))
-            if not verdict.changes:
-                await connection.execute("ROLLBACK")
-            else:
-                await statements.apply(connection, verdict, self._known)
-        except BaseException:
-            await self._roll_back(connection)
-            raise
-        if verdict.changes:
-            self._transaction += 1
-            self._hub.coming = verdict.revision  # the notification may be here before the answer
-            try:
-                await statements.commit(connection, verdict.revision, self._id, self._transaction)
-            except DATA_ERRORS:
-                await self._roll_back(connection)
-                raise
-            except CONNECTION_ERRORS as error:
-                raise _Unknown(verdict, after) from error
-            finally:
-                self._hub.coming = 0
-            self.measures.committed(started, len(ops))
-        self._done(slices, verdict, after)
 
-    async def _roll_back(self, connection: Connection) -> None:
-        try:
-            async with asyncio.timeout(2):
-                await connection.execute("ROLLBACK")
-        except CONNECTION_ERRORS:
-            self._disconnect()
-
-    async def _present(
-        self, connection: Connection, ops: list[AnyWrite], head: statements.Head
-    ) -> Present:
-        present = Present(head.revision, head.epoch, {})
-        missing: list[ObjectKey] = []
-        current = self._hub.revision == head.revision
-        for key in touched(ops):
-            held = self._hub.latest(key) if current else None
-            if held is None:
-                missing.append(key)
-            else:
-                present.objects[key] = held
-        wanted = _cohorts_wanted(ops)
-        recent = self._recent.take(wanted.uids, head.revision)
-        wanted = wanted.but({each.cohort.uid for each in recent})
-        if missing or wanted != NO_COHORTS:
-            found, lodgings = await self._reader.present(connection, missing, wanted)
-            present.objects.update(found)
-            recent += lodgings
-        present.lodgings = recent
-        if wanted.places:
-            prefixes = {(namespace, prefix) for namespace, prefix, _ in wanted.places}
-            present.places = await self._reader.places(connection, prefixes)
-        boards = [op for op in ops if isinstance(op, BindCohort)]
-        binds = [bind for op in ops for bind in _binds(op)]
-        if binds or boards:
-            snapshot = min(op.snapshot_revision for op in (*binds, *boards))
-            present.bound = await self._binders.after(connection, snapshot, head.revision)
-            nodes = {op.node for op in binds if op.host_ports}
-            if nodes:
-                present.ports = await statements.held_ports(connection, list(nodes))
-        await self._quotas.lay_open(connection, ops, present)
-        return present
-
-    def _done(self, slices: list[Slice], verdict: Verdict, after: int) -> None:
-        self._known.update(verdict.bodies)
-        bound = [(row.node, row.epoch, row.revision) for row in verdict.bindings]
-        self._binders.add((*bound, *verdict.boarded), after, verdict.revision)
-        self._recent.keep(verdict.lodgings, after, verdict.revision if verdict.changes else after)
-        self._quotas.keep(verdict.quotas, after, verdict.revision if verdict.changes else after)
-        if verdict.changes:
-            self._hub.publish(after, verdict.revision, verdict.changes)
-        start = 0
-        for ticket, ops in slices:
-            ticket.answer(verdict.outcomes[start : start + len(ops)])
-            start += len(ops)
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = None
-            self._connection = await connect(self._url, prepare=statements.prepare)
-        return self._connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+def _answer(slices: list[Slice], verdict: Verdict) -> None:
+    start = 0
+    for ticket, ops in slices:
+        ticket.answer(verdict.outcomes[start : start + len(ops)])
+        start += len(ops)
 
 
 def _still_waiting(
-    slices: list[Slice], error: BaseException, unknown: _Unknown | None
+    slices: list[Slice], error: BaseException, unknown: Unknown | None
 ) -> list[Slice]:
     """Fail the tickets whose patience has ended; a batch of unknown outcome stays together."""
     now = time.monotonic()
@@ -388,18 +266,6 @@ def _weight(op: AnyWrite) -> int:
     if isinstance(op, (BindCohort, ReportCohort)):
         return 1 + len(op.ordinals) // _LODGED_AS_ONE
     return 1
-
-
-def _binds(op: AnyWrite) -> tuple[Bind, ...]:
-    return op.binds if isinstance(op, BindAll) else (op,) if isinstance(op, Bind) else ()
-
-
-def _cohorts_wanted(ops: Sequence[AnyWrite]) -> CohortsWanted:
-    created = [op.cohort for op in ops if isinstance(op, CreateCohort)]
-    return CohortsWanted(
-        frozenset((c.namespace, c.prefix, (c.start + c.size - 1) % PLACES) for c in created),
-        frozenset(op.cohort for op in ops if isinstance(op, (BindCohort, ReportCohort))),
-    )
 
 
 def _fail(slices: list[Slice], error: Exception) -> None:

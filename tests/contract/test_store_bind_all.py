@@ -6,9 +6,9 @@ import pytest
 
 from scheduler.errors import Conflict, Fenced, Invalid, StatusError
 from scheduler.objects.stored import StoredObject
-from scheduler.store import statements
 from scheduler.store.operations import MOST_BOUND, BindAll, BoundTogether, Remove
 from scheduler.store.store import Store
+from tests.lost_commits import route_commits
 from tests.store_values import bind, create, key, pod, replace
 
 PORT = (("", "TCP", 80),)
@@ -131,18 +131,18 @@ async def test_racing_binders_never_halve_a_group(cluster, database_url):
 async def test_a_connection_lost_while_committing_is_no_half(cluster, monkeypatch, committed):
     made = await pods(cluster, "p", "q", "r")
     snapshot = await cluster.revision()
-    real, lost = statements.commit, []
+    lost = []
 
-    async def commit(connection, revision, *mark):
-        if not lost:
-            lost.append(revision)
-            if committed:
-                await real(connection, revision, *mark)
-            connection.terminate()
-            raise ConnectionResetError("lost")
-        await real(connection, revision, *mark)
+    async def through(connection, revision, commit):
+        if lost:
+            return await commit()
+        lost.append(revision)
+        if committed:
+            await commit()
+        connection.terminate()
+        raise ConnectionResetError("lost")
 
-    monkeypatch.setattr(statements, "commit", commit)
+    route_commits(monkeypatch, through)
     [done] = await cluster.bind_all([BindAll(tuple(bind(o, "a", snapshot) for o in made))])
     assert done == BoundTogether(snapshot + 3)
     assert await nodes_of(cluster, made) == ["a", "a", "a"]

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from scheduler.store import statements
 from scheduler.store.operations import BindCohort, CreateCohort, each_change
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
+from tests.lost_commits import route_commits
 from tests.store_load import furnish
 from tests.store_values import cohort, key
 
@@ -20,23 +20,22 @@ WHERE datname = current_database() AND pid = $1
 @pytest.mark.parametrize("committed", [True, False])
 async def test_a_session_killed_while_committing(database_url, monkeypatch, committed):
     """Every transaction's first commit loses its session, after or before PostgreSQL did it."""
-    real, killer, killed = statements.commit, await connect(database_url), set()
+    killer, killed = await connect(database_url), set()
 
-    async def commit(connection, revision, *mark):
+    async def through(connection, revision, commit):
         if revision in killed:
-            await real(connection, revision, *mark)
-            return
+            return await commit()
         killed.add(revision)
         if committed:
-            await real(connection, revision, *mark)
+            await commit()
         await killer.fetch(KILL, connection.get_server_pid())
         if committed:
             raise ConnectionResetError("lost before the answer")
-        await real(connection, revision, *mark)
+        return await commit()
 
     async with Store.open(database_url) as store, Store.open(database_url) as other:
         await furnish(store)
-        monkeypatch.setattr(statements, "commit", commit)
+        route_commits(monkeypatch, through)
         start = await store.revision()
         (made,) = await store.create_cohorts((CreateCohort(cohort(5)),))
         assert made.created_revision == start + 1

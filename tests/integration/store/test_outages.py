@@ -10,11 +10,13 @@ import pytest
 from scheduler.errors import ConfigurationError, Unavailable
 from scheduler.objects.stored import StoredObject
 from scheduler.store import statements, writer
+from scheduler.store.commits import Commits
 from scheduler.store.embedded import EmbeddedPostgres
 from scheduler.store.migration import upgrade
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
 from tests.conftest import of_database
+from tests.lost_commits import route_commits
 from tests.store_load import Follower, Load, follow_long, furnish
 from tests.store_values import create, key
 
@@ -138,21 +140,23 @@ async def test_opening_without_a_database_says_why(data_dir, postgres_url):
 
 
 @pytest.mark.parametrize("committed", [True, False])
-async def test_a_connection_lost_while_committing(database_url, monkeypatch, committed):
-    """The writer finds out what became of its transaction before it answers."""
-    real = statements.commit
+@pytest.mark.parametrize("locked", [True, False])
+async def test_a_connection_lost_while_committing(database_url, monkeypatch, committed, locked):
+    """The writer finds out what became of its commit before it answers."""
     lost = []
 
-    async def commit(connection, revision, *mark):
-        if not lost:
-            lost.append(revision)
-            if committed:
-                await real(connection, revision, *mark)
-            raise ConnectionResetError("lost")
-        await real(connection, revision, *mark)
+    async def through(connection, revision, commit):
+        if lost:
+            return await commit()
+        lost.append(revision)
+        if committed:
+            await commit()
+        raise ConnectionResetError("lost")
 
-    monkeypatch.setattr(statements, "commit", commit)
     async with Store.open(database_url) as store:
+        if not locked:  # only the first commit has to look at the head
+            await store.write(create("nodes", "first"))
+        route_commits(monkeypatch, through)
         start = await store.revision()
         follower = Follower(store, ["nodes"])
         await follower.begin()
@@ -165,14 +169,35 @@ async def test_a_connection_lost_while_committing(database_url, monkeypatch, com
         await follower.agrees()
 
 
+async def test_a_statement_that_comes_late_does_nothing(database_url, monkeypatch):
+    """Its sender has been told that it was not done, and is about to repeat the write."""
+    calls = []
+
+    async def through(connection, revision, commit):
+        calls.append(commit)
+        if len(calls) == 1:
+            raise ConnectionResetError("lost")
+        assert not await calls[0]()
+        return await commit()
+
+    async with Store.open(database_url) as store:
+        await store.write(create("nodes", "first"))
+        route_commits(monkeypatch, through)
+        monkeypatch.setattr(Commits, "disconnect", lambda _: None)  # the statement is under way
+        await store.write(create("nodes", "a"))
+        assert len(calls) == 2
+        monkeypatch.undo()
+        assert [obj.meta.name for obj in (await store.list("nodes")).objects] == ["a", "first"]
+
+
 async def test_an_outcome_that_stays_unknown_is_said_to_be(database_url, monkeypatch):
-    async def commit(*_):
+    async def through(*_):
         raise ConnectionResetError("lost")
 
     async def refuse(*_):
         raise ConnectionRefusedError("still away")
 
-    monkeypatch.setattr(statements, "commit", commit)
+    route_commits(monkeypatch, through)
     monkeypatch.setattr(statements, "committed", refuse)
     monkeypatch.setattr(writer, "PATIENCE", 0.2)
     async with Store.open(database_url, patience=0.1) as store:
