@@ -2,7 +2,8 @@
 
 A process's own commits leave it the quotas they counted on; others' commits are noticed by the
 hub, or by the head's revision where the hub is behind. A namespace without quotas is remembered
-as such and costs a look-up.
+as such and costs a look-up. When a process first meets a namespace's quotas it counts them anew,
+so that what an older version may have counted otherwise does not stay.
 """
 # ruff: noqa: S608 - statements are built from constants of this package alone
 
@@ -46,6 +47,7 @@ class QuotaBook:
         self._hub = hub
         self._kept: OrderedDict[str, tuple[HeldQuota, ...]] = OrderedDict()
         self._revision = -1  # as of which they are true
+        self._counted: set[str] = set()  # namespaces, by this process
 
     async def lay_open(
         self, connection: Connection, ops: Sequence[AnyWrite], present: Present
@@ -68,6 +70,8 @@ class QuotaBook:
         for name in namespaces:
             self._kept.move_to_end(name)
             if held := self._kept[name]:
+                if name not in self._counted:
+                    held = tuple(each._replace(counted=False) for each in held)
                 present.quotas[name] = held
                 present.objects.update({each.stored.key: each.stored for each in held})
         anew = recounted(ops, present.objects)
@@ -84,6 +88,7 @@ class QuotaBook:
             self._kept.clear()
         self._revision = revision
         self._kept.update(held)
+        self._counted.update(held)
         while len(self._kept) > _MOST:
             self._kept.popitem(last=False)
 

@@ -8,8 +8,6 @@ follow from an object's spec and phase alone, so what is taken off is what was p
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from ..errors import Forbidden
 from ..objects.cohort import Cohort
 from ..objects.kinds.quota_account import Account
@@ -28,7 +26,7 @@ class HeldQuota(NamedTuple):
 
     Args:
         edited: the last revision, as far as known, at which it changed other than by counting.
-        counted: whether its status is that of its spec.
+        counted: whether its status can be believed.
     """
 
     stored: StoredObject
@@ -40,13 +38,13 @@ class _Ledger:
     """The quotas of one namespace."""
 
     def __init__(self, quotas: Iterable[HeldQuota], census: Census | None) -> None:
-        self.accounts = {
-            each.stored.meta.name: Account(each.stored, each.edited) for each in quotas
-        }
+        self.accounts: dict[str, Account] = {}
         self.present = None if census is None else list(census)
-        for account in self.accounts.values():
-            if not account.counted:
+        for each in quotas:
+            account = Account(each.stored, each.edited)
+            if not each.counted:
                 account.recount(self.present or ())
+            self.accounts[account.name] = account
 
     def refusal(self, old: Charge | None, new: Charge) -> str:
         """Say why an object may not come, or become so; "" if it may.
@@ -164,10 +162,8 @@ class Ledgers:
             account.used = ledger.accounts[obj.meta.name].used
         else:
             account.recount(ledger.present or ())
-        account.changed = False
-        account.stored = msgspec.structs.replace(obj, status=account.status())
         ledger.accounts[obj.meta.name] = account
-        return account.stored
+        return account.tell(obj.revision)
 
     def expected(self, old: StoredObject, revision: int | None) -> int | None:
         """Return the revision that a write expects: that a quota has counted on is no change."""
@@ -181,12 +177,8 @@ class Ledgers:
         found: list[StoredObject] = []
         for ledger in self._ledgers.values():
             for account in ledger.accounts.values():
-                if not account.changed or (status := account.status()) == account.stored.status:
-                    continue
-                revision += 1
-                stored = msgspec.structs.replace(account.stored, status=status, revision=revision)
-                account.stored, account.changed = stored, False
-                found.append(stored)
+                if account.changed:
+                    found.append(account.tell(revision + len(found) + 1))
         return found
 
     def held(self) -> dict[str, tuple[HeldQuota, ...]]:

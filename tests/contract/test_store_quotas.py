@@ -146,6 +146,25 @@ async def test_a_refusal_leaves_the_others_of_its_batch(cluster):
     assert {each.code for each in outcomes[3:]} == {403}
 
 
+async def test_a_process_counts_anew_what_it_finds(cluster, database_url):
+    """What was counted by other rules is put right before anybody is charged."""
+    await cluster.write(quota(pods="3"))
+    await cluster.write(pod("a"))
+    connection = await connect(database_url)
+    await connection.execute(
+        "UPDATE objects SET status = jsonb_set(status, '{used,pods}', '\"3\"')"
+        " WHERE resource = 'resourcequotas'"
+    )
+    await connection.close()
+    async with Store.open(database_url) as other:
+        assert await used(other) == {"pods": "3"}
+        await other.write(pod("b"))
+        assert await used(other) == {"pods": "2"}
+        revision = await other.revision()
+        await other.write(create("events", "e", "default"))
+        assert await other.revision() == revision + 1
+
+
 async def test_namespaces_without_quota_are_asked_for_once(cluster, database_url, monkeypatch):
     """Their price: one look for each namespace, none once that is known."""
     questions = []

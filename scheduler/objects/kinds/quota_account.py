@@ -42,8 +42,7 @@ class Account:
         self.edited = edited
         self.hard: Mapping[str, int] = quantity.nanos(view.hard)
         self.used: dict[str, int] = dict(view.used)
-        self.counted = view.counted
-        self.changed = False
+        self._told = dict(view.used) if view.counted else None
         self._written = view.hard
         self._requirements = view.requirements
 
@@ -51,6 +50,11 @@ class Account:
     def name(self) -> str:
         """The quota's."""
         return self.stored.meta.name
+
+    @property
+    def changed(self) -> bool:
+        """Whether the stored status is not what is used."""
+        return self.used != self._told
 
     def matches(self, charge: Charge) -> bool:
         """Tell whether an object counts; in scopes of pods nothing else does."""
@@ -92,7 +96,6 @@ class Account:
         for name in self.hard.keys() & amounts.keys():
             if amounts[name]:
                 self.used[name] += amounts[name] * count
-                self.changed = True
 
     def recount(self, present: Iterable[tuple[Charge, int]]) -> None:
         """Count anew all that there is."""
@@ -100,12 +103,14 @@ class Account:
         for charge, count in present:
             if self.matches(charge):
                 self.add(charge.amounts, count)
-        self.counted = self.changed = True
 
-    def status(self) -> bytes:
-        """Return the quota's status as JSON."""
+    def tell(self, revision: int) -> StoredObject:
+        """Return the quota, at a revision, with the status of now."""
         used = {name: shown(name, self.used[name]) for name in sorted(self.used)}
-        return msgspec.json.encode({"hard": self._written, "used": used})
+        status = msgspec.json.encode({"hard": self._written, "used": used})
+        self.stored = msgspec.structs.replace(self.stored, status=status, revision=revision)
+        self._told = dict(self.used)
+        return self.stored
 
 
 def shown(name: str, amount: int) -> str:

@@ -38,7 +38,7 @@ def counted(hard, charges, **spec):
     """Return what is used as people read it."""
     found = account(hard, **spec)
     found.recount((each, 1) for each in charges)
-    return json.loads(found.status())["used"]
+    return json.loads(found.tell(1).status)["used"]
 
 
 ONE_CPU = pod(container(requests={"cpu": "1"}))
