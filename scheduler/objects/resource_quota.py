@@ -14,7 +14,6 @@ TERMINATING, NOT_TERMINATING = "Terminating", "NotTerminating"
 BEST_EFFORT, NOT_BEST_EFFORT = "BestEffort", "NotBestEffort"
 PRIORITY_CLASS = "PriorityClass"
 CROSS_NAMESPACE = "CrossNamespacePodAffinity"
-ATTRIBUTES_CLASS = "VolumeAttributesClass"
 IN, NOT_IN, EXISTS, DOES_NOT_EXIST = "In", "NotIn", "Exists", "DoesNotExist"
 Quantities = dict[str, str | int | float]
 

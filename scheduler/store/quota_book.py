@@ -10,7 +10,7 @@ so that what an older version may have counted otherwise does not stay.
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..objects.kinds.quota_charge import Charge, charge_of, counted_resource
+from ..objects.kinds.quota_charge import OLD_CLASS, Charge, charge_of, counted_resource
 from ..objects.resource_quota import RESOURCE, quota_view
 from ..objects.stored import Body, StoredObject
 from .hub import Hub
@@ -30,9 +30,10 @@ _QUOTAS = (
 # What objects cost follows from these columns; objects that cost the same are one row.
 _ALONE = (
     "SELECT resource, digest, CASE WHEN resource = ANY"
-    " ('{pods,services,persistentvolumeclaims}'::text[]) THEN body END AS body,"
-    " coalesce(resource = 'pods' AND status ->> 'phase' IN ('Succeeded', 'Failed'), false) AS over,"
-    " coalesce(metadata -> 'annotations' ->> 'volume.beta.kubernetes.io/storage-class', '') AS old,"
+    " ('{pods,services,persistentvolumeclaims}'::text[]) THEN body END,"
+    " CASE WHEN resource = 'pods' THEN status ->> 'phase' IN ('Succeeded', 'Failed') END,"
+    " CASE WHEN resource = 'persistentvolumeclaims' THEN"
+    f" metadata -> 'annotations' ->> '{OLD_CLASS}' END,"
     " count(*) FROM objects WHERE resource = ANY ($2::text[]) AND namespace = $1"
     " GROUP BY 1, 2, 3, 4, 5"
 )
@@ -90,7 +91,7 @@ class QuotaBook:
         self._kept.update(held)
         self._counted.update(held)
         while len(self._kept) > _MOST:
-            self._kept.popitem(last=False)
+            self._counted.discard(self._kept.popitem(last=False)[0])
 
     def _check(self, head: int) -> None:
         """Forget what others may have changed since."""
@@ -126,7 +127,8 @@ class QuotaBook:
         census: list[tuple[Charge, int]] = []
         for resource, digest, body, over, old, count in alone:
             of = bodies[digest] if digest else Body(body or b"")
-            census.append((charge_of(resource, of, ended=over, old_class=old), count))
+            cost = charge_of(resource, of, ended=bool(over), old_class=old or "")
+            census.append((cost, count))
         for digest, size, gone in lodged:
             living = size - int.from_bytes(gone or b"", "little").bit_count()
             census.append((charge_of("pods", bodies[digest], ended=False), living))

@@ -1,8 +1,8 @@
 """Counts what a batch of writes uses of the ResourceQuotas of its namespaces: pure, for `decide`.
 
-Whoever creates or changes an object is charged in the same transaction, under the head lock, so
-that no two writers share the last room; what is used is part of each quota's own status. Charges
-follow from an object's spec and phase alone, so what is taken off is what was put on.
+Whoever creates or changes an object is charged by the same commit, and commits come one after the
+other, so no two writers share the last room; what is used is part of each quota's own status.
+Charges follow from an object's spec and phase alone, so what is taken off is what was put on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..errors import Forbidden
 from ..objects.cohort import Cohort
 from ..objects.kinds.quota_account import Account
-from ..objects.kinds.quota_charge import Charge, charge_of, is_charged, old_class_of
+from ..objects.kinds.quota_charge import OLD_CLASS, Charge, charge_of, is_charged
 from ..objects.resource_quota import RESOURCE
 from ..objects.stored import ObjectKey, StoredObject
 from .bind import ended
@@ -94,7 +94,7 @@ class Ledgers:
     ) -> None:
         self._ledgers = {
             name: _Ledger(quotas.get(name, ()), census.get(name))
-            for name in (*quotas, *census)
+            for name in quotas.keys() | census.keys()
             if quotas.get(name) or name in census
         }
 
@@ -221,7 +221,7 @@ def recounted(
 def _charge(obj: StoredObject) -> Charge:
     over = obj.resource == "pods" and ended(obj.status)
     return charge_of(
-        obj.resource, obj.body, ended=over, old_class=old_class_of(obj.meta.annotations)
+        obj.resource, obj.body, ended=over, old_class=obj.meta.annotations.get(OLD_CLASS, "")
     )
 
 

@@ -9,7 +9,6 @@ import msgspec
 
 from .. import quantity
 from ..resource_quota import (
-    ATTRIBUTES_CLASS,
     BEST_EFFORT,
     CROSS_NAMESPACE,
     EXISTS,
@@ -128,8 +127,8 @@ def _listed(names: Iterable[str], amounts: Mapping[str, int]) -> str:
 
 def _meets(requirement: ScopeRequirement, traits: Traits | None) -> bool:
     scope = requirement.scope_name
-    if traits is None:  # claims have no volume attributes class here
-        return scope == ATTRIBUTES_CLASS and _selects(requirement, "")
+    if traits is None:
+        return False
     if scope in (TERMINATING, NOT_TERMINATING):
         return traits.terminating == (scope == TERMINATING)
     if scope in (BEST_EFFORT, NOT_BEST_EFFORT):

@@ -30,13 +30,15 @@ REQUIRED = (
 )
 """Resources that each container must say something of once a quota limits them."""
 
+OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
+"""The annotation that named a claim's storage class before there was a field."""
+
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _HUGE_PAGES = "hugepages-"
 _COUNTED = frozenset(
     {"configmaps", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services"}
 )
 _FREE = frozenset({"events", "events.events.k8s.io"})
-_OLD_CLASS = "volume.beta.kubernetes.io/storage-class"
 _body: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 
 
@@ -86,7 +88,7 @@ def charge_of(resource: str, body: Body, *, ended: bool, old_class: str = "") ->
 
     Args:
         ended: of a pod, whether it has Succeeded or Failed: then it only counts as an object.
-        old_class: of a claim, its annotation that named a storage class before there was a field.
+        old_class: of a claim, the storage class that its annotation OLD_CLASS names.
 
     Raises:
         BadRequest: a quantity cannot be read.
@@ -98,11 +100,6 @@ def charge_of(resource: str, body: Body, *, ended: bool, old_class: str = "") ->
     if resource == CLAIMS:
         return _claim(body, old_class)
     return _counted(resource)
-
-
-def old_class_of(annotations: Mapping[str, str]) -> str:
-    """Return the storage class that a claim's annotations name, "" for none."""
-    return annotations.get(_OLD_CLASS, "")
 
 
 @lru_cache(maxsize=512)

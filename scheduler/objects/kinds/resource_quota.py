@@ -12,7 +12,6 @@ from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer
 from ..names import label_key_complaints
 from ..resource_quota import (
-    ATTRIBUTES_CLASS,
     BEST_EFFORT,
     CROSS_NAMESPACE,
     DOES_NOT_EXIST,
@@ -46,16 +45,18 @@ _INTEGERS = frozenset(
 _OF_PODS = frozenset(
     {"cpu", "limits.cpu", "limits.memory", "memory", "pods", "requests.cpu", "requests.memory"}
 )
-_OF_CLAIMS = frozenset({CLAIMS, "requests.storage"})
-_STANDARD = (
-    _INTEGERS
-    | _OF_PODS
-    | _OF_CLAIMS
-    | {"ephemeral-storage", "limits.ephemeral-storage", "requests.ephemeral-storage"}
+_STORAGE = frozenset(
+    {
+        "ephemeral-storage",
+        "limits.ephemeral-storage",
+        "requests.ephemeral-storage",
+        "requests.storage",
+    }
 )
+_STANDARD = _INTEGERS | _OF_PODS | _STORAGE
 _HUGE_PAGES = ("hugepages-", "requests.hugepages-")
 _PLAIN = (BEST_EFFORT, CROSS_NAMESPACE, NOT_BEST_EFFORT, NOT_TERMINATING, TERMINATING)
-_SCOPES = frozenset({*_PLAIN, PRIORITY_CLASS, ATTRIBUTES_CLASS})
+_SCOPES = frozenset({*_PLAIN, PRIORITY_CLASS})
 _APART = ((BEST_EFFORT, NOT_BEST_EFFORT), (TERMINATING, NOT_TERMINATING))
 
 
@@ -107,11 +108,7 @@ def _scope_causes(scope: str, spec: JsonObject, path: str, name_path: str) -> It
     if scope not in _SCOPES:
         yield invalid(name_path, scope, "unsupported scope")
         return
-    allowed = _OF_PODS
-    if scope == BEST_EFFORT:
-        allowed = frozenset({"pods"})
-    elif scope == ATTRIBUTES_CLASS:
-        allowed = _OF_CLAIMS
+    allowed = frozenset({"pods"}) if scope == BEST_EFFORT else _OF_PODS
     for key in sorted(child(spec, "hard")):
         if _is_standard(key) and key not in allowed:
             yield invalid(path, scope, f"unsupported scope applied to resource {key}")
