@@ -29,16 +29,16 @@ class KnownClasses(Generic[T]):
     @property
     def version(self) -> int:
         """Changes whenever any class does; what was resolved under another one is stale."""
-        self._refresh()
+        if self._informer.revision != self._looked_at:
+            self._refresh()
         return self._version
 
     def _refresh(self) -> None:
-        if self._informer.revision != self._looked_at:
-            self._looked_at = self._informer.revision
-            items = {key.name: view for key, view in self._informer.items.items()}
-            if items != self._classes:
-                self._classes = items
-                self._version += 1
+        self._looked_at = self._informer.revision
+        items = {key.name: view for key, view in self._informer.items.items()}
+        if items != self._classes:
+            self._classes = items
+            self._version += 1
 
     async def holding(self, name: str) -> Mapping[str, T]:
         """Return the classes by name, that one among them if it exists at all ("" for any)."""
