@@ -253,9 +253,9 @@ async def _lead(service: Service) -> None:
     identity = f"{socket.gethostname()}-{os.getpid()}"
     while True:
         try:
-            async with service.store.leadership(identity).hold() as epoch:
-                logger.info("leading, epoch %d", epoch)
-                await _run_parts(service, epoch)
+            # A task of its own: until Python 3.13 a TaskGroup whose child fails at its end leaves
+            # its task as if somebody had cancelled it, which would end all leading below.
+            await asyncio.create_task(_lead_once(service, identity), name="term")
         except* (LeadershipLost, Fenced, Unavailable) as lost:
             logger.warning("no longer leading: %s", "; ".join(map(str, _leaves(lost))))
         finally:
@@ -265,6 +265,12 @@ async def _lead(service: Service) -> None:
         if task is not None and task.cancelling():  # a failure in the same moment hid it
             raise asyncio.CancelledError
         await asyncio.sleep(_PAUSE)
+
+
+async def _lead_once(service: Service, identity: str) -> None:
+    async with service.store.leadership(identity).hold() as epoch:
+        logger.info("leading, epoch %d", epoch)
+        await _run_parts(service, epoch)
 
 
 async def _run_parts(service: Service, epoch: int) -> None:

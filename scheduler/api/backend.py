@@ -8,6 +8,7 @@ from ..drivers import HostDirectory
 from ..meter import Meter
 from ..objects.json import JsonObject
 from ..objects.kind import KindRegistry
+from ..objects.limit_range import RESOURCE as LIMITS
 from ..objects.stored import StoredObject
 from ..store.store import Store
 from .addresses import ServiceAddresses
@@ -15,7 +16,7 @@ from .configuration import ApiSettings
 from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
-from .priorities import Priorities
+from .pod_classes import PRIORITIES, RUNTIMES, PodClasses
 from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 
@@ -45,7 +46,7 @@ class Backend:
 
     Args:
         meter: measures what runs on hosts, and finds them.
-        priorities: the PriorityClasses, always current.
+        classes: the PriorityClasses and RuntimeClasses, always current.
         admission: judges pods by their namespace's Pod Security level.
         limits: the LimitRanges, always current.
         repeats: pod specs seen before, already defaulted and validated.
@@ -60,7 +61,7 @@ class Backend:
     registry: KindRegistry
     meter: Meter
     settings: ApiSettings
-    priorities: Priorities
+    classes: PodClasses
     admission: PodAdmission
     limits: LimitRanges
     repeats: RepeatedSpecs
@@ -69,6 +70,20 @@ class Backend:
     addresses: ServiceAddresses
     answers: Mapping[str, Answer]
     review: Review
+
+    async def counts(self, resource: str, revision: int) -> None:
+        """Wait until admission knows what was just written or removed, if it bears on others."""
+        match resource:
+            case "namespaces":
+                await self.admission.reached(revision)
+            case _ if resource == LIMITS:
+                await self.limits.reached(revision)
+            case _ if resource == PRIORITIES:
+                await self.classes.priorities.reached(revision)
+            case _ if resource == RUNTIMES:
+                await self.classes.runtimes.reached(revision)
+            case _:
+                pass
 
     @property
     def hosts(self) -> HostDirectory:

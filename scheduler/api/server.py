@@ -25,7 +25,7 @@ from .discovery import AGGREGATED, Discovery, version
 from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
-from .priorities import Priorities
+from .pod_classes import PodClasses
 from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 from .request import Call, Query
@@ -193,7 +193,7 @@ def build(
         registry=registry,
         meter=meter,
         settings=settings,
-        priorities=Priorities(store),
+        classes=PodClasses(store),
         admission=PodAdmission(store),
         limits=LimitRanges(store),
         repeats=RepeatedSpecs(),
@@ -209,7 +209,8 @@ def build(
 
     async def follow(_app: web.Application) -> AsyncIterator[None]:
         tasks = [
-            asyncio.create_task(backend.priorities.run(), name="api priority classes"),
+            asyncio.create_task(backend.classes.priorities.run(), name="api priority classes"),
+            asyncio.create_task(backend.classes.runtimes.run(), name="api runtime classes"),
             asyncio.create_task(backend.admission.run(), name="api namespaces"),
             asyncio.create_task(backend.limits.run(), name="api limit ranges"),
         ]
