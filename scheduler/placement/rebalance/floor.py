@@ -287,11 +287,15 @@ class Floor:
 
     def evict(self, numbers: Sequence[int]) -> None:
         """Have tenants go for good."""
+        if self.rulebook:
+            self.rulebook.add((self.tenants[n].pod, self.tenants[n].row, -1) for n in numbers)
         self.what_if.send_away(np.array(numbers, dtype=np.int64))
         self.evicted |= set(numbers)
 
     def readmit(self, numbers: Sequence[int]) -> None:
         """Have tenants back that were evicted."""
+        if self.rulebook:
+            self.rulebook.add((self.tenants[n].pod, self.tenants[n].row, 1) for n in numbers)
         self.what_if.take_back(np.array(numbers, dtype=np.int64))
         self.evicted -= set(numbers)
 
