@@ -254,6 +254,10 @@ class Floor:
             book.restore(changes)
         return Step(tuple(moves)) if len(moves) == len(numbers) else None
 
+    def opens(self, number: int) -> Mask | None:
+        """Return (N,) where batch rules' terms let a tenant come, None for everywhere."""
+        return self.rulebook.opens(self.tenants[number].pod) if self.rulebook else None
+
     def takes(self, number: int, row: int) -> bool:
         """Tell whether a row takes a tenant that is still where it is."""
         pod, snapshot = self.tenants[number].pod, self.snapshot()
