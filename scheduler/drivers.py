@@ -209,6 +209,7 @@ class Mount:
     Args:
         sub_path: what of the volume, "" for all of it.
         lasting: the volume's name on the engine, where it is not the pod's own.
+        group: whom a part belongs to that is not there yet, and is made.
         host_path: of the host instead of a volume; create: make a directory if there is nothing.
         propagation: "", "HostToContainer" or "Bidirectional"; of host paths only.
     """
@@ -221,6 +222,7 @@ class Mount:
     create: bool = False
     propagation: str = ""
     lasting: str = ""
+    group: int = 0
 
 
 class Ulimit(NamedTuple):
@@ -262,6 +264,8 @@ class ContainerSpec:
         proc_unmasked: nothing of /proc is hidden or read-only.
         process_namespace_of: id of a running container whose processes it is to see; "" for none.
         stdin_once: stdin ends with that of the first client that attached to it.
+        message_path: where it may leave a message about its end, "" for nowhere.
+        position: among all containers of its pod.
     """
 
     name: str
@@ -298,6 +302,8 @@ class ContainerSpec:
     apparmor: str = ""
     proc_unmasked: bool = False
     process_namespace_of: str = ""
+    message_path: str = ""
+    position: int = 0
 
 
 class EngineState(StrEnum):
@@ -312,7 +318,8 @@ class ContainerStatus(msgspec.Struct, frozen=True, gc=False):
     """One container as the engine has it.
 
     Args:
-        reason, message: the engine's own error when start failed; "" otherwise.
+        reason, message: the engine's own error when start failed; "" otherwise. Of a container that
+            has ended, the message becomes what it says itself (termination_message.py).
     """
 
     name: str
@@ -530,6 +537,19 @@ class FilesHost(Protocol):
 
         Args:
             spec: that the sandbox was made of.
+        """
+        ...
+
+
+@runtime_checkable
+class MessageHost(Protocol):
+    """What a Host offers to know what a container has said about its end."""
+
+    async def termination_message(self, container_id: str, path: str, most: int) -> bytes:
+        """Return the end of what an ended container left at its `message_path`.
+
+        Returns:
+            At most `most` bytes, b"" if there is nothing.
         """
         ...
 

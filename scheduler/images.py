@@ -48,10 +48,17 @@ class LocalImage:
 
 @dataclass(frozen=True, slots=True)
 class Filesystem:
-    """Args: capacity, available (to containers): bytes; without a known capacity it is full."""
+    """A disk; without a known capacity it is full.
+
+    Args:
+        capacity, available: bytes, to containers.
+        inodes, inodes_free: files that it can have and still can; 0 where that is not fixed.
+    """
 
     capacity: int
     available: int
+    inodes: int = 0
+    inodes_free: int = 0
 
 
 @dataclass(frozen=True, slots=True)

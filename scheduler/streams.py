@@ -140,11 +140,13 @@ class Signals:
         memory: bytes that processes can get without swapping (MemAvailable).
         pids: processes and threads.
         disk: bytes where containers and their volumes are; a capacity of 0 is not known.
+        inodes: of the same disk; None where it has no fixed number of them.
     """
 
     memory: Level | None
     pids: Level | None
     disk: Level | None = None
+    inodes: Level | None = None
 
 
 @runtime_checkable

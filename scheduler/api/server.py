@@ -5,7 +5,7 @@ import contextlib
 import hmac
 import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
 from .access_reviews import ANSWERS
 from .addresses import ServiceAddresses
-from .backend import Answer, Backend
+from .backend import Backend, Consulted
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
 from .limit_ranges import LimitRanges
@@ -173,7 +173,7 @@ def build(
     store: Store,
     registry: KindRegistry,
     meter: Meter,
-    answers: Mapping[str, Answer],
+    consulted: Consulted,
     settings: ApiSettings,
     telemetry: Telemetry | None = None,
 ) -> web.Application:
@@ -181,7 +181,7 @@ def build(
 
     Args:
         meter: measures what runs on hosts, and finds them.
-        answers: by resource, of the kinds that are computed beyond this room.
+        consulted: what other rooms say.
         telemetry: where requests are counted, and what /metrics tells.
 
     Raises:
@@ -200,7 +200,8 @@ def build(
         pages=Pages(settings.page_ttl, settings.page_objects),
         lists=RepeatedLists(),
         addresses=ServiceAddresses(store, settings.service_range),
-        answers={**ANSWERS, **answers},
+        answers={**ANSWERS, **consulted.answers},
+        review=consulted.review,
     )
     app = web.Application(client_max_size=settings.body_limit)
     closing = asyncio.Event()

@@ -7,7 +7,7 @@ and appear in no message.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
@@ -131,6 +131,11 @@ def expand(text: str, values: Mapping[str, str]) -> str:
         return values.get(name, match[0])
 
     return _TOKEN.sub(replacement, text)
+
+
+def unknown_names(text: str, values: Collection[str]) -> tuple[str, ...]:
+    """Return the variables in a text that there are not."""
+    return tuple(dict.fromkeys(name for name in _named(text) if name not in values))
 
 
 def secrets_in_arguments(container: Container) -> tuple[str, ...]:

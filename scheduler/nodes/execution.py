@@ -49,7 +49,7 @@ from .pod_status import failed_start
 from .registry_logins import Objects
 from .security import effective, root_problem, runs_as_non_root
 from .settings import NodeSettings
-from .translation import container_spec, sandbox_spec
+from .translation import container_spec, part_problem, sandbox_spec
 from .volume_content import decoded, files_of, sources, written
 
 
@@ -246,7 +246,7 @@ async def _start(
     if isinstance(env, ConfigProblem):
         shop.tell(subject.pod, ("Warning", "Failed", f"Error: {env.message}"), container.name)
         return Refusal("CreateContainerConfigError", env.message)
-    problem = await _root_problem(shop, subject, container)
+    problem = part_problem(container, env) or await _root_problem(shop, subject, container)
     if problem:
         shop.tell(subject.pod, ("Warning", "Failed", f"Error: {problem}"), container.name)
         return Refusal("CreateContainerConfigError", problem)

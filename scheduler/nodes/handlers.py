@@ -1,12 +1,16 @@
 """Carries out what a probe or a lifecycle hook asks: a command, an HTTP request, a connection.
 
-Everything happens on the pod's host, as kubelet would do it there. Differences: redirects are not
-followed (they count as success), and a command that outlives its time goes on in its container.
+Everything happens on the pod's host, as kubelet would do it there. A difference: a command that
+outlives its time goes on in its container.
 """
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+from msgspec.structs import replace
 
 from ..drivers import Connection, DialFailure, DialHost, ExecHost, Host
 from ..errors import DriverError
@@ -18,6 +22,9 @@ from .tls_connection import TlsConnection
 _AGENT = "kube-probe/1.33"
 _LONGEST = 10 * 1024  # bytes of an answer looked at, as in kubelet
 _SHOWN = 200
+_REDIRECTS = 10
+_PORTS = {"http": 80, "https": 443}
+_LOCATION = re.compile(rb"^location:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +102,29 @@ async def _over_network(
     if port is None:
         return HandlerOutcome(success=False, message=f"the container has no port {action.port}")
     where = (get.host if get else tcp.host if tcp else "") or target.pod_ip
-    connection = await host.dial(where, port, within)
-    if isinstance(connection, DialFailure):
-        if connection.timed_out:
-            raise TimeoutError
-        text = f"dial tcp {where}:{port}: connect: {connection.reason}"
-        return HandlerOutcome(success=False, message=text)
+    if get is not None:
+        return await _follow(host, get, (where, port), within)
+    connection = await _dialed(host, where, port, within)
+    if isinstance(connection, HandlerOutcome):
+        return connection
     try:
-        if get is not None:
-            return await _http(get, connection, f"{where}:{port}")
         if grpc is not None:
             return HandlerOutcome(*await check(connection, grpc.service, f"{where}:{port}"))
         return HandlerOutcome(success=True)
     finally:
         await connection.close()
+
+
+async def _dialed(
+    host: DialHost, where: str, port: int, within: float
+) -> Connection | HandlerOutcome:
+    connection = await host.dial(where, port, within)
+    if not isinstance(connection, DialFailure):
+        return connection
+    if connection.timed_out:
+        raise TimeoutError
+    text = f"dial tcp {where}:{port}: connect: {connection.reason}"
+    return HandlerOutcome(success=False, message=text)
 
 
 def port_number(port: int | str, container: Container) -> int | None:
@@ -120,7 +136,39 @@ def port_number(port: int | str, container: Container) -> int | None:
     return next((p.container_port for p in container.ports if p.name == port), None)
 
 
-async def _http(get: HTTPGetAction, plain: Connection, authority: str) -> HandlerOutcome:
+async def _follow(
+    host: DialHost, get: HTTPGetAction, where: tuple[str, int], within: float
+) -> HandlerOutcome:
+    """Ask, and follow redirects on the same host; one that leads elsewhere is a success."""
+    name, port = where
+    for _ in range(_REDIRECTS):
+        connection = await _dialed(host, name, port, within)
+        if isinstance(connection, HandlerOutcome):
+            return connection
+        try:
+            outcome = await _http(get, connection, f"{name}:{port}")
+        finally:
+            await connection.close()
+        if isinstance(outcome, HandlerOutcome):
+            return outcome
+        try:
+            to = urlsplit(urljoin(_url(get, name, port), outcome))
+            port = to.port or _PORTS.get(to.scheme, 0)
+        except ValueError:
+            return HandlerOutcome(success=False, message="it redirects to what is no URL")
+        if to.hostname != name.lower() or not port:
+            return HandlerOutcome(success=True)
+        get = replace(get, scheme=to.scheme, path=f"{to.path}?{to.query}" if to.query else to.path)
+    return HandlerOutcome(success=False, message=f"stopped after {_REDIRECTS} redirects")
+
+
+def _url(get: HTTPGetAction, name: str, port: int) -> str:
+    authority = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    return f"{get.scheme.lower()}://{authority}/{get.path.removeprefix('/')}"
+
+
+async def _http(get: HTTPGetAction, plain: Connection, authority: str) -> HandlerOutcome | str:
+    """Return how it went, or where the answer sends us."""
     connection: Connection = plain
     if get.scheme.upper() == "HTTPS":
         secured = TlsConnection(plain)
@@ -129,19 +177,28 @@ async def _http(get: HTTPGetAction, plain: Connection, authority: str) -> Handle
             return HandlerOutcome(success=False, message=f"TLS with {authority}: {reason}")
         connection = secured
     await connection.send(_request(get, authority))
-    answer = b""
-    while b"\r\n" not in answer and len(answer) < _LONGEST:
-        part = await connection.receive()
-        if not part:
-            break
-        answer += part
+    answer = await _received(connection, b"", b"\r\n")
     words = answer.split(b"\r\n", 1)[0].split(b" ", 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
         return HandlerOutcome(success=False, message=f"{authority} does not answer in HTTP")
     code = int(words[1])
+    if 300 <= code < 400:
+        head = await _received(connection, answer, b"\r\n\r\n")
+        found = _LOCATION.search(head.partition(b"\r\n\r\n")[0])
+        if found is not None:
+            return found[1].decode(errors="replace")
     if 200 <= code < 400:
         return HandlerOutcome(success=True)
     return HandlerOutcome(success=False, message=f"HTTP probe failed with statuscode: {code}")
+
+
+async def _received(connection: Connection, answer: bytes, until: bytes) -> bytes:
+    while until not in answer and len(answer) < _LONGEST:
+        part = await connection.receive()
+        if not part:
+            break
+        answer += part
+    return answer
 
 
 def _request(get: HTTPGetAction, authority: str) -> bytes:

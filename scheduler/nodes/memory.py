@@ -46,6 +46,7 @@ class Failure:
         reason: as Kubernetes names it, e.g. "ErrImagePull".
         attempt: of the container or sandbox it was for.
         count: of failures in a row.
+        backoff: by which the next try is delayed.
     """
 
     reason: str
@@ -54,6 +55,7 @@ class Failure:
     count: int
     at: datetime
     retry_at: datetime
+    backoff: Backoff = CREATE
 
     def holds(self, now: datetime) -> bool:
         """Return whether it is too early to try again."""
@@ -164,8 +166,10 @@ def succeeded(memory: PodMemory, done: Instruction) -> PodMemory:
     """Return the memory after the host did what it was asked."""
     match done:
         case PullImage(container, attempt):
-            kept = replace(memory.of(container), pulled=attempt, failure=None)
-            return memory.with_container(container, kept)
+            known = memory.of(container)
+            # Of a container that cannot be created it tells nothing that its image is there.
+            still = known.failure if known.failure and known.failure.backoff == CREATE else None
+            return memory.with_container(container, replace(known, pulled=attempt, failure=still))
         case EnsureContainer(container, _):
             kept = replace(memory.of(container), pulled=-1, failure=None)
             return memory.with_container(container, kept)
@@ -220,8 +224,8 @@ def _again(
     attempt: int,
     now: datetime,
 ) -> Failure:
-    count = before.count + 1 if before else 1
-    return Failure(reason, message, attempt, count, now, now + backoff.delay(count))
+    count = before.count + 1 if before and before.backoff == backoff else 1
+    return Failure(reason, message, attempt, count, now, now + backoff.delay(count), backoff)
 
 
 def crashed(before: Crash | None, attempt: int, ran: timedelta, now: datetime) -> Crash:

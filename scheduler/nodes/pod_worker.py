@@ -37,6 +37,7 @@ from .lifecycle import Decision, DesiredPod, reconcile
 from .memory import Eviction, PodMemory, failed, succeeded
 from .pacing import Pacer
 from .probing import ProbedPod
+from .termination_message import listen, told, unheard
 from .volume_content import sources
 
 _log = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ class PodWorker:
         self._shown: tuple[int, PodStatus] | None = None
         self._watched = False
         self._stale = False
+        self._said: dict[str, str] = {}  # by ended containers, by id
 
     @property
     def idle(self) -> bool:
@@ -213,9 +215,11 @@ class PodWorker:
         return _Basis(assigned is not None, deadline, self.memory.eviction)
 
     async def _round(self) -> None:
+        await self._listen()
         assigned = self._desk.assigned(self.uid)
         desired = self._desired(assigned) if assigned else None
-        decision = reconcile(desired, self.observed, self.memory, datetime.now(UTC))
+        seen = told(self.observed, self._said)
+        decision = reconcile(desired, seen, self.memory, datetime.now(UTC))
         self.memory = decision.memory
         if assigned is not None:
             self._report(assigned, decision)
@@ -250,6 +254,17 @@ class PodWorker:
         self._stale = True
         self.memory = replace(self.memory, volumes="", volumes_failure=None)
         self.poke()
+
+    async def _listen(self) -> None:
+        """Have heard what ended containers said, before anybody is told that they have ended."""
+        host = self._desk.shop.host
+        while ended := next(unheard(self.observed, self._said), None):
+            assigned = self._desk.assigned(self.uid)
+            if assigned is None or assigned.pod.meta.deletion_timestamp is not None:
+                return  # it takes an engine longer to say than to remove it
+            said = await listen(host, self._desired(assigned).pod, ended)
+            present = [each.id for each in self.observed.containers] if self.observed else []
+            self._said = {k: v for k, v in self._said.items() if k in present} | {ended.id: said}
 
     def _desired(self, assigned: AssignedPod) -> DesiredPod:
         status = assigned.pod.status

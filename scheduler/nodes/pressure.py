@@ -11,6 +11,7 @@ from functools import partial
 
 from ..objects.eviction_signals import (
     DISK_AVAILABLE,
+    INODES_FREE,
     MEMORY_AVAILABLE,
     PID_AVAILABLE,
     Threshold,
@@ -27,9 +28,19 @@ _CONDITIONS = {
     MEMORY_AVAILABLE: "MemoryPressure",
     PID_AVAILABLE: "PIDPressure",
     DISK_AVAILABLE: "DiskPressure",
+    INODES_FREE: "DiskPressure",
 }
-PRESSURES = tuple(_CONDITIONS.values())
-_RESOURCES = {MEMORY_AVAILABLE: MEMORY, PID_AVAILABLE: "pids", DISK_AVAILABLE: EPHEMERAL_STORAGE}
+PRESSURES = tuple(dict.fromkeys(_CONDITIONS.values()))
+ON_DISK = (DISK_AVAILABLE, INODES_FREE)
+"""Signals of the disk, the one of bytes first."""
+
+_RESOURCES = {
+    MEMORY_AVAILABLE: MEMORY,
+    PID_AVAILABLE: "pids",
+    DISK_AVAILABLE: EPHEMERAL_STORAGE,
+    INODES_FREE: "inodes",
+}
+_BYTES = (MEMORY_AVAILABLE, DISK_AVAILABLE)
 _CRITICAL = 2_000_000_000  # the least priority of what the system needs
 
 
@@ -96,6 +107,7 @@ def shortages(
         MEMORY_AVAILABLE: signals.memory,
         PID_AVAILABLE: signals.pids,
         DISK_AVAILABLE: signals.disk,
+        INODES_FREE: signals.inodes,
     }
     reclaims = {each.signal: each for each in limits.reclaims if each.signal in before}
     found: list[Shortage] = []
@@ -144,13 +156,15 @@ def ranked(shortage: Shortage, usages: Iterable[PodUsage]) -> list[PodUsage]:
     """Return the pods that may be evicted, that first which has to go first.
 
     For memory and disk: who uses more than it requests, then low priority, then by how much. For
-    process ids: low priority, then how many it has. Who was not measured goes before the others.
-    Who is critical to the system is not among them.
+    process ids: low priority, then how many it has. For inodes as for disk, since nobody counts
+    those of a pod. Who was not measured goes before the others. Who is critical to the system is
+    not among them.
     """
+    resource = MEMORY if shortage.signal == MEMORY_AVAILABLE else EPHEMERAL_STORAGE
     by_processes = shortage.signal == PID_AVAILABLE
     return sorted(
         (each for each in usages if not is_critical(each.pod)),
-        key=_pid_rank if by_processes else partial(_byte_rank, shortage.resource),
+        key=_pid_rank if by_processes else partial(_byte_rank, resource),
     )
 
 
@@ -184,7 +198,7 @@ def words(shortage: Shortage, usage: PodUsage) -> str:
         f"Threshold quantity: {_amount(shortage, threshold.of(level.capacity))}, "
         f"available: {_amount(shortage, level.available)}. "
     ]
-    if shortage.signal != PID_AVAILABLE:
+    if shortage.signal in _BYTES:
         told += _greedy(usage, shortage.resource)
     return "".join(told)
 
@@ -204,6 +218,4 @@ def _greedy(usage: PodUsage, resource: str) -> Sequence[str]:
 
 
 def _amount(shortage: Shortage, amount: int) -> str:
-    if shortage.signal == PID_AVAILABLE:
-        return str(amount)
-    return format_binary(amount >> 10 << 10)
+    return format_binary(amount >> 10 << 10) if shortage.signal in _BYTES else str(amount)

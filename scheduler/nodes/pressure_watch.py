@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ..drivers import PodObservation
 from ..errors import DriverError
-from ..objects.eviction_signals import DISK_AVAILABLE
+from ..objects.eviction_signals import INODES_FREE
 from ..objects.pod import Pod
 from ..streams import (
     ContainerUsage,
@@ -26,12 +26,22 @@ from ..streams import (
 )
 from .memory import Eviction
 from .pod_disk import container_ids, disk_of
-from .pressure import PodUsage, PressureLimits, Shortage, pressures, ranked, shortages, words
+from .pressure import (
+    ON_DISK,
+    PodUsage,
+    PressureLimits,
+    Shortage,
+    pressures,
+    ranked,
+    shortages,
+    words,
+)
 from .rounds import rounds
 
 _log = logging.getLogger(__name__)
 _Pod = tuple[Pod, PodObservation | None]
 _CLEANUP = 30.0  # seconds that an evicted pod has to end before another one is evicted
+_FILES = 1 << 30  # bytes to be freed for want of inodes; how many files they are nobody says
 _NEWS = 100  # a disk is told anew when its size differs by more than such a part
 
 
@@ -133,17 +143,18 @@ class PressureWatch:
             if shortage.signal not in self._found:
                 self._desk.short(shortage)
         self._found = {shortage.signal: shortage for shortage in found}
-        if DISK_AVAILABLE in self._found:
+        if any(signal in self._found for signal in ON_DISK):
             self._full.set()
         for shortage in found:
-            if shortage.signal != DISK_AVAILABLE:
+            if shortage.signal not in ON_DISK:
                 await self._evict(shortage)
 
     async def relieve(self) -> None:
         """Wait until a look finds the disk short, and make room there once."""
         await self._full.wait()
         try:
-            shortage = self._found.get(DISK_AVAILABLE)
+            found = (self._found[signal] for signal in ON_DISK if signal in self._found)
+            shortage = next(found, None)
             if shortage is not None and not await self._reclaims(shortage):
                 await self._evict(shortage)
         finally:
@@ -167,8 +178,9 @@ class PressureWatch:
 
     async def _reclaims(self, shortage: Shortage) -> bool:
         """Return whether there will be more disk without an eviction; the next look tells."""
+        missing = shortage.enough - shortage.level.available
         try:
-            return await self._desk.reclaim(shortage.enough - shortage.level.available)
+            return await self._desk.reclaim(_FILES if shortage.signal == INODES_FREE else missing)
         except DriverError as error:
             _log.info("disk of host %s: nothing could be freed: %s", self._node, error)
             return False
@@ -186,7 +198,7 @@ class PressureWatch:
         if self._waits():
             return
         pods = [*self._desk.evictable()]
-        on_disk = shortage.signal == DISK_AVAILABLE
+        on_disk = shortage.signal in ON_DISK
         usages = await (self._disk_usages(pods) if on_disk else self._usages(pods))
         victims = ranked(shortage, usages)
         left = await self._still(shortage) if victims else None

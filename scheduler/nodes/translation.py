@@ -19,7 +19,7 @@ from ..objects.image_reference import default_pull_policy
 from ..objects.meta import ObjectMeta
 from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
 from ..objects.volumes import NfsSource, SecretSource
-from .environment import expand
+from .environment import expand, unknown_names
 from .lifecycle import spec_hash
 from .security import effective
 from .volume_content import is_written, projections
@@ -35,11 +35,10 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
     """
     meta, spec = pod.meta, pod.spec
     host = spec.host_network
+    full = spec.set_hostname_as_fqdn and bool(spec.subdomain)
     return SandboxSpec(
         identity=PodIdentity(meta.uid, meta.namespace, meta.name, epoch),
-        hostname=fqdn(spec, meta)[:_LONGEST_FQDN]
-        if spec.set_hostname_as_fqdn and spec.subdomain
-        else hostname(spec, meta.name),
+        hostname=fqdn(spec, meta)[:_LONGEST_FQDN] if full else hostname(spec, meta.name),
         attempt=attempt,
         ports=()
         if host
@@ -49,7 +48,7 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
             for p in container.ports
             if p.host_port
         ),
-        volumes=tuple(v for v in map(_volume, spec.volumes) if v is not None),
+        volumes=tuple(v for v in (_volume(spec, each) for each in spec.volumes) if v is not None),
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
         dns_servers=spec.dns_config.nameservers,
@@ -57,7 +56,7 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
         dns_options=tuple(
             o.name if o.value is None else f"{o.name}:{o.value}" for o in spec.dns_config.options
         ),
-        domain=domain(spec, meta.namespace),
+        domain="" if full else domain(spec, meta.namespace),  # an engine would append it
         host_ipc=spec.host_ipc,
         sysctls=tuple((s.name, s.value) for s in spec.security_context.sysctls),
         fs_group=spec.security_context.fs_group,
@@ -122,10 +121,18 @@ def container_spec(
         seccomp=security.seccomp,
         apparmor=security.apparmor,
         proc_unmasked=security.proc_unmasked,
+        message_path=container.termination_message_path,
+        position=_position(spec, container),
     )
 
 
-def _volume(volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:
+def _position(spec: PodSpec, container: Container) -> int:
+    """Return its place in the pod, which ephemeral containers that come later do not change."""
+    every = (*spec.init_containers, *spec.containers, *spec.ephemeral_containers)
+    return next((at for at, each in enumerate(every) if each.name == container.name), 0)
+
+
+def _volume(spec: PodSpec, volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:
     """Return a volume that is made for the pod, None for one that is not."""
     empty = volume.empty_dir
     if empty is not None:
@@ -138,7 +145,26 @@ def _volume(volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:
         return NamedVolume(volume.name, options=_nfs(volume.nfs))
     if volume.csi is not None:
         return NamedVolume(volume.name, volume.csi.volume_handle)
+    if volume.host_path is not None and _is_in_parts(spec, volume):
+        bound = (("type", "none"), ("device", volume.host_path.path), ("o", "bind"))
+        return NamedVolume(volume.name, options=bound)
     return None
+
+
+def _is_in_parts(spec: PodSpec, volume: Volume) -> bool:
+    """Return whether a directory of the host is a claim's, and mounted in parts.
+
+    Whoever has a claim may not see more of the host, but could leave a link in it that leads
+    there. An engine follows no such link in a volume, so it is made one.
+    """
+    if volume.host_path is None or volume.persistent_volume_claim is None:
+        return False
+    mounts = (
+        mount
+        for container in (*spec.init_containers, *spec.containers, *spec.ephemeral_containers)
+        for mount in container.volume_mounts
+    )
+    return any(m.name == volume.name and (m.sub_path or m.sub_path_expr) for m in mounts)
 
 
 def _nfs(source: NfsSource) -> tuple[tuple[str, str], ...]:
@@ -155,7 +181,7 @@ def _only_read(volume: Volume) -> bool:
 
 def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) -> Mount:
     volume = next((v for v in spec.volumes if v.name == mount.name), None)
-    source = volume.host_path if volume is not None else None
+    source = volume.host_path if volume and not _is_in_parts(spec, volume) else None
     return Mount(
         volume=mount.name,
         path=mount.mount_path,
@@ -165,7 +191,20 @@ def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) 
         create=source is not None and source.type in {"", "DirectoryOrCreate"},
         propagation="" if mount.mount_propagation == "None" else mount.mount_propagation,
         lasting=volume.csi.volume_handle if volume is not None and volume.csi is not None else "",
+        group=spec.security_context.fs_group or 0,
     )
+
+
+def part_problem(container: Container, env: tuple[tuple[str, str], ...]) -> str:
+    """Return why it is not known what of its volumes a container is to see, "" if it is."""
+    for mount in container.volume_mounts:
+        unknown = unknown_names(mount.sub_path_expr, dict(env))
+        if unknown:
+            return (
+                f"subPathExpr {mount.sub_path_expr} of volume {mount.name} names "
+                f"{', '.join(unknown)}, which the container's environment does not have"
+            )
+    return ""
 
 
 def _pid_mode(spec: PodSpec) -> PidMode:

@@ -14,13 +14,14 @@ from .quantity import format_binary, value
 MEMORY_AVAILABLE = "memory.available"
 PID_AVAILABLE = "pid.available"
 DISK_AVAILABLE = "nodefs.available"
-SIGNALS = (MEMORY_AVAILABLE, PID_AVAILABLE, DISK_AVAILABLE)
+INODES_FREE = "nodefs.inodesFree"
+SIGNALS = (MEMORY_AVAILABLE, PID_AVAILABLE, DISK_AVAILABLE, INODES_FREE)
 """In the order in which they are seen to."""
 
 HARD_DEFAULTS: Mapping[str, str] = MappingProxyType(
-    {MEMORY_AVAILABLE: "100Mi", PID_AVAILABLE: "1%", DISK_AVAILABLE: "10%"}
+    {MEMORY_AVAILABLE: "100Mi", PID_AVAILABLE: "1%", DISK_AVAILABLE: "10%", INODES_FREE: "5%"}
 )
-"""kubelet's for memory and disk; for process ids kubelet has none."""
+"""kubelet's for memory, disk and inodes; for process ids kubelet has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Threshold:
     """Less than this available is pressure.
 
     Args:
-        amount: bytes, or processes; where `percent` is None.
+        amount: bytes, processes or inodes; where `percent` is None.
         percent: of the capacity; 0 and 100 are never met (kubelet).
     """
 

@@ -121,6 +121,8 @@ class Container(View, frozen=True):
     readiness_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
     security_context: SecurityContext = SecurityContext()
+    termination_message_path: str = ""
+    termination_message_policy: str = "File"
 
 
 class EphemeralContainer(Container, frozen=True):

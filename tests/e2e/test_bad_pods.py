@@ -8,6 +8,7 @@ from tests.e2e.lab import Lab
 from tests.e2e.service import Ironfree, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.xdist_group("lab")]
+FALLBACK = "FallbackToLogsOnError"
 
 
 def pod(name: str, **container):
@@ -21,12 +22,14 @@ def pod(name: str, **container):
 
 
 def test_pods_that_cannot_run_say_why_and_leave_others_alone(ironfree: Ironfree):
+    fails = "date +%N >> /end/log; cat /end/log; exit 3"
     eater = "x=x; while true; do x=$x$x$x$x; done"
     bad = [
         pod("no-image", image="lab-absent:v1", imagePullPolicy="Never"),
         pod("no-registry", image="127.0.0.1:1/absent:v1"),
         pod("no-command", command=["/no/such/program"]),
-        pod("crashing", command=["sh", "-c", "exit 3"]),
+        pod("crashing", command=["sh", "-c", fails], terminationMessagePath="/end/log"),
+        pod("failing", command=["sh", "-c", "echo why; exit 3"], terminationMessagePolicy=FALLBACK),
         pod("hungry", command=["sh", "-c", eater], resources={"limits": {"memory": "16Mi"}}),
     ]
     items = [*bad, pod("good")]
@@ -51,9 +54,18 @@ def test_pods_that_cannot_run_say_why_and_leave_others_alone(ironfree: Ironfree)
     assert "127.0.0.1:1/absent:v1" in unpulled["message"]
     eventually(lambda: waits("crashing", "CrashLoopBackOff"), what="CrashLoopBackOff")
     assert state("crashing")["lastState"]["terminated"]["exitCode"] == 3
+    eventually(lambda: waits("failing", "CrashLoopBackOff"), what="CrashLoopBackOff")
+    assert state("failing")["lastState"]["terminated"]["message"] == "why\n"
     eventually(lambda: waits("no-command", "CrashLoopBackOff", "RunContainerError"))
     told = json.dumps(state("no-command"))
     assert "/no/such/program" in told
+
+    def third():
+        now = state("crashing")
+        return now if now.get("restartCount", 0) >= 2 and now["state"].get("waiting") else None
+
+    last = eventually(third, what="a third attempt has ended")["lastState"]["terminated"]
+    assert last["message"].count("\n") == 1, "it got an empty file, though the first had used it"
 
     def killed():
         last = state("hungry").get("lastState", {}).get("terminated", {})

@@ -202,12 +202,14 @@ def test_how_pods_end(ironfree: Ironfree):
     run(ironfree, "oom", sh("main", hungry, **limits), restartPolicy="Never")
     run(ironfree, "late", sh("main", "sleep 100"), activeDeadlineSeconds=1)
     shared = {"shareProcessNamespace": True, "restartPolicy": "Never"}
-    run(ironfree, "shared", sh("main", "ps | grep -c '[p]ause'"), **shared)
+    ps = "ps | grep -c '[p]ause'; echo done > /dev/termination-log"
+    run(ironfree, "shared", sh("main", ps), **shared)
     pod = until(ironfree, "oom", phase("Failed"), "it is killed")
     assert state(pod, "main")["state"]["terminated"]["reason"] == "OOMKilled"
     pod = until(ironfree, "late", phase("Failed"), "its deadline passes")
     assert pod["status"]["reason"] == "DeadlineExceeded"
-    until(ironfree, "shared", phase("Succeeded"), "it sees the sandbox's process")
+    pod = until(ironfree, "shared", phase("Succeeded"), "it sees the sandbox's process")
+    assert state(pod, "main")["state"]["terminated"]["message"] == "done\n"
     assert log(ironfree, "shared") == ["1"]
 
 

@@ -266,6 +266,21 @@ def test_debug_joins_a_running_pod(shell: Ironfree):
         lambda: run(shell, "logs", "shell", "-c", "looker").stdout, 10, "its output is kept"
     )
     assert logs.startswith(b"1\n")
+    node = found["spec"]["nodeName"]
+    on_host = run(shell, "debug", "-q", f"node/{node}", "--image=lab-shell:v1", "--", "ls", "/host")
+    assert on_host.returncode == 0, on_host
+    (looker,) = (p["metadata"]["name"] for p in shell.pods() if "debugger" in p["metadata"]["name"])
+    seen = eventually(lambda: run(shell, "logs", looker).stdout, 20, "it sees the host's root")
+    assert b"etc\n" in seen
+    shell.kubectl("delete", "pod", looker, "--now")
+
+
+def test_what_ends_at_once_ends_kubectl_run(shell: Ironfree):
+    """Its container may end while kubectl attaches, which an engine does not tell."""
+    words = ("run", "-i", "--rm", "once", "--image=lab-shell:v1", "--restart=Never", "--")
+    done = run(shell, *words, "sh", "-c", "echo hello; exit 3")
+    assert done.returncode == 3, done
+    assert b"hello\n" in done.stdout
 
 
 def test_top_shows_what_burns(ironfree: Ironfree):

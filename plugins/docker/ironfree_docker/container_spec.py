@@ -1,5 +1,7 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
+from collections.abc import Iterator
+
 from scheduler.drivers import (
     ContainerSpec,
     EmptyDir,
@@ -13,7 +15,8 @@ from scheduler.objects.json import Json, JsonObject
 
 from .labels import engine_volume
 from .mounts import Mounts
-from .pause import VOLUME_DIRECTORIES
+from .pause import IMAGE, MESSAGES, VOLUME_DIRECTORIES
+from .termination_messages import messages_volume
 
 _PERIOD = 100_000  # microseconds; the kernel's default for CPU quotas
 _LEAST_QUOTA = 1_000  # what the kernel takes at least
@@ -39,10 +42,7 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         "RestartPolicy": _NEVER,
         "LogConfig": _LOG,
         "CpuShares": 2,
-        "Mounts": [
-            _volume(spec.identity.uid, volume, f"/volumes/{index}")
-            for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES])
-        ],
+        "Mounts": list(_volumes(spec, image)),
         "Dns": list(spec.dns_servers),
         "DnsSearch": list(spec.dns_searches),
         "DnsOptions": list(spec.dns_options),
@@ -59,6 +59,14 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         body["ExposedPorts"] = {port: {} for port in ports}
         host["PortBindings"] = ports
     return body
+
+
+def _volumes(spec: SandboxSpec, image: str) -> Iterator[JsonObject]:
+    uid = spec.identity.uid
+    for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES]):
+        yield _volume(uid, volume, f"/volumes/{index}")
+    if image == IMAGE:
+        yield {"Type": "volume", "Source": messages_volume(uid), "Target": MESSAGES}
 
 
 def container_body(

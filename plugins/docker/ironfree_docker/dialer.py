@@ -31,7 +31,8 @@ from .labels import CLUSTER
 
 _OPEN, _DATA, _CLOSE, _STAT, _HEADS = 1, 2, 3, 4, 5
 _HEADER = struct.Struct("<IHH")
-_STATFS = struct.Struct("<5Q")  # of Linux's struct statfs: type, block size, blocks, free, for all
+_STATFS = struct.Struct("<7Q")
+"""Of Linux's struct statfs: type, block size, blocks, free, free for all; inodes, free ones."""
 _MOST = 4096
 _SIGNALS = (
     "/proc/meminfo",
@@ -205,8 +206,8 @@ class Dialer:
         answer = b"".join(await self._ask(_STAT, b"", within))
         if len(answer) < _STATFS.size:
             raise DriverError(f"host {self._engine.name} cannot tell how full its disk is")
-        _, block, blocks, _, available = _STATFS.unpack_from(answer)
-        return Filesystem(blocks * block, available * block)
+        _, block, blocks, _, available, inodes, free = _STATFS.unpack_from(answer)
+        return Filesystem(blocks * block, available * block, inodes, free)
 
     async def signals(self, within: float = INSPECT) -> Signals:
         """What the host has left of memory and process ids, in one question.

@@ -74,9 +74,11 @@ from .podman import PodmanContainers, PodmanVolumes
 from .podman import examined as examined_podman
 from .ports import Ports
 from .processes import Processes
+from .termination_messages import TerminationMessages, messages_volume
 from .together import together
 from .usage import Usage
 from .volume_files import VolumeFiles
+from .volume_parts import VolumeParts
 from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
@@ -106,6 +108,8 @@ class DockerHost:
         self._lasting = NamedVolumes(self._volumes, address.cluster)
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
+        self._messages = TerminationMessages(engine, self._volumes)
+        self._parts = VolumeParts(engine, self._containers, self._volumes)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
         self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
@@ -238,7 +242,9 @@ class DockerHost:
         await self._end_older_sandboxes(spec)
         named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
         others = (each for each in spec.volumes if not isinstance(each, NamedVolume))
-        await together(*(self._ensure_volume(spec, volume) for volume in others))
+        await together(
+            self._ensure_messages(spec), *(self._ensure_volume(spec, volume) for volume in others)
+        )
         fresh = await together(*(self._lasting.ensure(spec.identity, volume) for volume in named))
         name = container_name(spec.identity, INFRA, spec.attempt)
         labels = sandbox_labels(spec, self._address.cluster)
@@ -276,6 +282,9 @@ class DockerHost:
         labels = container_labels(sandbox, spec, self._address.cluster)
         uid = sandbox.identity.uid
         mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
+        await self._parts.have(sandbox, spec.mounts)
+        message = await self._messages.mount(sandbox, spec)
+        mounts.mounts += [message] if message is not None else []
         async with self._devices.given(sandbox.identity, spec, self._engine.api) as devices:
             labels |= device_label(devices)
             body = container_body(sandbox, spec, labels, mounts, device_options(devices))
@@ -338,6 +347,11 @@ class DockerHost:
         """Remove a volume that outlived its pods."""
         await self._lasting.remove(name)
 
+    async def termination_message(self, container_id: str, path: str, most: int) -> bytes:
+        """The end of what an ended container left at that path."""
+        found = await self._containers.of(self._address.cluster, container_id)
+        return await self._messages.read(found.id, path, most)
+
     async def write_volumes(
         self, sandbox: SandboxStatus, spec: SandboxSpec, volumes: Sequence[FilesVolume]
     ) -> None:
@@ -384,8 +398,11 @@ class DockerHost:
         if not self._has_tools:
             return None
         found = await self._filesystem()
+        if not found.capacity:
+            return _FULL
+        inodes = Level(found.inodes_free, found.inodes) if found.inodes else None
         disk = Level(found.available, found.capacity)
-        return replace(await self._dialer.signals(), disk=disk) if disk.capacity else _FULL
+        return replace(await self._dialer.signals(), disk=disk, inodes=inodes)
 
     async def _filesystem(self) -> Filesystem:
         """Look at the disk; one without room for the dialer is full, of whatever size."""
@@ -402,8 +419,10 @@ class DockerHost:
 
     async def close(self) -> None:
         """Release the connections."""
-        await self._dialer.close()
-        await self._engine.close()
+        try:
+            await self._dialer.close()
+        finally:
+            await self._engine.close()
 
     # ---------------------------------------------------------------------------------------
 
@@ -461,6 +480,12 @@ class DockerHost:
             assert archive is not None
             await self._images.load(archive)
         return True
+
+    async def _ensure_messages(self, spec: SandboxSpec) -> None:
+        """Have a volume for messages; the infra container's image fills it, if it is made here."""
+        if not self._infra_image and self._has_tools:
+            labels = pod_labels(spec.identity, self._address.cluster)
+            await self._volumes.create(messages_volume(spec.identity.uid), labels, {})
 
     async def _ensure_volume(self, spec: SandboxSpec, volume: EmptyDir | FilesVolume) -> None:
         """Disk volumes have no size limit here: the engine's local driver knows none."""

@@ -17,12 +17,14 @@ class RootFile:
         mode: permission bits.
         link: the target, when this is a symbolic link.
         directory: whether this is a directory.
+        group: whom it belongs to.
     """
 
     content: bytes = b""
     mode: int = 0o644
     link: str = ""
     directory: bool = False
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def tar_archive(files: Mapping[str, RootFile]) -> bytes:
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for path, file in files.items():
             member = tarfile.TarInfo(path)
-            member.mode = file.mode
+            member.mode, member.gid = file.mode, file.group
             if file.link:
                 member.type, member.linkname = tarfile.SYMTYPE, file.link
                 archive.addfile(member)

@@ -13,7 +13,8 @@ from .volumes import Volumes
 SUBPATH = (1, 45)
 """The API version since which a part of a volume can be mounted."""
 
-_PROPAGATION = {"": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}
+_PROPAGATION = {"": "", "HostToContainer": "rslave", "Bidirectional": "rshared"}
+"""Without one an engine takes rprivate, but rslave for a path that its own directory is under."""
 
 
 @dataclass
@@ -71,8 +72,8 @@ def _bind(found: Mounts, mount: Mount) -> None:
     )
     propagation = _PROPAGATION[mount.propagation]
     if mount.create:
-        access = "ro" if mount.read_only else "rw"
-        found.binds.append(f"{source}:{mount.path}:{access},{propagation}")
+        options = ["ro" if mount.read_only else "rw", *filter(None, [propagation])]
+        found.binds.append(f"{source}:{mount.path}:{','.join(options)}")
         return
     found.mounts.append(
         {
@@ -80,7 +81,7 @@ def _bind(found: Mounts, mount: Mount) -> None:
             "Source": source,
             "Target": mount.path,
             "ReadOnly": mount.read_only,
-            "BindOptions": {"Propagation": propagation},
+            **({"BindOptions": {"Propagation": propagation}} if propagation else {}),
         }
     )
 

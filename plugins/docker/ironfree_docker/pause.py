@@ -14,10 +14,14 @@ from . import tools
 from .image_archive import ImageSettings, RootFile, image_archive
 from .static_elf import static_elf
 
-IMAGE = "ironfree/pause:4"
+IMAGE = "ironfree/pause:5"
 
 VOLUME_DIRECTORIES = 64
 """`/volumes/0` … exist with mode 0777: a volume first mounted there takes that mode over."""
+
+MESSAGES = "/messages"
+MESSAGE_FILES = 64
+"""`/messages/0` … are empty files with mode 0666: a volume first mounted there gets them."""
 
 _SIGNALS = struct.pack("<Q", 1 << 1 | 1 << 2 | 1 << 14 | 1 << 16)  # INT QUIT TERM CHLD
 
@@ -108,6 +112,9 @@ def archive(architecture: str) -> bytes | None:
         files[tools.PATH.removeprefix("/")] = RootFile(further, 0o755)
     for number in range(VOLUME_DIRECTORIES):
         files[f"volumes/{number}"] = RootFile(directory=True, mode=0o777)
+    files[MESSAGES.removeprefix("/")] = RootFile(directory=True, mode=0o755)
+    for number in range(MESSAGE_FILES):
+        files[f"{MESSAGES.removeprefix('/')}/{number}"] = RootFile(mode=0o666)
     return image_archive(
         IMAGE, files, ImageSettings(entrypoint=["/pause"], architecture=architecture)
     )

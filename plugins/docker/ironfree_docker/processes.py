@@ -1,11 +1,12 @@
 """exec and attach: the standard streams of processes, over connections the engine hands over."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
-from scheduler.errors import EngineRejected
+from scheduler.errors import DriverError, EngineRejected
 from scheduler.objects.json import JsonObject
 from scheduler.streams import STDOUT, Ends
 
@@ -24,6 +25,7 @@ _HANG_UP_WITHIN = 1.0
 _RESIZE_TRIES = 20
 _BETWEEN_TRIES = 0.1
 _LONGEST_PAUSE = 1.0
+_LAST_OUTPUT = 1.0  # seconds after its end in which a container's output comes, if it does
 
 
 class EngineProcess:
@@ -109,6 +111,37 @@ class ExecProcess(EngineProcess):
         return found.exit_code
 
 
+class AttachedProcess(EngineProcess):
+    """A container's own process, whose end an engine does not tell who attaches in that moment.
+
+    `ended` is done once the container does not run.
+    """
+
+    ended: asyncio.Future[None]
+    _heard = False
+
+    async def read(self) -> tuple[int, bytes] | None:
+        """The next output, None at the end.
+
+        Raises:
+            EngineRejected: it had ended, and none of its output came.
+        """
+        reading = asyncio.ensure_future(super().read())
+        try:
+            await asyncio.wait({reading, self.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                await asyncio.wait({reading}, timeout=_LAST_OUTPUT)
+            if reading.done():
+                self._heard = True
+                return reading.result()
+        finally:
+            reading.cancel()
+        self.over = True
+        if self._heard:
+            return None
+        raise EngineRejected("the container ended before anybody could be attached to it", 409)
+
+
 class Processes:
     """Processes in the containers of one installation on one engine."""
 
@@ -169,7 +202,7 @@ class Processes:
             self._engine.place(),
             self._engine.hijack(f"{path}/attach", query=query) as stream,
         ):
-            yield EngineProcess(
+            process = AttachedProcess(
                 self._engine,
                 stream,
                 path,
@@ -177,6 +210,22 @@ class Processes:
                 has_stdin=stdin,
                 stdin_ends=found.config.stdin_once,
             )
+            process.ended = asyncio.ensure_future(self._end(path))
+            try:
+                yield process
+            finally:
+                process.ended.cancel()
+                await asyncio.wait({process.ended})
+
+    async def _end(self, path: str) -> None:
+        """Wait until a container does not run; what goes wrong is for the stream itself to tell."""
+        query = {"condition": "not-running"}
+        with contextlib.suppress(DriverError):
+            async with self._engine.stream("POST", f"{path}/wait", query=query) as chunks:
+                async for _ in chunks:
+                    pass
+            return
+        await asyncio.Event().wait()
 
 
 async def hang_up(stream: Hijacked) -> None:

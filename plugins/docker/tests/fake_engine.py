@@ -7,6 +7,7 @@ lists, errors inside a 200); where it does not, tests/e2e has the last word.
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -71,8 +72,10 @@ class FakeEngine(FakeImages):
             code -1 runs for ever.
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
+        contents: of files in containers, by path.
+        directories: of containers, by path, and their modes as Go has them.
         cdi: names of devices it has found.
-        disk: block size, blocks, free blocks, and those free for all.
+        disk: block size, blocks, free blocks, those free for all; inodes, and free ones.
         written: bytes in containers' layers and in volumes, by name.
         files: of its host, as the dialer finds them.
         commits: query and body of every commit.
@@ -88,7 +91,7 @@ class FakeEngine(FakeImages):
     hang: Counter[str] = field(default_factory=Counter)
     garbage: dict[str, bytes] = field(default_factory=dict)
     start_fails: dict[str, str] = field(default_factory=dict)
-    disk: tuple[int, int, int, int] = (4096, 1000, 400, 300)
+    disk: tuple[int, int, int, int, int, int] = (4096, 1000, 400, 300, 0, 0)
     written: dict[str, int] = field(default_factory=dict)
     files: dict[bytes, bytes] = field(default_factory=lambda: dict(PROC))
     commits: list[dict[str, Any]] = field(default_factory=list)
@@ -98,6 +101,8 @@ class FakeEngine(FakeImages):
     programs: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     archives: list[tuple[str, dict[str, tarfile.TarInfo]]] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    directories: dict[str, int] = field(default_factory=dict)
     volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
     cdi: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -175,6 +180,7 @@ class FakeEngine(FakeImages):
             ("POST", "/containers/{name}/attach", self._attach, "attach"),
             ("PUT", "/containers/{name}/archive", self._put_archive, "archive"),
             ("HEAD", "/containers/{name}/archive", self._stat_archive, "stat"),
+            ("GET", "/containers/{name}/archive", self._get_archive, "get-archive"),
             ("GET", "/volumes/{name}", self._inspect_volume, "inspect-volume"),
             ("GET", "/distribution/{name:.+}/json", self.answer_distribution, "distribution"),
             ("POST", "/build", self.answer_build, "build"),
@@ -318,7 +324,7 @@ class FakeEngine(FakeImages):
                 "State": state,
                 "Config": config,
                 "HostConfig": limits,
-                "Mounts": found.body.get("Mounts", []),
+                "Mounts": found.body.get("Mounts", []) or _mounted(limits),
                 "NetworkSettings": networks,
             }
         )
@@ -421,11 +427,28 @@ class FakeEngine(FakeImages):
         return web.Response()
 
     async def _stat_archive(self, request: web.Request) -> web.Response:
-        target = self.links.get(request.query["path"])
-        if target is None:
+        path = request.query["path"]
+        if path not in self.links and path not in self.directories:
             return refusal(404, "Could not find the file")
-        stat = base64.b64encode(json.dumps({"linkTarget": target}).encode()).decode()
+        said = {"linkTarget": self.links.get(path, ""), "mode": self.directories.get(path, 0)}
+        stat = base64.b64encode(json.dumps(said).encode()).decode()
         return web.Response(headers={"X-Docker-Container-Path-Stat": stat})
+
+    async def _get_archive(self, request: web.Request) -> web.Response:
+        path = request.query["path"]
+        if path not in self.contents and path not in self.links:
+            return refusal(404, f"Could not find the file {path} in container")
+        buffer, member = io.BytesIO(), tarfile.TarInfo(path.rpartition("/")[2])
+        content = self.contents.get(path, b"")
+        member.size, member.linkname = len(content), self.links.get(path, "")
+        member.type = tarfile.SYMTYPE if path in self.links else tarfile.REGTYPE
+        member.mtime = 0.5  # so that its archive begins with another header
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            archive.addfile(member, io.BytesIO(content))
+        body = buffer.getvalue()
+        if "gzip" in request.headers.get("Accept-Encoding", ""):
+            return web.Response(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
+        return web.Response(body=body)
 
     async def _inspect_volume(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -471,6 +494,14 @@ class FakeEngine(FakeImages):
         if self.volumes.pop(request.match_info["name"], None) is None:
             return refusal(404, "no such volume")
         return web.Response(status=204)
+
+
+def _mounted(limits: dict[str, Any]) -> list[dict[str, str]]:
+    return [
+        {"Type": "volume", "Name": each["Source"], "Destination": each["Target"]}
+        for each in limits.get("Mounts", [])
+        if each["Type"] == "volume"
+    ]
 
 
 def _has(labels: dict[str, str], wanted: str) -> bool:

@@ -28,6 +28,7 @@ from scheduler.foreign import FOREIGN
 from scheduler.streams import Ends, StreamingHost
 
 POD = PodIdentity("u-1", "default", "web", 1)
+UIDS = ("u-1", "u-2")
 SPEC = SandboxSpec(POD, "web", ports=(PortMapping(80, 8080),), volumes=(EmptyDir("data"),))
 APP = ContainerSpec("app", "app:v1", 0, "h1", env=(("PASSWORD", "very secret"),))
 
@@ -53,7 +54,7 @@ async def test_whatever_answer_is_lost_repeating_leaves_one_of_each(
         pytest.fail("ten attempts did not do")
     assert sorted(name.split("_")[1] for name in engine.containers) == ["POD", "app"]
     assert {c.status for c in engine.containers.values()} == {"running"}
-    assert list(engine.volumes) == ["ironfree_u-1_data"]
+    assert sorted(engine.volumes) == ["ironfree_u-1_MESSAGES", "ironfree_u-1_data"]
 
 
 async def test_a_create_that_times_out_is_looked_for_by_name(
@@ -123,13 +124,14 @@ async def test_another_installations_pods_are_no_pods_and_not_touched(
     assert [pod.identity.uid for pod in await neighbour.observe()] == ["u-2"]
     await neighbour.remove_pod("u-1")
     assert len(engine.containers) == 3
-    assert sorted(engine.volumes) == ["ironfree_u-1_data", "ironfree_u-2_data"]
+    of_pods = {uid: [f"ironfree_{uid}_{each}" for each in ("MESSAGES", "data")] for uid in UIDS}
+    assert sorted(engine.volumes) == [*of_pods["u-1"], *of_pods["u-2"]]
     labelled = [c.labels for c in engine.containers.values()]
     labelled += [volume["Labels"] for volume in engine.volumes.values()]
     ids = {labels["ironfree.dev/pod-uid"]: labels["ironfree.dev/cluster"] for labels in labelled}
     assert ids == {"u-1": "one", "u-2": "other"}
     await owner.remove_pod("u-1")
-    assert list(engine.volumes) == ["ironfree_u-2_data"]
+    assert sorted(engine.volumes) == of_pods["u-2"]
 
 
 async def test_another_installations_container_is_not_adopted(owner: Host, neighbour: Host):

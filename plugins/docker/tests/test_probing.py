@@ -109,6 +109,52 @@ async def test_http_is_judged_by_its_status(target: Target, status: int, success
     assert b"\r\nX-Own: ab\r\n" in seen[0]
 
 
+@pytest.mark.parametrize(
+    ("leads", "asked", "outcome"),
+    [
+        ({"/": "/ok?a=1", "/ok?a=1": ""}, ["/", "/ok?a=1"], HandlerOutcome(success=True)),
+        ({"/": "http://192.0.2.7:PORT/x", "/x": ""}, ["/", "/x"], HandlerOutcome(success=True)),
+        ({"/": "http://example.com/"}, ["/"], HandlerOutcome(success=True)),
+        ({"/": "gopher://192.0.2.7/"}, ["/"], HandlerOutcome(success=True)),
+        (
+            {"/": "http://192.0.2.7:123456/"},
+            ["/"],
+            HandlerOutcome(success=False, message="it redirects to what is no URL"),
+        ),
+        (
+            {"/": "gone"},
+            ["/", "/gone"],
+            HandlerOutcome(success=False, message="HTTP probe failed with statuscode: 404"),
+        ),
+        (
+            {"/": "/"},
+            ["/"] * 10,
+            HandlerOutcome(success=False, message="stopped after 10 redirects"),
+        ),
+    ],
+)
+async def test_redirects_are_followed_on_the_same_host(
+    target: Target, leads: dict[str, str], asked: list[str], outcome: HandlerOutcome
+):
+    seen: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+        seen.append(path)
+        to = leads.get(path)
+        status = 404 if to is None else 302 if to else 200
+        writer.write(f"HTTP/1.1 {status} So\r\n".encode())
+        await writer.drain()
+        writer.write(
+            f"X-A: b\r\nlocation: {(to or '').replace('PORT', str(port))}\r\n\r\n".encode()
+        )
+        await writer.drain()
+
+    async with server(answer) as port:
+        found = await perform(Probe(http_get=HTTPGetAction("web")), on_port(target, port), 5)
+    assert (found, seen) == (outcome, asked)
+
+
 async def test_what_listens_but_is_no_http_or_says_nothing_has_failed(target: Target):
     async def nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-x\r\n")
@@ -217,8 +263,10 @@ async def test_a_processor_without_a_dialer_is_told(engine: FakeEngine, target: 
 
 async def test_a_host_tells_what_it_has_left(engine: FakeEngine, host: Host):
     assert isinstance(host, SignallingHost)
-    disk = Level(300 * 4096, 1000 * 4096)
-    assert await host.signals() == Signals(Level(2000 << 10, 8000 << 10), Level(920, 1000), disk)
+    engine.disk = (4096, 1000, 400, 300, 500, 20)
+    disk, inodes = Level(300 * 4096, 1000 * 4096), Level(20, 500)
+    memory, pids = Level(2000 << 20, 8000 << 20), Level(920, 1000)
+    assert await host.signals() == Signals(memory, pids, disk, inodes)
     engine.files[b"/proc/loadavg"] = b"0.20 0.18 0.12 1/1200 11206\n"
     engine.files[b"/proc/sys/kernel/pid_max"] = b"900\n"
     assert (await host.signals()).pids == Level(0, 900)

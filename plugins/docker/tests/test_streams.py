@@ -15,11 +15,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ironfree_docker import DockerDriver, relay, wire
+from ironfree_docker import DockerDriver, processes, relay, wire
 from ironfree_docker import engine as client
 from ironfree_docker.connection import Route
 from ironfree_docker.duplex import TlsWire
 from ironfree_docker.hijack import Hijacked, hijack
+from ironfree_docker.processes import AttachedProcess
 from ironfree_docker.usage import container_usage
 
 from scheduler.drivers import HostAddress, TlsMaterial
@@ -324,3 +325,47 @@ def test_the_working_set_leaves_out_what_can_be_dropped(cache: str):
 def test_a_container_that_has_ended_uses_nothing():
     text = b'{"read":"0001-01-01T00:00:00Z","cpu_stats":{"cpu_usage":{}},"memory_stats":{}}'
     assert container_usage(msgspec.json.decode(text, type=wire.Stats)) is None
+
+
+# --- attach --------------------------------------------------------------------------------------
+
+
+class Silent:
+    """A stream that says something, and then nothing ever."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self.parts = list(parts)
+
+    async def read(self) -> bytes:
+        if self.parts:
+            return self.parts.pop(0)
+        await asyncio.Event().wait()
+        return b""
+
+
+def attached(stream: object) -> AttachedProcess:
+    made = AttachedProcess(
+        None,  # type: ignore[arg-type]
+        stream,  # type: ignore[arg-type]
+        "/containers/c",
+        framed=False,
+        has_stdin=False,
+        stdin_ends=False,
+    )
+    made.ended = asyncio.get_running_loop().create_future()
+    return made
+
+
+async def test_what_ended_while_somebody_attached_is_over_though_the_engine_says_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(processes, "_LAST_OUTPUT", 0.01)
+    process = attached(Silent(b"one", b"two"))
+    assert await process.read() == (1, b"one")
+    process.ended.set_result(None)
+    assert await process.read() == (1, b"two"), "what is on its way still counts"
+    assert await process.read() is None
+    late = attached(Silent())
+    late.ended.set_result(None)
+    with pytest.raises(EngineRejected, match="ended before"):
+        await late.read()

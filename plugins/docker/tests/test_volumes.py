@@ -110,21 +110,63 @@ async def test_a_new_engine_mounts_parts_itself(engine: FakeEngine, address: Hos
     assert mount["VolumeOptions"] == {"NoCopy": True, "Subpath": "x/y"}
 
 
+@pytest.mark.parametrize(
+    ("volume", "there", "made"),
+    [
+        ("data", [], ["x", "x/y"]),
+        ("data", ["x"], ["x/y"]),
+        ("data", ["x", "x/y"], []),
+        ("config", [], []),
+    ],
+)
+async def test_a_part_that_a_volume_lacks_is_made_first(
+    engine: FakeEngine, address: HostAddress, volume: str, there: list[str], made: list[str]
+):
+    from ironfree_docker import DockerDriver  # noqa: PLC0415 - beside the fixture's older one
+
+    engine.api = "1.45"
+    place = f"/volumes/{['data', 'config'].index(volume)}"
+    engine.directories = {place: 1 << 31 | 1 << 22 | 0o775}  # a directory with its group's bit
+    engine.directories |= {f"{place}/{each}": 1 << 31 | 0o755 for each in there}
+    newer = await DockerDriver().connect(address)
+    part = Mount(volume, "/d", sub_path="x//y", group=3000)
+    await created(engine, newer, replace(APP, mounts=(part,)), with_fields(SPEC, fs_group=None))
+    await newer.close()
+    found = {
+        path: member
+        for at, files in engine.archives
+        if at == place
+        for path, member in files.items()
+    }
+    assert [*found] == made
+    assert {(each.mode, each.gid, each.isdir()) for each in found.values()} <= {
+        (0o2775, 3000, True)
+    }
+
+
 async def test_host_paths(engine: FakeEngine, host: Host):
     mounts = (
         Mount("h", "/made", host_path="/srv/x", create=True, propagation="HostToContainer"),
         Mount("h", "/there", read_only=True, host_path="/var/run/s.sock"),
+        Mount("h", "/host", host_path="/", create=True),
+        Mount("h", "/shared", host_path="/mnt", propagation="Bidirectional"),
     )
     body, _ = await created(engine, host, replace(APP, mounts=mounts))
-    assert body["HostConfig"]["Binds"] == ["/srv/x:/made:rw,rslave"]
+    assert body["HostConfig"]["Binds"] == ["/srv/x:/made:rw,rslave", "/:/host:rw"]
     assert body["HostConfig"]["Mounts"] == [
         {
             "Type": "bind",
             "Source": "/var/run/s.sock",
             "Target": "/there",
             "ReadOnly": True,
-            "BindOptions": {"Propagation": "rprivate"},
-        }
+        },
+        {
+            "Type": "bind",
+            "Source": "/mnt",
+            "Target": "/shared",
+            "ReadOnly": False,
+            "BindOptions": {"Propagation": "rshared"},
+        },
     ]
 
 

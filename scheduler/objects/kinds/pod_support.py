@@ -140,8 +140,8 @@ CONTAINER: Table = {
     "stdin": _YES,
     "tty": _YES,
     "securityContext": _YES,
-    "terminationMessagePath": _kept("no message is read from the container"),
-    "terminationMessagePolicy": _kept("no message is read from the container"),
+    "terminationMessagePath": _supported("for the first 32 containers of a pod"),
+    "terminationMessagePolicy": _YES,
     "resizePolicy": _kept("resources are not changed in place"),
     "stdinOnce": _YES,
     "livenessProbe": _YES,
@@ -155,7 +155,7 @@ CONTAINER: Table = {
 
 PROBE: Table = {
     "exec": _supported("one that takes too long counts as failed, but goes on in its container"),
-    "httpGet": _supported("redirects are not followed; they count as success"),
+    "httpGet": _YES,
     "tcpSocket": _YES,
     "grpc": _YES,
     "initialDelaySeconds": _YES,
@@ -315,12 +315,14 @@ PROJECTION: Table = {
     "podCertificate": _reject("no certificates are made"),
 }
 
+_PART = _supported("of emptyDir and claims on engines with API 1.45 (Docker 26) or newer")
+
 VOLUME_MOUNT: Table = {
     "name": _YES,
     "mountPath": _YES,
     "readOnly": _YES,
-    "subPath": _supported("of emptyDir on engines with API 1.45 (Docker 26) or newer"),
-    "subPathExpr": _supported("of emptyDir on engines with API 1.45 (Docker 26) or newer"),
+    "subPath": _PART,
+    "subPathExpr": _PART,
     "mountPropagation": _supported("of hostPath volumes"),
     "recursiveReadOnly": _reject("mounts are not made recursively read-only", "Disabled"),
     "bindMountOptions": _reject("mount options are not set"),

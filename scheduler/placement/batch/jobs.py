@@ -46,10 +46,11 @@ from ..simulator import live_cluster
 from ..solver.solution import Progress, Status
 from .attempt import Attempt, Attempts
 from .engine import SolverProcess
-from .outcome import Outcome, decimal_text
+from .outcome import Outcome
 from .preparation import Prepared
 from .relocation import Relocation, planned_moves, planned_victims
 from .renewal import Renewed, renew
+from .valuing import decimal_text
 
 logger = logging.getLogger(__name__)
 

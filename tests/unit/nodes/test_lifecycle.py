@@ -449,3 +449,30 @@ def test_a_container_may_have_a_restart_policy_of_its_own(policy, exit_code, sta
     answer = ask(pod("Always", own, other), ALIVE, ended, made(other))
     assert (PullImage("web", 1) in answer.instructions) is starts
     assert answer.status.phase == "Running"
+
+
+def test_a_container_that_cannot_be_created_is_tried_less_and_less_often():
+    memory, now, waits = PodMemory(), NOW, []
+    for _ in range(8):
+        memory = succeeded(memory, PullImage("web", 0))
+        memory = failed(memory, EnsureContainer("web", 0), "CreateContainerError", "no", now)
+        answer = ask(pod(), ALIVE, memory=memory, now=now)
+        assert answer.instructions == ()
+        failure = memory.of("web").failure
+        waits.append((failure.retry_at - now).total_seconds())
+        now = failure.retry_at
+        again = ask(pod(), ALIVE, memory=memory, now=now)
+        assert again.instructions == (PullImage("web", 0),)
+        waiting = again.status.container_statuses[0].state.waiting
+        assert (waiting.reason, waiting.message) == ("CreateContainerError", "no")
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    done = succeeded(memory, EnsureContainer("web", 0))
+    assert done.of("web").failure is None
+
+
+def test_a_pull_that_succeeds_at_last_leaves_no_failure():
+    memory = failed(PodMemory(), PullImage("web", 0), "ErrImagePull", "no", NOW)
+    memory = succeeded(memory, PullImage("web", 0))
+    assert memory.of("web").failure is None
+    refused = failed(memory, EnsureContainer("web", 0), "CreateContainerError", "no", NOW)
+    assert refused.of("web").failure.count == 1

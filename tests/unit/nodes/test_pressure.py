@@ -89,8 +89,8 @@ def test_what_is_no_threshold(text):
 
 
 def test_what_a_host_does_not_say_has_the_default():
-    assert list(map(str, thresholds({}))) == ["100Mi", "1%", "10%"]
-    assert list(map(str, thresholds({PID_AVAILABLE: "500"}))) == ["100Mi", "500", "10%"]
+    assert list(map(str, thresholds({}))) == ["100Mi", "1%", "10%", "5%"]
+    assert list(map(str, thresholds({PID_AVAILABLE: "500"}))) == ["100Mi", "500", "10%", "5%"]
 
 
 def test_a_threshold_is_met_by_less_than_it_says():
@@ -99,6 +99,11 @@ def test_a_threshold_is_met_by_less_than_it_says():
     full = replace(enough, disk=Level(99, 1000))
     assert [s.condition for s in shortages(LIMITS, full)] == ["DiskPressure"]
     assert shortages(LIMITS, replace(enough, disk=Level(100, 1000))) == []
+    many = replace(enough, inodes=Level(49, 1000))
+    assert [(s.condition, s.resource) for s in shortages(LIMITS, many)] == [
+        ("DiskPressure", "inodes")
+    ]
+    assert shortages(LIMITS, replace(enough, inodes=Level(50, 1000))) == []
     both = Signals(Level(100 * MI - 1, 8 << 30), Level(9, 1000))
     assert [s.condition for s in shortages(LIMITS, both)] == ["MemoryPressure", "PIDPressure"]
     nothing_left = Signals(Level(0, 8 << 30), Level(0, 1000))
@@ -248,7 +253,7 @@ class Host:
 
     def __init__(self, usage):
         self.memory = Level(0, 1 << 30)
-        self.disk = None
+        self.disk = self.inodes = None
         self.measured = usage
         self.written = DiskUsage({}, {})
         self.measures = self.at_once
@@ -257,7 +262,7 @@ class Host:
         pass
 
     async def signals(self):
-        return Signals(self.memory, Level(1000, 1000), self.disk)
+        return Signals(self.memory, Level(1000, 1000), self.disk, self.inodes)
 
     async def disk_usage(self, containers, *, volumes):
         assert volumes
@@ -406,6 +411,21 @@ async def test_what_nobody_needs_goes_before_pods_go_for_want_of_disk():
     assert desk.sizes == [1000], "told once"
     assert desk.conditions == [{"DiskPressure"}]
     assert desk.told == ["ephemeral-storage"]
+
+
+async def test_inodes_are_made_room_for_as_disk_is():
+    host, desk = Host(measured()), Desk(pod("a"), pod("b"))
+    host.memory, host.inodes = Level(1 << 29, 1 << 30), Level(40, 1000)
+    host.disk = Level(900, 1000)
+    host.written = DiskUsage({"b.c": 5}, {})
+    desk.frees = {1}
+    seen = watch(host, desk)
+    await turn(seen)
+    assert desk.evicted == []
+    await turn(seen)
+    assert desk.evicted == ["b"], "it has most on the disk, and nobody counts files of pods"
+    assert desk.conditions == [{"DiskPressure"}]
+    assert desk.told == ["inodes"]
 
 
 @pytest.mark.parametrize(("known", "wanted"), [(0, 1), (1000, 100)])

@@ -2,9 +2,9 @@
 
 import pytest
 
-from scheduler.drivers import EmptyDir, PortMapping, PullPolicy
+from scheduler.drivers import EmptyDir, NamedVolume, PortMapping, PullPolicy
 from scheduler.nodes.pod_case import spec_hash
-from scheduler.nodes.translation import container_spec, pull_policy, sandbox_spec
+from scheduler.nodes.translation import container_spec, part_problem, pull_policy, sandbox_spec
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import (
     Container,
@@ -18,6 +18,7 @@ from scheduler.objects.pod import (
     Volume,
     VolumeMount,
 )
+from scheduler.objects.volumes import ClaimSource, HostPathSource
 
 
 def pod(**spec):
@@ -44,6 +45,57 @@ def test_a_sandbox_has_what_its_containers_share():
     assert found.host_aliases == (("db", "192.0.2.9"), ("cache", "192.0.2.9"))
     assert len(found.hostname) <= 63
     assert (found.attempt, found.identity.epoch, found.identity.uid) == (2, 7, "u-1")
+
+
+def test_a_pods_name_and_domain():
+    named = {"hostname": "db", "subdomain": "shop"}
+    found = sandbox_spec(pod(**named), 0, 1)
+    assert (found.hostname, found.domain) == ("db", "shop.shop.svc.cluster.local")
+    found = sandbox_spec(pod(set_hostname_as_fqdn=True, **named), 0, 1)
+    assert (found.hostname, found.domain) == ("db.shop.shop.svc.cluster.local", "")
+    found = sandbox_spec(pod(set_hostname_as_fqdn=True, hostname="db"), 0, 1)
+    assert (found.hostname, found.domain) == ("db", "")
+
+
+@pytest.mark.parametrize(
+    ("claimed", "part", "volume"),
+    [
+        (True, {"sub_path": "db"}, True),
+        (True, {"sub_path_expr": "$(X)"}, True),
+        (True, {}, False),
+        (False, {"sub_path": "db"}, False),
+    ],
+)
+def test_a_part_of_a_claimed_directory_is_a_part_of_a_volume(claimed, part, volume):
+    claim = ClaimSource("data") if claimed else None
+    path = HostPathSource("/srv/data", "Directory")
+    container = Container("c", volume_mounts=(VolumeMount("v", "/d", **part),))
+    volumes = (Volume("v", host_path=path, persistent_volume_claim=claim),)
+    found = pod(containers=(container,), volumes=volumes)
+    bound = (("type", "none"), ("device", "/srv/data"), ("o", "bind"))
+    made = (NamedVolume("v", options=bound),) if volume else ()
+    assert sandbox_spec(found, 0, 1).volumes == made
+    (mount,) = container_spec(found.spec, container, 0, 0, (("X", "db"),)).mounts
+    assert (mount.host_path, mount.sub_path) == (
+        "" if volume else "/srv/data",
+        "db" if part else "",
+    )
+
+
+def test_a_part_must_be_known():
+    mounts = (VolumeMount("v", "/d", sub_path_expr="$$(A)/$(B)/$(C)"),)
+    container = Container("c", volume_mounts=mounts)
+    assert part_problem(container, (("B", ""), ("C", "x"))) == ""
+    assert "names C, which" in part_problem(container, (("B", ""),))
+
+
+def test_where_containers_leave_messages():
+    spec = PodSpec(
+        init_containers=(Container("i"),),
+        containers=(Container("a"), Container("b", termination_message_path="/end")),
+    )
+    found = [container_spec(spec, c, 0, 0, ()) for c in (*spec.init_containers, *spec.containers)]
+    assert [(f.position, f.message_path) for f in found] == [(0, ""), (1, ""), (2, "/end")]
 
 
 def test_the_hosts_network_needs_no_published_ports():
