@@ -254,6 +254,10 @@ class Floor:
             book.restore(changes)
         return Step(tuple(moves)) if len(moves) == len(numbers) else None
 
+    def opens(self, number: int) -> Mask | None:
+        """Return (N,) where batch rules' terms let a tenant come, None for everywhere."""
+        return self.rulebook.opens(self.tenants[number].pod) if self.rulebook else None
+
     def takes(self, number: int, row: int) -> bool:
         """Tell whether a row takes a tenant that is still where it is."""
         pod, snapshot = self.tenants[number].pod, self.snapshot()
@@ -287,11 +291,15 @@ class Floor:
 
     def evict(self, numbers: Sequence[int]) -> None:
         """Have tenants go for good."""
+        if self.rulebook:
+            self.rulebook.add((self.tenants[n].pod, self.tenants[n].row, -1) for n in numbers)
         self.what_if.send_away(np.array(numbers, dtype=np.int64))
         self.evicted |= set(numbers)
 
     def readmit(self, numbers: Sequence[int]) -> None:
         """Have tenants back that were evicted."""
+        if self.rulebook:
+            self.rulebook.add((self.tenants[n].pod, self.tenants[n].row, 1) for n in numbers)
         self.what_if.take_back(np.array(numbers, dtype=np.int64))
         self.evicted -= set(numbers)
 

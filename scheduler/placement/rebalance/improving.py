@@ -2,14 +2,16 @@
 
 The solver places the pods that may be moved anew, beginning with where they are. Of what it would
 move, those moves are kept that can be made one after the other, each with room while its pod is
-still where it was; of these as many of the first as are worth most; and of these none that is worth
-nothing. What is left is a plan only if it is better by a stated share: so every plan that is
-carried out makes the objective better, and it cannot go on for ever.
+still where it was; of these as many of the first as are worth most. Others are moved singly to
+where they are worth more then, and no move is kept that is worth nothing. What is left is a plan
+only if it is better by a stated share: so every plan that is carried out makes the objective
+better, and it cannot go on for ever.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from .objective import Case, Objective, Values, better, case_of
 from .plan import Aim, Improved, Planning, Question, moves_of, told
 
 _SOLVING = 0.8  # share of the time
+_TRIES = 4  # hosts that are tried for a pod
 
 
 def improve(floor: Floor, wanted: Objective, aim: Aim, before: Mask) -> Planning:
@@ -44,6 +47,7 @@ def improve(floor: Floor, wanted: Objective, aim: Aim, before: Mask) -> Planning
     improving = _Improving(floor, case, aim)
     if solution is not None:
         improving.follow(sought(case, solution))
+        improving.climb()
         improving.spare()
     if not better(today, case.values(), wanted.least):
         improving.leave(0)
@@ -92,40 +96,53 @@ def sought(case: Case, solution: Solution) -> list[tuple[int, int]]:
     return found
 
 
-@dataclass(slots=True)
 class _Improving:
     """Moves that have been made, one a step, in order."""
 
-    floor: Floor
-    case: Case
-    aim: Aim
-    steps: list[Step]
-
     def __init__(self, floor: Floor, case: Case, aim: Aim) -> None:
         self.floor, self.case, self.aim = floor, case, aim
-        self.steps = []
+        self.steps: list[Step] = []
+        self._out = Counter[int]()  # by row, how many have left
 
     def follow(self, moves: Sequence[tuple[int, int]]) -> None:
         """Make those that can be made, those that gain most first, as long as it is worth most."""
-        best, worth, now = 0, self.case.values(), 0
-        left, out = self._by_gain(moves), Counter[int]()
-        progress = True
-        while left and progress and not self._full:
+        best, worth = 0, self.case.values()
+        left, progress = self._by_gain(moves), True
+        while left and progress:
             progress, waits = False, list[Step]()
             for step in left:
-                source = self.floor.tenants[step.moves[0][0]].row
-                if self._full or out[source] == self.aim.moves_per_host:
-                    continue
-                if not self._make(step):
+                if self._full or not self._make(step):
                     waits.append(step)
                     continue
                 progress = True
-                out[source] += 1
-                now += 1
                 if better(worth, values := self.case.values()):
-                    best, worth = now, values
+                    best, worth = len(self.steps), values
             left = waits
         self.leave(best)
+
+    def climb(self) -> None:
+        """Move further tenants, one by one, to where they are worth more, until none is."""
+        left, progress = set(self.case) - {step.moves[0][0] for step in self.steps}, True
+        while progress:
+            progress = False
+            for number in sorted(left):
+                if self._full:
+                    return
+                if self._better_off(number):
+                    left.discard(number)
+                    progress = True
+
+    def _better_off(self, number: int) -> bool:
+        """Move a tenant if one of the best hosts for it takes it and that is better."""
+        opens = self.floor.opens(number)
+        rows = (row for row in self.case.gains(number) if opens is None or opens[row])
+        for row in islice(rows, _TRIES):
+            before = self.case.values()
+            if self._make(Step(((number, row),))):
+                if better(before, self.case.values()):
+                    return True
+                self.leave(len(self.steps) - 1)
+        return False
 
     def spare(self) -> None:
         """Do without those that nothing is lost without, if the others can be made then."""
@@ -152,6 +169,7 @@ class _Improving:
         """Take all back but the first."""
         while len(self.steps) > many:
             step = self.steps.pop()
+            self._out[self.floor.tenants[step.moves[0][0]].row] -= 1
             self.floor.undo(step)
             self.case.put_back(step)
 
@@ -170,9 +188,13 @@ class _Improving:
 
     def _make(self, step: Step) -> bool:
         ((number, row),) = step.moves
+        source = self.floor.tenants[number].row
+        if self._out[source] == self.aim.moves_per_host:
+            return False
         if not self.floor.takes(number, row) or not self.floor.make(step):
             return False
         self.steps.append(step)
+        self._out[source] += 1
         self.case.move(step)
         return True
 

@@ -4,7 +4,7 @@ The pods that may be moved are placed anew, on the cluster without them; what is
 could not come back where it is, stays and is no part of that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..batch.stated import state
 from ..batch.valuing import value_of
 from ..solver import objectives as kinds
 from ..solver.incumbent import maximised
-from ..solver.ledger import Ledger, suits
+from ..solver.ledger import Ledger, keeps
 from ..solver.problem import Problem
 from .floor import Floor, Step
 
@@ -85,6 +85,9 @@ class Case:
     def __contains__(self, number: int) -> bool:
         return number in self._place
 
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._place)
+
     def values(self) -> Values:
         """Return what is reached of each goal."""
         problem, found = self.made.problem, list[float]()
@@ -92,6 +95,20 @@ class Case:
             value = book.worth if book is not None else value_of(each, problem, self.at)
             found.append(value if maximised(each) else -value)
         return tuple(found)
+
+    def gains(self, number: int) -> Iterator[int]:
+        """Yield rows where a tenant would be worth more, peaks aside, the best first.
+
+        Only of goals whose books are kept, and of these the first.
+        """
+        book = next((each for each in self._books if each is not None), None)
+        if book is not None:
+            c, i = self._place[number]
+            losses = book.losses(c, int(self.at[c][i]))
+            for node in np.argsort(losses, kind="stable").tolist():
+                if losses[node] >= 0:
+                    return
+                yield int(self.made.rows[node])
 
     def move(self, step: Step) -> None:
         """Count tenants on other rows."""
@@ -114,7 +131,7 @@ class Case:
 
 def _book(given: Problem, objective: kinds.Objective, at: Sequence[Counts]) -> Ledger | None:
     """Return the books of a goal that it is dear to add up each time."""
-    if not isinstance(objective, kinds.Preferred) or not suits(given, objective):
+    if not isinstance(objective, kinds.Preferred) or not keeps(given, objective):
         return None
     book = Ledger(given, objective)
     for c, nodes in enumerate(at):

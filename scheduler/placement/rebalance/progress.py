@@ -37,7 +37,7 @@ from .defragmenting import Room
 from .floor import Floor
 from .movability import Scope, is_daemon, why_fixed
 from .plan import Improved, RebalancePlan
-from .rulebook import Rulebook
+from .rulebook import Put, Rulebook
 
 _HOUR = timedelta(hours=1)
 
@@ -227,6 +227,7 @@ class _Beginning:
         self._framework = Framework(filters, ())
         self._scope = scope
         self._draft = Draft(cluster.state.freeze(cluster.revision))
+        self._leaving: list[Put] = []  # pods whose replacements are under way
 
     def run(self, status: RebalanceStatus, most: int) -> Beginning:
         going = self._under_way(status.active)
@@ -273,6 +274,9 @@ class _Beginning:
             if there is None:
                 continue
             going.append(RunningPod.of(there.pod, there.wanted))
+            row = self._draft.snapshot.row_of.get(there.pod.node)
+            if row is not None:
+                self._leaving.append((there.wanted, row, 1))
             if move.uid not in landed:
                 self._take(there.wanted, move.target)
         for waits in self._cluster.nominees.values():
@@ -295,10 +299,12 @@ class _Beginning:
         row_of, wanted = self._draft.snapshot.row_of, there.wanted
         if move.target in row_of:
             target = row_of[move.target]
-            why = self._book.begin(wanted, row_of[move.source], target) if self._book else ""
+            leaves = (wanted, row_of[move.source], 1)
+            why = self._book.begin(wanted, target, [*self._leaving, leaves]) if self._book else ""
             if why:
                 return f"may not go to {move.target}: {why}", True
             if self._fits(wanted, target):
+                self._leaving.append(leaves)
                 return "", False
             if self._book:
                 self._book.restore([(wanted, target, 1)])

@@ -110,11 +110,20 @@ class Rulebook:
             self._put((pod, row, -1))
         return why
 
-    def begin(self, pod: PodClass, source: int, target: int) -> str:
-        """Count the replacement of a pod that stays for the time being; as `move` else."""
-        why = self.move([(pod, source, target)])
-        if not why:
-            self.add([(pod, source, 1)])
+    def begin(self, pod: PodClass, target: int, leaving: Sequence[Put]) -> str:
+        """Count the replacement of a pod that stays for the time being; as `move` else.
+
+        Args:
+            leaving: the pod and all others that are being replaced; it is judged with and without.
+        """
+        why = self.come(pod, target)
+        if why:
+            return why
+        self.restore(leaving)
+        why = self._worse(pod)
+        self.add(leaving)
+        if why:
+            self._put((pod, target, -1))
         return why
 
     def add(self, changes: Iterable[Put]) -> None:

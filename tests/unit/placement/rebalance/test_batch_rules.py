@@ -227,6 +227,16 @@ def test_a_move_is_tried_by_the_rules_once_more_before_it_begins():
     assert "batch rule LicenceCap" in stale
 
 
+def test_a_move_is_judged_with_those_gone_that_are_under_way():
+    """Each could leave the zone by itself, but not both."""
+    rule = stating(lambda b, of: Across(of("w"), 2, b.domains("zone")))
+    cluster = of_apps("w@0", "w@1", "w@2")
+    moves = (move("w0", "h0", "h3"), move("w1", "h1", "h3"))
+    assert begun(cluster, moves[:1], rule)[0] == ["uid-w0"]
+    assert begun(cluster, moves[1:], rule)[0] == ["uid-w1"]
+    assert begun(cluster, moves, rule) == (["uid-w0"], ["uid-w1"], "")
+
+
 def test_moves_wait_for_each_other_where_a_cap_is_nearly_reached():
     cluster = licensed("a", "b")
     moves = (move("db0", "a", "c"), move("db1", "b", "d"))

@@ -129,6 +129,21 @@ def test_pods_that_would_have_to_change_places_stay_and_the_rest_is_moved():
     assert told(made) == (0, 10, 30)
 
 
+def test_who_cannot_change_places_goes_where_it_is_better_still():
+    """a and b are full of pods that would be best on the other; c is the second best."""
+    liking = lambda batch: Worth(  # noqa: E731
+        {c: by_name(batch, {p.labels["app"]: 10, "c": 6}) for c, p in enumerate(batch.pods)}
+    )
+    pods = [
+        member("p0", "a", cpu="6", labels={"app": "b"}),
+        member("p1", "b", cpu="6", labels={"app": "a"}),
+    ]
+    cluster = scenario(*(host(name, "8") for name in "abc"), pods=pods)
+    made = improving(cluster, rule(dict.fromkeys("abc", 8000), liking))
+    assert told(made) == (0, 16, 20)
+    assert sorted(m.target for m in made.moves)[1] == "c"
+
+
 def test_hard_terms_hold_on_the_way():
     limit = lambda batch: Limit(tuple(range(len(batch.pods))), 1)  # noqa: E731
     made = improving(full(pods="11"), rule({"b": 8000}, limit))
