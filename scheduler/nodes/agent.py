@@ -260,7 +260,8 @@ class NodeAgent:
             session = Session(self._office, self._made, host, self._memories, told)
             await session.look_around()
             await self.register()
-            await self._report(info, *_content(info), held)
+            latest = None if self._failures else held  # which knows of no outage since
+            await self._report(info, *_content(info), latest)
             self._session = session
             self._say("its engine answers")
             await session.run()
