@@ -23,7 +23,7 @@ from bench.client import connect, create_all, get, post
 from bench.server import Server, ask, running
 from scheduler.store.postgres import connect as connect_database
 
-LANES = 4
+LANES = 8
 QUIET = 30.0
 PLACED = """
 SELECT (SELECT count(*) FROM bindings)

@@ -23,7 +23,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from .api import server
-from .api.backend import Answer
+from .api.backend import Answer, Consulted
 from .api.configuration import ApiSettings
 from .api.traffic import Telemetry, Traffic
 from .controllers.controllers import Controllers
@@ -49,6 +49,7 @@ from .objects.storage import DEFAULT_CLASS, PROVISIONER
 from .objects.wire import decompose
 from .placement.batch.jobs import Placements
 from .placement.batch.relocation import Relocation
+from .placement.binding_review import BindingReview
 from .placement.cycle import Placement
 from .placement.explainer import Explainer
 from .placement.measures import PlacementMeasures
@@ -142,13 +143,15 @@ async def serve(settings: Settings, started: Started) -> None:
         leader = _lead(Service(store, plugins, profiles, settings, hosts, meter, rooms))
         leading = parts.create_task(leader, name="leader")
         try:
+            rules = {name: plugins.rules(profile) for name, profile in profiles.items()}
             answers: Mapping[str, Answer] = {
                 simulation.KIND.resource: Simulator(store, plugins, profiles).simulate,
                 explanation.KIND.resource: Explainer(store, plugins, profiles).explain,
                 adoption.KIND.resource: AdoptionPlanner(hosts).adoption,
             }
             telemetry = Telemetry(rooms.traffic, exposition(registry))
-            await _serve_api(store, settings, meter, answers, telemetry, started)
+            consulted = Consulted(answers, BindingReview(store, rules).review)
+            await _serve_api(store, settings, meter, consulted, telemetry, started)
         finally:
             leading.cancel()
 
@@ -197,7 +200,7 @@ async def _serve_api(
     store: Store,
     settings: Settings,
     meter: Meter,
-    answers: Mapping[str, Answer],
+    consulted: Consulted,
     telemetry: Telemetry,
     started: Started,
 ) -> None:
@@ -211,7 +214,7 @@ async def _serve_api(
         toleration_seconds=settings.toleration_seconds,
     )
     scheme = "https" if settings.tls_certificate else "http"
-    application = server.build(store, REGISTRY, meter, answers, api_settings, telemetry)
+    application = server.build(store, REGISTRY, meter, consulted, api_settings, telemetry)
     listening = asyncio.get_running_loop().create_future()
 
     def announce(port: asyncio.Future[int]) -> None:
@@ -250,9 +253,9 @@ async def _lead(service: Service) -> None:
     identity = f"{socket.gethostname()}-{os.getpid()}"
     while True:
         try:
-            async with service.store.leadership(identity).hold() as epoch:
-                logger.info("leading, epoch %d", epoch)
-                await _run_parts(service, epoch)
+            # A task of its own: until Python 3.13 a TaskGroup whose child fails at its end leaves
+            # its task as if somebody had cancelled it, which would end all leading below.
+            await asyncio.create_task(_lead_once(service, identity), name="term")
         except* (LeadershipLost, Fenced, Unavailable) as lost:
             logger.warning("no longer leading: %s", "; ".join(map(str, _leaves(lost))))
         finally:
@@ -262,6 +265,12 @@ async def _lead(service: Service) -> None:
         if task is not None and task.cancelling():  # a failure in the same moment hid it
             raise asyncio.CancelledError
         await asyncio.sleep(_PAUSE)
+
+
+async def _lead_once(service: Service, identity: str) -> None:
+    async with service.store.leadership(identity).hold() as epoch:
+        logger.info("leading, epoch %d", epoch)
+        await _run_parts(service, epoch)
 
 
 async def _run_parts(service: Service, epoch: int) -> None:

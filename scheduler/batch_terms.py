@@ -25,10 +25,10 @@ Amount = float | Counts | Reals
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a Placement is to place.
+    """What a Placement is to place, or the running pods that a Rebalance is about.
 
     Args:
-        snapshot: the cluster before it.
+        snapshot: the cluster before it, or without those pods.
         hosts: (H,) rows of the snapshot that may be used.
         pods: the C classes.
         count: (C,) int64, copies wanted.

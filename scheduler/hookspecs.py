@@ -367,6 +367,7 @@ class MutualScorer(Protocol):
 class BatchRule(Protocol):
     """What a plugin says of batch placements (kind Placement); see scheduler.batch_terms.
 
+    A Rebalance asks it of what runs, as if that were one batch, before and while pods are moved.
     A rule that also holds for pods placed one by one needs a filter for these, which may have the
     same name. Synchronous and pure, as filters are.
     """
@@ -379,14 +380,16 @@ class BatchRule(Protocol):
     def terms(self, batch: Batch) -> Iterable[Term]:
         """Say what holds for every plan of a batch, and what is good.
 
-        Called before the solver begins. If it fails, so does the Placement.
+        Called before the solver begins, and of what runs before pods are moved. If it fails, so
+        does the Placement or the Rebalance.
         """
         ...
 
     def check(self, batch: Batch, plan: BatchPlan) -> Iterable[Complaint]:
         """Judge a plan before it is applied, from the counts alone: the solver is not believed.
 
-        Called again for what is left of the plan, until there is no complaint.
+        Called again for what is left of the plan, until there is no complaint. Of what runs, a
+        complaint is no news that was made before any pod was moved.
         """
         ...
 

@@ -102,9 +102,26 @@ class SharedServer:
             self.server.stop()
 
 
+class CompiledCode:
+    """Lets all Python processes of a run share compiled code where none may be written otherwise.
+
+    Compiling everything anew is most of what the start of a service costs.
+    """
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp(prefix="ironfree-pycache-")
+        os.environ["PYTHONPYCACHEPREFIX"] = self.directory
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+
+    def pytest_unconfigure(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(SharedServer())
+        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+            config.pluginmanager.register(CompiledCode())
 
 
 def pytest_terminal_summary(terminalreporter):

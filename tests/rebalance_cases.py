@@ -11,7 +11,8 @@ from scheduler.objects.pod_class import pod_class
 from scheduler.objects.stored import ObjectKey
 from scheduler.placement.rebalance.floor import Floor
 from scheduler.placement.rebalance.movability import Scope
-from scheduler.placement.rebalance.planner import Aim, plan
+from scheduler.placement.rebalance.plan import Aim
+from scheduler.placement.rebalance.planner import plan
 from scheduler.placement.scenario import Scenario, ScenarioPod
 from scheduler.placement.solver.engine import Options, solve
 from tests.placement_cases import default_framework, node, pod
@@ -52,9 +53,9 @@ def scenario(*nodes, pods=(), budgets=()):
     return made
 
 
-def planned(cluster, aim=None, scope=None, filters=FILTERS, solver=True):
+def planned(cluster, aim=None, scope=None, filters=FILTERS, solver=True, batch=()):
     """Return the plan for a scenario, the solver asked in this process."""
-    floor = Floor(cluster, filters, scope or Scope())
+    floor = Floor(cluster, filters, scope or Scope(), batch)
     planning = plan(floor, aim or Aim())
     answer = None
     try:

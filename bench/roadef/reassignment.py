@@ -1,11 +1,12 @@
-"""The challenge as a Placement with a batch rule, as a plugin of a third party would say it.
+"""The challenge as a Rebalance with a batch rule, as a plugin of a third party would say it.
 
-Machines are Nodes, resources are extended resources, processes are pods of one copy each. All that
+Machines are Nodes, resources are extended resources, processes are pods that run there. All that
 the challenge adds to a scheduler's own rules (transient use, spread over locations, dependencies,
 the weighed cost) is said in `scheduler.batch_terms`; the engine knows nothing of the challenge.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 import numpy as np
@@ -23,15 +24,17 @@ from scheduler.batch_terms import (
     Linear,
     Needs,
     Peak,
-    Start,
     Term,
     Worth,
 )
 from scheduler.hookspecs import Args, BatchRule
+from scheduler.objects.json import Json, JsonObject
 from scheduler.objects.meta import ObjectMeta
-from scheduler.objects.placement_job import PlacementJob, PlacementSpec, PlacementStatus
-from scheduler.objects.stored import Body, StoredObject
-from scheduler.placement.batch.preparation import Prepared, prepare
+from scheduler.objects.rebalance_job import RebalanceJob, RebalanceSpec, RebalanceStatus
+from scheduler.objects.stored import ObjectKey
+from scheduler.placement.rebalance.asked import objective_of, scope_of
+from scheduler.placement.rebalance.floor import Floor
+from scheduler.placement.rebalance.plan import Aim, Move
 from scheduler.placement.scenario import read_scenario
 from scheduler.plugin_manager import PluginManager
 from scheduler.profile import PACKING
@@ -47,8 +50,8 @@ class Reassignment:
 
     name = NAME
 
-    def __init__(self, given: Instance, start: Sequence[int]) -> None:
-        self.given, self.start = given, start
+    def __init__(self, given: Instance) -> None:
+        self.given = given
 
     @hookimpl
     def ironfree_batch_rules(self, args: Args) -> Sequence[BatchRule]:
@@ -58,7 +61,6 @@ class Reassignment:
     def terms(self, batch: Batch) -> Iterator[Term]:
         """Say the challenge's definition."""
         case = _Case(self.given, batch)
-        yield Start(case.plan(self.start))
         yield from case.hard()
         yield from case.transient()
         yield from case.load()
@@ -86,11 +88,6 @@ class _Case:
         self._host = np.argsort(self.machines)
         self.homes = self._host[np.array(given.initial)[self.processes]]
         self.asked = np.array([given.processes[p].asked for p in self.processes]).T
-
-    def plan(self, assigned: Sequence[int]) -> BatchPlan:
-        classes = np.arange(self.processes.size)
-        at = self._host[np.array(assigned)[self.processes]]
-        return BatchPlan(classes, at, np.ones_like(classes), self.machines.size)
 
     def by_host(self, rows: Sequence[Sequence[int]]) -> Counts:
         """Return (R, H) from amounts by machine and resource."""
@@ -154,61 +151,94 @@ class _Case:
         return np.arange(self.machines.size) != self.homes[c]
 
 
-def asked(given: Instance, start: Sequence[int]) -> Prepared:
-    """Return the Placement of all processes, ready to be solved.
-
-    Args:
-        start: by process, a machine: an assignment that breaks nothing.
-    """
+def asked(given: Instance) -> tuple[Floor, Aim]:
+    """Return the cluster that processes run on, and what a Rebalance is to do there."""
     spec = {
-        "pods": {"templates": [_template(given, p) for p in range(len(given.processes))]},
-        "hosts": {"nodes": [_node(given, m) for m in range(len(given.machines))]},
-        "objective": [{"place": "count"}, {"prefer": NAME}],
+        "goal": "improve",
+        "objective": [{"prefer": NAME}],
+        "movesPerHost": 500,
+        "minGainPercent": 0,
+        "profile": "default-scheduler",
     }
-    meta = ObjectMeta(name="challenge", namespace="default", uid="challenge")
-    job = PlacementJob(
-        meta,
-        msgspec.json.decode(msgspec.json.encode(spec), type=PlacementSpec),
-        PlacementStatus(),
-        StoredObject("placements.ironfree.dev", meta, 1, 1, Body(b"{}")),
+    job = RebalanceJob(
+        ObjectMeta(name="challenge", uid="challenge"),
+        msgspec.json.decode(msgspec.json.encode(spec), type=RebalanceSpec),
+        RebalanceStatus(),
     )
     plugins = PluginManager.load()
-    plugins.register(Reassignment(given, start), "challenge")
+    plugins.register(Reassignment(given), "challenge")
     plugins.collect()
-    return prepare(job, read_scenario({"nodes": []}), plugins.rules(PACKING))
+    rules = plugins.rules(PACKING)
+    cluster = read_scenario(
+        {
+            "nodes": [_node(given, m) for m in range(len(given.machines))],
+            "pods": [_pod(given, p) for p in range(len(given.processes))],
+        }
+    )
+    floor = Floor(cluster, rules.filters, scope_of(job, datetime.now(UTC)), rules.batch)
+    return floor, Aim(job.spec.moves_per_host, objective=objective_of(job, rules))
 
 
-def assigned(given: Instance, places: Iterable[tuple[str, str]]) -> list[int]:
-    """Return the machine of each process, -1 for none, from (pod, node) by name."""
-    found = [-1] * len(given.processes)
-    for pod, node in places:
-        found[_number(pod)] = _number(node)
+def assigned(given: Instance, moves: Iterable[Move]) -> list[int]:
+    """Return the machine of each process once moves are made."""
+    found = list(given.initial)
+    for move in moves:
+        found[process_of(move.pod)] = machine_of(move.target)
     return found
 
 
-def _number(name: str) -> int:
-    return int(name.rpartition("/")[2].split("-")[0][1:])
+def process_of(pod: ObjectKey) -> int:
+    """Return which process a pod is."""
+    return int(pod.name[1:])
 
 
-def _amounts(amounts: Sequence[int]) -> dict[str, str]:
+def machine_of(node: str) -> int:
+    """Return which machine a node is."""
+    return int(node[1:])
+
+
+def _amounts(amounts: Sequence[int]) -> JsonObject:
     return {f"challenge.example/r{r}": str(amount) for r, amount in enumerate(amounts)}
 
 
-def _template(given: Instance, p: int) -> dict[str, object]:
+def _pod(given: Instance, p: int) -> JsonObject:
     limits = _amounts(given.processes[p].asked)
-    resources = {"requests": limits, "limits": limits}
-    container = {"name": "process", "image": "process", "resources": resources}
-    body = {"metadata": {"labels": {PROCESS: str(p)}}, "spec": {"containers": [container]}}
-    return {"name": f"p{p}", "count": 1, "template": body}
+    container: Json = {
+        "name": "process",
+        "image": "process",
+        "resources": {"requests": limits, "limits": limits},
+    }
+    owner: Json = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "name": f"p{p}",
+        "uid": f"p{p}",
+        "controller": True,
+    }
+    return {
+        "metadata": {
+            "name": f"p{p}",
+            "namespace": "default",
+            "uid": f"p{p}",
+            "labels": {PROCESS: str(p)},
+            "ownerReferences": [owner],
+        },
+        "spec": {"nodeName": f"m{given.initial[p]}", "containers": [container]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
 
 
-def _node(given: Instance, m: int) -> dict[str, object]:
+def _node(given: Instance, m: int) -> JsonObject:
     machine = given.machines[m]
-    labels = {
+    labels: JsonObject = {
         MACHINE: str(m),
         LOCATION: str(machine.location),
         NEIGHBOURHOOD: str(machine.neighbourhood),
     }
-    allocatable = {"cpu": "1", "memory": "1", "pods": str(len(given.processes))}
+    allocatable: JsonObject = {"cpu": "1", "memory": "1", "pods": str(len(given.processes))}
     allocatable |= _amounts(machine.capacity)
-    return {"metadata": {"name": f"m{m}", "labels": labels}, "status": {"allocatable": allocatable}}
+    ready: Json = {"type": "Ready", "status": "True"}
+    return {
+        "metadata": {"name": f"m{m}", "labels": labels},
+        "status": {"allocatable": allocatable, "conditions": [ready]},
+    }

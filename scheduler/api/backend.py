@@ -1,24 +1,43 @@
 """What the handlers work with: the store, the kinds, the hosts, and what the API itself keeps."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from ..drivers import HostDirectory
 from ..meter import Meter
 from ..objects.json import JsonObject
 from ..objects.kind import KindRegistry
+from ..objects.limit_range import RESOURCE as LIMITS
+from ..objects.stored import StoredObject
 from ..store.store import Store
 from .addresses import ServiceAddresses
 from .configuration import ApiSettings
 from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
-from .priorities import Priorities
+from .pod_classes import PRIORITIES, RUNTIMES, PodClasses
 from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 
+Review = Callable[[StoredObject, str], AbstractAsyncContextManager[str]]
+"""(pod, node) → why others' rules do not let it be bound there, "" if they do; bind it within."""
+
 Answer = Callable[[str, JsonObject], Awaitable[JsonObject]]
 """(namespace, spec) → status, of a kind that is computed; raises StatusError."""
+
+
+@dataclass(frozen=True)
+class Consulted:
+    """What other rooms say when the API asks.
+
+    Args:
+        answers: by resource, of the kinds that are computed beyond this room.
+        review: of bindings that clients make.
+    """
+
+    answers: Mapping[str, Answer]
+    review: Review
 
 
 @dataclass(frozen=True)
@@ -27,7 +46,7 @@ class Backend:
 
     Args:
         meter: measures what runs on hosts, and finds them.
-        priorities: the PriorityClasses, always current.
+        classes: the PriorityClasses and RuntimeClasses, always current.
         admission: judges pods by their namespace's Pod Security level.
         limits: the LimitRanges, always current.
         repeats: pod specs seen before, already defaulted and validated.
@@ -35,13 +54,14 @@ class Backend:
         lists: what was written of lists that may be asked for again.
         addresses: hands out cluster IPs.
         answers: by resource, of the kinds that are computed.
+        review: judges bindings that clients make.
     """
 
     store: Store
     registry: KindRegistry
     meter: Meter
     settings: ApiSettings
-    priorities: Priorities
+    classes: PodClasses
     admission: PodAdmission
     limits: LimitRanges
     repeats: RepeatedSpecs
@@ -49,6 +69,21 @@ class Backend:
     lists: RepeatedLists
     addresses: ServiceAddresses
     answers: Mapping[str, Answer]
+    review: Review
+
+    async def counts(self, resource: str, revision: int) -> None:
+        """Wait until admission knows what was just written or removed, if it bears on others."""
+        match resource:
+            case "namespaces":
+                await self.admission.reached(revision)
+            case _ if resource == LIMITS:
+                await self.limits.reached(revision)
+            case _ if resource == PRIORITIES:
+                await self.classes.priorities.reached(revision)
+            case _ if resource == RUNTIMES:
+                await self.classes.runtimes.reached(revision)
+            case _:
+                pass
 
     @property
     def hosts(self) -> HostDirectory:

@@ -24,7 +24,7 @@ from .status_errors import JSON, TooLarge
 
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _CHUNK = 2000  # objects decoded and stored together
-_ONE_BY_ONE = frozenset({"services", "priorityclasses", "limitranges"})
+_ONE_BY_ONE = frozenset({"services", "priorityclasses", "runtimeclasses", "limitranges"})
 _STRETCH = 250  # objects decoded before others get a turn
 _GENERATED_TRIES = 4
 _encode = msgspec.json.encode

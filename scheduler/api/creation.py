@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import AlreadyExists, BadRequest, Cause, Forbidden, NotFound, StatusError
+from ..errors import AlreadyExists, BadRequest, Cause, NotFound, StatusError
 from ..objects import checking
 from ..objects.apply import Writer, record_update
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child, ensure, text
+from ..objects.kinds.limit_admission import FILLED
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
-from ..objects.kinds.runtime import RESOURCE as RUNTIME_CLASSES
-from ..objects.kinds.runtime import assign_runtime, runtime_view
 from ..objects.kinds.service import HEADLESS
 from ..objects.meta import ObjectMeta, OwnerReference, new_uids, now_seconds
 from ..objects.stored import Body, ObjectKey, StoredObject
@@ -94,13 +93,8 @@ class _Envelope(msgspec.Struct, rename="camel", forbid_unknown_fields=True, gc=F
 _envelope = msgspec.json.Decoder(_Envelope)
 _plain_meta = msgspec.json.Decoder(_PlainMeta)
 _EMPTY_STATUS = frozenset({b"{}", b"null"})
-# fields of a pod that take values from its labels or another object, or start it with a time
-_OWN = (
-    b'"matchLabelKeys"',
-    b'"mismatchLabelKeys"',
-    b'"schedulingGates"',
-    b'"runtimeClassName"',
-)
+# fields of a pod that take values from its labels, or start it with a time
+_OWN = (b'"matchLabelKeys"', b'"mismatchLabelKeys"', b'"schedulingGates"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,43 +109,28 @@ class Creator:
         Raises:
             StatusError: the body cannot be read, or a field is not allowed.
         """
-        raw_spec = None
+        plain = None
         if kind.interned and how.content_type in {"", "application/json"}:
-            quick, raw_spec = self._quick(kind, data)
-            if quick is not None:
-                meta = metadata.settle_namespace(quick.meta, how.namespace, kind)
-                if not await self.backend.limits.of(meta.namespace):
-                    self._refuse(kind, meta, metadata.causes(meta, kind))
-                    told = await self.backend.admission.judge_body(kind, meta, quick.body)
-                    return replace_meta(quick, meta, (*quick.warnings, *told))
+            plain = _plain(kind, data)
+        if plain is None:
+            obj, complaints = await bodies.decode_aside(how.content_type, data)
+            return await self.draft_object(kind, how, obj, complaints)
+        meta = metadata.settle_namespace(plain.meta, how.namespace, kind)
+        version = self.backend.classes.version, await self.backend.limits.version(meta.namespace)
+        found = self.backend.repeats.find(kind.resource, plain.spec, version)
+        if found is not None:
+            self._refuse(kind, meta, metadata.causes(meta, kind))
+            told = await self.backend.admission.judge_body(kind, meta, found.body)
+            if found.annotations:
+                meta = replace(meta, annotations={**meta.annotations, **found.annotations})
+            return Draft(meta, found.body, found.status, (*found.warnings, *told))
         obj, complaints = await bodies.decode_aside(how.content_type, data)
         draft = await self.draft_object(kind, how, obj, complaints)
-        if raw_spec is None or complaints or not _repeatable(draft):
-            return draft
-        if not await self.backend.limits.of(draft.meta.namespace):
-            version = self.backend.priorities.version
-            prepared = Prepared(draft.body, draft.status, draft.warnings, version)
-            self.backend.repeats.keep(kind.resource, raw_spec, prepared)
+        if not complaints and _repeatable(draft) and FILLED not in plain.meta.annotations:
+            filled = {k: v for k, v in draft.meta.annotations.items() if k == FILLED}
+            prepared = Prepared(draft.body, draft.status, draft.warnings, filled)
+            self.backend.repeats.keep(kind.resource, plain.spec, version, prepared)
         return draft
-
-    def _quick(self, kind: Kind, data: bytes) -> tuple[Draft | None, bytes | None]:
-        """Return the draft of a spec seen before, and the raw spec where it may be remembered."""
-        try:
-            envelope = _envelope.decode(data)
-            raw_meta = bytes(envelope.metadata)
-            plain = _plain_meta.decode(raw_meta)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None, None
-        spec, status = bytes(envelope.spec), bytes(envelope.status)
-        if status not in _EMPTY_STATUS or _repeats_keys(data, envelope, plain):
-            return None, None
-        if (envelope.api_version, envelope.kind) != (kind.group_version, kind.kind):
-            return None, None
-        version = self.backend.priorities.version
-        found = self.backend.repeats.find(kind.resource, spec, version)
-        if found is None:
-            return None, spec
-        return Draft(_meta(plain), found.body, found.status, found.warnings), None
 
     async def draft_object(
         self,
@@ -210,21 +189,7 @@ class Creator:
         if kind.resource == "pods":
             spec = ensure(obj, "spec")
             tolerate_lost_nodes(spec, self.backend.settings.toleration_seconds)
-            shown = meta.name or meta.generate_name
-            await self.backend.priorities.assign(spec, shown)
-            await self._assign_runtime(spec, shown)
-
-    async def _assign_runtime(self, spec: JsonObject, shown: str) -> None:
-        """Have a pod take over what its RuntimeClass says."""
-        name, found = text(spec, "runtimeClassName"), None
-        if name:
-            found = await self.backend.store.get(ObjectKey(RUNTIME_CLASSES, "", name))
-        try:
-            assign_runtime(spec, {name: runtime_view(found)} if found is not None else {})
-        except Forbidden as error:
-            raise Forbidden(
-                f'pods "{shown}" is forbidden: {error.message}', kind="pods", name=shown
-            ) from None
+            await self.backend.classes.assign(spec, meta.name or meta.generate_name)
 
     def _refuse(self, kind: Kind, meta: ObjectMeta, causes: "Sequence[Cause] | object") -> None:
         found = tuple(cast(Sequence[Cause], causes))
@@ -255,12 +220,7 @@ class Creator:
         if dry_run:
             return await self.rehearse(operation)
         stored = await self.backend.store.write(operation)
-        if kind.plural == "priorityclasses":
-            await self.backend.priorities.reached(stored.revision)
-        if kind.plural == "namespaces":
-            await self.backend.admission.reached(stored.revision)
-        if kind.plural == "limitranges":
-            await self.backend.limits.reached(stored.revision)
+        await self.backend.counts(stored.resource, stored.revision)
         return stored
 
     async def _store_service(self, operation: Create, dry_run: bool) -> StoredObject:
@@ -302,17 +262,37 @@ class Creator:
             raise NotFound(
                 f'namespaces "{meta.namespace}" not found', kind="namespaces", name=meta.namespace
             )
+        refusal = await store.over_quota(operation)
+        if refusal is not None:
+            raise refusal
         return StoredObject(operation.resource, meta, 0, 0, operation.body, operation.status)
+
+
+class _Plain(NamedTuple):
+    """A new object that says nothing unusual, its spec left undecoded."""
+
+    meta: ObjectMeta
+    spec: bytes
+
+
+def _plain(kind: Kind, data: bytes) -> _Plain | None:
+    """Return the object of a body, None where only the long way does it justice."""
+    try:
+        envelope = _envelope.decode(data)
+        raw_meta = bytes(envelope.metadata)
+        plain = _plain_meta.decode(raw_meta)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if bytes(envelope.status) not in _EMPTY_STATUS or _repeats_keys(data, envelope, plain):
+        return None
+    if (envelope.api_version, envelope.kind) != (kind.group_version, kind.kind):
+        return None
+    return _Plain(_meta(plain), bytes(envelope.spec))
 
 
 def _repeatable(draft: Draft) -> bool:
     """Tell whether an equal spec gives an equal object whatever its metadata and the time are."""
     return not draft.warnings and not any(name in draft.body.json for name in _OWN)
-
-
-def replace_meta(draft: Draft, meta: ObjectMeta, warnings: tuple[str, ...]) -> Draft:
-    """Return the draft with other metadata and warnings."""
-    return Draft(meta, draft.body, draft.status, warnings)
 
 
 def stamp(kind: Kind, drafts: Sequence[Draft]) -> list[Create]:

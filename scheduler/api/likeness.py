@@ -60,12 +60,15 @@ async def create_alike(
 ) -> list[tuple[int, Made | StatusError]]:
     """Make pods; cohorts whose names are taken are tried under others.
 
+    Of a cohort that was cut short, for want of quota, the rest is asked for again, to know why.
+
     Returns:
         what became of each, with its place in the request.
     """
     outcomes: list[tuple[int, Made | StatusError]] = []
     left: list[Likes] = list(wanted)
-    for attempt in range(_NAMINGS):
+    attempt = 0
+    while left:
         tried = [part for each in left for part in _cohorts(kind, each)]
         try:
             results = await store.create_cohorts([CreateCohort(cohort) for _, cohort in tried])
@@ -78,11 +81,12 @@ async def create_alike(
             if isinstance(result, AlreadyExists) and attempt < _NAMINGS - 1:
                 left.append(part)
             elif isinstance(result, Cohort):
-                outcomes += zip(part.places, _made(result), strict=True)
+                outcomes += zip(part.places[: result.size], _made(result), strict=True)
+                if result.size < len(part.places):
+                    left.append(Likes(part.draft, part.places[result.size :]))
             else:
                 outcomes += [(place, result) for place in part.places]
-        if not left:
-            break
+        attempt += any(isinstance(result, AlreadyExists) for result in results)
     return outcomes
 
 

@@ -39,6 +39,12 @@ class LimitRanges:
         await self._known.synced()
         return self._known.by_index(_NAMESPACE, namespace)
 
+    async def version(self, namespace: str) -> tuple[tuple[str, int], ...]:
+        """Return what is another once a LimitRange of a namespace is; () where there is none."""
+        await self._known.synced()
+        found = self._known.by_index(_NAMESPACE, namespace)
+        return tuple(sorted((each.meta.uid, each.revision) for each in found)) if found else ()
+
     async def admit(self, kind: Kind, meta: ObjectMeta, obj: JsonObject) -> None:
         """Complete a new pod in place, and hold pods and claims to the limits.
 

@@ -112,6 +112,7 @@ class Remover:
             return current, lives
         stored = await self.backend.store.write(operation)
         await self.aftermath([stored] if not lives else [])
+        await self.backend.counts(stored.resource, stored.revision)
         return stored, lives
 
     async def delete_all(
@@ -135,6 +136,8 @@ class Remover:
                 again.extend(await self._reread(operation))
             elif not isinstance(outcome, NotFound):
                 raise outcome
+        last = max((each.revision for each in done), default=0)
+        await self.backend.counts(kind.resource, last)
         if again:
             done.extend(await self.delete_all(kind, again, wanted))
         return done

@@ -5,7 +5,7 @@ import contextlib
 import hmac
 import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from urllib.parse import unquote
 from uuid import uuid4
 
@@ -19,13 +19,13 @@ from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
 from .access_reviews import ANSWERS
 from .addresses import ServiceAddresses
-from .backend import Answer, Backend
+from .backend import Backend, Consulted
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
 from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
-from .priorities import Priorities
+from .pod_classes import PodClasses
 from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
 from .request import Call, Query
@@ -173,7 +173,7 @@ def build(
     store: Store,
     registry: KindRegistry,
     meter: Meter,
-    answers: Mapping[str, Answer],
+    consulted: Consulted,
     settings: ApiSettings,
     telemetry: Telemetry | None = None,
 ) -> web.Application:
@@ -181,7 +181,7 @@ def build(
 
     Args:
         meter: measures what runs on hosts, and finds them.
-        answers: by resource, of the kinds that are computed beyond this room.
+        consulted: what other rooms say.
         telemetry: where requests are counted, and what /metrics tells.
 
     Raises:
@@ -193,14 +193,15 @@ def build(
         registry=registry,
         meter=meter,
         settings=settings,
-        priorities=Priorities(store),
+        classes=PodClasses(store),
         admission=PodAdmission(store),
         limits=LimitRanges(store),
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
         lists=RepeatedLists(),
         addresses=ServiceAddresses(store, settings.service_range),
-        answers={**ANSWERS, **answers},
+        answers={**ANSWERS, **consulted.answers},
+        review=consulted.review,
     )
     app = web.Application(client_max_size=settings.body_limit)
     closing = asyncio.Event()
@@ -208,7 +209,8 @@ def build(
 
     async def follow(_app: web.Application) -> AsyncIterator[None]:
         tasks = [
-            asyncio.create_task(backend.priorities.run(), name="api priority classes"),
+            asyncio.create_task(backend.classes.priorities.run(), name="api priority classes"),
+            asyncio.create_task(backend.classes.runtimes.run(), name="api runtime classes"),
             asyncio.create_task(backend.admission.run(), name="api namespaces"),
             asyncio.create_task(backend.limits.run(), name="api limit ranges"),
         ]

@@ -142,7 +142,9 @@ class Binder:
 
         Raises:
             BadRequest: the target is not a Node.
-            Conflict: the pod has a node already, or does not fit on this one.
+            Conflict: the pod has a node already, does not fit on this one, or batch rules are
+                against it.
+            PluginError: a batch rule failed.
         """
         target = child(binding, "target")
         node = text(target, "name")
@@ -152,19 +154,22 @@ class Binder:
             )
         uid = text(child(binding, "metadata"), "uid")
         for attempt in range(_BIND_TRIES):
-            write = await self._checked(call, node, uid)
-            if call.query.dry_run:
-                return
-            try:
-                await self.backend.store.write(write)
-            except Conflict:  # most often another binder used the node meanwhile
-                if attempt == _BIND_TRIES - 1:
-                    raise
-            else:
-                return
+            write, pod = await self._checked(call, node, uid)
+            async with self.backend.review(pod, node) as against:
+                if against:
+                    raise _refused(call, f'pod {call.name} may not be on node "{node}": {against}')
+                if call.query.dry_run:
+                    return
+                try:
+                    await self.backend.store.write(write)
+                except Conflict:  # most often another binder used the node meanwhile
+                    if attempt == _BIND_TRIES - 1:
+                        raise
+                else:
+                    return
 
-    async def _checked(self, call: Call, node: str, uid: str) -> Bind:
-        """Return the write for a pod that can be bound and fits.
+    async def _checked(self, call: Call, node: str, uid: str) -> tuple[Bind, StoredObject]:
+        """Return the write for a pod that can be bound and fits, and the pod.
 
         The node's occupancy is read before the node: whatever changes after that revision makes
         the write a Conflict.
@@ -197,7 +202,7 @@ class Binder:
             raise _refused(
                 call, f'pod {call.name} does not fit on node "{node}": {", ".join(short)}'
             )
-        return write
+        return write, current
 
 
 def _shortages(node: StoredObject, held: Occupancy, wanted: Bind) -> list[str]:

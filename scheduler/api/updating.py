@@ -90,15 +90,19 @@ class Updater:
         if call.subresource == "ephemeralcontainers" and isinstance(operation, Replace):
             await self.backend.admission.judge_body(call.kind, operation.meta, operation.body)
         if call.query.dry_run:
-            return _rehearsed(current, operation)
+            return await self._rehearse(current, operation)
         stored = await self.backend.store.write(operation)
-        if call.kind.plural == "priorityclasses":
-            await self.backend.priorities.reached(stored.revision)
-        if call.kind.plural == "namespaces":
-            await self.backend.admission.reached(stored.revision)
-        if call.kind.plural == "limitranges":
-            await self.backend.limits.reached(stored.revision)
+        await self.backend.counts(stored.resource, stored.revision)
         return stored
+
+    async def _rehearse(self, current: StoredObject, operation: Replace | Remove) -> StoredObject:
+        """Return what an update would make, without making it (dryRun)."""
+        if isinstance(operation, Remove):
+            return current
+        refusal = await self.backend.store.over_quota(operation, current)
+        if refusal is not None:
+            raise refusal
+        return replace(current, meta=operation.meta, body=operation.body, status=operation.status)
 
     def _operation(
         self, call: Call, current: StoredObject, change: Change
@@ -256,9 +260,3 @@ def _deletion_causes(old: ObjectMeta, new: ObjectMeta) -> "list[status_errors.Ca
             "FieldValueForbidden",
         )
     ]
-
-
-def _rehearsed(current: StoredObject, operation: Replace | Remove) -> StoredObject:
-    if isinstance(operation, Remove):
-        return current
-    return replace(current, meta=operation.meta, body=operation.body, status=operation.status)

@@ -232,7 +232,9 @@ def _line(status: JsonObject) -> str:
     goals = entries(solver.get("goals"))
     words = [str(status.get("phase") or "Pending"), str(solver.get("phase") or "")]
     if goals:
-        words.append(f"{goals[0].get('value')} of at most {goals[0].get('bound')}")
+        bound = goals[0].get("bound") or "none known yet"
+        words.append(f"{goals[0].get('name')} {goals[0].get('value')}, bound {bound}")
+    words.append(str(solver.get("reason") or ""))
     return " · ".join(filter(None, words))
 
 
@@ -262,8 +264,9 @@ def _print(status: JsonObject, found: Sequence[JsonObject]) -> None:
     hosts = status.get("hostsUsed", 0)
     print(f"{status.get('placed', 0)} of {status.get('pods', 0)} pods on {hosts} hosts")
     for goal in entries(solver.get("goals")):
-        value, bound, gap = goal.get("value"), goal.get("bound"), goal.get("gap")
-        print(f"{goal.get('name')}: {value}, bound {bound}, gap {gap}")
+        bound, gap = goal.get("bound"), goal.get("gap")
+        proved = f"bound {bound}, gap {gap}" if bound else "no bound known"
+        print(f"{goal.get('name')}: {goal.get('value')}, {proved}")
     words = (solver.get("status"), solver.get("reason"), status.get("message"))
     print(f"{status.get('phase')}: " + "; ".join(str(word) for word in words if word))
 

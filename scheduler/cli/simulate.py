@@ -22,6 +22,8 @@ _LISTS = {
     "PodDisruptionBudget": "podDisruptionBudgets",
     "PriorityClass": "priorityClasses",
     "PodGroup": "podGroups",
+    "LimitRange": "limitRanges",
+    "RuntimeClass": "runtimeClasses",
 }
 
 

@@ -1,6 +1,7 @@
 """The present and timers, as a value that tests can replace by one they move themselves."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
@@ -17,10 +18,14 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """Tells the time and calls back later; both on the same scale."""
+    """Tells the time and calls back later."""
 
     def now(self) -> datetime:
-        """Return the present: UTC, whole seconds."""
+        """Return the present: UTC, whole seconds. Somebody may set it, so it may jump."""
+        ...
+
+    def elapsed(self) -> float:
+        """Return seconds since some moment, on the scale of `call_later`: they never jump."""
         ...
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
@@ -34,6 +39,10 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present: UTC, whole seconds."""
         return now_seconds()
+
+    def elapsed(self) -> float:
+        """Return the seconds of the monotonic clock."""
+        return time.monotonic()
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Run the callback on the event loop after so many seconds."""

@@ -66,6 +66,7 @@ class DaemonSetController:
         """Keep the pods, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
             group.create_task(follow(self._sets, self._queue))
+            group.create_task(self._control.waits.follow(self._queue.add))
             group.create_task(self._follow_nodes())
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
 

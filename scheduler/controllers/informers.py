@@ -14,6 +14,7 @@ from ..objects import (
     horizontal_pod_autoscaler,
     limit_range,
     pod_group,
+    resource_quota,
 )
 from ..objects.controller_revision import ControllerRevision, revision_view
 from ..objects.cron_job import CronJob, cron_job_view
@@ -43,6 +44,7 @@ from ..objects.pod_owner import (
     PodOwner,
 )
 from ..objects.replication import REPLACE_ON, Replication, replication_view
+from ..objects.resource_quota import ResourceQuota, quota_view
 from ..objects.selectors import Selector
 from ..objects.service import Service, service_view
 from ..objects.stateful_set import StatefulSet, stateful_set_view
@@ -286,6 +288,7 @@ class Informers:
         budgets: PodDisruptionBudgets, with BUDGET_INDEXERS.
         autoscalers: HorizontalPodAutoscalers, with AUTOSCALER_INDEXERS.
         limits: LimitRanges, with LIMIT_INDEXERS.
+        quotas: ResourceQuotas, indexed by owner.
         groups: PodGroups, with GROUP_INDEXERS.
         services: with SERVICE_INDEXERS.
         slices: EndpointSlices, indexed by owner.
@@ -307,6 +310,7 @@ class Informers:
     budgets: Informer[DisruptionBudget]
     autoscalers: Informer[HorizontalPodAutoscaler]
     limits: Informer[LimitRange]
+    quotas: Informer[ResourceQuota]
     groups: Informer[PodGroup]
     services: Informer[Service]
     slices: Informer[EndpointSlice]
@@ -329,6 +333,7 @@ class Informers:
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
         known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE, limit_range.RESOURCE}
+        known.add(resource_quota.RESOURCE)
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -354,6 +359,7 @@ class Informers:
                 store, horizontal_pod_autoscaler.RESOURCE, autoscaler_view, AUTOSCALER_INDEXERS
             ),
             Informer(store, limit_range.RESOURCE, limit_range_view, LIMIT_INDEXERS),
+            Informer(store, resource_quota.RESOURCE, quota_view, {OWNER: owner_uids}),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             Informer(store, SERVICES, service_view, SERVICE_INDEXERS),
             Informer(store, SLICES, slice_view, {OWNER: owner_uids}),
@@ -383,6 +389,7 @@ class Informers:
             disruption.RESOURCE: self.budgets,
             horizontal_pod_autoscaler.RESOURCE: self.autoscalers,
             limit_range.RESOURCE: self.limits,
+            resource_quota.RESOURCE: self.quotas,
             pod_group.RESOURCE: self.groups,
             SERVICES: self.services,
             SLICES: self.slices,

@@ -1,11 +1,12 @@
 """Notices silent nodes: Ready becomes Unknown, taints follow, their pods stop being ready.
 
 Silence is measured from when a heartbeat was noticed here, so a restart of the scheduler gives
-every node a full grace period, and the clocks of hosts do not matter.
+every node a full grace period, and neither the clocks of hosts nor jumps of our own matter.
 """
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from dataclasses import replace as with_fields
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ from .clock import Clock
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, raise_failures
 from .informers import LEASES, NODE, Informers, Named
-from .node_plan import Heartbeat, NodePlan, is_healthy, plan
+from .node_plan import NodePlan, Silence, is_healthy, plan
 from .replication_plan import is_ready
 from .settings import ControllerSettings
 from .work_queue import WorkQueue
@@ -31,6 +32,19 @@ from .work_queue import WorkQueue
 LEASE_NAMESPACE = "kube-node-lease"
 _object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 _pod_status = msgspec.json.Decoder(PodStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heartbeat:
+    """A node's last sign of life.
+
+    Args:
+        seen: when it was noticed here, in elapsed seconds.
+        ever: whether there was one at all.
+    """
+
+    seen: float
+    ever: bool
 
 
 class NodeLifecycle:
@@ -47,7 +61,7 @@ class NodeLifecycle:
         self._clock = clock
         self._events = EventLog(store, clock, "node-controller")
         self._queue = WorkQueue[str]("node lifecycle", clock)
-        self._heartbeats: dict[str, Heartbeat] = {}
+        self._heartbeats: dict[str, _Heartbeat] = {}
         self._healthy: set[str] = set()
 
     async def run(self) -> None:
@@ -70,9 +84,9 @@ class NodeLifecycle:
         else:
             if old is None or old.meta.uid != new.meta.uid:
                 known = self._leases.get(LEASE_NAMESPACE, name) is not None
-                self._heartbeats[name] = Heartbeat(self._clock.now(), known)
+                self._heartbeats[name] = _Heartbeat(self._clock.elapsed(), known)
             elif is_healthy(new) and not is_healthy(old):
-                self._heartbeats[name] = Heartbeat(self._clock.now(), ever=True)
+                self._heartbeats[name] = _Heartbeat(self._clock.elapsed(), ever=True)
             (self._healthy.add if is_healthy(new) else self._healthy.discard)(name)
         self._queue.add(name)
         if any_healthy != bool(self._healthy):
@@ -86,7 +100,7 @@ class NodeLifecycle:
                 if delta.new is None or delta.key.namespace != LEASE_NAMESPACE:
                     continue
                 if delta.old is not None or name not in self._heartbeats:
-                    self._heartbeats[name] = Heartbeat(self._clock.now(), ever=True)
+                    self._heartbeats[name] = _Heartbeat(self._clock.elapsed(), ever=True)
                 else:
                     self._heartbeats[name] = with_fields(self._heartbeats[name], ever=True)
 
@@ -94,11 +108,13 @@ class NodeLifecycle:
         node = self._nodes.get("", name)
         if node is None:
             return None
-        heartbeat = self._heartbeats.setdefault(name, Heartbeat(self._clock.now(), ever=False))
+        heartbeat = self._heartbeats.setdefault(name, _Heartbeat(self._clock.elapsed(), ever=False))
         started = heartbeat.ever or node.status.condition("Ready") is not None
         settings = self._settings
         grace = timedelta(seconds=settings.node_grace if started else settings.node_startup_grace)
-        planned = plan(node, heartbeat, self._clock.now(), grace, bool(self._healthy))
+        lasted = timedelta(seconds=self._clock.elapsed() - heartbeat.seen)
+        silence = Silence(lasted, heartbeat.ever)
+        planned = plan(node, silence, self._clock.now(), grace, bool(self._healthy))
         if planned.status != node.status or planned.taints != node.spec.taints:
             await self._write(node, planned)
             return planned.look_again  # the write's own delta brings the rest

@@ -27,15 +27,15 @@ _HEARTBEATS = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Silence:
     """What is known of a node's signs of life.
 
     Args:
-        seen: when the last one was noticed here (not what the host's clock says).
+        lasted: since the last one was noticed here, whatever any clock says.
         ever: whether there was one at all.
     """
 
-    seen: datetime
+    lasted: timedelta
     ever: bool
 
 
@@ -55,17 +55,15 @@ class NodePlan:
     look_again: timedelta | None
 
 
-def plan(
-    node: Node, heartbeat: Heartbeat, now: datetime, grace: timedelta, evict: bool
-) -> NodePlan:
+def plan(node: Node, silence: Silence, now: datetime, grace: timedelta, evict: bool) -> NodePlan:
     """Return what the node's conditions and taints should be.
 
     Args:
         grace: without a heartbeat, until the node is Unknown.
         evict: whether NoExecute taints may be set; those present are lifted otherwise.
     """
-    left = heartbeat.seen + grace - now
-    status = node.status if left > timedelta() else _unknown(node.status, heartbeat.ever, now)
+    left = grace - silence.lasted
+    status = node.status if left > timedelta() else _unknown(node.status, silence.ever, now)
     ready = status.condition("Ready")
     word = ready.status if ready is not None else ""
     return NodePlan(

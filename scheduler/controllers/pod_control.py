@@ -30,6 +30,7 @@ from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
 from .informers import NAMESPACE, Informers, OwnedInformer
 from .pod_template import Classes, PodMold, PodSeries, mold
+from .quota_waits import QuotaWaits
 from .settings import ControllerSettings
 
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
@@ -121,10 +122,12 @@ class PodControl:
         self._molds: dict[ObjectKey, tuple[object, PodMold]] = {}
         self.events = EventLog(store, clock, component)
         self.certainty = Certainty(store, informers.pods)
+        self.waits = QuotaWaits(informers.quotas)
 
     def forget(self, key: ObjectKey) -> None:
         """Drop what is kept of an owner that is gone."""
         self._molds.pop(key, None)
+        self.waits.discard(key)
 
     async def shape(self, owner: PodOwner) -> PodMold:
         """Return what an owner's pods have in common.
@@ -171,40 +174,45 @@ class PodControl:
             raise Forbidden(f"pods of {owner.meta.name} are forbidden: violates {refusal}")
 
     async def create(self, owner: PodOwner, writes: Sequence[Create]) -> int:
-        """Create pods; return the revision of the last."""
+        """Create pods, as many as may be; return the revision of the last."""
+        self.waits.add(owner.owner_kind.key(owner.meta))
         results = await self._store.write_many(writes)
         made = [r.meta.name for r in results if isinstance(r, StoredObject)]
         await self.tell(owner, "SuccessfulCreate", "Created pod: ", made)
         reached = latest_revision(results)
         await self._pods.reached(reached)
         raise_failures(results)
+        self.waits.discard(owner.owner_kind.key(owner.meta))
         return reached
 
     async def create_alike(self, owner: PodOwner, series: PodSeries, count: int) -> int:
-        """Create many pods at once; a cohort whose names are taken is tried under others."""
-        reached, named, wished = 0, list[str](), count
-        for _ in range(_NAMINGS):
-            left = 0
-            wanted = series.alike(count)
-            results = await self._store.create_cohorts(wanted)
-            failures = [r for r in results if isinstance(r, StatusError)]
-            for cohort, result in zip(wanted, results, strict=True):
-                if isinstance(result, AlreadyExists):
-                    left += cohort.size
-                elif isinstance(result, Cohort):
+        """Create many pods at once, as many as may be.
+
+        A cohort whose names are taken is tried under others; of one that was cut short, for want of
+        quota, the rest is asked for again, to know why.
+        """
+        self.waits.add(owner.owner_kind.key(owner.meta))
+        reached, named, left, taken = 0, list[str](), count, 0
+        failures: list[StatusError] = []
+        while left and not failures and taken < _NAMINGS:
+            results = await self._store.create_cohorts(series.alike(left))
+            for result in results:
+                if isinstance(result, Cohort):
+                    left -= result.size
                     reached = max(reached, result.created_revision + result.size - 1)
                     named += [result.name(n) for n in range(min(result.size, _NAMED_ALIKE + 1))]
+                elif not isinstance(result, AlreadyExists):
+                    failures.append(result)
+            taken += any(isinstance(result, AlreadyExists) for result in results)
             await self._pods.reached(reached)
-            raise_failures([f for f in failures if not isinstance(f, AlreadyExists)])
-            count = left
-            if not count:
-                break
-        await self.tell(owner, "SuccessfulCreate", "Created pod: ", named, wished - count)
-        if count:
+        await self.tell(owner, "SuccessfulCreate", "Created pod: ", named, count - left)
+        raise_failures(failures)
+        if left:
             raise Conflict(
-                f"{owner.owner_kind.key(owner.meta)}: {count} pods have no names yet, for nearly "
+                f"{owner.owner_kind.key(owner.meta)}: {left} pods have no names yet, for nearly "
                 "all that begin alike are taken; it is tried again"
             )
+        self.waits.discard(owner.owner_kind.key(owner.meta))
         return reached
 
     async def delete(self, owner: PodOwner, pods: Sequence[Pod], finalizer: str = "") -> int:
@@ -293,6 +301,7 @@ class PodControl:
         found = await self._store.get(ObjectKey("namespaces", "", owner.meta.namespace))
         if found is None or found.meta.deletion_timestamp is not None:
             return
+        self.waits.add(owner.owner_kind.key(owner.meta))
         words = f"Error creating: {failure.message}"
         kind = owner.owner_kind.kind
         await self.events.tell(note(kind, owner.meta, "FailedCreate", words, warning=True))

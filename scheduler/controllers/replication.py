@@ -61,6 +61,7 @@ class ReplicationController:
         """Keep the numbers, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
             group.create_task(follow(self._owners, self._queue))
+            group.create_task(self._control.waits.follow(self._queue.add))
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
 
     async def _reconcile(self, key: ObjectKey) -> timedelta | None:

@@ -74,6 +74,7 @@ class StatefulSetController:
         """Keep the pods, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
             group.create_task(follow(self._sets, self._queue))
+            group.create_task(self._control.waits.follow(self._queue.add))
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
 
     async def _reconcile(self, key: ObjectKey) -> timedelta | None:

@@ -88,7 +88,7 @@ class WorkQueue(Generic[K]):
         if seconds <= 0:
             self.add(key)
             return
-        due = self._clock.now().timestamp() + seconds
+        due = self._clock.elapsed() + seconds
         pending = self._timers.get(key)
         if pending is not None:
             if pending[0] <= due:

@@ -36,6 +36,7 @@ from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_ad
 from .engines import EngineTaken
 from .memory import Backoff, PodMemory
 from .office import Office
+from .reconnection import Reconnection
 from .registration import (
     Registration,
     disk_of,
@@ -91,7 +92,10 @@ class NodeAgent:
         self._memories: dict[str, PodMemory] = {}
         self._registering = asyncio.Lock()
         self._said = ""
-        self._failures = 0  # to connect and stay so, in a row
+        settings = office.settings
+        self.reconnection = Reconnection(
+            Backoff(settings.reconnect_initial, settings.reconnect_limit)
+        )
 
     @property
     def name(self) -> str:
@@ -128,12 +132,13 @@ class NodeAgent:
         Raises:
             Fenced: another leader has taken over.
         """
-        settings = self._office.settings
-        backoff = Backoff(settings.reconnect_initial, settings.reconnect_limit)
+        loop = asyncio.get_running_loop()
         while True:
-            begun = asyncio.get_running_loop().time()
+            work = self._emptied() if self.docker_host.deleting else self._connected()
             try:
-                why = await (self._emptied() if self.docker_host.deleting else self._connected())
+                # A task of its own: until Python 3.13 a TaskGroup whose child fails at its end
+                # leaves its task as if somebody had cancelled it, which would end the agent below.
+                why = await asyncio.create_task(work, name=f"connection to {self.name}")
                 if not why:
                     return
             except Exception as error:
@@ -144,10 +149,9 @@ class NodeAgent:
             task = asyncio.current_task()
             if task is not None and task.cancelling():  # a failure in the same moment hid it
                 raise asyncio.CancelledError
-            lasted = asyncio.get_running_loop().time() - begun
-            self._failures = 1 if lasted > settings.reconnect_limit else self._failures + 1
+            self.reconnection.ended(loop.time())
             self._say(why)
-            await asyncio.sleep(random.uniform(0, backoff.delay(self._failures).total_seconds()))
+            await asyncio.sleep(self.reconnection.pause())
 
     def _say(self, what: str) -> None:
         """Log how the host is, once for as long as it stays so."""
@@ -214,7 +218,7 @@ class NodeAgent:
                 "correct spec.driver or install the plugin that has it"
             )
         self._check_engine(None)
-        room = self._connects.again if self._failures else self._connects.first
+        room = self._connects.again if self.reconnection.troubled else self._connects.first
         try:
             async with room:
                 address = await self._address()
@@ -232,7 +236,7 @@ class NodeAgent:
         try:
             info = await host.info()
             self._check_engine(info)
-            if self._failures:  # what cannot be looked at must not count as alive again
+            if self.reconnection.troubled:  # what cannot be looked at must not count as alive again
                 await host.observe()
         except BaseException:
             await host.close()
@@ -263,6 +267,7 @@ class NodeAgent:
             latest = None if self._failures else held  # which knows of no outage since
             await self._report(info, *_content(info), latest)
             self._session = session
+            self.reconnection.connected(asyncio.get_running_loop().time())
             self._say("its engine answers")
             await session.run()
         except* (DriverError, Unavailable) as group:

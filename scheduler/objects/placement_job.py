@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from .meta import ObjectMeta
+from .objective import Goal
 from .pod import LabelSelector, View
 from .rebalance_job import PlannedMove
 from .stored import StoredObject
@@ -15,9 +16,6 @@ PRICE = "ironfree.dev/price"
 """Label of a Node: what it costs to use it at all, a decimal number; 1 where it is absent."""
 VALUE = "ironfree.dev/value"
 """Annotation of a pod template, label of a pod: what placing it is worth; 1 where it is absent."""
-
-PODS = "pods"
-"""The goal `prefer` that is about what pods prefer."""
 
 DEFAULT_DEADLINE = 30
 MOST_SECONDS = 3600
@@ -69,27 +67,6 @@ class Hosts(View, frozen=True):
 
     selector: LabelSelector | None = None
     nodes: tuple[msgspec.Raw, ...] = ()
-
-
-class Goal(View, frozen=True):
-    """One term of the objective, most important first; one field is set.
-
-    Args:
-        place: "count", "priority", "value" or a resource: the most of it.
-        hosts: "fewest", or "cost" for the least by their price.
-        prefer: PODS for what the pods prefer, or the name of a plugin's batch rule.
-    """
-
-    place: str = ""
-    hosts: str = ""
-    prefer: str = ""
-
-    @property
-    def label(self) -> str:
-        """The goal as it is named where one word must do."""
-        if self.prefer:
-            return f"prefer:{self.prefer}"
-        return f"place:{self.place}" if self.place else f"hosts:{self.hosts}"
 
 
 class Limits(View, frozen=True):

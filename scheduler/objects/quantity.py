@@ -6,6 +6,7 @@ digits is zero ("m", ".", "Gi"). Numbers and exponents are bounded: 128 digits, 
 """
 
 import re
+from collections.abc import Mapping
 from decimal import ROUND_UP, Context, Decimal
 from functools import lru_cache
 
@@ -94,6 +95,15 @@ def value(text: str) -> int:
 def nano(text: str) -> int:
     """Return billionths of the base unit, which is all that a quantity can say; never rounded."""
     return int(_EXACT.scaleb(parse(text), 9))
+
+
+def nanos(amounts: Mapping[str, object]) -> dict[str, int]:
+    """Return quantities by name in billionths of their units.
+
+    Raises:
+        BadRequest: one cannot be read.
+    """
+    return {name: nano(str(amount)) for name, amount in amounts.items()}
 
 
 @lru_cache(maxsize=16384)

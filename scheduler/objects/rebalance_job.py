@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from .meta import ObjectMeta
+from .objective import Goal
 from .pod import LabelSelector, View
 from .stored import StoredObject
 
@@ -71,12 +72,15 @@ class RebalanceSpec(View, frozen=True):
     """ironfree.dev/v1 RebalanceSpec.
 
     Args:
-        goal: "consolidate" empties hosts, "defragment" makes room for shapes, "none" does neither.
+        goal: "consolidate" empties hosts, "defragment" makes room for shapes, "improve" is for the
+            objective, "none" does none of it.
         shapes: for defragment, the most important first; () for those of pods that wait.
         moves_per_host: what a host that is emptied, or a pod that gets room, may cost at most.
         make_room: whether pods are moved so that pending ones fit.
         rest_seconds: how long a pod that was moved is left alone.
         windows: within which moves begin (objects.windows); () is always.
+        objective: for improve, as of Placements (objects.placement_job.Goal).
+        min_gain_percent: of what a goal was, by which a plan for improve must make it better.
     """
 
     mode: str = "plan"
@@ -94,6 +98,8 @@ class RebalanceSpec(View, frozen=True):
     profile: str = ""
     goal: str = "consolidate"
     shapes: tuple[Shape, ...] = ()
+    objective: tuple[Goal, ...] = ()
+    min_gain_percent: int = 1
 
 
 class PlannedMove(msgspec.Struct, frozen=True, rename="camel"):
@@ -156,6 +162,20 @@ class FixedHost(msgspec.Struct, frozen=True):
     reason: str
 
 
+class GoalReached(msgspec.Struct, frozen=True):
+    """What a plan is worth in one goal, as decimal text.
+
+    Args:
+        before: as pods are now. after: once the plan is carried out.
+        bound: no placement of the pods that may be moved is better; "" where it is not known.
+    """
+
+    name: str
+    before: str
+    after: str
+    bound: str = ""
+
+
 class RebalanceStatus(msgspec.Struct, frozen=True, rename="camel"):
     """ironfree.dev/v1 RebalanceStatus; counts are always written.
 
@@ -166,6 +186,7 @@ class RebalanceStatus(msgspec.Struct, frozen=True, rename="camel"):
         made: moves that ended well. missed: that ended otherwise.
         room: pending pods that the plan gives room.
         hopeless: pending pods that nothing gives room. shapes: what defragmenting comes to.
+        goals: what improving comes to, the most important first.
     """
 
     phase: str = Phase.PENDING
@@ -184,6 +205,7 @@ class RebalanceStatus(msgspec.Struct, frozen=True, rename="camel"):
     room: tuple[str, ...] = ()
     hopeless: tuple[Hopeless, ...] = ()
     shapes: tuple[ShapeRoom, ...] = ()
+    goals: tuple[GoalReached, ...] = ()
 
 
 class RebalanceJob(msgspec.Struct, frozen=True):

@@ -133,9 +133,9 @@ def _total(spec: PodSpec, assumed: Mapping[str, int]) -> Amounts:
         _raise(peak, needed.items())
     _raise(total, peak.items())
     if spec.resources is not None:
-        level = _nanos(spec.resources.requests)
+        level = quantity.nanos(spec.resources.requests)
         total.update({name: level[name] for name in level if _is_pod_level(name)})
-    _add(total, _nanos(spec.overhead).items())
+    _add(total, quantity.nanos(spec.overhead).items())
     return total
 
 
@@ -144,11 +144,7 @@ def _is_pod_level(name: str) -> bool:
 
 
 def _of(container: Container, assumed: Mapping[str, int]) -> Amounts:
-    return {**assumed, **_nanos(container.resources.requests)}
-
-
-def _nanos(quantities: Quantities) -> Amounts:
-    return {name: quantity.nano(str(text)) for name, text in quantities.items()}
+    return {**assumed, **quantity.nanos(container.resources.requests)}
 
 
 def _rounded(name: str, nanos: int) -> int:

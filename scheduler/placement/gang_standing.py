@@ -66,6 +66,7 @@ def standing_of(
         if belongs(each)
         and each.pod.meta.uid not in scenario.bound
         and not each.pod.spec.scheduling_gates
+        and not each.refused
         and (ours is None or each.wanted.scheduler_name in ours)
     ]
     why = obstacle(key.name, group, len(waiting), scheduled)

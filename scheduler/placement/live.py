@@ -21,6 +21,7 @@ from ..objects.pod_class import pod_class
 from ..objects.pod_group import RESOURCE as GROUPS
 from ..objects.pod_group import pod_group
 from ..objects.stored import ObjectKey, StoredObject
+from .admission import RESOURCES as ADMISSION
 from .scenario import Scenario, ScenarioPod
 from .storage_table import RESOURCES as STORAGE
 from .surroundings import SELECTING, selector_of
@@ -29,7 +30,11 @@ from .tenancy import Budget
 NODES, PODS, NAMESPACES = "nodes", "pods", "namespaces"
 BUDGETS = "poddisruptionbudgets.policy"
 PRIORITIES = "priorityclasses.scheduling.k8s.io"
-RESOURCES = (NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES, GROUPS, MANIFESTS, *STORAGE)
+RESOURCES = (
+    *(NODES, PODS, NAMESPACES, *SELECTING, BUDGETS, PRIORITIES, GROUPS, MANIFESTS),
+    *STORAGE,
+    *ADMISSION,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class LiveCluster:
         self.scenario = Scenario(live=True)
         self.scenario.state.storage.begin()
         self._groups = self.scenario.groups = {}
+        self.scenario.admission.runtimes = {}
         self._absence = absence
         self._displaced: list[ScenarioPod] = []
 
@@ -103,6 +109,8 @@ class LiveCluster:
             case _ if resource == MANIFESTS:
                 manifest = image_manifest(stored)
                 state.set_architectures(manifest.spec.image, manifest.architectures)
+            case _ if resource in ADMISSION:
+                self.scenario.admission.add(stored)
             case _ if resource in STORAGE:
                 state.storage.set(stored.key, stored)
             case _:

@@ -32,6 +32,7 @@ from ..objects.resizing import count_held
 from ..objects.resources import allocatable
 from ..objects.selectors import NOTHING, Selector, from_label_selector, from_map
 from ..objects.stored import Body, ObjectKey, StoredObject
+from .admission import LIMITS, RUNTIMES, Admission
 from .state import ClusterState
 from .tenancy import Budget, RunningPod, nanoseconds
 
@@ -84,12 +85,14 @@ class ScenarioPod:
 
     Args:
         started: status.startTime in nanoseconds since 1970, None for as exactly as the pod says.
+        refused: why it could not even be created, "" if it could.
     """
 
     key: ObjectKey
     pod: Pod
     wanted: PodClass
     started: int | None = None
+    refused: str = ""
 
     @property
     def name(self) -> str:
@@ -112,6 +115,7 @@ class Scenario:
         nominees: uid → pod, those that wait for room on a certain node.
         waiting: uid → pod, those that waited at first, in order.
         priorities: PriorityClasses by name.
+        admission: what new pods are completed by, and held to.
         live: it began as the live cluster.
         budgets: PodDisruptionBudgets by namespace and name.
         groups: the PodGroups, by key; None where nothing is said of any, so that pods which name
@@ -127,6 +131,7 @@ class Scenario:
     nominees: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
     waiting: dict[str, ScenarioPod] = field(default_factory=dict[str, ScenarioPod])
     priorities: dict[str, PriorityView] = field(default_factory=dict[str, PriorityView])
+    admission: Admission = field(default_factory=Admission)
     live: bool = False
     revision: int = 0
     budgets: dict[tuple[str, str], Budget] = field(default_factory=dict[tuple[str, str], Budget])
@@ -205,7 +210,8 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
 
     Args:
         spec: lists nodes, pods, namespaces, services, replicationControllers, replicaSets,
-            statefulSets, podDisruptionBudgets, priorityClasses, podGroups; every one may be absent.
+            statefulSets, podDisruptionBudgets, priorityClasses, podGroups, limitRanges,
+            runtimeClasses; every one may be absent.
         scenario: what they are laid over; objects of the same name are replaced.
 
     Raises:
@@ -232,6 +238,12 @@ def read_scenario(spec: JsonObject, scenario: Scenario | None = None) -> Scenari
             group = group_of(obj, where)
             scenario.groups[ObjectKey(RESOURCE, group.meta.namespace, group.meta.name)] = group
     scenario.priorities.update(_priorities(spec))
+    for obj, where in _objects(spec, "limitRanges"):
+        scenario.admission.add_written(LIMITS, _meta(obj, where, "default"), obj, where)
+    if spec.get("runtimeClasses") is not None and scenario.admission.runtimes is None:
+        scenario.admission.runtimes = {}
+    for obj, where in _objects(spec, "runtimeClasses"):
+        scenario.admission.add_written(RUNTIMES, _meta(obj, where), obj, where)
     for number, (obj, where) in enumerate(_objects(spec, "pods")):
         _add_pod(scenario, obj, where, number)
     return scenario
@@ -262,14 +274,36 @@ def pod_of(obj: JsonObject, where: str, number: int) -> Pod:
     Args:
         number: makes the uid, since those of a scenario may be absent or alike.
     """
+    _complete_pod(obj, where)
+    return _pod_view(obj, where, number)
+
+
+def _complete_pod(obj: JsonObject, where: str, admission: Admission | None = None) -> str:
+    """Give a Pod document in place what a stored one has.
+
+    Args:
+        admission: what it would go through if it came now, which only a pod that waits does.
+
+    Returns:
+        Why it would be refused, "" where it would not.
+
+    Raises:
+        BadRequest: it cannot be read.
+    """
     for part, absent in _ABSENT_IN_PODS.items():
         _complete(obj.get(part), absent)
     try:
         default_pod(obj)
         if get_object(obj, "spec", where).get("nodeName"):
             count_held(obj)
+        elif admission is not None:
+            return admission.admit(obj)
     except BadRequest as error:
         raise BadRequest(f"{where}: {error}") from error
+    return ""
+
+
+def _pod_view(obj: JsonObject, where: str, number: int) -> Pod:
     meta = _meta(obj, where, "default")
     _name_namespaces(get_object(obj, "spec", where).get("affinity"))
     spec = _convert(get_object(obj, "spec", where), PodSpec, f"{where}.spec")
@@ -313,7 +347,8 @@ def budget_of(obj: JsonObject, where: str) -> Budget:
 
 
 def _add_pod(scenario: Scenario, obj: JsonObject, where: str, number: int) -> None:
-    pod = pod_of(obj, where, number)
+    refused = _complete_pod(obj, where, scenario.admission)
+    pod = _pod_view(obj, where, number)
     if get_object(obj, "spec", where).get("priority") is None:
         spec = _with_priority(pod.spec, scenario.priorities, where)
         pod = msgspec.structs.replace(pod, spec=spec)
@@ -324,7 +359,7 @@ def _add_pod(scenario: Scenario, obj: JsonObject, where: str, number: int) -> No
     if pod.terminal:
         return
     key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
-    member = ScenarioPod(key, pod, wanted, _started(obj, pod))
+    member = ScenarioPod(key, pod, wanted, _started(obj, pod), refused)
     if scenario.live:
         scenario.forget(member.name)
     if pod.node:

@@ -264,5 +264,7 @@ def _untried(pod: ScenarioPod, profile: Profile) -> str:
     """Return why a pod is not looked at, in kube-scheduler's words; "" if it is."""
     if pod.pod.meta.deletion_timestamp is not None:
         return f"skip schedule deleting pod: {pod.name}"
+    if pod.refused:
+        return pod.refused
     gates = " ".join(gate.name for gate in pod.pod.spec.scheduling_gates)
     return f"waiting for scheduling gates: [{gates}]" if gates and profile.runs(GATES) else ""

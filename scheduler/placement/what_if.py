@@ -20,6 +20,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _Change = tuple[int, PodClass, int]  # row, class, how many come (negative: go)
+_Taken = tuple[PodClass, Rows, Counts]  # class, rows, how many guests each of them has
 
 
 class _Lazy(Mapping[K, V], Generic[K, V]):
@@ -123,41 +124,48 @@ class WhatIf:
         """
         base = self._base
         requested = self._requested.view()
-        coming: list[_Change] = []
+        taken: list[_Taken] = []
         if guests is not None:
             requested = requested.copy()
             requested[:, guests] += self._guest_requests[:, guests]
-            coming = list(self._coming(guests))
+            taken = [(pod, guests, counts[guests]) for pod, counts in self._guests.items()]
         requested.flags.writeable = False
         gone = np.flatnonzero(self._out)
         codes = self._codes[gone]
         ported = [
             *self._going(gone[self._has_ports[codes]]),
-            *(c for c in coming if c[1].host_ports),
+            *_coming(each for each in taken if each[0].host_ports),
         ]
-        drawing = [*self._going(gone[self._attracts[codes]]), *(c for c in coming if c[1].attracts)]
-        using = [*self._going(gone[self._claims[codes]]), *(c for c in coming if c[1].claims)]
+        drawing = [
+            *self._going(gone[self._attracts[codes]]),
+            *_coming(each for each in taken if each[0].attracts),
+        ]
+        using = [
+            *self._going(gone[self._claims[codes]]),
+            *_coming(each for each in taken if each[0].claims),
+        ]
         left = self._going(gone[self._leaving[gone]])
         return replace(
             base,
             requested=requested,
             ports=_Lazy(lambda: _ports(base, ported)) if ported else base.ports,
-            placed=_Lazy(lambda: _counted(base.placed, [*self._going(gone), *coming])),
+            placed=_Lazy(lambda: _counted(base.placed, [*self._going(gone), *_coming(taken)])),
             leaving=_Lazy(lambda: _counted(base.leaving, left)) if left else base.leaving,
             attracting=_counted(base.attracting, drawing) if drawing else base.attracting,
             claiming=_counted(base.claiming, using) if using else base.claiming,
         )
 
-    def _coming(self, guests: Rows) -> Iterator[_Change]:
-        for pod, counts in self._guests.items():
-            rows = guests[counts[guests] > 0]
-            for row, count in zip(rows.tolist(), counts[rows].tolist(), strict=True):
-                yield row, pod, count
-
     def _going(self, pods: Rows) -> list[_Change]:
         rows: list[int] = self._rows[pods].tolist()
         numbers: list[int] = pods.tolist()
         return [(row, self._pods[n], -1) for row, n in zip(rows, numbers, strict=True)]
+
+
+def _coming(taken: Iterable[_Taken]) -> Iterator[_Change]:
+    for pod, guests, counts in taken:
+        there = counts > 0
+        for row, count in zip(guests[there].tolist(), counts[there].tolist(), strict=True):
+            yield row, pod, count
 
 
 def _counted(

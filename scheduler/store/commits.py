@@ -34,6 +34,7 @@ from .operations import (
 )
 from .parts import COPY_FROM, parts
 from .postgres import CONNECTION_ERRORS, DATA_ERRORS, REFUSALS, TAKEN, Connection, connect
+from .quota_book import QuotaBook
 from .reader import BodyMissing, Reader
 from .recent_cohorts import RecentCohorts
 from .statements import Head, Mark
@@ -68,6 +69,7 @@ class Commits:
         self._generation = -1
         self._binders = Binders()
         self._recent = RecentCohorts()
+        self._quotas = QuotaBook(reader, hub)
         self._id = str(uuid.uuid4())
         self._transaction = 0
         self.measures = WriterMeasures()
@@ -200,7 +202,9 @@ class Commits:
         self._known.update(verdict.bodies)
         bound = [(row.node, row.epoch, row.revision) for row in verdict.bindings]
         self._binders.add((*bound, *verdict.boarded), after, verdict.revision)
-        self._recent.keep(verdict.lodgings, after, verdict.revision if verdict.changes else after)
+        revision = verdict.revision if verdict.changes else after
+        self._recent.keep(verdict.lodgings, after, revision)
+        self._quotas.keep(verdict.quotas, after, revision)
         if verdict.changes:
             self._hub.publish(after, verdict.revision, verdict.changes)
 
@@ -247,6 +251,7 @@ class Commits:
             nodes = {op.node for op in binds if op.host_ports}
             if nodes:
                 present.ports = await statements.held_ports(connection, list(nodes))
+        await self._quotas.lay_open(connection, ops, present)
         return present
 
 

@@ -51,6 +51,7 @@ from .operations import (
     Replace,
     ReportCohort,
 )
+from .quota_ledger import Ledgers
 from .rows import (
     BindingRow,
     binding_row,
@@ -116,6 +117,7 @@ class _Batch:
         self._now = now
         self._changes: list[AnyChange] = []
         self._boardings = Boardings(present.lodgings, present.places)
+        self._ledgers = Ledgers(present.quotas, present.census)
         self._lodged = [key for key, obj in present.objects.items() if obj and obj.lodged]
         self._bodies: dict[bytes, Body] = {}
         self._metadata: dict[ObjectKey, tuple[bytes, int]] = {}
@@ -152,6 +154,7 @@ class _Batch:
 
     def verdict(self, outcomes: list[Outcome]) -> Verdict:
         """Return the writes that bring the first state to the last."""
+        self._count_quotas()
         verdict = Verdict(outcomes, self._changes, revision=self._revision)
         verdict.tombstones = self._tombstones
         for key, (metadata, revision) in self._metadata.items():
@@ -185,7 +188,16 @@ class _Batch:
         verdict.emptied, verdict.berths = boardings.emptied(), boardings.rows()
         verdict.boarded, verdict.reports = list(boardings.bound()), boardings.reported()
         verdict.lodgings = boardings.known()
+        verdict.quotas = self._ledgers.held()
         return verdict
+
+    def _count_quotas(self) -> None:
+        """Write what the batch has used of quotas, once for each."""
+        for quota in self._ledgers.counted(self._revision):
+            old = self._objects[quota.key]
+            self._revision = quota.revision
+            self._put(quota.key, quota, encode_json(quota.meta))
+            self._changes.append(Change(ChangeType.MODIFIED, quota.revision, quota, old))
 
     def _create(self, op: Create) -> Outcome:
         meta = op.meta
@@ -201,10 +213,14 @@ class _Batch:
         metadata = checked_metadata(op)
         if isinstance(metadata, StatusError):
             return metadata
+        refusal = self._ledgers.admit(op)
+        if refusal is not None:
+            return refusal
         self._revision += 1
         obj = StoredObject(
             op.resource, meta, self._revision, self._revision, op.body, op.status, None
         )
+        obj = self._ledgers.kept(obj)
         self._put(key, obj, metadata)
         self._changes.append(Change(ChangeType.ADDED, self._revision, obj))
         return obj
@@ -231,7 +247,11 @@ class _Batch:
         metadata = checked_metadata(cohort)
         if isinstance(metadata, StatusError):
             return metadata
-        cohort = msgspec.structs.replace(cohort, created_revision=self._revision + 1)
+        size, refusal = self._ledgers.fit(cohort)
+        if refusal is not None:
+            return refusal
+        first = self._revision + 1
+        cohort = msgspec.structs.replace(cohort, size=size, created_revision=first)
         self._revision += cohort.size
         self._bodies[cohort.body.digest] = cohort.body
         self._changes.append(self._boardings.create(cohort))
@@ -302,7 +322,8 @@ class _Batch:
         old = self._objects[key]
         if old is None:
             return not_found(key)
-        refusal = _precondition(old, op.expected_revision, meta.uid)
+        expected = self._ledgers.expected(old, op.expected_revision)
+        refusal = _precondition(old, expected, meta.uid)
         if refusal is not None:
             return refusal
         if old.binding is not None and terminal(old) and not ended(op.status):
@@ -310,6 +331,9 @@ class _Batch:
         metadata = checked_metadata(op)
         if isinstance(metadata, StatusError):
             return metadata
+        refusal = self._ledgers.admit_change(old, op)
+        if refusal is not None:
+            return refusal
         if old.lodged:
             self._leave(key, old)
         self._revision += 1
@@ -322,6 +346,7 @@ class _Batch:
             op.status,
             old.binding,
         )
+        obj = self._ledgers.kept(obj, old)
         self._put(key, obj, metadata)
         self._changes.append(Change(ChangeType.MODIFIED, self._revision, obj, old))
         if obj.binding is not None and terminal(obj) and not terminal(old):
@@ -332,9 +357,11 @@ class _Batch:
         old = self._objects[op.key]
         if old is None:
             return not_found(op.key)
-        refusal = _precondition(old, op.expected_revision, op.uid or old.meta.uid)
+        expected = self._ledgers.expected(old, op.expected_revision)
+        refusal = _precondition(old, expected, op.uid or old.meta.uid)
         if refusal is not None:
             return refusal
+        self._ledgers.release(old)
         if old.lodged:
             self._leave(op.key, old)
         self._revision += 1

@@ -15,8 +15,8 @@ from ..objects.stored import Binding, Body, ObjectKey, StoredObject
 class Create(msgspec.Struct, frozen=True, gc=False):
     """Add an object. meta carries name, namespace and uid; fails AlreadyExists.
 
-    A namespaced object needs its namespace to exist (NotFound) and not to be terminating
-    (Forbidden), checked in the same transaction.
+    A namespaced object needs its namespace to exist (NotFound), not to be terminating (Forbidden),
+    and to have room for it in its ResourceQuotas (Forbidden), all in the same transaction.
     """
 
     resource: str
@@ -102,7 +102,8 @@ class CreateCohort(msgspec.Struct, frozen=True, gc=False):
     """Add the pods of a cohort; its created_revision is given out here.
 
     Fails AlreadyExists when one of their names is taken: try another `start`. The namespace must
-    exist and not be terminating, as for Create.
+    exist and not be terminating, as for Create. Where its quotas have not room for all, the first
+    are made and come back as a smaller cohort; the rest, asked for again, is told why not.
     """
 
     cohort: Cohort

@@ -120,7 +120,7 @@ class Reader:
                 row = await connection.fetchrow(_GET, key.resource, key.namespace, key.name)
                 if row is None:
                     break
-                found = await self._bodies_of(connection, [row[4]])
+                found = await self.bodies_of(connection, [row[4]])
                 if found is not None:
                     return stored(row, found)
         if not cohorts.places_of((key,)):
@@ -317,22 +317,26 @@ class Reader:
     async def _furnished(self, connection: Connection, rows: list[Row]) -> list[Lodging]:
         if not rows:
             return []
-        bodies = await self._bodies_of(connection, [row[cohorts.DIGEST] for row in rows])
+        bodies = await self.bodies_of(connection, [row[cohorts.DIGEST] for row in rows])
         if bodies is None:
             raise BodyMissing("a cohort's interned body is missing from specs")
         return await cohorts.furnished(connection, rows, bodies)
 
     async def _objects(self, connection: Connection, rows: list[Row]) -> list[StoredObject]:
         """Return the rows' objects; the transaction must hold a snapshot or the head lock."""
-        bodies = await self._bodies_of(connection, [row[4] for row in rows])
+        bodies = await self.bodies_of(connection, [row[4] for row in rows])
         if bodies is None:
             raise BodyMissing("an object's interned body is missing from specs")
         return [stored(row, bodies) for row in rows]
 
-    async def _bodies_of(
+    async def bodies_of(
         self, connection: Connection, digests: Sequence[bytes | None]
     ) -> dict[bytes, Body] | None:
-        """Return interned bodies; None when one has been deleted meanwhile."""
+        """Return interned bodies, those known and those of specs.
+
+        Returns:
+            None when one has been deleted meanwhile.
+        """
         found: dict[bytes, Body] = {}
         missing: list[bytes] = []
         for digest in set(digests):

@@ -6,8 +6,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from typing import Self, cast
 
-from ..errors import Expired, Fenced, StatusError
+from ..errors import Expired, Fenced, Forbidden, StatusError
 from ..objects.cohort import Cohort
+from ..objects.resource_quota import RESOURCE as QUOTAS
 from ..objects.stored import ObjectKey, StoredObject
 from . import assignments, build_contexts, decisions, explanations
 from .assignments import Assignment
@@ -25,11 +26,14 @@ from .operations import (
     Boarding,
     BoundTogether,
     CohortWrite,
+    Create,
     CreateCohort,
     Listing,
     Occupancy,
+    Replace,
     Write,
 )
+from .quota_ledger import HeldQuota, Ledgers
 from .reader import Reader
 from .rows import Bodies
 from .writer import PATIENCE, Writer
@@ -187,6 +191,24 @@ class Store:
     ) -> Sequence[BoundTogether | StatusError | Fenced]:
         """Bind pods together or not at all, each operation for itself; as `write_many`."""
         return cast("Sequence[BoundTogether | StatusError | Fenced]", await self._writer.write(ops))
+
+    async def over_quota(
+        self, op: Create | Replace, old: StoredObject | None = None
+    ) -> Forbidden | None:
+        """Return why quotas would refuse a write that is only rehearsed, None if they would not.
+
+        Args:
+            old: what a Replace would change.
+        """
+        namespace = op.meta.namespace
+        if not namespace:
+            return None
+        found = await self.list(QUOTAS, namespace)
+        held = [HeldQuota(each, each.revision) for each in found.objects]
+        ledgers = Ledgers({namespace: held}, {})
+        if isinstance(op, Create):
+            return ledgers.admit(op)
+        return ledgers.admit_change(old, op) if old is not None else None
 
     async def watch(
         self, resources: Collection[str] | None, since: int

@@ -7,6 +7,7 @@ from ..objects.cohort import Cohort, Lodging
 from ..objects.stored import Body, ObjectKey, StoredObject
 from .bind import HostPort
 from .operations import AnyChange, Boarding, BoundTogether
+from .quota_ledger import Census, HeldQuota
 from .rows import BindingRow, ObjectRow
 
 Outcome = StoredObject | Cohort | Boarding | BoundTogether | StatusError | Fenced
@@ -23,6 +24,9 @@ class Present:
         ports: host ports held on the nodes that operations want host ports of.
         lodgings: the cohorts that operations name or whose pods they name.
         places: of names beginning as a new cohort's, by (namespace, prefix).
+        quotas: the ResourceQuotas of the operations' namespaces that have some; these are among
+            the objects, too.
+        census: of the namespaces where a quota is to be counted anew, all that counts.
     """
 
     revision: int
@@ -32,6 +36,10 @@ class Present:
     ports: dict[str, set[HostPort]] = field(default_factory=dict[str, set[HostPort]])
     lodgings: list[Lodging] = field(default_factory=list[Lodging])
     places: dict[tuple[str, str], set[int]] = field(default_factory=dict[tuple[str, str], set[int]])
+    quotas: dict[str, tuple[HeldQuota, ...]] = field(
+        default_factory=dict[str, tuple[HeldQuota, ...]]
+    )
+    census: dict[str, Census] = field(default_factory=dict[str, Census])
 
 
 @dataclass
@@ -45,7 +53,7 @@ class Verdict:
         cohorts: to insert; left: whose pods have left; emptied: uids of those to delete.
         reports: rows of what cohorts' pods are; berths: rows of their bindings; boarded: of those
             (node, binder's epoch, revision).
-        lodgings: the cohorts that were looked at, as they are then.
+        lodgings: the cohorts that were looked at, as they are then; quotas: likewise.
     """
 
     outcomes: list[Outcome]
@@ -66,4 +74,7 @@ class Verdict:
     reports: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
     boarded: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
     lodgings: list[Lodging] = field(default_factory=list[Lodging])
+    quotas: dict[str, tuple[HeldQuota, ...]] = field(
+        default_factory=dict[str, tuple[HeldQuota, ...]]
+    )
     revision: int = 0

@@ -33,6 +33,9 @@ from .verdict import Outcome, Verdict
 _BATCH = 4096
 _BATCH_BYTES = 16 << 20
 _LODGED_AS_ONE = 16  # pods of a cohort that take as long as one alone
+# Of the event loop, before a batch is closed. Who has been answered or told of a commit goes on
+# meanwhile (an informer, its controller, then its write) and is not left to the commit after.
+_TURNS = 3
 _QUEUE = 200_000
 _QUEUE_BYTES = 256 << 20
 PATIENCE = 15.0  # seconds an operation waits for the database
@@ -134,6 +137,8 @@ class Writer:
         try:
             while True:
                 await self._wake.wait()
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
                 slices = self._take()
                 if slices:
                     await self._write(slices)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,13 +66,14 @@ class Ironfree:
     def _ready(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, f"ironfree ended:\n{self.log()}"
-        got = subprocess.run(
-            [BIN / "kubectl", "--server", self.url, "get", "--raw", "/readyz"],
-            env=self._environment,
-            capture_output=True,
-            check=False,
-        )
-        return got.returncode == 0
+        asked = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            asked.request("GET", "/readyz")
+            return asked.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            asked.close()
 
     def kill(self) -> None:
         """SIGKILL: no chance to tidy up."""

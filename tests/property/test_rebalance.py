@@ -10,7 +10,7 @@ from scheduler.objects.pod_class import pod_class
 from scheduler.placement.draft import Draft
 from scheduler.placement.framework import Framework
 from scheduler.placement.rebalance.defragmenting import Wanted
-from scheduler.placement.rebalance.planner import Aim
+from scheduler.placement.rebalance.plan import Aim
 from scheduler.placement.rebalance.waiting import Waiting
 from tests.placement_cases import pod
 from tests.rebalance_cases import FILTERS, apply, host, member, planned, scenario, used

@@ -5,7 +5,7 @@ Knows HTTP and nothing of pods; the endpoints are in containers.py, images.py an
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -88,11 +88,12 @@ class Engine:
         return self._prefix.removeprefix("/v")
 
     async def close(self) -> None:
-        """Release the connections."""
-        await self._calls.close()
-        await self._streams.close()
-        if self._tunnel is not None:
-            await self._tunnel.close()
+        """Release the connections, all of them even if one takes so long that this is cancelled."""
+        async with AsyncExitStack() as stack:
+            if self._tunnel is not None:
+                stack.push_async_callback(self._tunnel.close)
+            stack.push_async_callback(self._streams.close)
+            stack.push_async_callback(self._calls.close)
 
     async def ping(self) -> None:
         """Return when the engine answers; never queued behind other calls."""

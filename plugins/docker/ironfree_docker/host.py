@@ -419,8 +419,10 @@ class DockerHost:
 
     async def close(self) -> None:
         """Release the connections."""
-        await self._dialer.close()
-        await self._engine.close()
+        try:
+            await self._dialer.close()
+        finally:
+            await self._engine.close()
 
     # ---------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ What is here was seen with Podman 4.3 on a real host (tests/e2e/test_podman.py).
 """
 
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 
 from scheduler.drivers import Finding
@@ -26,6 +26,9 @@ _REFUSALS = {
     "OCI runtime error": 128,
 }
 """Parts of what a start is refused with → the exit code that Docker notes for it."""
+
+_GONE = ("no such container", "has already been removed")
+"""Parts of what is said, with a 500, when a container goes while it is being described."""
 
 _LACKS = (
     "what is killed for its memory may not be called OOMKilled; measured memory includes file "
@@ -81,8 +84,22 @@ class PodmanContainers(Containers):
                 self._refused[name] = (code, str(error))
             raise
 
+    async def _list(self, filters: Mapping[str, Sequence[str]]) -> list[wire.Summary]:
+        """List; once more when one of them goes meanwhile, for which Podman lists none."""
+        try:
+            return await super()._list(filters)
+        except EngineRejected as error:
+            if not _gone(error):
+                raise
+            return await super()._list(filters)
+
     async def _inspect(self, name: str) -> wire.Container:
-        found = await super()._inspect(name)
+        try:
+            found = await super()._inspect(name)
+        except EngineRejected as error:
+            if _gone(error):
+                raise EngineRejected(str(error), 404) from error
+            raise
         found.config.image = familiar(found.config.image)
         refused = self._refused.get(found.id)
         if refused is not None and found.state.status == "created":
@@ -129,6 +146,10 @@ class PodmanVolumes(Volumes):
         if options.get("type") == "tmpfs":
             options = {**options, "o": _SIZE.sub(_pages, options.get("o", ""))}
         await super().create(name, labels, options)
+
+
+def _gone(error: EngineRejected) -> bool:
+    return error.code == 500 and any(words in str(error) for words in _GONE)
 
 
 def _pages(size: re.Match[str]) -> str:

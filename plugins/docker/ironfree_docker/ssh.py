@@ -6,14 +6,19 @@ own way, `docker system dial-stdio` in a session for each connection, is not use
 sessions on a connection (sshd_config, MaxSessions), forwarded channels are not counted.
 
 Keys, known hosts, jump hosts and agents are those of the service's user (~/.ssh/config).
+
+A tunnel must not outlive a service that was killed: the kernel ends it then (prctl(2),
+PR_SET_PDEATHSIG, which setpriv(1) of util-linux sets), and the next service removes its folder.
 """
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +36,16 @@ _CONNECT = 10.0
 _END = 5.0
 _SPEAKS = 1.0
 _LONGEST_LINE = 500
+_PREFIX = "ironfree-ssh-"
+_NEW = 60.0  # seconds for which a folder may have no lock yet
+_TIED = """
+if setpriv --pdeathsig TERM true 2>/dev/null; then
+  exec setpriv --pdeathsig TERM sh -c '[ "$PPID" = "$0" ] && exec "$@"' "$0" "$@"
+fi
+exec "$@"
+"""
+"""Has the kernel end a command with its parent, whose id comes first and which may have ended
+while that was arranged. Without a setpriv that can, the command just runs."""
 _OPTIONS = {
     "BatchMode": "yes",  # it asks nobody
     "ConnectTimeout": f"{_CONNECT:.0f}",
@@ -85,11 +100,40 @@ def login(address: HostAddress) -> Login:
     return Login(found["host"] or found["ipv6"], found["user"] or "", port, socket)
 
 
+class _Folder:
+    """Where the socket of a tunnel is; locked for as long as the process that made it lives."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    def remove(self) -> None:
+        """Remove it; removed already is fine."""
+        if self._lock >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def sweep() -> None:
+    """Remove what tunnels of processes that were killed have left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # gone, another user's, or locked: somebody has it
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - os.fstat(lock).st_mtime > _NEW:
+                    shutil.rmtree(path)
+            finally:
+                os.close(lock)
+
+
 class Tunnel:
     """A running ssh; `socket` leads to the engine for as long as it runs."""
 
-    def __init__(self, name: str, folder: Path, process: asyncio.subprocess.Process) -> None:
-        self.socket = str(folder / "engine")
+    def __init__(self, name: str, folder: _Folder, process: asyncio.subprocess.Process) -> None:
+        self.socket = str(folder.path / "engine")
         self._name = name
         self._folder = folder
         self._process = process
@@ -100,10 +144,10 @@ class Tunnel:
     @classmethod
     async def open(cls, name: str, to: Login) -> "Tunnel":
         """Connect; HostUnreachable with ssh's own words and what to mend."""
-        folder = Path(tempfile.mkdtemp(prefix="ironfree-ssh-"))
+        folder = _Folder()
         try:
             process = await asyncio.create_subprocess_exec(
-                *_command(to, folder / "engine"),
+                *_command(to, folder.path / "engine"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -111,7 +155,7 @@ class Tunnel:
                 start_new_session=True,  # an interrupt from the terminal is for the service
             )
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
             raise DriverError(f"host {name}: ssh cannot be run here: {error}") from error
         tunnel = cls(name, folder, process)
         try:
@@ -133,7 +177,7 @@ class Tunnel:
                 self._process.kill()
             await self._process.wait()
         await asyncio.wait({self._listener})
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
 
     async def explain(self, error: DriverError) -> DriverError:
         """Return a failure of a request with what ssh says of it, maybe a moment later."""
@@ -176,8 +220,16 @@ class Tunnel:
 
 
 def _command(to: Login, socket: Path) -> list[str]:
-    """No value of an address can be taken for an option: each has its flag, the host comes last."""
+    """No value of an address can be taken for an option: each has its flag, the host comes last.
+
+    Raises:
+        FileNotFoundError: there is no ssh.
+    """
+    program = shutil.which("ssh")
+    if program is None:
+        raise FileNotFoundError("install the OpenSSH client")
     options = [f"-o{key}={value}" for key, value in _OPTIONS.items()]
     who = [f"-l{to.user}"] if to.user else []
     port = [f"-p{to.port}"] if to.port else []
-    return ["ssh", "-NT", *options, *who, *port, f"-L{socket}:{to.socket}", "--", to.host]
+    tied = ["sh", "-c", _TIED, str(os.getpid())]
+    return [*tied, program, "-NT", *options, *who, *port, f"-L{socket}:{to.socket}", "--", to.host]

@@ -9,7 +9,7 @@ from typing import NoReturn
 from aiohttp import web
 
 PROC = {
-    b"/proc/meminfo": b"MemTotal:  8000 kB\nMemFree:  100 kB\nMemAvailable:  2000 kB\nBuffers:  5",
+    b"/proc/meminfo": b"MemTotal:  8192000 kB\nMemFree:  1 kB\nMemAvailable:  2048000 kB",
     b"/proc/loadavg": b"0.20 0.18 0.12 1/80 11206\n",
     b"/proc/sys/kernel/pid_max": b"4194304\n",
     b"/proc/sys/kernel/threads-max": b"1000\n",

@@ -13,6 +13,7 @@ from ironfree_docker.connection import route
 from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.drivers import Host, HostAddress, LogOptions, TlsMaterial
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
+from scheduler.streams import SignallingHost
 from tests.e2e.lab import certificates
 
 
@@ -171,3 +172,14 @@ async def _ignore(host: Host, container: str) -> None:
 
     async for _ in host.logs(container, LogOptions()):
         pass
+
+
+async def test_closing_that_is_cut_off_leaves_no_connection_open(host: Host):
+    assert isinstance(host, SignallingHost)
+    await host.signals()  # which needs the dialer
+    closing = asyncio.create_task(host.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+    with pytest.raises(RuntimeError, match="closed"):
+        await host.ping()

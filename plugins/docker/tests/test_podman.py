@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from ironfree_docker.podman import familiar
 
-from plugins.docker.tests.fake_engine import FakeEngine
+from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine
 from scheduler.drivers import (
     ContainerSpec,
     EmptyDir,
@@ -28,7 +28,30 @@ REFUSAL = "runc: no such file: OCI runtime attempted to invoke a command that wa
 
 
 class FakePodman(FakeEngine):
-    """Says of itself what it is, and keeps what others join."""
+    """Says of itself what it is, and keeps what others join.
+
+    `going` are containers that go while they are inspected or listed, and what is said then.
+    """
+
+    going: dict[str, tuple[FakeContainer, str]]
+
+    def __init__(self, images: set[str]) -> None:
+        super().__init__(images=images)
+        self.going = {}
+
+    async def _inspect(self, request: web.Request) -> web.Response:
+        found, message = self.going.get("inspect", (None, ""))
+        if found is not None and self.find(request.match_info["name"]) is found:
+            del self.containers[found.name]
+            return _said(message)
+        return await super()._inspect(request)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        found, message = self.going.pop("list", (None, ""))
+        if found is not None:
+            del self.containers[found.name]
+            return _said(message)
+        return await super()._list(request)
 
     async def _version(self, _: web.Request) -> web.Response:
         said = await super()._version(_)
@@ -104,6 +127,23 @@ async def test_a_dead_sandbox_is_as_good_as_removed_and_goes_with_its_pod(
     assert pod.sandbox is None
     await host.remove_pod(POD.uid)
     assert not engine.containers
+
+
+@pytest.mark.parametrize(
+    "said", ["does not exist in database: no such container", "has already been removed"]
+)
+@pytest.mark.parametrize("asked", ["inspect", "list"])
+async def test_a_container_that_goes_during_a_look_is_no_failure_of_the_host(
+    engine: FakePodman, host: Host, asked: str, said: str
+):
+    sandbox = await host.ensure_sandbox(SPEC)
+    await host.ensure_container(sandbox, APP)
+    found = engine.find(sandbox.id)
+    assert found is not None
+    engine.going[asked] = (found, f"container {found.id} {said}")
+    pods = await host.observe()
+    assert [pod.sandbox for pod in pods] == [None]
+    assert [len(pod.containers) for pod in pods] == [1]
 
 
 async def test_events_have_docker_s_names(engine: FakePodman, host: Host):

@@ -265,7 +265,7 @@ async def test_a_host_tells_what_it_has_left(engine: FakeEngine, host: Host):
     assert isinstance(host, SignallingHost)
     engine.disk = (4096, 1000, 400, 300, 500, 20)
     disk, inodes = Level(300 * 4096, 1000 * 4096), Level(20, 500)
-    memory, pids = Level(2000 << 10, 8000 << 10), Level(920, 1000)
+    memory, pids = Level(2000 << 20, 8000 << 20), Level(920, 1000)
     assert await host.signals() == Signals(memory, pids, disk, inodes)
     engine.files[b"/proc/loadavg"] = b"0.20 0.18 0.12 1/1200 11206\n"
     engine.files[b"/proc/sys/kernel/pid_max"] = b"900\n"

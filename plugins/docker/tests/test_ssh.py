@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import select
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from ironfree_docker import DockerDriver
-from ironfree_docker.ssh import Login, login
+from ironfree_docker.ssh import Login, login, sweep
 
 from plugins.docker.tests.fake_engine import FakeEngine
 from plugins.docker.tests.sshd import Sshd, configure, running
@@ -35,6 +39,18 @@ async def over_ssh(address: HostAddress) -> AsyncIterator[Host]:
     host = await DockerDriver().connect(address)
     yield host
     await host.close()
+
+
+@pytest.fixture
+def folders(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where tunnels have their folders; the path of a socket must be short."""
+    with tempfile.TemporaryDirectory(prefix="tunnels-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def inside(folder: Path, pattern: str = "*") -> list[Path]:
+    return [*folder.glob(pattern)]
 
 
 async def test_all_calls_and_streams_share_one_connection(
@@ -72,17 +88,69 @@ async def test_a_connection_that_breaks_is_unreachable_and_a_new_one_works(
     await again.close()
 
 
-async def test_nothing_is_left_behind(
-    address: HostAddress, over_ssh: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    folders = tmp_path / "tunnels"
-    folders.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folders))
+async def test_nothing_is_left_behind(address: HostAddress, over_ssh: Host, folders: Path):
     host = await DockerDriver().connect(address)
-    assert len([*folders.glob("*/engine")]) == 1
+    assert len(inside(folders, "*/engine")) == 1
     await host.close()
-    assert not [*folders.iterdir()]
+    assert not inside(folders)
     await over_ssh.ping()
+
+
+ONE_TUNNEL = """
+import asyncio, sys
+from ironfree_docker import DockerDriver
+from scheduler.drivers import HostAddress
+
+async def main():
+    host = await DockerDriver().connect(HostAddress("one", sys.argv[1]))
+    print("open", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_tunnel_ends_with_a_killed_service_and_the_next_one_clears_up(
+    address: HostAddress, sshd: Sshd, folders: Path
+):
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ONE_TUNNEL, address.url,
+        env={**os.environ, "TMPDIR": str(folders)}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert service.stdout is not None
+    assert await service.stdout.readline() == b"open\n"
+    (connection,) = map(int, sshd.children())
+    ended = os.pidfd_open(connection)
+    service.kill()
+    await service.wait()
+    found, _, _ = await asyncio.to_thread(select.select, [ended], [], [], 20)
+    if not found:
+        signal.pidfd_send_signal(ended, signal.SIGKILL)
+    os.close(ended)
+    assert found, "its ssh still runs"
+    (left,) = inside(folders)
+    host = await DockerDriver().connect(address)
+    assert left in inside(folders), "it might be another's that is just being made"
+    await host.close()
+    os.utime(left, (0, 0))
+    host = await DockerDriver().connect(address)
+    (own,) = inside(folders)
+    assert own != left
+    os.utime(own, (0, 0))
+    sweep()
+    assert own in inside(folders), "its tunnel is open"
+    await host.close()
+
+
+async def test_without_setpriv_a_tunnel_opens_as_well(
+    address: HostAddress, sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+):
+    unable = sshd.folder / "bin" / "setpriv"
+    unable.write_text("#!/bin/sh\nexit 1\n")
+    unable.chmod(0o755)
+    host = await DockerDriver().connect(address)
+    await host.ping()
+    await host.close()
 
 
 async def test_a_key_that_is_not_taken_is_told(address: HostAddress, sshd: Sshd):

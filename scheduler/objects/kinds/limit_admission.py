@@ -10,7 +10,9 @@ from ..json import JsonObject
 from ..limit_range import CLAIM, CONTAINER, POD, LimitItem, LimitRange, Quantities
 from .fields import child, children, ensure, text
 
-_FILLED = "kubernetes.io/limit-ranger"
+FILLED = "kubernetes.io/limit-ranger"
+"""The annotation that says what was filled in."""
+
 Nanos = Mapping[str, int]  # by resource, in billionths of its unit
 
 
@@ -32,7 +34,7 @@ def fill_limits(pod: JsonObject, ranges: Iterable[LimitRange]) -> None:
                     filled += [f"{each} {key[:-1]} for {what} {name}" for each in names]
     if filled:
         annotations = ensure(ensure(pod, "metadata"), "annotations")
-        annotations[_FILLED] = "LimitRanger plugin set: " + "; ".join(filled)
+        annotations[FILLED] = "LimitRanger plugin set: " + "; ".join(filled)
 
 
 def _fill(resources: JsonObject, key: str, given: Quantities) -> list[str]:
@@ -56,10 +58,10 @@ def pod_refusals(spec: JsonObject, ranges: Iterable[LimitRange]) -> Iterator[str
             if item.type == CONTAINER:
                 for container in containers:
                     resources = child(container, "resources")
-                    requests = _nanos(child(resources, "requests"))
-                    yield from _refusals(item, requests, _nanos(child(resources, "limits")))
+                    requests = quantity.nanos(child(resources, "requests"))
+                    yield from _refusals(item, requests, quantity.nanos(child(resources, "limits")))
             elif item.type == POD:
-                yield from _refusals(item, _total(spec, "requests"), _total(spec, "limits"))
+                yield from _refusals(item, total(spec, "requests"), total(spec, "limits"))
 
 
 def claim_refusals(spec: JsonObject, ranges: Iterable[LimitRange]) -> Iterator[str]:
@@ -68,7 +70,7 @@ def claim_refusals(spec: JsonObject, ranges: Iterable[LimitRange]) -> Iterator[s
     Raises:
         BadRequest: a quantity cannot be read.
     """
-    requests = _nanos(child(child(spec, "resources"), "requests"))
+    requests = quantity.nanos(child(child(spec, "resources"), "requests"))
     for each in ranges:
         for item in each.items:
             if item.type == CLAIM:
@@ -78,31 +80,30 @@ def claim_refusals(spec: JsonObject, ranges: Iterable[LimitRange]) -> Iterator[s
                     yield from _most(item, name, {}, requests, "request")
 
 
-def _nanos(amounts: JsonObject) -> dict[str, int]:
-    return {name: quantity.nano(str(amount)) for name, amount in amounts.items()}
-
-
-def _total(spec: JsonObject, key: str) -> dict[str, int]:
+def total(spec: JsonObject, key: str) -> dict[str, int]:
     """Add up a pod as its scheduling does: sidecars run beside, other init containers before.
 
     What the pod asks for as a whole counts instead of the sum.
+
+    Args:
+        key: "requests" or "limits".
     """
-    total: dict[str, int] = {}
+    summed: dict[str, int] = {}
     for container in children(spec, "containers"):
-        _add(total, _nanos(child(child(container, "resources"), key)))
+        _add(summed, quantity.nanos(child(child(container, "resources"), key)))
     beside: dict[str, int] = {}
     peak: dict[str, int] = {}
     for container in children(spec, "initContainers"):
-        needed = _nanos(child(child(container, "resources"), key))
+        needed = quantity.nanos(child(child(container, "resources"), key))
         if text(container, "restartPolicy") == "Always":
-            _add(total, needed)
+            _add(summed, needed)
             _add(beside, needed)
             needed = beside
         else:
             _add(needed, beside)
         peak.update({name: max(amount, peak.get(name, 0)) for name, amount in needed.items()})
-    total.update({name: max(peak[name], total.get(name, 0)) for name in peak})
-    return {**total, **_nanos(child(child(spec, "resources"), key))}
+    summed.update({name: max(peak[name], summed.get(name, 0)) for name in peak})
+    return {**summed, **quantity.nanos(child(child(spec, "resources"), key))}
 
 
 def _add(into: dict[str, int], other: Nanos) -> None:

@@ -6,7 +6,6 @@ from datetime import datetime
 from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
-from ..names import label_key_complaints
 from ..placement_job import (
     DEFAULT_DEADLINE,
     DEFAULT_WAIT,
@@ -16,11 +15,11 @@ from ..placement_job import (
 )
 from .causes import forbidden, invalid, one_of, required
 from .fields import child, children, default_text, ensure, indexed, number, setdefault, text, texts
+from .objective_validation import goal_causes
 from .placement_validation import label_selector_causes
 from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
 
-_WORTH = ("count", "priority", "value")
 _LIMITS = {
     "maxMoves": (0, 0, MOST_DISPLACED),
     "maxPreemptions": (0, 0, MOST_DISPLACED),
@@ -51,7 +50,7 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
     yield from _hosts_causes(child(spec, "hosts"), text(spec, "mode"))
     yield from _limits_causes(child(spec, "limits"), child(spec, "hosts"))
     for index, (path, goal) in enumerate(indexed(spec, "objective", "spec")):
-        yield from _goal_causes(goal, path)
+        yield from goal_causes(goal, path)
         if index == 0 and text(goal, "prefer"):
             yield invalid(f"{path}.prefer", text(goal, "prefer"), "must not be the first goal")
 
@@ -91,19 +90,6 @@ def _limits_causes(limits: JsonObject, hosts: JsonObject) -> Iterable[Cause]:
     for field in ("maxMoves", "maxPreemptions"):
         if number(limits, field) and children(hosts, "nodes"):
             yield forbidden(f"spec.limits.{field}", "nothing runs on the nodes of spec.hosts.nodes")
-
-
-def _goal_causes(goal: JsonObject, path: str) -> Iterable[Cause]:
-    place, hosts, prefer = text(goal, "place"), text(goal, "hosts"), text(goal, "prefer")
-    if bool(place) + bool(hosts) + bool(prefer) != 1:
-        yield invalid(path, "", "must set one of place, hosts and prefer")
-    if hosts:
-        yield from one_of(f"{path}.hosts", hosts, ("fewest", "cost"))
-    elif place and place not in _WORTH:
-        for complaint in label_key_complaints(place):
-            yield invalid(
-                f"{path}.place", place, f"is no resource, nor one of {_WORTH}: {complaint}"
-            )
 
 
 def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:

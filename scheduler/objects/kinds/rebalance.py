@@ -7,7 +7,7 @@ from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Printer, text_at
 from ..rebalance_job import MOST_COPIES, MOST_SHAPES
-from .causes import forbidden, invalid, one_of
+from .causes import forbidden, invalid, one_of, required
 from .fields import (
     child,
     children,
@@ -18,6 +18,7 @@ from .fields import (
     setdefault,
     text,
 )
+from .objective_validation import goal_causes
 from .placement_validation import label_selector_causes
 from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
@@ -30,7 +31,9 @@ _NUMBERS = {
     "restSeconds": (3600, 0, 30 * _DAY),
     "moveSeconds": (600, 1, _DAY),
     "deadlineSeconds": (10, 1, 600),
+    "minGainPercent": (1, 0, 100),
 }
+_GOALS = 16
 _BUDGET = {"maxMovesPerHour": (60, 0, 1000), "maxParallel": (2, 1, 30)}
 
 
@@ -67,9 +70,10 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
 
 def _goal_causes(spec: JsonObject) -> Iterable[Cause]:
     goal = text(spec, "goal")
-    yield from one_of("spec.goal", goal, ("consolidate", "defragment", "none"))
+    yield from one_of("spec.goal", goal, ("consolidate", "defragment", "improve", "none"))
     if goal == "none" and not spec.get("makeRoom"):
         yield invalid("spec.goal", goal, "leaves nothing to do unless spec.makeRoom is true")
+    yield from _objective_causes(spec)
     shapes = list(indexed(spec, "shapes", "spec"))
     if shapes and goal != "defragment":
         yield forbidden("spec.shapes", "are for the goal defragment only")
@@ -77,6 +81,21 @@ def _goal_causes(spec: JsonObject) -> Iterable[Cause]:
         yield invalid("spec.shapes", len(shapes), f"must not be more than {MOST_SHAPES}")
     for path, shape in shapes:
         yield from template_causes(shape, path, MOST_COPIES)
+
+
+def _objective_causes(spec: JsonObject) -> Iterable[Cause]:
+    goals, improves = list(indexed(spec, "objective", "spec")), text(spec, "goal") == "improve"
+    if goals and not improves:
+        yield forbidden("spec.objective", "is for the goal improve only")
+    if improves and not goals:
+        yield required("spec.objective", "say what should become better")
+    if len(goals) > _GOALS:
+        yield invalid("spec.objective", len(goals), f"must not have more than {_GOALS} goals")
+    for path, goal in goals:
+        if text(goal, "place"):
+            yield forbidden(f"{path}.place", "whoever runs is placed; set hosts or prefer")
+        else:
+            yield from goal_causes(goal, path)
 
 
 def _initial_status(_obj: JsonObject) -> JsonObject:
@@ -87,6 +106,10 @@ def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
     spec, status = child(obj, "spec"), child(obj, "status")
     hosts = child(status, "hosts")
     used = f"{number(hosts, 'used')} -> {number(hosts, 'after')}" if hosts else ""
+    goals = [
+        f"{text(goal, 'name')} {text(goal, 'before')} -> {text(goal, 'after')}"
+        for goal in children(status, "goals")
+    ]
     return (
         name(obj),
         text(spec, "mode"),
@@ -97,6 +120,7 @@ def _cells(obj: JsonObject, now: datetime) -> tuple[Cell, ...]:
         len(children(status, "active")),
         number(status, "made"),
         age(obj, now),
+        or_none(", ".join(goals)),
         text(status, "message"),
     )
 
@@ -120,6 +144,7 @@ KIND = Kind(
             Column("Active", "integer", description="Moves that have begun."),
             Column("Made", "integer", description="Moves that ended well."),
             AGE,
+            Column("Goals", priority=1, description="Goals' values, now and after the plan."),
             Column("Message", priority=1, description="Why it is as it is."),
         ),
         _cells,

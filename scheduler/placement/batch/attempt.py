@@ -117,7 +117,7 @@ def make_room(prepared: Prepared, outcome: Outcome, ground: Ground) -> MakingRoo
     Raises:
         PluginError: a rule failed.
     """
-    floor = Floor(ground.cluster, prepared.framework.filters, ground.scope)
+    floor = Floor(ground.cluster, prepared.framework.filters, ground.scope, prepared.rules)
     freedom = Freedom(ground.limits.max_moves > 0, ground.limits.max_preemptions)
     problem = relaxed(floor, prepared.model.demands, prepared.model.rows, freedom)
     clearance = clear(prepared, outcome.plan, ground, floor)

@@ -46,10 +46,11 @@ from ..simulator import live_cluster
 from ..solver.solution import Progress, Status
 from .attempt import Attempt, Attempts
 from .engine import SolverProcess
-from .outcome import Outcome, decimal_text
+from .outcome import Outcome
 from .preparation import Prepared
 from .relocation import Relocation, planned_moves, planned_victims
 from .renewal import Renewed, renew
+from .valuing import decimal_text
 
 logger = logging.getLogger(__name__)
 
@@ -234,9 +235,7 @@ class Placements:
                 continue
             prepared, last = heard[-1]
             heard.clear()
-            value, bound = decimal_text(last.value), decimal_text(last.bound)
-            seconds = f"{last.seconds:.1f}"
-            report = SolverReport("", last.phase, (_reached(value, bound),), seconds)
+            report = _heard(prepared, last)
             await self._tell(job, replace(status, pods=prepared.pods, solver=report))
 
     async def _renew(self, job: PlacementJob, outcome: Outcome, rules: Rules) -> Renewed:
@@ -317,5 +316,9 @@ def _told(status: PlacementStatus, prepared: Prepared, outcome: Outcome) -> Plac
     )
 
 
-def _reached(value: str, bound: str) -> Reached:
-    return Reached("placed value", value, bound, "")
+def _heard(prepared: Prepared, last: Progress) -> SolverReport:
+    """Return how far the solver is."""
+    name = prepared.names[last.goal] if last.goal >= 0 else "what is demanded"
+    reached = Reached(name, decimal_text(last.value), decimal_text(last.bound), "")
+    tried = f"{last.tried:,} changes tried" if last.tried else ""
+    return SolverReport("", last.phase, (reached,), f"{last.seconds:.1f}", tried)

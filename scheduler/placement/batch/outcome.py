@@ -3,7 +3,6 @@
 Pure. The solver's words are about its numbers; here they are held against what the rules let be.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,14 +16,13 @@ from ..checker import Counted, check
 from ..framework import Decision
 from ..plan import Allotment, PendingPod, Plan
 from ..scenario import Scenario
-from ..solver.company import circle
-from ..solver.objectives import HostCost, Objective, Placed, Preferred
-from ..solver.penalties import penalty
+from ..solver.objectives import Placed, Preferred
 from ..solver.solution import Goal, Solution, Status
 from .clearance import Clearance
 from .following import Followed, Leash, follow
 from .modelling import Model
 from .preparation import Prepared
+from .valuing import as_text, decimal_text, held, value_of
 
 _NOISE = 1e-9
 
@@ -276,7 +274,7 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
         replace(goal, name=name)
         for goal, name in zip(solution.goals, _names(prepared), strict=True)
     ]
-    goals = list(_goals(solved, values))
+    goals = list(held(solved, values))
     status = solution.status
     if status is not Status.INFEASIBLE:
         proved = all(goal is not None and goal.proved for goal in goals)
@@ -291,7 +289,9 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
 
 
 def _values(prepared: Prepared, rows: Sequence[Rows]) -> list[float]:
-    return [_value(each, prepared, rows) for each in prepared.model.problem.objectives]
+    problem = prepared.model.problem
+    nodes = [_hosts(prepared.model.rows, mine) for mine in rows]
+    return [value_of(each, problem, nodes) for each in problem.objectives]
 
 
 def _unproved(prepared: Prepared, rows: Sequence[Rows]) -> tuple[Reached, ...]:
@@ -304,60 +304,3 @@ def _names(prepared: Prepared) -> list[str]:
     """Return the objectives' names: the kind, or whose preferences."""
     pairs = zip(prepared.model.problem.objectives, prepared.names, strict=True)
     return [name if isinstance(each, Preferred) else type(each).__name__ for each, name in pairs]
-
-
-def _goals(solved: Sequence[Goal], values: Sequence[float]) -> Iterator[Goal | None]:
-    """Yield what is proved of each goal; None once an earlier one is not what the proof assumed."""
-    assumed = True
-    for goal, value in zip(solved, values, strict=True):
-        if not assumed:
-            yield None
-            continue
-        bound = max(goal.bound, value) if goal.maximised else min(goal.bound, value)
-        yield Goal(goal.name, value, bound, goal.maximised)
-        assumed = value >= goal.value if goal.maximised else value <= goal.value
-
-
-def _value(objective: Objective, prepared: Prepared, rows: Sequence[Rows]) -> float:
-    """Return what a plan reaches of an objective that Placements have."""
-    if isinstance(objective, Placed):
-        return float(objective.value @ np.array([each.size for each in rows], dtype=np.float64))
-    if isinstance(objective, Preferred):
-        return _preferred(objective, prepared, rows)
-    assert isinstance(objective, HostCost)
-    used = np.isin(prepared.model.rows, np.concatenate(rows))
-    return float(objective.cost[used].sum())
-
-
-def _preferred(objective: Preferred, prepared: Prepared, rows: Sequence[Rows]) -> float:
-    group = prepared.model.problem.group
-    hosts = [_hosts(prepared.model.rows, mine) for mine in rows]
-    total = sum(float(objective.weight[c, group[mine]].sum()) for c, mine in enumerate(hosts))
-    for meeting in objective.meetings:
-        codes = np.arange(group.size) if meeting.domain is None else meeting.domain[group]
-        left, right = (
-            np.unique(codes[np.concatenate([hosts[c] for c in side])])
-            for side in (meeting.left, meeting.right)
-        )
-        met = np.intersect1d(left, right, assume_unique=True)
-        total += meeting.worth * int((met >= 0).sum())
-    content = np.zeros((len(rows), group.size), dtype=np.int64)
-    for c, mine in enumerate(hosts):
-        np.add.at(content[c], mine, 1)
-    total -= penalty(objective, group, content)
-    return total + sum(circle(each, group, content).worth for each in objective.companies)
-
-
-def as_text(goal: Goal) -> Reached:
-    """Return a goal as text; what is not known yet is left empty."""
-    gap = ""
-    if math.isfinite(goal.bound):
-        gap = f"{100 * goal.gap:.3f}%" if goal.gap > _NOISE else "0%"
-    return Reached(goal.name, decimal_text(goal.value), decimal_text(goal.bound), gap)
-
-
-def decimal_text(number: float) -> str:
-    """Return a number as people write it, "" for an infinite one."""
-    if not math.isfinite(number):
-        return ""
-    return f"{number:.0f}" if abs(number - round(number)) < _NOISE else f"{number:.6g}"

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from ...batch_terms import Batch, Reals
-from ...objects.placement_job import PODS
+from ...objects.objective import PODS
 from ...objects.pod_class import PodClass
 from ...plugin_manager import GuardedScorer
 from ...snapshot import Counts

@@ -15,7 +15,8 @@ import numpy as np
 from ...batch_terms import Batch
 from ...errors import BadRequest
 from ...objects.json import Json, JsonObject
-from ...objects.placement_job import MOST_PODS, PODS, PRICE, VALUE, Goal, PlacementJob
+from ...objects.objective import PODS, Goal
+from ...objects.placement_job import MOST_PODS, PRICE, VALUE, PlacementJob
 from ...objects.pod import LabelSelector
 from ...objects.pod_class import PodClass, pod_class
 from ...objects.selectors import EVERYTHING, Selector, from_label_selector
@@ -94,7 +95,7 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
     batch = Batch(snapshot, hosts, tuple(members), count, tuple([goal.label for goal in goals]))
     stated = state(batch, rules.batch)
     likings = {each.name: each for each in (preferences(batch, rules.scorers), *stated.likings)}
-    named = dict(_objectives(goals, members, batch, likings))
+    named = dict(objectives(goals, members, batch, likings))
     claims = tuple([stated.bounds.get(name, (None, None))[1] for name in named])
     first_hosts = bool(job.spec.objective[0].hosts)
     wish = Wish(tuple(named.values()), first_hosts, stated, claims)
@@ -123,14 +124,24 @@ def least_members(cluster: Scenario) -> dict[GroupName, int]:
 
 def _goals(given: Sequence[Goal], rules: Rules) -> tuple[Goal, ...]:
     """Return the objective with what it does not name: preferences, then rules' worths, last."""
+    wanted = preferable(given, rules)
+    named = {goal.prefer for goal in given}
+    return (*given, *(Goal(prefer=name) for name in wanted if name not in named))
+
+
+def preferable(given: Sequence[Goal], rules: Rules) -> list[str]:
+    """Return what can be preferred.
+
+    Raises:
+        BadRequest: an objective prefers something else.
+    """
     wanted = [PODS, *(rule.name for rule in rules.batch)]
     for index, goal in enumerate(given):
         if goal.prefer and goal.prefer not in wanted:
             raise BadRequest(
                 f"spec.objective[{index}].prefer is {goal.prefer!r}; there are {', '.join(wanted)}"
             )
-    named = {goal.prefer for goal in given}
-    return (*given, *(Goal(prefer=name) for name in wanted if name not in named))
+    return wanted
 
 
 def _least(namespace: str, cluster: Scenario) -> dict[str, int]:
@@ -239,7 +250,7 @@ def _first_place(goals: Sequence[Goal]) -> str:
     return next((goal.place for goal in goals if goal.place), "count")
 
 
-def _objectives(
+def objectives(
     goals: Sequence[Goal],
     members: Mapping[PodClass, Sequence[PendingPod]],
     batch: Batch,

@@ -152,7 +152,7 @@ class Relocation:
             if state.moves and most and time.monotonic() >= again:
                 cluster = await live_cluster(self._store, Absence())
                 found = await asyncio.to_thread(
-                    beginning, state, cluster, rules.filters, scope, most
+                    beginning, state, cluster, rules.filters, scope, most, rules.batch
                 )
                 if found.stale:
                     return Clearing(status, found.stale)

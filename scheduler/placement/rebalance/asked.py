@@ -11,10 +11,12 @@ from ...objects.pod import LabelSelector
 from ...objects.pod_class import PodClass
 from ...objects.rebalance_job import MOST_COPIES, MOST_SHAPES, RebalanceJob
 from ...objects.selectors import EVERYTHING, Selector, from_label_selector
-from ..batch.preparation import class_of
+from ...plugin_manager import Rules
+from ..batch.preparation import class_of, preferable
 from .defragmenting import Wanted
 from .floor import Floor
 from .movability import Scope, resting_since
+from .objective import Objective
 from .waiting import Waiting
 
 
@@ -50,6 +52,18 @@ def shapes_of(job: RebalanceJob, waiting: Sequence[Waiting], floor: Floor) -> tu
             before = found[pod].count if pod in found else 0
             found[pod] = Wanted(each.name, pod, min(before + count, MOST_COPIES))
     return tuple(sorted(found.values(), key=lambda w: -floor.size_of(w.pod))[:MOST_SHAPES])
+
+
+def objective_of(job: RebalanceJob, rules: Rules) -> Objective | None:
+    """Return what should become better, None for nothing.
+
+    Raises:
+        BadRequest: something is to be preferred that nobody knows.
+    """
+    if job.spec.goal != "improve":
+        return None
+    preferable(job.spec.objective, rules)
+    return Objective(job.spec.objective, rules.scorers, job.spec.min_gain_percent / 100)
 
 
 def _selector(given: LabelSelector | None) -> Selector:

@@ -5,22 +5,28 @@ moves of a step is verified by the independent checker on the cluster without th
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
+from ...batch_terms import Batch
 from ...hookspecs import Change, Filter, Normalise, PodClass, Scores, Verdict
 from ...objects.cohort import Cohort
 from ...objects.stored import ObjectKey
+from ...plugin_manager import GuardedBatchRule
 from ...snapshot import Counts, Mask, Rows, Snapshot
+from ..batch.stated import Stated, state
 from ..checker import check
 from ..draft import Draft
 from ..framework import Decision, Framework
+from ..inspection import inspect
 from ..plan import Allotment, PendingPod, Plan
 from ..scenario import Scenario, ScenarioPod
 from ..tenancy import Budget
 from ..what_if import WhatIf
 from .movability import Scope, is_daemon, why_fixed
+from .rulebook import BatchRules, Put, Rulebook, moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,8 @@ class Floor:
 
     Args:
         filters: of the profile.
+        batch: its batch rules, which hold for what is moved.
+        coming: classes of which batch rules are told though none of them runs.
 
     Attributes:
         hosts: (N,) bool, chosen, ready and open to new pods.
@@ -107,8 +115,17 @@ class Floor:
         moved, evicted: numbers of tenants.
     """
 
-    def __init__(self, scenario: Scenario, filters: Sequence[Filter], scope: Scope) -> None:
-        self._of = (scenario, filters, scope)
+    def __init__(
+        self,
+        scenario: Scenario,
+        filters: Sequence[Filter],
+        scope: Scope,
+        batch: Sequence[GuardedBatchRule] = (),
+        coming: Sequence[PodClass] = (),
+    ) -> None:
+        self._of = (scenario, filters, scope, batch)
+        self._coming = coming
+        self.batch = tuple(batch)
         self.filters = tuple(filters)
         self.base = scenario.state.freeze(scenario.revision)
         self.hosts = _hosts(self.base, scope)
@@ -135,6 +152,42 @@ class Floor:
     def fresh(self) -> "Floor":
         """Return it with nobody moved."""
         return Floor(*self._of)
+
+    @cached_property
+    def rulebook(self) -> Rulebook | None:
+        """Batch rules, and where tenants are after the moves made so far; None without rules.
+
+        Raises:
+            PluginError: a batch rule failed.
+        """
+        if not self.batch:
+            return None
+        away, everybody = self.what_if.away, np.arange(len(self.tenants))
+        self.what_if.send_away(everybody[~away])
+        alone = self.what_if.snapshot()
+        alone = replace(alone, requested=alone.requested.copy())  # it is kept
+        pods, rows = [each.pod for each in self.tenants], [each.row for each in self.tenants]
+        book = Rulebook(self.batch, alone, pods, rows, self._coming)
+        self.what_if.take_back(everybody[~away])
+        return book
+
+    def stated(self, pods: Sequence[tuple[PodClass, int]], leave: Rows, rows: Rows) -> Stated:
+        """Return what batch rules say of placing so many pods of each class on some rows.
+
+        Args:
+            leave: numbers of tenants who are not there then; they are now.
+
+        Raises:
+            PluginError: a batch rule failed.
+        """
+        if not self.batch:
+            return Stated()
+        self.what_if.send_away(leave)
+        count = np.array([many for _, many in pods], dtype=np.int64)
+        batch = Batch(self.snapshot(), rows, tuple([pod for pod, _ in pods]), count)
+        found = state(batch, self.batch)
+        self.what_if.take_back(leave)
+        return found
 
     def used(self) -> Mask:
         """Return which chosen hosts have pods that stay."""
@@ -183,21 +236,39 @@ class Floor:
 
     def fit(self, numbers: Sequence[int], targets: Mask) -> Step | None:
         """Return where tenants would go one after another, None if one has no other host."""
-        framework = Framework((Among(targets), *self.filters), (Fullest(),))
-        draft = Draft(self.snapshot())
+        book, draft, members = self.rulebook, Draft(self.snapshot()), self.by_class(numbers)
+        sources = {pod: [self.tenants[n].row for n in each] for pod, each in members.items()}
+        rules = (BatchRules(book, sources),) if book else ()
+        framework = Framework((Among(targets), *rules, *self.filters), (Fullest(),))
         moves: list[tuple[int, int]] = []
-        for pod, members in self.by_class(numbers).items():
-            decision = framework.decide(pod, len(members), draft)
-            if decision.rows.size < len(members):
-                return None
-            moves += zip(members, decision.rows.tolist(), strict=True)
-        return Step(tuple(moves))
+        changes: list[Put] = []
+        for pod, mine in members.items():
+            rows: list[int] = framework.decide(pod, len(mine), draft).rows.tolist()
+            if len(rows) < len(mine):
+                break
+            moves += zip(mine, rows, strict=True)
+            if book:
+                changes += (now := moved(pod, sources[pod], rows))
+                book.add(now)
+        if book:
+            book.restore(changes)
+        return Step(tuple(moves)) if len(moves) == len(numbers) else None
+
+    def opens(self, number: int) -> Mask | None:
+        """Return (N,) where batch rules' terms let a tenant come, None for everywhere."""
+        return self.rulebook.opens(self.tenants[number].pod) if self.rulebook else None
+
+    def takes(self, number: int, row: int) -> bool:
+        """Tell whether a row takes a tenant that is still where it is."""
+        pod, snapshot = self.tenants[number].pod, self.snapshot()
+        return row in inspect(pod, snapshot, self.filters, ()).rows
 
     def make(self, step: Step) -> bool:
-        """Carry a step out if the checker finds nothing wrong with what comes of it."""
+        """Carry a step out if the checker and batch rules find nothing wrong with it."""
         numbers = np.array([number for number, _ in step.moves], dtype=np.int64)
         self.what_if.send_away(numbers)
-        if check(self._plan(step), self.snapshot(), _Nobody()):
+        wrong = check(self._plan(step), self.snapshot(), _Nobody())
+        if wrong or (self.rulebook and self.rulebook.move(self._ways(step))):
             self.what_if.take_back(numbers)
             return False
         for number, row in step.moves:
@@ -214,14 +285,21 @@ class Floor:
             self.moved.discard(number)
             self.emptied.discard(self.tenants[number].row)
         self.what_if.take_back(np.array([number for number, _ in step.moves], dtype=np.int64))
+        if self.rulebook:
+            for pod, source, target in self._ways(step):
+                self.rulebook.restore(moved(pod, [source], [target]))
 
     def evict(self, numbers: Sequence[int]) -> None:
         """Have tenants go for good."""
+        if self.rulebook:
+            self.rulebook.add((self.tenants[n].pod, self.tenants[n].row, -1) for n in numbers)
         self.what_if.send_away(np.array(numbers, dtype=np.int64))
         self.evicted |= set(numbers)
 
     def readmit(self, numbers: Sequence[int]) -> None:
         """Have tenants back that were evicted."""
+        if self.rulebook:
+            self.rulebook.add((self.tenants[n].pod, self.tenants[n].row, 1) for n in numbers)
         self.what_if.take_back(np.array(numbers, dtype=np.int64))
         self.evicted -= set(numbers)
 
@@ -239,6 +317,10 @@ class Floor:
             if not framework.follow(self.tenants[number].pod, wanted, draft).size:
                 return False
         return not check(self._plan(step), self.base, _Nobody())
+
+    def _ways(self, step: Step) -> list[tuple[PodClass, int, int]]:
+        tenants = self.tenants
+        return [(tenants[n].pod, tenants[n].row, row) for n, row in step.moves]
 
     def _plan(self, step: Step) -> Plan:
         rows = dict(step.moves)

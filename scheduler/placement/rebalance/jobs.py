@@ -36,12 +36,14 @@ from ..live import Absence
 from ..plan import PendingPod
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Solution
-from .asked import scope_of, shapes_of
+from .asked import objective_of, scope_of, shapes_of
 from .floor import Floor
+from .improving import pays
 from .lookout import Lookout
 from .marks import Marks
-from .planner import NOTHING, Aim, Planning, Question, RebalancePlan, plan
-from .progress import allowance, beginning, settled, told
+from .plan import NOTHING, Aim, Planning, Question, RebalancePlan
+from .planner import plan
+from .progress import Beginning, allowance, beginning, settled, told
 from .waiting import waiting
 
 logger = logging.getLogger(__name__)
@@ -221,16 +223,18 @@ class Rebalances:
             return told(status, NOTHING, job.spec, _now())
         cluster = await live_cluster(self._store, Absence())
         scope = scope_of(job, _now())
-        filters = self._rules_of(job).filters
+        rules = self._rules_of(job)
         end = time.monotonic() + job.spec.deadline_seconds
 
         def begin() -> Planning:
-            floor, wanted = Floor(cluster, filters, scope), waiting(cluster, scope)
+            floor = Floor(cluster, rules.filters, scope, rules.batch)
+            wanted = waiting(cluster, scope)
             aim = Aim(
                 job.spec.moves_per_host,
                 tuple(wanted) if job.spec.make_room else (),
                 empties=job.spec.goal == "consolidate",
                 shapes=shapes_of(job, wanted, floor),
+                objective=objective_of(job, rules),
                 over=lambda: time.monotonic() > end,
             )
             return plan(floor, aim)
@@ -265,11 +269,17 @@ class Rebalances:
             await self._tell(job, replace(status, phase=phase, message=why))
             return _LOOK if status.active else _PATIENCE
         cluster = await live_cluster(self._store, Absence())
-        filters = self._rules_of(job).filters
-        now = _now()
-        found = await asyncio.to_thread(
-            beginning, status, cluster, filters, scope_of(job, now), most
-        )
+        rules, now = self._rules_of(job), _now()
+        scope, objective = scope_of(job, now), objective_of(job, rules)
+
+        def begin() -> Beginning:
+            if objective and status.goals and not status.active:
+                floor = Floor(cluster, rules.filters, scope, rules.batch)
+                if not pays(floor, objective, status.moves):
+                    return Beginning((), (), "its moves would make nothing better any more")
+            return beginning(status, cluster, rules.filters, scope, most, rules.batch)
+
+        found = await asyncio.to_thread(begin)
         status = replace(
             status,
             moves=found.left,

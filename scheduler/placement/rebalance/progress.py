@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 import numpy as np
 from msgspec.structs import replace
 
-from ...hookspecs import Filter
+from ...hookspecs import Filter, PodClass
 from ...objects.pod import Pod
 from ...objects.rebalance_job import (
     MOST_HOPELESS,
     MOST_HOSTS,
     FixedHost,
+    GoalReached,
     Hopeless,
     HostCounts,
     Phase,
@@ -26,13 +27,17 @@ from ...objects.rebalance_job import (
 )
 from ...objects.replication import REPLACE_FIRST, REPLACES
 from ...objects.windows import within
+from ...plugin_manager import GuardedBatchRule
+from ..batch.valuing import decimal_text
 from ..draft import Draft
 from ..framework import Framework
-from ..scenario import Scenario
+from ..scenario import Scenario, ScenarioPod
 from ..tenancy import RunningPod, violating
 from .defragmenting import Room
+from .floor import Floor
 from .movability import Scope, is_daemon, why_fixed
-from .planner import RebalancePlan
+from .plan import Improved, RebalancePlan
+from .rulebook import Put, Rulebook
 
 _HOUR = timedelta(hours=1)
 
@@ -94,7 +99,14 @@ def told(
             for pod, reason in plan.hopeless[:MOST_HOPELESS]
         ),
         shapes=tuple(map(_shape_room, plan.rooms)),
+        goals=tuple(map(_goal, plan.improved)),
     )
+
+
+def _goal(improved: Improved) -> GoalReached:
+    before, after = decimal_text(improved.before), decimal_text(improved.after)
+    bound = "" if improved.bound is None else decimal_text(improved.bound)
+    return GoalReached(improved.name, before, after, bound)
 
 
 def _shape_room(room: Room) -> ShapeRoom:
@@ -167,19 +179,22 @@ def beginning(
     filters: Sequence[Filter],
     scope: Scope,
     most: int,
+    batch: Sequence[GuardedBatchRule] = (),
 ) -> Beginning:
     """Return which planned moves begin now, each tried on the cluster as it is.
 
     Args:
         most: how many may.
+        batch: rules that must be no worse off for a move, while both pods are there and after.
 
     Raises:
-        PluginError: a filter failed.
+        PluginError: a filter or a batch rule failed.
     """
     stale = _worthless(status, cluster)
     if stale:
         return Beginning((), (), stale)
-    return _Beginning(cluster, filters, scope).run(status, most)
+    book = Floor(cluster, filters, scope, batch).rulebook if batch else None
+    return _Beginning(cluster, filters, scope, book).run(status, most)
 
 
 def _worthless(status: RebalanceStatus, cluster: Scenario) -> str:
@@ -188,7 +203,7 @@ def _worthless(status: RebalanceStatus, cluster: Scenario) -> str:
         waiting = {pod.name for pod in cluster.pending}
         gone = waiting.isdisjoint(status.room)
         return f"pod {status.room[0]} does not wait any more" if gone else ""
-    if status.shapes:
+    if status.shapes or status.goals:
         return ""  # no host is emptied; whether each still fits is tried
     known = {move.uid for move in (*status.moves, *status.active)}
     for source in dict.fromkeys(move.source for move in status.moves):
@@ -200,14 +215,24 @@ def _worthless(status: RebalanceStatus, cluster: Scenario) -> str:
 
 
 class _Beginning:
-    def __init__(self, cluster: Scenario, filters: Sequence[Filter], scope: Scope) -> None:
+    def __init__(
+        self,
+        cluster: Scenario,
+        filters: Sequence[Filter],
+        scope: Scope,
+        book: Rulebook | None,
+    ) -> None:
         self._cluster = cluster
+        self._book = book
         self._framework = Framework(filters, ())
         self._scope = scope
         self._draft = Draft(cluster.state.freeze(cluster.revision))
+        self._leaving: list[Put] = []  # pods whose replacements are under way
 
     def run(self, status: RebalanceStatus, most: int) -> Beginning:
         going = self._under_way(status.active)
+        if self._book:
+            self._book.settle()
         now: list[PlannedMove] = []
         left: list[PlannedMove] = []
         for move in status.moves:
@@ -225,8 +250,12 @@ class _Beginning:
             if broken:
                 left.append(move)
                 continue
-            if not self._fits(there.pod, move):
-                return Beginning((), (), f"pod {move.pod} does not fit on {move.target} any more")
+            reason, waits = self._against(there, move)
+            if reason and (now or status.active) and (waits or status.goals):
+                left.append(move)  # what is under way has to leave first
+                continue
+            if reason:
+                return Beginning((), (), f"pod {move.pod} {reason}")
             now.append(move)
             going.append(pod)
         return Beginning(tuple(now), tuple(left))
@@ -245,26 +274,44 @@ class _Beginning:
             if there is None:
                 continue
             going.append(RunningPod.of(there.pod, there.wanted))
+            row = self._draft.snapshot.row_of.get(there.pod.node)
+            if row is not None:
+                self._leaving.append((there.wanted, row, 1))
             if move.uid not in landed:
-                self._take(there.pod.meta.uid, move.target)
+                self._take(there.wanted, move.target)
         for waits in self._cluster.nominees.values():
             if waits.pod.meta.annotations.get(REPLACES) not in ours:
-                row = self._draft.snapshot.row_of.get(waits.pod.status.nominated_node_name)
-                if row is not None:
-                    self._draft.add(waits.wanted, np.array([row], dtype=np.int64))
+                self._take(waits.wanted, waits.pod.status.nominated_node_name)
         return going
 
-    def _take(self, uid: str, node: str) -> None:
+    def _take(self, wanted: PodClass, node: str) -> None:
         row = self._draft.snapshot.row_of.get(node)
         if row is not None:
-            self._draft.add(self._cluster.bound[uid].wanted, np.array([row], dtype=np.int64))
+            self._draft.add(wanted, np.array([row], dtype=np.int64))
+            if self._book:
+                self._book.add([(wanted, row, 1)])
 
-    def _fits(self, pod: Pod, move: PlannedMove) -> bool:
-        snapshot = self._draft.snapshot
-        row = snapshot.row_of.get(move.target)
-        if row is None:
-            return False
-        wanted = np.zeros(snapshot.size, dtype=np.int64)
-        wanted[row] = 1
-        there = self._cluster.bound[pod.meta.uid].wanted
-        return self._framework.follow(there, wanted, self._draft).size == 1
+    def _against(self, there: ScenarioPod, move: PlannedMove) -> tuple[str, bool]:
+        """Count the replacement of a pod; return why it cannot come, and if that is of rules.
+
+        A batch rule may be about how many pods there are, so what it says may pass.
+        """
+        row_of, wanted = self._draft.snapshot.row_of, there.wanted
+        if move.target in row_of:
+            target = row_of[move.target]
+            leaves = (wanted, row_of[move.source], 1)
+            why = self._book.begin(wanted, target, [*self._leaving, leaves]) if self._book else ""
+            if why:
+                return f"may not go to {move.target}: {why}", True
+            if self._fits(wanted, target):
+                self._leaving.append(leaves)
+                return "", False
+            if self._book:
+                self._book.restore([(wanted, target, 1)])
+        return f"does not fit on {move.target} any more", False
+
+    def _fits(self, wanted: PodClass, row: int) -> bool:
+        """Tell whether a pod fits on a row, and count it there if it does."""
+        copies = np.zeros(self._draft.snapshot.size, dtype=np.int64)
+        copies[row] = 1
+        return self._framework.follow(wanted, copies, self._draft).size == 1

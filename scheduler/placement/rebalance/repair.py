@@ -52,9 +52,7 @@ def repair(floor: Floor, waiting: Waiting, most: int, before: Sequence[Step]) ->
     if not rows.size or not numbers or len(numbers) > _TENANTS:
         return None
     homes = _by_home(floor, numbers)
-    floor.what_if.send_away(np.array(numbers, dtype=np.int64))
     made = _model(floor, waiting, homes, rows)
-    floor.what_if.take_back(np.array(numbers, dtype=np.int64))
     solution = yield made.problem
     if solution is None or solution.status in (Status.INFEASIBLE, Status.UNKNOWN):
         return None
@@ -118,8 +116,12 @@ def _model(
         demands.append(Demand(pod, len(members), 1.0))
     first = len(waiting.members)
     worth = np.array([float(c < first) for c in range(len(demands))])
-    wish = Wish((Liking("stays", ByHost(likes)), Placed(worth)))
+    numbers = np.array([n for each in homes.values() for n in each], dtype=np.int64)
+    stated = floor.stated([(each.pod, each.count) for each in demands], numbers, rows)
+    wish = Wish((Liking("stays", ByHost(likes)), Placed(worth)), stated=stated)
+    floor.what_if.send_away(numbers)
     made = model(demands, floor.snapshot(), rows, floor.filters, wish)
+    floor.what_if.take_back(numbers)
     problem = at_least(made.problem, range(first), waiting.least)
     tenants = sum(map(len, homes.values()))
     problem = at_least(problem, range(first, len(demands)), tenants)

@@ -7,6 +7,7 @@ where it is not at home has a price by heat, so that they do not get into each o
 Kirkpatrick et al. 1983 (annealing), Morris 1993 (breakout: prices of broken rules).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +53,7 @@ class Annealing:
     Args:
         classes, at: (L,) of every copy; movable: (L,).
         best: (L,) the best nodes so far that break no rule, None for none; worth: of them.
+        tried: changes that were drawn. hear: called after every round.
     """
 
     given: Problem
@@ -67,6 +69,8 @@ class Annealing:
     heat: float = 1.0
     price: float = 1.0
     rounds: int = 0
+    tried: int = 0
+    hear: Callable[[], None] = lambda: None
     _spared: Reals = field(init=False)
 
     @property
@@ -102,7 +106,9 @@ class Annealing:
     def round(self) -> None:
         """Match nodes and draw a change for each pair."""
         self.rounds += 1
-        for p, q, one, other, predicted in self._drawn():
+        drawn = self._drawn()
+        self.tried += len(drawn)
+        for p, q, one, other, predicted in drawn:
             more = self._change(p, q, one, other) - predicted
             chance = np.exp(-max(more, 0.0) / self.heat)
             if chance < 1.0 and self.random.random() >= chance:
@@ -110,6 +116,7 @@ class Annealing:
         for counter in self.ledger.counters if self.rounds % _BLAMING == 0 else ():
             counter.blame(_RISE, _MOST)
         self.note()
+        self.hear()
 
     def become(self, content: Counts) -> None:
         """Take over (C, N) copies, as many of each class."""

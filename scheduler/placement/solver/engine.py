@@ -71,7 +71,12 @@ def solve(given: Problem, options: Options | None = None) -> Solution:
         objectives=(*demanded, *given.objectives),
         claims=(*[None] * len(demanded), *given.claims) if given.claims else (),
     )
-    found = _solve(asked, options)
+    before = len(demanded)
+
+    def report(progress: Progress) -> None:
+        options.report(replace(progress, goal=progress.goal - before))
+
+    found = _solve(asked, replace(options, report=report))
     goals = found.goals[len(demanded) :]
     for objective, goal in zip(demanded, found.goals, strict=False):
         if isinstance(objective, Shortfall):

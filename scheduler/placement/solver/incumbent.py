@@ -20,6 +20,7 @@ from .objectives import (
     Preferred,
     Shortfall,
     Unfragmented,
+    maximised,
 )
 from .occupancy import Occupancy
 from .penalties import missing, penalty
@@ -90,10 +91,13 @@ class Incumbent:
 
     def tell(self) -> None:
         """Report the first goal."""
-        sign = 1.0 if maximised(self.given.objectives[0]) else -1.0
-        value = sign * self.values[0] if self.values else -sign * math.inf
-        bound = sign * self.bound(0)
-        self.report(Progress(self.phase, value, bound, self.deadline.elapsed))
+        self.tell_of(0, self.values[0] if self.values else -math.inf)
+
+    def tell_of(self, goal: int, value: float, tried: int = 0) -> None:
+        """Report what is reached of a goal, by somebody who has not offered it yet."""
+        sign = 1.0 if maximised(self.given.objectives[goal]) else -1.0
+        bound, now = sign * self.bound(goal), self.deadline.elapsed
+        self.report(Progress(self.phase, sign * value, bound, now, goal, tried))
 
     def within(self, gap: float) -> bool:
         """Tell whether every goal is within a relative gap of its bound."""
@@ -128,11 +132,6 @@ class Incumbent:
             proved = max(bound, value) if abs(bound - value) <= _NOISE * abs(value) else bound
             found.append(Goal(type(objective).__name__, sign * value, sign * proved, up))
         return tuple(found)
-
-
-def maximised(objective: Objective) -> bool:
-    """Tell the direction of an objective."""
-    return not isinstance(objective, HostCost | Balanced | Unfragmented | Shortfall)
 
 
 def achieved(given: Problem, state: Occupancy) -> tuple[float, ...]:

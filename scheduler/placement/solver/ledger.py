@@ -73,6 +73,20 @@ class Ledger:
         self.worth -= lost
         return lost
 
+    def losses(self, c: int, source: int) -> Reals:
+        """Return (N,) what the objective loses if a copy of a class goes to each node, but peaks.
+
+        Where a soft limit is of more than one node, moves within its domain seem to change it.
+        """
+        weight, here = self.soft[:, c], self.over[:, source]
+        come = weight[:, self.group]
+        lost = np.maximum(self.over + come, 0.0) - np.maximum(self.over, 0.0)
+        gone = np.maximum(here - weight[:, self.group[source]], 0.0) - np.maximum(here, 0.0)
+        cost = self.cost[c, self.group] - self.cost[c, self.group[source]]
+        found: Reals = lost.sum(axis=0) + gone.sum() + cost
+        found[source] = 0.0
+        return found
+
     def _put(self, c: int, node: int, copies: int) -> float:
         k = self.group[node]
         self.room[:, node] -= copies * self.hard[:, c, k]
@@ -121,10 +135,13 @@ def counted(given: Problem) -> list[Counted]:
 
 
 def suits(given: Problem, objective: Preferred) -> bool:
-    """Tell whether a ledger can keep the books of an objective, as it is worth doing."""
+    """Tell whether a ledger can keep the books of an objective, as it is worth annealing."""
+    return bool(objective.excesses or objective.peaks) and keeps(given, objective)
+
+
+def keeps(given: Problem, objective: Preferred) -> bool:
+    """Tell whether a ledger can keep the books of an objective."""
     if objective.meetings or objective.companies:
-        return False
-    if not objective.excesses and not objective.peaks:
         return False
     classes, groups = objective.weight.shape
     quotas = sum(isinstance(rule, Quota) for rule in given.rules)

@@ -1,5 +1,7 @@
 """The search where soft limits matter: an annealing, then a few copies decided on exactly."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .annealing import Annealing, annealing
@@ -28,6 +30,7 @@ _MENDING, _MENDED = 0.15, 500  # of the time that is left; rounds
 _DEARER = 1.02  # price of a broken rule, from round to round
 _AROUND, _MENDING_FREED = 8, 60  # nodes and copies about a broken rule
 _RELATED = 0.3  # of the choices begin with copies that need each other
+_TELL = 0.5  # seconds between two words about an annealing
 _PATIENCE = 60  # choices without any gain, where there is no deadline
 
 
@@ -55,11 +58,12 @@ def anneal(search: Search) -> None:
     best, goal = search.incumbent.best, soft_goal(search.given)
     if goal is None or best is None or search.small:
         return
-    objective = search.given.objectives[goal]
+    objective, begun = search.given.objectives[goal], search.incumbent.values[goal]
     assert isinstance(objective, Preferred)
     limited = search.deadline.part(_ANNEALING if settled_before(search) is not None else _EARLY)
     for left, (warmth, strictness) in zip((2, 1), _STARTS, strict=True):
         found = annealing(search.given, objective, best.content, search.random)
+        found.hear = _telling(search, goal, begun, found)
         found.run(limited.part(_BEFORE / left), warmth, strictness)
         _mend(search, found, limited.part(_MENDING))
         if found.best is not None:
@@ -68,6 +72,26 @@ def anneal(search: Search) -> None:
             state = search.plan_of(content)
             if state is not None:
                 search.incumbent.offer(state)
+
+
+def _telling(search: Search, goal: int, begun: float, found: Annealing) -> Callable[[], None]:
+    """Return who reports now and then how far an annealing is.
+
+    Args:
+        begun: what the plan that it began with reaches of the goal.
+    """
+    offset, spoken = begun - found.ledger.worth, search.deadline.elapsed
+
+    def tell() -> None:
+        nonlocal spoken
+        now = search.deadline.elapsed
+        if now - spoken >= _TELL:
+            spoken = now
+            best = found.worth + offset if found.best is not None else begun
+            best = max(best, search.incumbent.values[goal])
+            search.incumbent.tell_of(goal, best, found.tried)
+
+    return tell
 
 
 def _mend(search: Search, found: Annealing, limited: Deadline) -> None:

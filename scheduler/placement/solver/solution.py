@@ -22,12 +22,19 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The first goal of the incumbent and its bound, seconds after the start."""
+    """A goal of the incumbent and its bound, seconds after the start.
+
+    Args:
+        goal: which of the objectives, the first one as a rule; below 0: what is demanded before.
+        tried: changes of the plan that have been drawn in this phase, 0 where nobody counts.
+    """
 
     phase: str
     value: float
     bound: float
     seconds: float
+    goal: int = 0
+    tried: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ import json
 import pytest
 import yaml
 
+from scheduler.api.limit_ranges import LimitRanges
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -89,3 +91,47 @@ async def test_kubectl_shows_and_describes_them(api, ns):
     described = await api.kubectl("-n", ns, "describe", "limits", "l")
     line = next(line for line in described.splitlines() if line.startswith("Container"))
     assert line.split() == ["Container", "cpu", "-", "2", "100m", "1", "-"]
+
+
+async def test_a_removed_one_counts_no_more(api, ns, pod):
+    """Whoever has been told that it is gone gets no defaults any more; also of a collection."""
+    path = f"/api/v1/namespaces/{ns}/limitranges"
+    for target in (f"{path}/l", path):
+        await limit(api, ns, DEFAULTS)
+        given = await api.post(f"/api/v1/namespaces/{ns}/pods", pod("with"), dryRun="All")
+        assert given.body["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "1"}
+        assert (await api.call("DELETE", target)).code == 200
+        plain = await api.post(f"/api/v1/namespaces/{ns}/pods", pod("without"), dryRun="All")
+        assert plain.body["spec"]["containers"][0]["resources"] == {}
+
+
+async def test_repeated_specs_are_completed_once(api, ns, pod, monkeypatch):
+    """And told so in each pod's annotation, whatever else its annotations say."""
+    await limit(api, ns, DEFAULTS)
+    path = f"/api/v1/namespaces/{ns}/pods"
+    assert (await api.post(path, pod("first"))).code == 201
+    monkeypatch.setattr(LimitRanges, "admit", None)
+    for name, own in (("second", {}), ("third", {"own": "yes"})):
+        wanted = pod(name)
+        wanted["metadata"]["annotations"] = own
+        made = await api.post(path, wanted)
+        assert made.code == 201, made.body
+        assert made.body["spec"]["containers"][0]["resources"]["requests"] == {"cpu": "100m"}
+        annotations = made.body["metadata"]["annotations"]
+        told = annotations.pop("kubernetes.io/limit-ranger")
+        assert (
+            told == "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
+        )
+        assert annotations == own
+
+
+async def test_what_a_client_says_of_it_is_no_others(api, ns, pod):
+    await limit(api, ns, {"type": "Pod", "max": {"cpu": "9"}})
+    path = f"/api/v1/namespaces/{ns}/pods"
+    sized = {"limits": {"cpu": "1"}}
+    for name, said in (("a", {"kubernetes.io/limit-ranger": "mine"}), ("b", {})):
+        wanted = pod(name)
+        wanted["spec"]["containers"][0]["resources"] = sized
+        wanted["metadata"]["annotations"] = said
+        made = await api.post(path, wanted)
+        assert made.body["metadata"].get("annotations", {}) == said

@@ -180,3 +180,36 @@ async def test_discovery_offers_simulations_for_create_only(api):
     assert entry["verbs"] == ["create"]
     assert (await api.call("GET", PATH)).code == 405
     assert json.dumps(found)
+
+
+async def test_pods_laid_over_the_cluster_are_completed_as_by_creating_them(api):
+    node = {**a_node("sim-vm", "3", kvm="sim"), "spec": {}}
+    assert (await api.call("POST", "/api/v1/nodes", node)).code == 201
+    assert (await api.call("PUT", "/api/v1/nodes/sim-vm/status", node)).code == 200
+    runtime = {
+        "metadata": {"name": "sim-vm"},
+        "handler": "kata",
+        "overhead": {"podFixed": {"cpu": "1500m"}},
+        "scheduling": {"nodeSelector": {"kvm": "sim"}},
+    }
+    assert (await api.post("/apis/node.k8s.io/v1/runtimeclasses", runtime)).code == 201
+    ns = await api.fresh_namespace()
+    limits = {
+        "limits": [{"type": "Container", "defaultRequest": {"cpu": "1"}, "max": {"cpu": "2"}}]
+    }
+    made = {"metadata": {"name": "l"}, "spec": limits}
+    assert (await api.post(f"/api/v1/namespaces/{ns}/limitranges", made)).code == 201
+
+    def wanted(name, cpu=None):
+        pod = a_pod(name, runtimeClassName="sim-vm")
+        pod["metadata"]["namespace"] = ns
+        pod["spec"]["containers"][0]["resources"] = {"requests": {"cpu": cpu}} if cpu else {}
+        return pod
+
+    pods = [wanted("one"), wanted("two"), wanted("three", "3")]
+    status = await simulate(api, cluster="live", pods=pods)
+    results = {each["pod"]: each for each in status["results"]}
+    assert [results[f"{ns}/{name}"]["nodeName"] for name in ("one", "two")] == ["sim-vm", None]
+    assert "maximum cpu usage per Container is 2" in results[f"{ns}/three"]["message"]
+    for path in ("/api/v1/nodes/sim-vm", "/apis/node.k8s.io/v1/runtimeclasses/sim-vm"):
+        assert (await api.call("DELETE", path)).code == 200

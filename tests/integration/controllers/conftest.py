@@ -27,20 +27,29 @@ class ManualClock:
 
     def __init__(self):
         self._now = START
+        self._elapsed = 0.0
         self._timers = []
 
     def now(self):
         return self._now
 
+    def elapsed(self):
+        return self._elapsed
+
     def call_later(self, seconds, callback):
-        timer = _Timer(self._now + timedelta(seconds=seconds), callback)
+        timer = _Timer(self._elapsed + seconds, callback)
         self._timers.append(timer)
         return timer
 
+    def jump(self, seconds):
+        """Be set to another time of day; no time passes."""
+        self._now += timedelta(seconds=seconds)
+
     def pass_time(self, seconds):
         self._now += timedelta(seconds=seconds)
-        due = sorted((t for t in self._timers if t.due <= self._now), key=lambda t: t.due)
-        self._timers = [t for t in self._timers if t.due > self._now]
+        self._elapsed += seconds
+        due = sorted((t for t in self._timers if t.due <= self._elapsed), key=lambda t: t.due)
+        self._timers = [t for t in self._timers if t.due > self._elapsed]
         for timer in due:
             timer.run()
 

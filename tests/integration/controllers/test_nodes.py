@@ -96,6 +96,17 @@ async def test_a_silent_node_becomes_unknown_and_its_pods_unready(cluster):
     assert (await cluster.store.get(pod.key)).meta.deletion_timestamp is None
 
 
+async def test_no_node_is_silent_because_the_clock_was_set(cluster):
+    await two_nodes(cluster)
+    for seconds in (3600, -7200):
+        before = await ready(cluster, "a")
+        cluster.clock.jump(seconds)
+        for change in (True, False):  # whatever has the node looked at
+            await cluster.change(node_key("a"), body={"unschedulable": change})
+            await tainted(cluster, "a", {("unschedulable", "NoSchedule")} if change else set())
+        assert await ready(cluster, "a") == before
+
+
 async def test_a_lost_node_has_its_pods_replaced_after_the_toleration_time(cluster):
     await two_nodes(cluster)
     pod = await running_on(cluster, "a")

@@ -61,7 +61,7 @@ async def test_a_host_that_cannot_be_looked_at_does_not_count_as_alive_again(clu
     machine.observe = stuck
     await cluster.host("h1", reachable("False"))
     lease = cluster.agents._agents["h1"].heartbeat.lease
-    await cluster.eventually(lambda: cluster.agents._agents["h1"]._failures >= 6)
+    await cluster.eventually(lambda: cluster.agents._agents["h1"].reconnection.failures >= 6)
     assert cluster.agents._agents["h1"].heartbeat.lease is lease
     machine.observe = observe
     await cluster.host("h1", reachable("True"))

@@ -31,6 +31,21 @@ async def test_agents_end_when_their_hosts_fail_in_the_same_moment(cluster):
         await cluster.stop_agents()
 
 
+async def test_an_agent_goes_on_when_several_descriptions_fail_at_once(works):
+    engine = await works.add("one")
+    for name in ("a", "b"):
+        await works.add_pod(name, "one", containers=[{"name": "web", "image": "app:v1"}])
+        await works.running(name)
+    engine.reject["inspect"] = (500, "it is going down")
+    for container in list(engine.containers.values()):
+        engine.emit("die", container)  # so that all of them are described anew
+    await works.eventually(lambda: works.agents.host("one") is None)
+    del engine.reject["inspect"]
+    await works.ready("one")
+    await works.add_pod("late", "one", containers=[{"name": "web", "image": "app:v1"}])
+    await works.running("late")
+
+
 async def test_a_scheduler_killed_while_starting_starts_everything_once(cluster):
     await cluster.add_host("h1", address="simulated://h1?latency=0.01&start=0.02&pull=0.02")
     await cluster.ready("h1")
@@ -114,6 +129,21 @@ async def test_a_rebooted_host_starts_its_pods_again_once(cluster):
     machine.power_on()
     await cluster.pod("web", lambda p: p.status.container_statuses[0].restart_count == 1)
     assert [attempt for _, _, attempt in machine.starts] == [0, 1]
+
+
+async def test_an_outage_does_not_count_against_a_host_that_is_back(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    machine, reconnection = cluster.driver.machine("h1"), cluster.agents._agents["h1"].reconnection
+    machine.power_off()
+    await cluster.eventually(lambda: reconnection.failures >= 5)
+    machine.power_on()
+    await cluster.ready("h1")
+    machine.power_off()
+    await cluster.eventually(lambda: reconnection.failures == 1)
+    assert reconnection.breaks == 2
+    machine.power_on()
+    await cluster.ready("h1")
 
 
 async def test_stale_pods_go_before_anything_new_starts(cluster):

@@ -8,6 +8,8 @@ import signal
 import aiohttp
 import pytest
 
+from scheduler.store.postgres import connect
+
 pytestmark = pytest.mark.timeout(120)
 
 CONFIG = "/api/v1/namespaces/default/configmaps"
@@ -119,6 +121,21 @@ async def test_a_service_killed_under_load_keeps_what_it_acknowledged(database_u
     found = await names(again)
     assert set(acknowledged) <= found
     assert len(found) <= len(acknowledged) + 64, "at most one write of each client was under way"
+
+
+async def test_a_leader_that_was_replaced_for_a_moment_leads_again(database_url, processes):
+    service = await processes(database_url)
+    await service.said("leading, epoch 1")
+    await service.add_hosts(1)
+    await service.add_controller(1)
+    await service.running(1)
+    connection = await connect(database_url)
+    await connection.execute("UPDATE head SET epoch = 7")
+    await connection.close()
+    await service.said("no longer leading")
+    await service.said("leading, epoch 8")
+    assert (await service.scale(2)).code == 200
+    await service.running(2)
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])

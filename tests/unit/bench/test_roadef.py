@@ -7,7 +7,8 @@ import pytest
 
 from bench.roadef.__main__ import reassign
 from bench.roadef.challenge import Instance, cost, read, violations
-from bench.roadef.reassignment import asked
+from bench.roadef.reassignment import asked, assigned, process_of
+from scheduler.placement.rebalance.objective import case_of
 from scheduler.placement.solver.penalties import penalty
 from scheduler.placement.solver.solution import Solution, Status
 from scheduler.placement.solver.verifier import verify
@@ -64,24 +65,38 @@ def test_a_process_that_moves_takes_transient_resources_in_both_places():
     assert "machine 0 has 11 of resource 1, 10 at most" in list(violations(full, (1, 2, 0, 2)))
 
 
-def test_a_placement_with_a_batch_rule_finds_the_cheapest_assignment(case):
-    found, bound = reassign(case, 10.0)
+def test_a_rebalance_with_a_batch_rule_finds_the_cheapest_assignment(case):
+    came = reassign(case, 10.0)
+    (goal,) = came.made.improved
     every = [each for each in product(range(3), repeat=4) if not list(violations(case, each))]
+    assert list(violations(case, came.sought)) == []
+    assert cost(case, came.sought) == min(cost(case, each) for each in every) == -goal.bound
+
+
+def test_its_moves_cost_what_the_plan_says_and_break_nothing():
+    case = read(MODEL.replace("1 10 100", "1 1 1"), "0 2 0 2")
+    made = reassign(case, 10.0).made
+    (goal,) = made.improved
+    found = assigned(case, made.moves)
     assert list(violations(case, found)) == []
-    assert cost(case, found) == min(cost(case, each) for each in every) == -int(bound)
+    assert cost(case, case.initial) == -goal.before
+    assert cost(case, found) == -goal.after < -goal.before
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_rule_knows_what_every_assignment_costs_and_breaks(case, seed):
     """What the engine is told agrees with the challenge's own checker, wherever things are."""
     random = np.random.default_rng(seed)
-    problem = asked(case, case.initial).model.problem
-    (_, goal) = problem.objectives
+    floor, aim = asked(case)
+    stated = case_of(floor, aim.objective)
+    processes = [process_of(floor.tenants[number].key) for (number,) in stated.members]
+    problem = stated.made.problem
+    (goal, _) = problem.objectives
     for at in random.integers(0, 3, (40, 4)):
         content = np.zeros((4, 3), dtype=np.int64)
-        content[np.arange(4), at] = 1
+        content[np.arange(4), at[processes]] = 1
         classes = np.arange(4)
-        plan = Solution(at, classes, np.ones_like(at), (), Status.FEASIBLE, "", {})
+        plan = Solution(at[processes], classes, np.ones_like(at), (), Status.FEASIBLE, "", {})
         assert bool(verify(problem, plan)) == bool(list(violations(case, at.tolist())))
         worth = float((goal.weight[:, problem.group] * content).sum())
         assert penalty(goal, problem.group, content) - worth == cost(case, at.tolist())

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.controllers.node_plan import Heartbeat, plan
+from scheduler.controllers.node_plan import Silence, plan
 from scheduler.controllers.taint_eviction import evicted_at, evictions
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.node import Node, NodeSpec, NodeStatus, Taint
@@ -27,7 +27,7 @@ def node(ready=None, taints=(), unschedulable=False, **conditions):
 
 
 def seen(seconds, ever=True):
-    return Heartbeat(NOW - timedelta(seconds=seconds), ever)
+    return Silence(timedelta(seconds=seconds), ever)
 
 
 def short(taints):

@@ -28,5 +28,5 @@ def test_an_example_is_accepted(example):
 
 def test_there_is_an_example_of_most_kinds():
     kinds = {"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"}
-    kinds.add("HorizontalPodAutoscaler")
+    kinds |= {"HorizontalPodAutoscaler", "ResourceQuota"}
     assert {each["kind"] for each in EXAMPLES} == kinds

@@ -282,3 +282,75 @@ def test_objects_laid_over_others_take_their_place(ask):
     assert waits["pod"] == "default/q"
     assert outcome(high) == (None, "n", ["default/p"])
     assert list(live.budgets) == [("default", "b")]
+
+
+LIMITS = [
+    {"metadata": {"name": "l"}, "spec": {"limits": [{"type": "Container", "max": {"cpu": "2"}}]}}
+]
+RUNTIMES = [
+    {
+        "metadata": {"name": "vm"},
+        "handler": "kata",
+        "overhead": {"podFixed": {"cpu": "500m"}},
+        "scheduling": {
+            "nodeSelector": {"kvm": "yes"},
+            "tolerations": [{"key": "vms", "operator": "Exists"}],
+        },
+    }
+]
+
+
+def bare(name="bare", on=None, **spec):
+    return {
+        "metadata": {"name": name},
+        "spec": {"containers": [{}], **spec, **({"nodeName": on} if on else {})},
+    }
+
+
+def test_limits_complete_and_refuse_pods_that_wait(ask):
+    """`max` is the default of what says nothing; what runs has been through that."""
+    nodes = [node("a", "2"), node("b", "2")]
+    pods = [
+        bare("runs", on="a"),
+        bare("first"),
+        bare("second"),
+        pod("huge", cpu="3"),
+        bare("third"),
+    ]
+    first, second, huge, third = ask(nodes=nodes, pods=pods, limitRanges=LIMITS)
+    assert {first["nodeName"], second["nodeName"]} == {"a", "b"}
+    assert (huge["nodeName"], huge["message"]) == (
+        None,
+        'pods "huge" is forbidden: maximum cpu usage per Container is 2, but request is 3',
+    )
+    assert third["message"].startswith("0/2 nodes are available: 2 Insufficient cpu.")
+    elsewhere = {"metadata": {"name": "x", "namespace": "x"}, "spec": {"containers": [{}]}}
+    assert ask(nodes=nodes, pods=[elsewhere], limitRanges=LIMITS)[0]["nodeName"]
+
+
+def test_runtime_classes_add_what_they_say(ask):
+    taint = {"taints": [{"key": "vms", "effect": "NoSchedule"}]}
+    vms = {"metadata": {"name": "vms", "labels": {"kvm": "yes"}}, "spec": taint}
+    nodes = [node("plain", "9"), {**node("vms", "4"), **vms}]
+    pods = [pod("a", runtimeClassName="vm"), pod("b", runtimeClassName="vm"), pod("c", cpu="1")]
+    a, b, c = ask(nodes=nodes, pods=pods, runtimeClasses=RUNTIMES)
+    assert (a["nodeName"], b["nodeName"], c["nodeName"]) == ("vms", None, "plain")
+    (lost,) = ask(nodes=nodes, pods=[pod("d", runtimeClassName="no")], runtimeClasses=RUNTIMES)
+    why = 'pods "d" is forbidden: pod rejected: RuntimeClass "no" not found'
+    assert (lost["nodeName"], lost["message"]) == (None, why)
+    (stands,) = ask(nodes=nodes, pods=[pod("e", runtimeClassName="vm")])
+    assert stands["nodeName"] == "plain"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"limitRanges": [{"spec": {"limits": [{"max": {"cpu": "x"}}]}}]}, "spec.limitRanges"),
+        ({"limitRanges": [{"spec": {"limits": 1}}]}, "spec.limitRanges"),
+        ({"runtimeClasses": [{"metadata": {"name": "r"}}]}, "spec.runtimeClasses"),
+        ({"runtimeClasses": {}}, "spec.runtimeClasses must be a list"),
+    ],
+)
+def test_what_cannot_be_read_is_named(ask, given, said):
+    with pytest.raises(BadRequest, match=said.replace("[", r"\[")):
+        ask(nodes=[node()], pods=[pod("p")], **given)

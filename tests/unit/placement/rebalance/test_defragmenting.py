@@ -6,7 +6,7 @@ from scheduler.objects.pod import Condition
 from scheduler.objects.pod_class import pod_class
 from scheduler.placement.rebalance.defragmenting import Wanted
 from scheduler.placement.rebalance.movability import Scope
-from scheduler.placement.rebalance.planner import Aim
+from scheduler.placement.rebalance.plan import Aim
 from scheduler.placement.rebalance.waiting import waiting
 from scheduler.placement.scenario import group_of
 from tests.placement_cases import pod

@@ -9,7 +9,7 @@ from scheduler.objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
 from scheduler.objects.selectors import EVERYTHING, from_map
 from scheduler.placement.rebalance.floor import Floor
 from scheduler.placement.rebalance.movability import Scope
-from scheduler.placement.rebalance.planner import Aim
+from scheduler.placement.rebalance.plan import Aim
 from scheduler.placement.rebalance.repair import repair
 from scheduler.placement.rebalance.room import hopeless
 from scheduler.placement.rebalance.waiting import Waiting

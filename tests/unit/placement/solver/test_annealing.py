@@ -1,6 +1,7 @@
 """Copies move and change places where soft limits matter; the books are always right."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.placement.solver import annealing as module
+from scheduler.placement.solver import softening
 from scheduler.placement.solver.annealing import annealing
 from scheduler.placement.solver.deadline import Deadline
 from scheduler.placement.solver.engine import Options, solve
@@ -134,6 +136,23 @@ def test_copies_are_shared_out_until_no_soft_limit_is_exceeded():
     assert verify(asked, found) == []
     assert [goal.value for goal in found.goals] == [60.0, 0.0]
     assert found.status == "optimal"
+
+
+def test_an_annealing_tells_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(softening, "_TELL", 0.0)
+    heard = []
+    (_, goal) = crowded().objectives
+    unreachable = replace(goal, excesses=(replace(goal.excesses[0], amount=np.zeros(30)),))
+    asked = replace(crowded(), objectives=(Placed(np.ones(30)), unreachable))
+    solve(asked, Options(seconds=3.0, report=heard.append))
+    told = [each for each in heard if each.tried]
+    assert {(each.phase, each.goal) for each in told} == {("annealing", 1)}
+    assert all(each.value <= each.bound for each in told)
+    assert all(one.value <= two.value for one, two in pairwise(told))
+    tried = [each.tried for each in told]
+    falls = [one for one, two in pairwise(tried) if two < one]
+    assert len(falls) <= 1, "it counts up, once in each of two annealings"
+    assert {each.goal for each in heard if not each.tried} <= {-1, 0}, "what is demanded first"
 
 
 def test_what_a_plan_breaks_is_mended():
