@@ -36,7 +36,8 @@ class Reassigned:
     """What a Rebalance comes to.
 
     Args:
-        sought: by process, the machine where its planner would have it.
+        sought: by process, the machine where its planner would have it, all moved at once, as the
+            challenge has it.
         made: the plan, of moves that can be made one after the other.
     """
 
@@ -88,7 +89,8 @@ def row(data: Path, name: str, facts: dict[str, str], seconds: float) -> tuple[s
     (goal,) = came.made.improved
     spent = time.process_time() - begun
     wrong = [*violations(given, came.sought), *violations(given, moved)]
-    value, best = cost(given, came.sought), int(facts["best_qualification_2011"])
+    value = min(cost(given, came.sought), cost(given, moved))
+    best = int(facts["best_qualification_2011"])
     return (
         name,
         f"{len(given.processes):,} x {len(given.machines)}",

@@ -43,7 +43,8 @@ class KnownClasses(Generic[T]):
     async def holding(self, name: str) -> Mapping[str, T]:
         """Return the classes by name, that one among them if it exists at all ("" for any)."""
         await self._informer.synced()
-        self._refresh()
+        if self._informer.revision != self._looked_at:
+            self._refresh()
         classes = self._classes
         if name and name not in classes:
             found = await self._store.get(ObjectKey(self._resource, "", name))

@@ -144,7 +144,6 @@ class Binder:
             BadRequest: the target is not a Node.
             Conflict: the pod has a node already, does not fit on this one, or batch rules are
                 against it.
-            PluginError: a batch rule failed.
         """
         target = child(binding, "target")
         node = text(target, "name")

@@ -264,7 +264,8 @@ class NodeAgent:
             session = Session(self._office, self._made, host, self._memories, told)
             await session.look_around()
             await self.register()
-            await self._report(info, *_content(info), held)
+            latest = None if self.reconnection.troubled else held  # which knows of no outage since
+            await self._report(info, *_content(info), latest)
             self._session = session
             self.reconnection.connected(asyncio.get_running_loop().time())
             self._say("its engine answers")

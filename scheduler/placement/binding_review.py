@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
+from ..errors import PluginError
 from ..objects.pod import pod_view
 from ..objects.pod_class import PodClass, pod_class
 from ..objects.stored import StoredObject
@@ -38,7 +39,7 @@ class BindingReview:
         """Yield why a pod may not be bound to a node, "" if it may; bind it within.
 
         Raises:
-            PluginError: a batch rule failed. Unavailable: the database does not answer.
+            Unavailable: the database does not answer.
         """
         pod = pod_view(stored)
         rules = self._rules.get(pod.spec.scheduler_name) or self._rules[DEFAULT_NAME]
@@ -56,11 +57,13 @@ def objection(
 ) -> str:
     """Return why batch rules do not let one pod more be on a node, "" if they do.
 
-    Raises:
-        PluginError: a batch rule failed.
+    One that fails does not: nothing is bound on a guess.
     """
     floor = Floor(cluster, (), Scope(), batch, (wanted,))
     row = floor.base.row_of.get(node)
-    if floor.rulebook is None or row is None:
-        return ""
-    return floor.rulebook.come(wanted, row)
+    try:
+        if floor.rulebook is None or row is None:
+            return ""
+        return floor.rulebook.come(wanted, row)
+    except PluginError as error:
+        return str(error)

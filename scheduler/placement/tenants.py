@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from ..informer import AnyDelta, CohortDelta, Delta, Informer
+from ..objects.lots import Crowd
 from ..objects.node import Node
 from ..objects.pod import Pod
 from ..objects.stored import ObjectKey
@@ -12,6 +13,7 @@ from .tenancy import RunningPod, since_start
 
 NODE = "node"  # the index of the pods' informer that this needs
 _KEPT = 250_000  # pods whose nodes are remembered
+_COHORTS = 10_000  # of which it is remembered when their pods started
 
 
 class Tenants(Mapping[str, Sequence[RunningPod]]):
@@ -26,6 +28,7 @@ class Tenants(Mapping[str, Sequence[RunningPod]]):
         self._state = state
         self._known: dict[str, tuple[RunningPod, ...]] = {}
         self._kept = 0  # pods in _known
+        self._since: dict[str, int] = {}  # by cohort: of its pods of which nothing is said
 
     def pods(self, deltas: Iterable[AnyDelta[Pod]]) -> None:
         """Forget what is known of the nodes of pods that changed."""
@@ -71,6 +74,7 @@ class Tenants(Mapping[str, Sequence[RunningPod]]):
                 found.append(RunningPod.of(pod, known[0]))
         for crowd in crowds:
             cohort = crowd.cohort
+            since = 0 if crowd.reported else self._started(crowd)
             for ordinal in crowd.ordinals:
                 uid = cohort.pod_uid(ordinal)
                 known = counted(uid)
@@ -80,9 +84,17 @@ class Tenants(Mapping[str, Sequence[RunningPod]]):
                 if crowd.reported:
                     found.append(RunningPod.of(self._pods.items[key], known[0]))
                 else:  # one like the other, and none of them is being deleted
-                    since = since_start(crowd.sample)
                     found.append(RunningPod(key, uid, known[0], since))
         return found
+
+    def _started(self, crowd: Crowd[Pod]) -> int:
+        """Return when pods of a cohort started, of which nothing but its own status is said."""
+        uid = crowd.cohort.uid
+        if uid not in self._since:
+            if len(self._since) >= _COHORTS:
+                self._since.clear()
+            self._since[uid] = since_start(crowd.sample)
+        return self._since[uid]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._known)

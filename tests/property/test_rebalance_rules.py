@@ -186,7 +186,7 @@ worths = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cluster=clusters(),
     drawn=st.one_of(st.just([]), rules),
@@ -227,7 +227,7 @@ def test_improving_makes_better_breaks_nothing_and_becomes_quiet(
     raise AssertionError("it does not become quiet")
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     cluster=clusters(),
     drawn=rules,

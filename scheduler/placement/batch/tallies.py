@@ -109,16 +109,19 @@ class _Sum(_Zoned):
         self._sums = np.zeros(self._many + 1)
         self._amount = np.zeros(self._many + 1)
         self._amount[self._codes] = given.amount
+        self._least = _NOISE * (1.0 + np.abs(self._amount))  # that is more than noise
 
     def put(self, c: int, host: int, copies: int) -> None:
         self._sums[self._codes[host]] += copies * self._weights[c][host]
 
     def broken(self) -> Reals:
-        return np.maximum(self._sums - self._amount, 0.0)[: self._many]
+        over = self._sums - self._amount
+        return np.where(over > self._least, over, 0.0)[: self._many]
 
     def with_one(self, c: int) -> Reals:
         over = (self._sums - self._amount)[self._codes] + self._weights[c]
-        return np.where(self._codes < self._many, np.maximum(over, 0.0), 0.0)
+        known = self._codes < self._many
+        return np.where(known & (over > self._least[self._codes]), over, 0.0)
 
 
 class _Sides(_Zoned):

@@ -18,7 +18,7 @@ import numpy as np
 from ...objects.rebalance_job import MOST_MOVES, PlannedMove
 from ...snapshot import Mask
 from ..batch.valuing import held
-from ..solver.incumbent import maximised
+from ..solver.objectives import maximised
 from ..solver.solution import Goal, Solution, Status
 from .floor import Floor, Step
 from .objective import Case, Objective, Values, better, case_of

@@ -20,7 +20,6 @@ from ..batch.preparation import objectives
 from ..batch.stated import state
 from ..batch.valuing import value_of
 from ..solver import objectives as kinds
-from ..solver.incumbent import maximised
 from ..solver.ledger import Ledger, keeps
 from ..solver.problem import Problem
 from .floor import Floor, Step
@@ -93,7 +92,7 @@ class Case:
         problem, found = self.made.problem, list[float]()
         for each, book in zip(problem.objectives, self._books, strict=False):
             value = book.worth if book is not None else value_of(each, problem, self.at)
-            found.append(value if maximised(each) else -value)
+            found.append(value if kinds.maximised(each) else -value)
         return tuple(found)
 
     def gains(self, number: int) -> Iterator[int]:

@@ -20,6 +20,7 @@ from .objectives import (
     Preferred,
     Shortfall,
     Unfragmented,
+    maximised,
 )
 from .occupancy import Occupancy
 from .penalties import missing, penalty
@@ -131,11 +132,6 @@ class Incumbent:
             proved = max(bound, value) if abs(bound - value) <= _NOISE * abs(value) else bound
             found.append(Goal(type(objective).__name__, sign * value, sign * proved, up))
         return tuple(found)
-
-
-def maximised(objective: Objective) -> bool:
-    """Tell the direction of an objective."""
-    return not isinstance(objective, HostCost | Balanced | Unfragmented | Shortfall)
 
 
 def achieved(given: Problem, state: Occupancy) -> tuple[float, ...]:

@@ -154,3 +154,8 @@ class Shortfall:
 
 
 Objective = Placed | HostCost | Preferred | Kept | Balanced | Unfragmented | Shortfall
+
+
+def maximised(objective: Objective) -> bool:
+    """Tell the direction of an objective."""
+    return not isinstance(objective, HostCost | Balanced | Unfragmented | Shortfall)

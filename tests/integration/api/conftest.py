@@ -1,6 +1,7 @@
 """A running API on a database of the module's own, and clients for it."""
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -12,12 +13,14 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from scheduler.api.backend import Consulted
 from scheduler.api.configuration import ApiSettings
 from scheduler.api.server import build, serve
 from scheduler.meter import Meter
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.meta import ObjectMeta, now_seconds
 from scheduler.objects.stored import Body
+from scheduler.placement.binding_review import BindingReview
 from scheduler.placement.explainer import Explainer
 from scheduler.placement.simulator import Simulator
 from scheduler.plugin_manager import PluginManager
@@ -110,6 +113,15 @@ class Running:
         return done
 
 
+@contextlib.asynccontextmanager
+async def _unreviewed(_pod, _node):
+    yield ""
+
+
+NOBODY = Consulted({}, _unreviewed)
+"""For an API that no other room answers."""
+
+
 def settings(**changes):
     return ApiSettings(**{"port": 0, "bookmark_seconds": 0.2, **changes})
 
@@ -142,7 +154,9 @@ async def api(postgres_url, tmp_path_factory):
             "simulations.ironfree.dev": Simulator(store, plugins, profiles).simulate,
             "explanations.ironfree.dev": Explainer(store, plugins, profiles).explain,
         }
-        app = build(store, REGISTRY, Meter(hosts), answers, settings())
+        rules = {name: plugins.rules(profile) for name, profile in profiles.items()}
+        others = Consulted(answers, BindingReview(store, rules).review)
+        app = build(store, REGISTRY, Meter(hosts), others, settings())
         started = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(serve(app, settings(), started))
         try:

@@ -12,12 +12,13 @@ from scheduler.errors import ConfigurationError, Unavailable
 from scheduler.meter import Meter
 from scheduler.objects.kind import Column, Kind, KindRegistry, Printer
 from scheduler.objects.kinds import ALL_KINDS, REGISTRY
+from tests.integration.api.conftest import NOBODY
 
 
 @asynccontextmanager
 async def running(store, registry=REGISTRY, **changes):
     settings = ApiSettings(port=0, **changes)
-    app = build(store, registry, Meter(None), {}, settings)
+    app = build(store, registry, Meter(None), NOBODY, settings)
     started = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(app, settings, started))
     try:
@@ -106,7 +107,7 @@ async def test_watches_end_cleanly_when_the_server_stops(store):
     settings = ApiSettings(port=0)
     started = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(
-        serve(build(store, REGISTRY, Meter(None), {}, settings), settings, started)
+        serve(build(store, REGISTRY, Meter(None), NOBODY, settings), settings, started)
     )
     url = f"http://127.0.0.1:{await started}/api/v1/pods?watch=true"
     async with asyncio.timeout(10), aiohttp.ClientSession() as session, session.get(url) as answer:

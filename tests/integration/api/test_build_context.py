@@ -16,7 +16,7 @@ from scheduler.objects.kinds import REGISTRY
 from scheduler.store.compaction import DEFAULT_RETENTION
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
-from tests.integration.api.conftest import settings
+from tests.integration.api.conftest import NOBODY, settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ARCHIVE = inline_archive(DockerfileSource("FROM x\n"))
@@ -90,7 +90,7 @@ async def test_only_a_build_of_an_upload_takes_one(api, ns):
 async def second(api):
     """The URL of another API process on the same database, as far as that can tell."""
     async with Store.open(api.database) as store:
-        app = build(store, REGISTRY, api.hosts, {}, settings())
+        app = build(store, REGISTRY, api.hosts, NOBODY, settings())
         started = asyncio.get_running_loop().create_future()
         server = asyncio.create_task(serve(app, settings(), started))
         try:

@@ -22,6 +22,7 @@ from scheduler.objects.pod import pod_view
 from scheduler.placement.cycle import Placement
 from scheduler.placement.measures import PlacementMeasures
 from scheduler.placement.tenants import NODE
+from tests.integration.api.conftest import NOBODY
 from tests.placement_cases import every_rule
 from tests.store_values import create
 
@@ -96,7 +97,7 @@ async def serving(store, **changes):
     register(registry, rooms)
     settings = ApiSettings(port=0, **changes)
     telemetry = Telemetry(rooms.traffic, exposition(registry))
-    app = build(store, REGISTRY, Meter(None), {}, settings, telemetry)
+    app = build(store, REGISTRY, Meter(None), NOBODY, settings, telemetry)
     started = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(app, settings, started))
     try:

@@ -114,6 +114,42 @@ async def test_a_daemon_is_forbidden_by_itself(cluster):
     await cluster.running(2, app="d")
 
 
+async def test_claims_of_a_stateful_set_are_counted(cluster):
+    """The pod whose claim may not be waits for it."""
+    hard = {"requests.storage": "1Gi"}
+    await cluster.create("resourcequotas", "q", body={"spec": {"hard": hard}})
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    template = {
+        "metadata": {"labels": {"app": "db"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
+    spec = {
+        "serviceName": "db",
+        "replicas": 2,
+        "podManagementPolicy": "Parallel",
+        "selector": {"matchLabels": {"app": "db"}},
+        "template": template,
+        "volumeClaimTemplates": [claim],
+    }
+    await cluster.create("statefulsets.apps", "db", body={"spec": spec})
+
+    async def told():
+        events = (await cluster.store.list("events", "default")).objects
+        return [e for e in events if b"exceeded quota: q" in e.body.json]
+
+    await cluster.until(told, "events")
+    assert await used(cluster) == {"requests.storage": "1Gi"}
+    await cluster.change(QUOTA, body={"hard": {"requests.storage": "2Gi"}})
+    await cluster.running(2, app="db")
+    assert await used(cluster) == {"requests.storage": "2Gi"}
+
+
 @contextlib.asynccontextmanager
 async def running(*tasks):
     async with asyncio.TaskGroup() as group:
