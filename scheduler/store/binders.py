@@ -2,7 +2,7 @@
 
 A long write of many bindings from one snapshot would otherwise read everything it has bound so
 far with every batch. The memory is complete in (since, until]; what other processes committed
-after `until` is read before use, under the head lock.
+after `until` is read before use.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ class Binders:
         """Return the latest binders, complete for revisions in (snapshot, head].
 
         Args:
-            connection: holds the head lock.
+            connection: of the commit.
             snapshot: the oldest snapshot that is of interest.
             head: the present revision.
         """

@@ -1,4 +1,4 @@
-"""Decides what concerns cohorts, under the head lock: pure, used by `decide`.
+"""Decides what concerns cohorts: pure, used by `decide`.
 
 Pods live in their cohort until the first write that concerns one of them alone; then they leave
 it and are rows of their own like any other pod.
@@ -20,7 +20,7 @@ class Boardings:
     """The cohorts that a batch may touch, as the batch proceeds.
 
     Args:
-        lodgings: as of the head lock; used up.
+        lodgings: as of the head; used up.
         places: (namespace, prefix) → places of names that pods of their own have.
     """
 

@@ -114,7 +114,7 @@ async def furnished(
     """Return the cohorts of rows with their bindings.
 
     Args:
-        connection: in a transaction that holds a snapshot or the head lock.
+        connection: in a transaction that holds a snapshot, or of a commit.
         rows: of a query of this module; bodies: must have their digests.
     """
     found = {row[0]: _lodging(row, bodies) for row in rows}

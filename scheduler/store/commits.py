@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from ..objects.cohort import PLACES
 from ..objects.stored import ObjectKey
 from . import statements
+from .bind import ended
 from .binders import Binders
 from .cohorts import NO_COHORTS, CohortsWanted
 from .decide import decide, touched
@@ -141,8 +142,12 @@ class Commits:
         """
         self._head = None
         try:
-            present = await self._present(connection, ops, head, _fresh(ops))
+            fresh = _fresh(ops)
+            present = await self._present(connection, ops, head, fresh)
+            assumed = {key for key in fresh if present.objects[key] is None}
             verdict = decide(ops, present, datetime.now(UTC))
+            if assumed.difference(ObjectKey(*row[:3]) for row in verdict.inserts):
+                return None  # nobody asks the database if they are there
             if not verdict.changes:
                 return verdict if await statements.unmoved(connection, head) else None
             written = parts(verdict, self._known)
@@ -152,7 +157,7 @@ class Commits:
             with self._committing(verdict, head, mark):
                 done = await statements.commit_at_once(connection, head, written, mark)
             return verdict if done else None
-        except (BodyMissing, TAKEN):
+        except (BodyMissing, LookupError, TAKEN):  # what was read in between does not fit together
             return None
 
     async def _write(self, connection: Connection, verdict: Verdict, head: Head) -> None:
@@ -205,8 +210,8 @@ class Commits:
         revision = verdict.revision if verdict.changes else after
         self._recent.keep(verdict.lodgings, after, revision)
         self._quotas.keep(verdict.quotas, after, revision)
-        if verdict.changes:
-            self._hub.publish(after, verdict.revision, verdict.changes)
+        # Where nothing changed, too: if others have committed, the hub learns that it is behind.
+        self._hub.publish(after, revision, verdict.changes)
 
     async def _present(
         self,
@@ -259,8 +264,8 @@ def _light(ops: Sequence[AnyWrite]) -> bool:
     """Tell whether one statement may do for all of them."""
     rows = 0
     for op in ops:
-        if isinstance(op, Remove):
-            return False
+        if isinstance(op, Remove) or (isinstance(op, Replace) and ended(op.status)):
+            return False  # a pod's end takes away what it held
         rows += len(op.binds) if isinstance(op, BindAll) else 1
     return rows < COPY_FROM
 

@@ -1,6 +1,6 @@
 """Decides a batch of writes against the present state: pure, one operation after the other.
 
-The writer holds the head lock while it asks, so what was loaded cannot change before commit.
+What was loaded cannot change before the commit, or nothing is committed (see commits).
 Operations of one batch see each other's results in order. An operation that fails takes no
 revision and changes nothing; every other takes one for each object that it changes.
 """
@@ -68,7 +68,7 @@ def decide(ops: Sequence[AnyWrite], present: Present, now: datetime) -> Verdict:
 
     Args:
         ops: in order.
-        present: the state under the head lock; it is used up by the call.
+        present: the state as of the head; it is used up by the call.
         now: the time bindings get.
     """
     batch = _Batch(present, now)

@@ -37,7 +37,8 @@ CONNECTION_ERRORS: tuple[type[BaseException], ...] = (
 #: Of CONNECTION_ERRORS, what a server says that has done nothing of what it was asked.
 REFUSALS: tuple[type[BaseException], ...] = (
     asyncpg.InvalidTransactionStateError,
-    asyncpg.TransactionRollbackError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
     asyncpg.InsufficientResourcesError,
 )
 #: Of DATA_ERRORS, that a key is taken.

@@ -323,7 +323,7 @@ class Reader:
         return await cohorts.furnished(connection, rows, bodies)
 
     async def _objects(self, connection: Connection, rows: list[Row]) -> list[StoredObject]:
-        """Return the rows' objects; the transaction must hold a snapshot or the head lock."""
+        """Return the rows' objects; the connection must hold a snapshot, or be of a commit."""
         bodies = await self.bodies_of(connection, [row[4] for row in rows])
         if bodies is None:
             raise BodyMissing("an object's interned body is missing from specs")

@@ -16,7 +16,7 @@ CHANNEL = "ironfree"
 
 
 class Head(NamedTuple):
-    """The locked head row."""
+    """The head row."""
 
     revision: int
     epoch: int
@@ -44,6 +44,7 @@ async def prepare(connection: Connection) -> None:
     for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
         await connection.execute(f"SET {setting} = off")
     await connection.execute("SET plan_cache_mode = force_generic_plan")
+    await connection.execute("SET default_transaction_isolation = 'read committed'")
 
 
 async def lock_head(connection: Connection) -> Head:

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from contextlib import aclosing
 
 import pytest
 
-from scheduler.errors import AlreadyExists, Conflict
+from scheduler.errors import AlreadyExists, Conflict, Invalid
 from scheduler.objects.cohort import Stencil
 from scheduler.objects.stored import Body
 from scheduler.store import statements
@@ -77,17 +78,48 @@ async def test_a_name_that_this_process_has_not_seen(database_url):
         assert await store.get(made.key) == made
 
 
+async def test_nobody_is_told_of_an_absence_that_was_only_taken_for_granted(database_url):
+    """The namespace is there; who wanted to make it anew is refused for another reason."""
+    async with Store.open(database_url) as first:
+        await first.write(create("namespaces", "prod"))
+    async with Store.open(database_url) as store:
+        await store.write(create("nodes", "n"))
+        odd, made = await asyncio.gather(
+            store.write(create("namespaces", "prod", labels={"nul": "\0"})),
+            store.write(create("configmaps", "c", "prod")),
+            return_exceptions=True,
+        )
+        assert isinstance(odd, (AlreadyExists, Invalid))
+        assert await store.get(key("configmaps", "c", "prod")) == made
+
+
+async def reach(watching, revision):
+    """Read a watch up to a revision, which must not take until the next poll."""
+    async with asyncio.timeout(1.5):
+        async for batch in watching:
+            if batch.revision >= revision:
+                return
+
+
 async def test_what_another_process_has_changed_is_not_overlooked(database_url):
-    """Before the notification is there, and after it."""
+    """Before the notification is there, and after it; watchers of the one that lost learn of it."""
     async with Store.open(database_url) as store, Store.open(database_url) as other:
         await furnish(store)
         made = await store.write(create("configmaps", "c", "default"))
-        for turn in range(40):
-            writers = (store, other) if turn % 2 else (other, store)
-            answers = await asyncio.gather(
-                *(each.write(replace(made, body=Body(b'{"n": %d}' % turn))) for each in writers),
-                return_exceptions=True,
-            )
-            (made,) = (each for each in answers if not isinstance(each, Exception))
-            assert sum(isinstance(each, Conflict) for each in answers) == 1
-            assert await store.get(made.key) == made
+        async with (
+            aclosing(store.watch(["configmaps"], made.revision)) as mine,
+            aclosing(other.watch(["configmaps"], made.revision)) as theirs,
+        ):
+            for turn in range(40):
+                writers = (store, other) if turn % 2 else (other, store)
+                answers = await asyncio.gather(
+                    *(
+                        each.write(replace(made, body=Body(b'{"n": %d}' % turn)))
+                        for each in writers
+                    ),
+                    return_exceptions=True,
+                )
+                (made,) = (each for each in answers if not isinstance(each, Exception))
+                assert sum(isinstance(each, Conflict) for each in answers) == 1
+                assert await store.get(made.key) == made
+                await asyncio.gather(reach(mine, made.revision), reach(theirs, made.revision))
