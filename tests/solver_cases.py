@@ -16,6 +16,7 @@ from scheduler.placement.solver.objectives import (
     Peak,
     Placed,
     Preferred,
+    Stranded,
     Unfragmented,
 )
 from scheduler.placement.solver.problem import Problem
@@ -128,8 +129,11 @@ def companies(draw, classes, groups):
     return Company(sets, worth + worth.T, domain)
 
 
+KINDS = (Placed, HostCost, Preferred, Kept, Balanced, Stranded, Unfragmented)
+
+
 @st.composite
-def objectives(draw, base, kinds=(Placed, HostCost, Preferred, Kept, Balanced, Unfragmented)):
+def objectives(draw, base, kinds=KINDS):
     """Draw one to three objectives, placing first as a rule."""
     classes, nodes = base.count.size, base.group.size
     makers = {
@@ -143,7 +147,10 @@ def objectives(draw, base, kinds=(Placed, HostCost, Preferred, Kept, Balanced, U
             tuple(draw(st.lists(peaks(classes, base.feasible.shape[1]), max_size=1))),
         ),
         Kept: lambda: Kept(draw(ints(0, 2, classes)).astype(np.float64)),
-        Balanced: lambda: Balanced(base.free + draw(ints(1, 3, *base.free.shape))),
+        Balanced: lambda: Balanced(
+            (base.free + draw(ints(1, 3, *base.free.shape))) * draw(ints(0, 1, *base.free.shape))
+        ),
+        Stranded: lambda: Stranded(0, draw(ints(0, 2, classes)).astype(np.float64)),
         Unfragmented: lambda: Unfragmented(np.full(classes, 1.0 / classes)),
     }
     chosen = draw(st.lists(st.sampled_from(kinds), max_size=2, unique=True))
@@ -214,7 +221,18 @@ def value(given, objective, content):
         )
     if isinstance(objective, Balanced):
         used = objective.allocatable - given.free + given.demand @ content.T
-        return -float(((used / objective.allocatable) ** 2).sum())
+        return -sum(
+            sum(u * u / a for u, a in zip(mine, there, strict=True) if a) / max(int(there.sum()), 1)
+            for mine, there in zip(used.tolist(), objective.allocatable, strict=True)
+        )
+    if isinstance(objective, Stranded):
+        free = given.free - given.demand @ content.T
+        return -sum(
+            float(share) * int(free[objective.resource, n])
+            for c, share in enumerate(objective.popularity)
+            for n in range(given.group.size)
+            if not given.feasible[c, given.group[n]] or (free[:, n] < given.demand[:, c]).any()
+        )
     raise AssertionError(objective)
 
 

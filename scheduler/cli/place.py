@@ -19,6 +19,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..errors import BadRequest, StatusError
 from ..objects.json import Json, JsonObject
+from ..objects.objective import GOALS
 from ..objects.placement_job import FINAL
 from .connection import Connection, child, connect, entries, namespace_of
 from .connection import add_arguments as add_client_arguments
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="place=count,hosts=fewest",
         metavar="GOALS",
         help="most important first: place=count|priority|value|RESOURCE, hosts=fewest|cost, "
-        "prefer=pods|RULE",
+        "balance=resources|RESOURCE, fragmentation=RESOURCE, prefer=pods|RULE",
     )
     parser.add_argument(
         "--max-moves", type=int, metavar="N", help="running pods that may be moved to make room"
@@ -198,8 +199,9 @@ def _goals(text: str) -> list[Json]:
     goals: list[Json] = []
     for part in text.split(","):
         field, equals, value = part.strip().partition("=")
-        if not equals or field not in {"place", "hosts", "prefer"}:
-            raise BadRequest(f"--objective: {part!r} must be place=…, hosts=… or prefer=…")
+        if not equals or field not in GOALS:
+            known = ", ".join(f"{name}=…" for name in GOALS)
+            raise BadRequest(f"--objective: {part!r} must be one of {known}")
         goals.append({field: value})
     return goals
 

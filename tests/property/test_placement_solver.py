@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from scheduler.placement.solver.engine import Options, solve
-from scheduler.placement.solver.objectives import Balanced, HostCost, Kept, Preferred
+from scheduler.placement.solver.objectives import Balanced, HostCost, Kept, Preferred, Stranded
 from scheduler.placement.solver.solution import Status
 from scheduler.placement.solver.verifier import verify
 from tests.solver_cases import best, every_plan, problems
@@ -30,7 +30,7 @@ def test_every_plan_passes_the_verifier_and_stays_within_its_bounds(problem):
 
 
 @MANY
-@given(problems(kinds=(HostCost, Preferred, Kept, Balanced)))
+@given(problems(kinds=(HostCost, Preferred, Kept, Balanced, Stranded)))
 def test_small_problems_are_solved_as_well_as_by_trying_everything(problem):
     found = solve(problem)
     reached = tuple(goal.value if goal.maximised else -goal.value for goal in found.goals)
@@ -39,7 +39,7 @@ def test_small_problems_are_solved_as_well_as_by_trying_everything(problem):
 
 
 @MANY
-@given(problems(kinds=(HostCost, Kept)))
+@given(problems(kinds=(HostCost, Kept, Balanced)))
 def test_a_demand_for_everything_is_met_or_proved_impossible(problem):
     found = solve(replace(problem, require_all=True))
     possible = any((content.sum(axis=0) == problem.count).all() for content in every_plan(problem))

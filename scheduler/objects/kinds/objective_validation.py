@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from ...errors import Cause
 from ..json import JsonObject
 from ..names import label_key_complaints
+from ..objective import ALL, GOALS
 from .causes import invalid, one_of
 from .fields import text
 
@@ -13,13 +14,20 @@ _WORTH = ("count", "priority", "value")
 
 def goal_causes(goal: JsonObject, path: str) -> Iterable[Cause]:
     """Yield what is wrong with one goal."""
-    place, hosts, prefer = text(goal, "place"), text(goal, "hosts"), text(goal, "prefer")
-    if bool(place) + bool(hosts) + bool(prefer) != 1:
-        yield invalid(path, "", "must set one of place, hosts and prefer")
+    place, hosts, balance, fragmentation = (text(goal, name) for name in GOALS[:-1])
+    if sum(bool(text(goal, name)) for name in GOALS) != 1:
+        yield invalid(path, "", f"must set one of {', '.join(GOALS)}")
     if hosts:
         yield from one_of(f"{path}.hosts", hosts, ("fewest", "cost"))
     elif place and place not in _WORTH:
-        for complaint in label_key_complaints(place):
-            yield invalid(
-                f"{path}.place", place, f"is no resource, nor one of {_WORTH}: {complaint}"
-            )
+        yield from _no_resource(f"{path}.place", place, _WORTH)
+    elif balance and balance != ALL:
+        yield from _no_resource(f"{path}.balance", balance, (ALL,))
+    elif fragmentation:
+        yield from _no_resource(f"{path}.fragmentation", fragmentation)
+
+
+def _no_resource(path: str, name: str, others: tuple[str, ...] = ()) -> Iterable[Cause]:
+    nor = f", nor one of {others}" if others else ""
+    for complaint in label_key_complaints(name):
+        yield invalid(path, name, f"is no resource{nor}: {complaint}")

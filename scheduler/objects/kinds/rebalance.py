@@ -93,7 +93,7 @@ def _objective_causes(spec: JsonObject) -> Iterable[Cause]:
         yield invalid("spec.objective", len(goals), f"must not have more than {_GOALS} goals")
     for path, goal in goals:
         if text(goal, "place"):
-            yield forbidden(f"{path}.place", "whoever runs is placed; set hosts or prefer")
+            yield forbidden(f"{path}.place", "whoever runs is placed; set another goal")
         else:
             yield from goal_causes(goal, path)
 

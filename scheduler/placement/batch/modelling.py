@@ -16,7 +16,7 @@ import numpy as np
 from ...hookspecs import Filter
 from ...objects.pod_class import ANY_ADDRESS, HostPort, PodClass
 from ...snapshot import Counts, Mask, Rows, Snapshot
-from ..solver.objectives import Objective
+from ..solver.objectives import Balanced, Objective
 from ..solver.problem import Problem
 from ..solver.rules import Exclusive, Floor, Gang
 from ..state import request_vector
@@ -142,7 +142,9 @@ def model(
         device_share=np.zeros(len(demands), dtype=np.int64),
         device_units=np.zeros(len(demands), dtype=np.int64),
         objectives=tuple(
-            each.by_group(len(demands), first) if isinstance(each, Liking) else each
+            each.by_group(len(demands), first)
+            if isinstance(each, Liking)
+            else _as_long(each, len(free))
             for each in wish.objectives
         ),
         require_all=wish.require_all,
@@ -203,6 +205,14 @@ def _with_limits(free: Counts, demand: Counts, answers: Sequence[_Answer]) -> tu
             frees.append(limit[None])
             demands.append(row)
     return np.concatenate(frees), np.concatenate(demands)
+
+
+def _as_long(objective: Objective, rows: int) -> Objective:
+    """Return an objective about resources for so many: of further ones nothing counts."""
+    if not isinstance(objective, Balanced):
+        return objective
+    more = rows - len(objective.allocatable)
+    return Balanced(np.pad(objective.allocatable, ((0, more), (0, 0))))
 
 
 def _groups(feasible: Mask, codes: Sequence[Counts]) -> tuple[Counts, Rows]:

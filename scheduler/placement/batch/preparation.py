@@ -15,21 +15,21 @@ import numpy as np
 from ...batch_terms import Batch
 from ...errors import BadRequest
 from ...objects.json import Json, JsonObject
-from ...objects.objective import PODS, Goal
+from ...objects.objective import ALL, PODS, Goal
 from ...objects.placement_job import MOST_PODS, PRICE, VALUE, PlacementJob
 from ...objects.pod import LabelSelector
 from ...objects.pod_class import PodClass, pod_class
 from ...objects.selectors import EVERYTHING, Selector, from_label_selector
 from ...objects.stored import ObjectKey
 from ...plugin_manager import GuardedBatchRule, Rules
-from ...snapshot import Rows, Snapshot
+from ...snapshot import Counts, Rows, Snapshot
 from ..checker import GroupName
 from ..framework import Framework
 from ..plan import PendingPod
 from ..rebalance.movability import Scope
 from ..scenario import Scenario, ScenarioPod, pod_of, read_scenario
 from ..solver.arrays import Reals
-from ..solver.objectives import HostCost, Objective, Placed
+from ..solver.objectives import Balanced, HostCost, Objective, Placed, Stranded
 from .following import framework_for
 from .modelling import Demand, Model, Wish, model
 from .preferences import preferences
@@ -97,8 +97,9 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
     likings = {each.name: each for each in (preferences(batch, rules.scorers), *stated.likings)}
     named = dict(objectives(goals, members, batch, likings))
     claims = tuple([stated.bounds.get(name, (None, None))[1] for name in named])
-    first_hosts = bool(job.spec.objective[0].hosts)
-    wish = Wish(tuple(named.values()), first_hosts, stated, claims)
+    first = job.spec.objective[0]
+    everything = bool(first.hosts or first.balance or first.fragmentation)
+    wish = Wish(tuple(named.values()), everything, stated, claims)
     return Prepared(
         snapshot=snapshot,
         model=model(demands, snapshot, hosts, rules.filters, wish),
@@ -262,6 +263,10 @@ def objectives(
             yield goal.label, Placed(np.array(_worths(goal.place, members)))
         elif goal.hosts:
             yield goal.label, HostCost(_prices(goal.hosts, batch.snapshot, batch.hosts))
+        elif goal.balance:
+            yield goal.label, Balanced(_offered_of(goal.balance, batch))
+        elif goal.fragmentation:
+            yield goal.label, _stranded(goal.fragmentation, batch)
         elif goal.prefer in likings and not likings[goal.prefer].empty:
             yield goal.label, likings[goal.prefer]
 
@@ -309,6 +314,31 @@ def _prices(which: str, snapshot: Snapshot, hosts: Rows) -> Reals:
         prices = np.array([decimal(label, f"label {PRICE} of nodes") for label in labels])
     used = snapshot.requested[:, hosts].any(axis=0)
     return np.where(used, 0.0, prices)
+
+
+def _offered_of(resource: str, batch: Batch) -> Counts:
+    """Return (R, H) what hosts offer of a resource, or of all but the number of pods."""
+    snapshot = batch.snapshot
+    offered = snapshot.allocatable[:, batch.hosts].copy()
+    if resource == ALL:
+        offered[snapshot.resource_row["pods"]] = 0
+        return offered
+    offered[np.arange(len(offered)) != _row(resource, batch)] = 0
+    return offered
+
+
+def _stranded(resource: str, batch: Batch) -> Stranded:
+    """Return the goal of fragmentation; who does not want the resource has no say."""
+    wants = [pod.requests.amounts.get(resource, 0) > 0 for pod in batch.pods]
+    many: Reals = batch.count * np.array(wants, dtype=np.float64)
+    return Stranded(_row(resource, batch), many / max(float(many.sum()), 1.0))
+
+
+def _row(resource: str, batch: Batch) -> int:
+    row = batch.snapshot.resource_row.get(resource)
+    if row is None or not batch.snapshot.allocatable[row, batch.hosts].any():
+        raise BadRequest(f"spec.objective: none of the hosts offers {resource}")
+    return row
 
 
 def decimal(text: str, what: str) -> float:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...objects.placement_job import Reached
-from ...snapshot import Rows
+from ...snapshot import Counts, Rows
 from ..solver.company import circle
-from ..solver.objectives import HostCost, Objective, Placed, Preferred
+from ..solver.objectives import Balanced, HostCost, Objective, Placed, Preferred, Stranded
 from ..solver.penalties import penalty
 from ..solver.problem import Problem
+from ..solver.room import imbalance, stranded
 from ..solver.solution import Goal
 
 _NOISE = 1e-9
@@ -26,6 +27,10 @@ def value_of(objective: Objective, given: Problem, nodes: Sequence[Rows]) -> flo
         return float(objective.value @ np.array([each.size for each in nodes], dtype=np.float64))
     if isinstance(objective, Preferred):
         return _preferred(objective, given, nodes)
+    if isinstance(objective, Balanced):
+        return imbalance(given, objective, _content(given, nodes))
+    if isinstance(objective, Stranded):
+        return stranded(given, objective, _content(given, nodes))
     assert isinstance(objective, HostCost)
     used = np.isin(np.arange(given.group.size), np.concatenate(nodes))
     return float(objective.cost[used].sum())
@@ -44,11 +49,14 @@ def _preferred(objective: Preferred, given: Problem, nodes: Sequence[Rows]) -> f
         total += meeting.worth * int((met >= 0).sum())
     if not (objective.excesses or objective.peaks or objective.companies):
         return total
-    content = np.zeros((len(nodes), group.size), dtype=np.int64)
-    for c, mine in enumerate(nodes):
-        np.add.at(content[c], mine, 1)
+    content = _content(given, nodes)
     total -= penalty(objective, group, content)
     return total + sum(circle(each, group, content).worth for each in objective.companies)
+
+
+def _content(given: Problem, nodes: Sequence[Rows]) -> Counts:
+    size = given.group.size
+    return np.array([np.bincount(mine, minlength=size) for mine in nodes], dtype=np.int64)
 
 
 def held(solved: Sequence[Goal], values: Sequence[float]) -> Iterator[Goal | None]:
@@ -66,7 +74,7 @@ def held(solved: Sequence[Goal], values: Sequence[float]) -> Iterator[Goal | Non
 def as_text(goal: Goal) -> Reached:
     """Return a goal as text; what is not known yet is left empty."""
     gap = ""
-    if math.isfinite(goal.bound):
+    if math.isfinite(goal.gap):
         gap = f"{100 * goal.gap:.3f}%" if goal.gap > _NOISE else "0%"
     return Reached(goal.name, decimal_text(goal.value), decimal_text(goal.bound), gap)
 

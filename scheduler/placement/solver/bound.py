@@ -14,6 +14,7 @@ from .linear import Answer, solve
 from .objectives import Balanced, HostCost, Kept, Objective, Placed, Preferred, Shortfall
 from .problem import Problem
 from .relaxation import Relaxation, relaxation
+from .room import least_imbalance
 from .rule_rows import add_rules
 from .shapes import Shapes
 
@@ -152,8 +153,7 @@ def ceiling(given: Problem, objective: Objective) -> float:
         _, classes, copies = given.current
         return float(objective.weight[classes] @ copies)
     if isinstance(objective, Balanced):
-        used = (objective.allocatable - given.free) / np.maximum(objective.allocatable, 1)
-        return -float((used * used).sum()) if (given.demand >= 0).all() else 0.0
+        return -least_imbalance(given, objective, whole=given.require_all)
     return 0.0
 
 

@@ -19,12 +19,14 @@ from .objectives import (
     Placed,
     Preferred,
     Shortfall,
+    Stranded,
     Unfragmented,
     maximised,
 )
 from .occupancy import Occupancy
 from .penalties import missing, penalty
 from .problem import Problem
+from .room import imbalance, least_imbalance, stranded
 from .solution import Goal, Progress
 
 _NOISE = 1e-9
@@ -114,13 +116,24 @@ class Incumbent:
 
     def bound(self, goal: int) -> float:
         """Return the best bound known; a claim that the best plan beats is none."""
-        proved = self.bounds[goal]
+        proved, objective = self.bounds[goal], self.given.objectives[goal]
+        if isinstance(objective, Balanced) and self._all_placed(goal):
+            proved = min(proved, -least_imbalance(self.given, objective, whole=True))
         claim = self.given.claims[goal] if self.given.claims else None
         if claim is None:
             return proved
-        claim = claim if maximised(self.given.objectives[goal]) else -claim
+        claim = claim if maximised(objective) else -claim
         beaten = bool(self.values) and self.values[goal] > claim + _NOISE * abs(claim)
         return proved if beaten else min(proved, claim)
+
+    def _all_placed(self, goal: int) -> bool:
+        """Tell whether plans as good in the goals before place everything."""
+        return bool(self.values) and any(
+            isinstance(each, Placed)
+            and (each.value > 0).all()
+            and value >= ceiling(self.given, each)
+            for each, value in zip(self.given.objectives[:goal], self.values, strict=False)
+        )
 
     def goals(self) -> tuple[Goal, ...]:
         """Return the objectives with values and bounds in their own directions."""
@@ -157,7 +170,9 @@ def _value(given: Problem, objective: Objective, state: Occupancy) -> float:
         stay = np.minimum(state.content[classes, nodes], copies)
         return float(objective.weight[classes] @ stay)
     if isinstance(objective, Balanced):
-        return -_imbalance(given, objective, state)
+        return -imbalance(given, objective, state.content)
+    if isinstance(objective, Stranded):
+        return -stranded(given, objective, state.content)
     if isinstance(objective, Shortfall):
         return -missing(given, state.content)
     return -_waste(given, objective, state)
@@ -173,13 +188,6 @@ def _met(given: Problem, meeting: Meeting, state: Occupancy) -> float:
         for side in (meeting.left, meeting.right)
     ]
     return meeting.worth * np.intersect1d(*sides, assume_unique=True).size
-
-
-def _imbalance(given: Problem, objective: Balanced, state: Occupancy) -> float:
-    taken = (given.demand @ state.content).astype(np.float64)
-    used = objective.allocatable - given.free + taken
-    share = used / np.maximum(objective.allocatable, 1)
-    return float((share * share).sum())
 
 
 def _waste(given: Problem, objective: Unfragmented, state: Occupancy) -> float:

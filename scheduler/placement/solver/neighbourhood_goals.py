@@ -10,6 +10,7 @@ from .deadline import Deadline
 from .neighbourhood import Neighbourhood, Terms, total
 from .neighbourhood_company import company_terms
 from .neighbourhood_penalties import excess_terms, peak_terms, sizes_of
+from .neighbourhood_room import balance_terms, stranded_terms
 from .neighbourhood_rules import by_domain
 from .objectives import (
     Balanced,
@@ -20,11 +21,10 @@ from .objectives import (
     Placed,
     Preferred,
     Shortfall,
+    Stranded,
 )
 from .penalties import missing
 from .rules import Across, Floor
-
-_BALANCE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,9 @@ def _terms(made: Neighbourhood, objective: Objective) -> Terms | None:
     if isinstance(objective, Kept):
         return _kept(made, objective)
     if isinstance(objective, Balanced):
-        return _balanced(made, objective)
+        return balance_terms(made, objective)
+    if isinstance(objective, Stranded):
+        return stranded_terms(made, objective)
     return None
 
 
@@ -265,29 +267,4 @@ def _kept(made: Neighbourhood, objective: Kept) -> Terms:
             stay = made.model.new_int_var(0, many, "")
             made.model.add(stay <= x + int(made.rest[c, n]))
             terms.append((stay, int(weight[c])))
-    return terms
-
-
-def _balanced(made: Neighbourhood, objective: Balanced) -> Terms:
-    """Squares of what is used, in units that all amounts share."""
-    given, terms = made.given, list[tuple[cp_model.IntVar, int]]()
-    made.exact = False
-    for r in range(given.free.shape[0]):
-        unit = int(np.gcd.reduce(np.append(given.demand[r], 0))) or 1
-        for n in made.nodes.tolist():
-            there = int(objective.allocatable[r, n])
-            taken = int(given.demand[r] @ made.rest[:, n])
-            already = (there - int(given.free[r, n]) + taken) // unit
-            mine = [
-                (x, int(given.demand[r, c]) // unit)
-                for (node, c), x in made.copies.items()
-                if node == n and given.demand[r, c]
-            ]
-            if not mine or not there:
-                continue
-            used = made.model.new_int_var(0, there // unit + 1, "")
-            made.model.add(used == total(mine) + already)
-            square = made.model.new_int_var(0, (there // unit + 1) ** 2, "")
-            made.model.add_multiplication_equality(square, [used, used])
-            terms.append((square, -round(_BALANCE * (unit / there) ** 2)))
     return terms

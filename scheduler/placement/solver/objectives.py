@@ -122,13 +122,32 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Balanced:
-    """Load hosts evenly: minimise Σ over nodes and resources of (used / allocatable)².
+    """Load hosts evenly: minimise Σ over resources of the mean of (used / allocatable)².
+
+    Nodes are weighed by what they have, so that equal shares are best.
 
     Args:
-        allocatable: (R, N) int64 ≥ free; what is not free is used already.
+        allocatable: (R, N) int64 ≥ free; what is not free is used already. Where it is 0, what is
+            used does not count.
     """
 
     allocatable: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Leave room that pods can use: minimise what is free where typical pods have no room.
+
+    Σ over nodes and classes of popularity[c] · free on nodes where no further copy of c fits, the
+    measure of whole devices in Weng et al., "Beware of Fragmentation", USENIX ATC 2023.
+
+    Args:
+        resource: row of what is free.
+        popularity: (C,) float64 ≥ 0 with sum 1: the mix of pods to come.
+    """
+
+    resource: int
+    popularity: Reals
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +172,9 @@ class Shortfall:
     """
 
 
-Objective = Placed | HostCost | Preferred | Kept | Balanced | Unfragmented | Shortfall
+Objective = Placed | HostCost | Preferred | Kept | Balanced | Stranded | Unfragmented | Shortfall
 
 
 def maximised(objective: Objective) -> bool:
     """Tell the direction of an objective."""
-    return not isinstance(objective, HostCost | Balanced | Unfragmented | Shortfall)
+    return not isinstance(objective, HostCost | Balanced | Stranded | Unfragmented | Shortfall)

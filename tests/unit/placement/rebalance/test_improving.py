@@ -185,6 +185,13 @@ def test_goals_are_taken_in_order():
     assert [goal.after for goal in made.improved] == [1, 0]
 
 
+def test_load_is_balanced():
+    made = improving(full(names="abc", pods="111111"), (), (Goal(balance="cpu"),))
+    assert sorted(move.target for move in made.moves) == ["b", "b", "c", "c"]
+    (goal,) = made.improved
+    assert (goal.before, goal.after) == (0.1875, 0.0625)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "least", "expected"),
     [
