@@ -194,6 +194,7 @@ def deletion_order(pods: Collection[Pod], now: datetime) -> list[Pod]:
             -max((s.restart_count or 0 for s in pod.status.container_statuses), default=0),
             _magnitude(pod.meta.creation_timestamp, now),
             -_moment(pod.meta.creation_timestamp),
+            -(pod.stored.created_revision if pod.stored is not None else 0),
             pod.meta.uid,
         )
 

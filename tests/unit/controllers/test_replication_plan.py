@@ -23,6 +23,7 @@ from scheduler.objects.replication import (
     ReplicationStatus,
 )
 from scheduler.objects.selectors import from_map
+from scheduler.objects.stored import Body, StoredObject
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LABELS = {"app": "web"}
@@ -209,6 +210,19 @@ COST = "controller.kubernetes.io/pod-deletion-cost"
 def test_the_order_of_deletion(first, second):
     assert uids(deletion_order([second, first], NOW)) == ["z", "a"]
     assert uids(deletion_order([first, second], NOW)) == ["z", "a"]
+
+
+def test_of_pods_of_one_second_the_later_one_goes_first():
+    """A replacement that is not wanted any more, not whom it was to replace."""
+
+    def made(uid, revision):
+        meta = pod(uid, ready=9).meta
+        stored = StoredObject("pods", meta, 100, revision, Body(b"{}"))
+        return msgspec.structs.replace(pod(uid, ready=9), stored=stored)
+
+    for later, sooner in (("z", "a"), ("a", "z")):
+        both = [made(sooner, 5), made(later, 6)]
+        assert uids(deletion_order(both, NOW)) == [later, sooner]
 
 
 def test_doubled_up_pods_go_first():
