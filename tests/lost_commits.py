@@ -15,3 +15,21 @@ def route_commits(monkeypatch, through):
 
     for name in ("commit", "commit_at_once"):
         monkeypatch.setattr(statements, name, routed(getattr(statements, name)))
+
+
+def lose_first_commit(monkeypatch, *, committed):
+    """Lose the connection with the next commit, after or before PostgreSQL did it; return a list
+    that will have its last revision."""
+    lost = []
+
+    async def through(connection, revision, commit):
+        if lost:
+            return await commit()
+        lost.append(revision)
+        if committed:
+            await commit()
+        connection.terminate()
+        raise ConnectionResetError("lost")
+
+    route_commits(monkeypatch, through)
+    return lost

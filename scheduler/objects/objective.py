@@ -4,8 +4,6 @@ from .pod import View
 
 PODS = "pods"
 """The goal `prefer` that is about what pods prefer."""
-
-
 GOALS = ("place", "hosts", "balance", "fragmentation", "prefer")
 """The fields of a Goal."""
 ALL = "resources"
@@ -18,8 +16,8 @@ class Goal(View, frozen=True):
     Args:
         place: "count", "priority", "value" or a resource: the most of it.
         hosts: "fewest", or "cost" for the least by their price.
-        balance: ALL or a resource: how evenly hosts are used, by the sum of the squares of what
-            share of it is allocated on each.
+        balance: ALL or a resource: how evenly hosts are used, by the mean square of the share of it
+            that is allocated, hosts weighed by what they have.
         fragmentation: a resource: the least of it free where pods like those of the batch that
             want it have no room.
         prefer: PODS for what the pods prefer, or the name of a plugin's batch rule.

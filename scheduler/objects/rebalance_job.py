@@ -79,7 +79,7 @@ class RebalanceSpec(View, frozen=True):
         make_room: whether pods are moved so that pending ones fit.
         rest_seconds: how long a pod that was moved is left alone.
         windows: within which moves begin (objects.windows); () is always.
-        objective: for improve, as of Placements (objects.placement_job.Goal).
+        objective: for improve, as of Placements (objects.objective).
         min_gain_percent: of what a goal was, by which a plan for improve must make it better.
     """
 

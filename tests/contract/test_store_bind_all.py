@@ -8,7 +8,7 @@ from scheduler.errors import Conflict, Fenced, Invalid, StatusError
 from scheduler.objects.stored import StoredObject
 from scheduler.store.operations import MOST_BOUND, BindAll, BoundTogether, Remove
 from scheduler.store.store import Store
-from tests.lost_commits import route_commits
+from tests.lost_commits import lose_first_commit
 from tests.store_values import bind, create, key, pod, replace
 
 PORT = (("", "TCP", 80),)
@@ -131,18 +131,7 @@ async def test_racing_binders_never_halve_a_group(cluster, database_url):
 async def test_a_connection_lost_while_committing_is_no_half(cluster, monkeypatch, committed):
     made = await pods(cluster, "p", "q", "r")
     snapshot = await cluster.revision()
-    lost = []
-
-    async def through(connection, revision, commit):
-        if lost:
-            return await commit()
-        lost.append(revision)
-        if committed:
-            await commit()
-        connection.terminate()
-        raise ConnectionResetError("lost")
-
-    route_commits(monkeypatch, through)
+    lose_first_commit(monkeypatch, committed=committed)
     [done] = await cluster.bind_all([BindAll(tuple(bind(o, "a", snapshot) for o in made))])
     assert done == BoundTogether(snapshot + 3)
     assert await nodes_of(cluster, made) == ["a", "a", "a"]

@@ -253,12 +253,13 @@ async def test_one_of_a_cohort_speaks_for_all_of_whether_they_have_limits(presse
         asked.add(pod.meta.name)
         return is_limited(pod)
 
+    # Before anybody has answered: what is answered of a spec is not asked again.
+    monkeypatch.setattr(storage_limit_watch, "is_limited", asks)
     machine = pressed.driver.machine("h1")
     machine.script("modest:1", Behaviour(disk=2 * GI))
     free = await pressed.add_cohort(["h1"] * 20, containers=[{"name": "c", "image": "modest:1"}])
     for ordinal in range(20):
         await pressed.running(free.name(ordinal))
-    monkeypatch.setattr(storage_limit_watch, "is_limited", asks)
     host.disk_usage = measures
     resources = {"limits": {"ephemeral-storage": "1Gi"}}
     containers = [{"name": "c", "image": "modest:1", "resources": resources}]

@@ -152,6 +152,17 @@ class Process:
             )
             assert made.code == 201, made.body
 
+    async def add_ready_hosts(self, count):
+        """Add hosts and wait until their Nodes are ready."""
+        await self.add_hosts(count)
+
+        async def ready():
+            nodes = (await self.get("/api/v1/nodes"))["items"]
+            conditions = [c for n in nodes for c in n["status"].get("conditions", ())]
+            return sum(c["type"] == "Ready" and c["status"] == "True" for c in conditions) == count
+
+        await self.eventually(ready, f"{count} nodes ready")
+
     async def add_controller(self, replicas):
         container = {"name": "c", "image": "x:1", "resources": {"requests": {"cpu": "10m"}}}
         made = await self.call(

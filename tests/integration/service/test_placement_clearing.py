@@ -29,20 +29,9 @@ def pod_spec(cpu, **more):
     return {"containers": [container], **more}
 
 
-async def hosts(service, count):
-    await service.add_hosts(count)
-
-    async def ready():
-        nodes = (await service.get("/api/v1/nodes"))["items"]
-        conditions = [c for n in nodes for c in n["status"].get("conditions", ())]
-        return sum(c["type"] == "Ready" and c["status"] == "True" for c in conditions) == count
-
-    await service.eventually(ready, f"{count} nodes ready")
-
-
 async def scattered(service, *, min_ready=0):
     """Have two hosts with a pod of one controller on each."""
-    await hosts(service, 2)
+    await service.add_ready_hosts(2)
     labels = {"app": "web"}
     term = {
         "maxSkew": 1,
@@ -128,7 +117,7 @@ async def test_a_pod_is_moved_and_the_batch_is_bound_in_its_place(service):
 
 async def test_pods_of_lower_priority_are_evicted_and_the_batch_is_bound(service):
     await made(service, CLASSES, {"metadata": {"name": "high"}, "value": 1000})
-    await hosts(service, 1)
+    await service.add_ready_hosts(1)
     await made(service, PODS, {"metadata": {"name": "low"}, "spec": pod_spec("6")})
     await service.running(1)
     for number in range(2):
@@ -209,7 +198,7 @@ async def test_a_restart_forgets_neither_marks_nor_what_of_the_limits_is_used(se
 
 async def test_victims_are_told_of_and_a_restart_takes_back_what_was_promised(service):
     await made(service, CLASSES, {"metadata": {"name": "high"}, "value": 1000})
-    await hosts(service, 1)
+    await service.add_ready_hosts(1)
     body = {"metadata": {"name": "low", "finalizers": ["example.com/stay"]}}
     await made(service, PODS, {**body, "spec": pod_spec("6")})
     await service.running(1)

@@ -36,19 +36,6 @@ async def service(postgres, processes):
     return await processes(postgres.url, IRONFREE_NODE_GRACE_SECONDS="90")  # none is lost by load
 
 
-async def hosts(service, count):
-    """Add hosts and wait until their Nodes are ready."""
-    await service.add_hosts(count)
-
-    async def look():
-        nodes = (await service.get("/api/v1/nodes"))["items"]
-        conditions = [c for n in nodes for c in n["status"].get("conditions", ())]
-        ready = [c for c in conditions if c["type"] == "Ready" and c["status"] == "True"]
-        return len(ready) == count
-
-    await service.eventually(look, f"{count} nodes ready")
-
-
 async def place(service, name, **spec):
     made = await service.call(
         "POST", PLACEMENTS, {"metadata": {"name": name}, "spec": {"deadlineSeconds": 60, **spec}}
@@ -76,7 +63,7 @@ async def nodes(service):
 
 
 async def test_a_plan_packs_what_greedy_does_not_and_touches_nothing(service):
-    await hosts(service, 2)
+    await service.add_ready_hosts(2)
     for number, cpu in enumerate(("3", "3", "2", "5", "3")):
         await hold(service, f"p{number}", cpu)
     await place(service, "plan", pods={"selector": {}})
@@ -90,7 +77,7 @@ async def test_a_plan_packs_what_greedy_does_not_and_touches_nothing(service):
 
 
 async def test_a_commit_binds_every_pod_where_the_plan_has_it(service):
-    await hosts(service, 2)
+    await service.add_ready_hosts(2)
     for number in range(6):
         await hold(service, f"p{number}", "2", app="a")
     await hold(service, "other", "1")
@@ -108,7 +95,7 @@ async def test_a_commit_binds_every_pod_where_the_plan_has_it(service):
 
 
 async def test_what_cannot_all_be_placed_says_so_with_a_bound(service):
-    await hosts(service, 1)
+    await service.add_ready_hosts(1)
     template = {"spec": pods_spec("3")}
     templates = [{"name": "t", "count": 5, "template": template}]
     await place(service, "much", pods={"templates": templates})
@@ -172,7 +159,7 @@ async def test_a_placement_is_cancelled_and_another_goes_on(service):
 
 
 async def test_a_placement_outlives_the_process_that_began_it(service):
-    await hosts(service, 1)
+    await service.add_ready_hosts(1)
     for number in range(3):
         await hold(service, f"p{number}", "2")
     await place(service, "go", mode="commit", pods={"selector": {}})

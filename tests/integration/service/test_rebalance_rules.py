@@ -52,14 +52,7 @@ async def service(postgres, processes, tmp_path, monkeypatch):
     (site / "ironfree_house.py").write_text(PLUGIN)
     monkeypatch.setenv("PYTHONPATH", f"{EXAMPLE}:{site}")
     started = await processes(postgres.url, IRONFREE_NODE_GRACE_SECONDS="90")
-    await started.add_hosts(3)
-
-    async def ready():
-        nodes = (await started.get("/api/v1/nodes"))["items"]
-        conditions = [c for n in nodes for c in n["status"].get("conditions", ())]
-        return sum(c["type"] == "Ready" and c["status"] == "True" for c in conditions) == 3
-
-    await started.eventually(ready, "3 nodes ready")
+    await started.add_ready_hosts(3)
     return started
 
 

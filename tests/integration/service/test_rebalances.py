@@ -48,14 +48,7 @@ async def controller(service, name, replicas, cpu, *, min_ready=0, **spec):
 
 async def fragmented(service, hosts=3, per_host=1, name="web", **more):
     """Have pods of one controller on every host, as many on each."""
-    await service.add_hosts(hosts)
-
-    async def ready():
-        nodes = (await service.get("/api/v1/nodes"))["items"]
-        conditions = [c for n in nodes for c in n["status"].get("conditions", ())]
-        return sum(c["type"] == "Ready" and c["status"] == "True" for c in conditions) == hosts
-
-    await service.eventually(ready, f"{hosts} nodes ready")
+    await service.add_ready_hosts(hosts)
     term = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",

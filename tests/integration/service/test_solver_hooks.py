@@ -26,15 +26,7 @@ async def service(postgres, processes, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{EXAMPLE}:{info.parent}")
     monkeypatch.setenv("IRONFREE_PROFILES", str(EXAMPLE / "profiles.yaml"))
     started = await processes(postgres.url)
-    await started.add_hosts(5)
-
-    async def look():
-        nodes = (await started.get("/api/v1/nodes"))["items"]
-        conditions = [c for n in nodes for c in n["status"].get("conditions", ())]
-        ready = [c for c in conditions if c["type"] == "Ready" and c["status"] == "True"]
-        return len(ready) == 5
-
-    await started.eventually(look, "5 nodes ready", seconds=60)
+    await started.add_ready_hosts(5)
     return started
 
 

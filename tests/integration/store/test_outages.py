@@ -16,7 +16,7 @@ from scheduler.store.migration import upgrade
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
 from tests.conftest import of_database
-from tests.lost_commits import route_commits
+from tests.lost_commits import lose_first_commit, route_commits
 from tests.store_load import Follower, Load, follow_long, furnish
 from tests.store_values import create, key
 
@@ -143,20 +143,10 @@ async def test_opening_without_a_database_says_why(data_dir, postgres_url):
 @pytest.mark.parametrize("locked", [True, False])
 async def test_a_connection_lost_while_committing(database_url, monkeypatch, committed, locked):
     """The writer finds out what became of its commit before it answers."""
-    lost = []
-
-    async def through(connection, revision, commit):
-        if lost:
-            return await commit()
-        lost.append(revision)
-        if committed:
-            await commit()
-        raise ConnectionResetError("lost")
-
     async with Store.open(database_url) as store:
         if not locked:  # only the first commit has to look at the head
             await store.write(create("nodes", "first"))
-        route_commits(monkeypatch, through)
+        lost = lose_first_commit(monkeypatch, committed=committed)
         start = await store.revision()
         follower = Follower(store, ["nodes"])
         await follower.begin()
