@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar, overload
 import msgspec
 
 from .errors import Expired, Unavailable
-from .objects.cohort import Berths, Cohort
+from .objects.cohort import Berths, Cohort, Lodging
 from .objects.lots import Crowd, Lots
 from .objects.stored import ObjectKey, StoredObject
 from .store.operations import Batch, Change, ChangeType, CohortChange
@@ -208,10 +208,21 @@ class Informer(Generic[T]):
             there.extend(self._lots.in_namespace(name))
         return found
 
+    def lodgings(self) -> Collection[Lodging]:
+        """Return every cohort with who still lives in it."""
+        return self._lots.lodgings()
+
+    def alone(self, index: str, value: str) -> list[T]:
+        """Return the objects of an index value that are held one by one, none of a cohort."""
+        return [self._items[key] for key in self._indices[index].get(value, ())]
+
     def in_crowds(self, index: str, value: str) -> tuple[list[T], list[Crowd[T]]]:
         """Return the same as objects held one by one, and as crowds of cohorts' pods."""
-        single = [self._items[key] for key in self._indices[index].get(value, ())]
-        return single, list(self._lots.crowds(index, value))
+        return self.alone(index, value), list(self.crowds(index, value))
+
+    def crowds(self, index: str, value: str) -> Iterator[Crowd[T]]:
+        """Yield the pods of an index value that live in cohorts."""
+        return self._lots.crowds(index, value)
 
     def subscribe(self) -> Subscription[T]:
         """Return a new subscription; it starts with an addition for every present object."""

@@ -29,7 +29,9 @@ from tests.store_values import bind, cohort, create, key, pod, replace
 REFUSED = (AlreadyExists, Conflict, NotFound)
 BODIES = [intern_body(b'{"spec":{"n":%d}}' % n) for n in range(4)]
 NODES = ("a", "b")
-RUNNING = Stencil.of(b'{"phase":"Running","podIP":"@ip@","podIPs":[{"ip":"@ip@"}]}', ["@ip@"])
+RUNNING = Stencil.of(
+    b'{"phase":"Running","podIP":"@ip@","startTime":"2026-01-01T00:00:@at@Z"}', ["@ip@", "@at@"]
+)
 
 
 async def furnish(store):
@@ -104,7 +106,7 @@ class Load:
         elif roll < 0.6:
             made = self.random.choice(self.cohorts)
             some = tuple(self.random.sample(range(made.size), self.random.randint(1, made.size)))
-            own = tuple((f"10.0.0.{ordinal}",) for ordinal in some)
+            own = tuple((f"10.0.0.{ordinal}", f"{ordinal:02}") for ordinal in some)
             op = ReportCohort("default", made.uid, some, "Running", RUNNING, own)
         else:
             made = self.random.choice(self.cohorts)

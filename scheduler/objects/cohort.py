@@ -321,9 +321,20 @@ class Lodging:
         said = self.said.get(ordinal)
         if said is None:
             return self.cohort.pod(ordinal, self.binding(ordinal))
-        reports, number = self.reports[said // MOST], said % MOST
-        status, revision = reports.status(number), reports.revision + number
-        return self.cohort.pod(ordinal, self.binding(ordinal), status, revision)
+        revision = self.reports[said // MOST].revision + said % MOST
+        return self.cohort.pod(ordinal, self.binding(ordinal), self.status(ordinal), revision)
+
+    def status(self, ordinal: int) -> bytes:
+        """Return a pod's status."""
+        said = self.said.get(ordinal)
+        if said is None:
+            return self.cohort.status
+        return self.reports[said // MOST].status(said % MOST)
+
+    def bound(self) -> list[int]:
+        """Return which of those that have not left are bound."""
+        gone = self.gone
+        return [each for each in self.places if not gone >> each & 1] if gone else [*self.places]
 
     def pods(self) -> Iterator[StoredObject]:
         """Return every pod that has not left, in order of their ordinals."""

@@ -22,18 +22,22 @@ _NOWHERE = ("", -1)
 
 @dataclass(frozen=True)
 class Crowd(Generic[T]):
-    """Pods of a cohort on one node (or none), reported by one write if at all.
+    """Pods of a cohort on one node (or none), of which the same is said if anything.
 
     Args:
+        lodging: of the cohort.
         ordinals: which.
-        reported: something was said of them, to each maybe something else.
         make: makes an item of one of them.
     """
 
-    cohort: Cohort
+    lodging: Lodging
     ordinals: Collection[int]
-    reported: bool
     make: Callable[[], T]
+
+    @property
+    def cohort(self) -> Cohort:
+        """Whose they are."""
+        return self.lodging.cohort
 
     @cached_property
     def sample(self) -> T:
@@ -124,6 +128,10 @@ class Lots(Generic[T]):
             if not groups[place]:
                 self._drop(uid, place)
 
+    def lodgings(self) -> Collection[Lodging]:
+        """Return every cohort with who still lives in it; not to be changed."""
+        return self._lodgings.values()
+
     def lives(self, uid: str, ordinal: int) -> bool:
         """Tell whether there is a cohort of that uid, and a pod lives in it."""
         lodging = self._lodgings.get(uid)
@@ -191,7 +199,7 @@ class Lots(Generic[T]):
         for uid, place in self._indices[index].get(value, ()):
             members, lodging = self._on[uid][place], self._lodgings[uid]
             make = partial(self._of, lodging, next(iter(members)))
-            yield Crowd(lodging.cohort, members, place[1] >= 0, make)
+            yield Crowd(lodging, members, make)
 
     def _of(self, lodging: Lodging, ordinal: int) -> T:
         return self._view(lodging.pod(ordinal))

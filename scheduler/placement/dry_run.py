@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..hookspecs import Counts, Filter, Mask, PodClass, Rows, Snapshot, Verdict
 from .framework import first_objections, rejections
+from .residents import Residents, on_nodes
 from .tenancy import UNSTARTED, RunningPod, Tenancy, ranked, ranks, violating
 from .what_if import WhatIf
 
@@ -36,7 +37,7 @@ class Benches:
     rows: Rows
     starts: Counts
     sizes: Counts
-    pods: Sequence[RunningPod]
+    pods: Residents
     breaking: NDArray[np.bool_]
     priorities: Counts
     started: Counts
@@ -56,50 +57,28 @@ class Benches:
         inhabited[np.fromiter(chain.from_iterable(lesser), dtype=np.int64)] = True
         candidates = np.flatnonzero(where & inhabited)
         candidates = np.roll(candidates, -int(np.searchsorted(candidates, start)))
-        everyone: list[RunningPod] = []
-        counts: list[int] = []
-        nodes, running = snapshot.nodes, tenancy.running
+        nodes = snapshot.nodes
         indices: list[int] = candidates.tolist()
-        for row in indices:
-            residents = running.get(nodes[row].name, ())
-            everyone += residents
-            counts.append(len(residents))
-        priorities = np.array([each.pod.priority for each in everyone], dtype=np.int64)
-        lower = np.flatnonzero(priorities < pod.priority)
-        whose = np.repeat(np.arange(candidates.size), np.array(counts, dtype=np.int64))[lower]
-        numbers: list[int] = lower.tolist()
-        pods = [everyone[number] for number in numbers]
-        started = np.array([each.started for each in pods], dtype=np.int64)
-        order = ranks(priorities[lower], started, whose)
-        numbers = order.tolist()
-        pods = [pods[number] for number in numbers]
-        benches, sizes = np.unique(whose, return_counts=True)
+        everyone = on_nodes(tenancy.running, [nodes[row].name for row in indices])
+        lower = everyone.take(np.flatnonzero(everyone.priorities < pod.priority))
+        pods = lower.take(ranks(lower.priorities, lower.started, lower.whose))
+        benches, sizes = np.unique(pods.whose, return_counts=True)
         return cls.of(candidates[benches], sizes, pods, tenancy)
 
     @classmethod
-    def of(
-        cls, rows: Rows, sizes: Counts, pods: Sequence[RunningPod], tenancy: Tenancy
-    ) -> "Benches":
+    def of(cls, rows: Rows, sizes: Counts, pods: Residents, tenancy: Tenancy) -> "Benches":
         """Return benches of pods ranked node by node."""
         starts = np.cumsum(sizes) - sizes
         breaking = np.zeros(len(pods), dtype=np.bool_)
         if tenancy.budgets:
-            sorted_out: list[RunningPod] = []
+            sorted_out: list[Sequence[RunningPod]] = []
             for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
-                broken, others = violating(pods[start : start + size], tenancy.budgets)
+                there = [pods[number] for number in range(start, start + size)]
+                broken, others = violating(there, tenancy.budgets)
                 breaking[start : start + len(broken)] = True
-                sorted_out += broken
-                sorted_out += others
-            pods = sorted_out
-        return cls(
-            rows,
-            starts,
-            sizes,
-            pods,
-            breaking,
-            np.array([each.pod.priority for each in pods], dtype=np.int64),
-            np.array([each.started for each in pods], dtype=np.int64),
-        )
+                sorted_out.append([*broken, *others])
+            pods = Residents.of(sorted_out)
+        return cls(rows, starts, sizes, pods, breaking, pods.priorities, pods.started)
 
     def numbers(self, which: Rows) -> Rows:
         """Return the numbers of the pods on these of the B nodes."""
@@ -175,8 +154,9 @@ class DryRun:
         self._what_if = WhatIf(
             snapshot,
             np.repeat(benches.rows, sizes),
-            [each.pod for each in benches.pods],
-            np.array([each.leaving for each in benches.pods], dtype=np.bool_),
+            benches.pods.classes,
+            benches.pods.kinds,
+            benches.pods.leaving,
         )
 
     def invite(self, pod: PodClass, which: Rows | int, count: Counts | int = 1) -> None:

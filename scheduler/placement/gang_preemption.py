@@ -17,6 +17,7 @@ from .gang_search import Place, largest_first, place_together
 from .gangs import Muster
 from .plan import Allotment, PendingPod
 from .preemption import preempt
+from .residents import Homes, Residents, kinds_of, on_nodes
 from .tenancy import RunningPod, Tenancy
 from .what_if import WhatIf
 
@@ -105,7 +106,7 @@ def _without(
     what_if = WhatIf(
         snapshot,
         np.array([row for row, _ in gone], dtype=np.int64),
-        [each.pod for _, each in gone],
+        *kinds_of(each.pod for _, each in gone),
         np.array([each.leaving for _, each in gone], dtype=np.bool_),
     )
     what_if.send_away(np.arange(len(gone), dtype=np.int64))
@@ -113,12 +114,16 @@ def _without(
     return place_together(muster, draft, search.place, search.frameworks, search.clock)
 
 
-class _Below(Mapping[str, Collection[RunningPod]]):
+class _Below(Homes):
     """The pods of lower priority on each node, looked up when asked for."""
 
     def __init__(self, running: Mapping[str, Collection[RunningPod]], priority: int) -> None:
         self._running = running
         self._priority = priority
+
+    def on(self, nodes: Sequence[str]) -> Residents:
+        found = on_nodes(self._running, nodes)
+        return found.take(np.flatnonzero(found.priorities < self._priority))
 
     def __getitem__(self, node: str) -> Collection[RunningPod]:
         return [each for each in self._running[node] if each.pod.priority < self._priority]

@@ -70,6 +70,20 @@ class ClusterState:
         """Return the class and the node of a pod that is counted on a known node, else None."""
         return self._pods.get(uid) or self._lodged(uid)
 
+    def counted_of(
+        self, cohort: Cohort, ordinals: Iterable[int]
+    ) -> Iterator[tuple[int, PodClass, str]]:
+        """Yield of a cohort's pods those that are counted on a known node: class and node too."""
+        lot = self._lots.get(cohort.uid)
+        lodgers: Mapping[int, str] = {} if lot is None else lot.nodes
+        strays = cohort.uid in self._strays
+        for ordinal in ordinals:
+            node = lodgers.get(ordinal)
+            if lot is not None and node is not None:
+                yield ordinal, lot.pod, node
+            elif strays and (alone := self._pods.get(cohort.pod_uid(ordinal))) is not None:
+                yield ordinal, *alone
+
     def set_node(self, node: Node) -> None:
         """Add a node or take over its new state."""
         facts = node_facts(node)

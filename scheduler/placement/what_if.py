@@ -51,29 +51,30 @@ class WhatIf:
     Args:
         base: counts every one of them; at first all are there, and no guests.
         rows: (T,) where each of the pods is.
-        pods: their T classes.
+        classes: what they are; kinds: (T,) which of these each is.
         leaving: (T,) bool, those being deleted.
     """
 
     def __init__(
-        self, base: Snapshot, rows: Rows, pods: Sequence[PodClass], leaving: NDArray[np.bool_]
+        self,
+        base: Snapshot,
+        rows: Rows,
+        classes: Sequence[PodClass],
+        kinds: Counts,
+        leaving: NDArray[np.bool_],
     ) -> None:
         self._base = base
         self._rows = rows
-        self._pods = pods
+        self._classes = classes
+        self._kinds = kinds
         self._leaving = leaving
-        codes: dict[PodClass, int] = {}
-        self._codes = np.fromiter(
-            (codes.setdefault(pod, len(codes)) for pod in pods), dtype=np.int64, count=len(pods)
-        )
-        classes = list(codes)
         self._vectors = np.zeros((len(base.resources), len(classes)), dtype=np.int64)
-        for pod, code in codes.items():
-            self._vectors[:, code] = request_vector(pod, base.resource_row)
+        for kind, pod in enumerate(classes):
+            self._vectors[:, kind] = request_vector(pod, base.resource_row)
         self._has_ports = np.array([bool(pod.host_ports) for pod in classes], dtype=np.bool_)
         self._attracts = np.array([pod.attracts for pod in classes], dtype=np.bool_)
         self._claims = np.array([bool(pod.claims) for pod in classes], dtype=np.bool_)
-        self._out = np.zeros(len(pods), dtype=np.bool_)
+        self._out = np.zeros(rows.size, dtype=np.bool_)
         self._requested = base.requested.copy()
         self._guests: dict[PodClass, Counts] = {}
         self._guest_vectors: dict[PodClass, Counts] = {}
@@ -95,14 +96,14 @@ class WhatIf:
     def send_away(self, pods: Rows) -> None:
         """Remove the pods of these numbers, which are there."""
         self._out[pods] = True
-        amounts = self._vectors[:, self._codes[pods]]
+        amounts = self._vectors[:, self._kinds[pods]]
         for resource in range(amounts.shape[0]):
             np.subtract.at(self._requested[resource], self._rows[pods], amounts[resource])
 
     def take_back(self, pods: Rows) -> None:
         """Put the pods of these numbers, which are away, where they were."""
         self._out[pods] = False
-        amounts = self._vectors[:, self._codes[pods]]
+        amounts = self._vectors[:, self._kinds[pods]]
         for resource in range(amounts.shape[0]):
             np.add.at(self._requested[resource], self._rows[pods], amounts[resource])
 
@@ -131,17 +132,17 @@ class WhatIf:
             taken = [(pod, guests, counts[guests]) for pod, counts in self._guests.items()]
         requested.flags.writeable = False
         gone = np.flatnonzero(self._out)
-        codes = self._codes[gone]
+        kinds = self._kinds[gone]
         ported = [
-            *self._going(gone[self._has_ports[codes]]),
+            *self._going(gone[self._has_ports[kinds]]),
             *_coming(each for each in taken if each[0].host_ports),
         ]
         drawing = [
-            *self._going(gone[self._attracts[codes]]),
+            *self._going(gone[self._attracts[kinds]]),
             *_coming(each for each in taken if each[0].attracts),
         ]
         using = [
-            *self._going(gone[self._claims[codes]]),
+            *self._going(gone[self._claims[kinds]]),
             *_coming(each for each in taken if each[0].claims),
         ]
         left = self._going(gone[self._leaving[gone]])
@@ -157,8 +158,9 @@ class WhatIf:
 
     def _going(self, pods: Rows) -> list[_Change]:
         rows: list[int] = self._rows[pods].tolist()
-        numbers: list[int] = pods.tolist()
-        return [(row, self._pods[n], -1) for row, n in zip(rows, numbers, strict=True)]
+        kinds: list[int] = self._kinds[pods].tolist()
+        classes = self._classes
+        return [(row, classes[kind], -1) for row, kind in zip(rows, kinds, strict=True)]
 
 
 def _coming(taken: Iterable[_Taken]) -> Iterator[_Change]:

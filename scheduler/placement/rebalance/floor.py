@@ -22,6 +22,7 @@ from ..draft import Draft
 from ..framework import Decision, Framework
 from ..inspection import inspect
 from ..plan import Allotment, PendingPod, Plan
+from ..residents import kinds_of
 from ..scenario import Scenario, ScenarioPod
 from ..tenancy import Budget
 from ..what_if import WhatIf
@@ -136,7 +137,7 @@ class Floor:
         self.what_if = WhatIf(
             self.base,
             np.array([t.row for t in self.tenants], dtype=np.int64),
-            [t.pod for t in self.tenants],
+            *kinds_of(t.pod for t in self.tenants),
             np.array([t.leaving for t in self.tenants], dtype=np.bool_),
         )
         self.guests: dict[int, list[PodClass]] = {}
