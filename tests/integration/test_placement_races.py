@@ -12,6 +12,7 @@ import pytest
 
 from scheduler import hookimpl
 from scheduler.batch_terms import Complaint, Linear
+from scheduler.errors import Unavailable
 from scheduler.hookspecs import Change, Verdict
 from scheduler.informer import Informer
 from scheduler.objects.placement_job import FINAL, RESOURCE, placement_job
@@ -52,11 +53,14 @@ class Bench(Service):
         )
         still = self.placement.still
         self.placements = Placements(store, rules or every_rule(), epoch, relocation, still)
+        self.solutions = 0
         self.solved = []  # one coroutine function for each time the solver has answered
         self.binding = []  # one for each time a plan is about to be bound
+        self.bound = []  # one for each time it has been, and nobody knows yet
 
     async def solve(self, problem, seconds, heard):
         found = await asyncio.to_thread(solve, problem, Options(seconds))
+        self.solutions += 1
         if self.solved:
             await self.solved.pop(0)()
         return found
@@ -67,7 +71,10 @@ class Bench(Service):
     async def bind_all(self, ops):
         if self.binding and ops[0].apart:
             await self.binding.pop(0)()
-        return await type(self.store).bind_all(self.store, ops)
+        made = await type(self.store).bind_all(self.store, ops)
+        if self.bound and ops[0].apart:
+            await self.bound.pop(0)()
+        return made
 
     async def place(self, name="go", **spec):
         asked = {"mode": "commit", "pods": {"selector": {}}, "deadlineSeconds": 10}
@@ -75,6 +82,31 @@ class Bench(Service):
         whole = {**asked, "objective": goals, "profile": "default-scheduler", **spec}
         body = Body(msgspec.json.encode({"spec": whole}))
         await self.write(create(RESOURCE, name, "default", body, status=b'{"phase":"Pending"}'))
+
+    async def ask_to_cancel(self, name="go"):
+        """Cancel a Placement; return the revision."""
+        stored = await self.store.get(ObjectKey(RESOURCE, "default", name))
+        spec = msgspec.json.decode(stored.body.json)["spec"] | {"cancelled": True}
+        body = Body(msgspec.json.encode({"spec": spec}))
+        [written] = await self.write(replace(stored, body=body))
+        return written.revision
+
+    async def cancel(self, name="go"):
+        """Cancel a Placement, and wait until its runner could know."""
+        await self.jobs.reached(await self.ask_to_cancel(name))
+        for _ in range(10):
+            await self.store.get(ObjectKey(RESOURCE, "default", name))
+
+    async def status(self, name="go"):
+        """Return the status that is stored."""
+        stored = await self.store.get(ObjectKey(RESOURCE, "default", name))
+        return placement_job(stored).status
+
+    async def assigned(self, name="go"):
+        """Return pod → node, as the Placement says."""
+        stored = await self.store.get(ObjectKey(RESOURCE, "default", name))
+        found, _ = await self.store.assignments_of(stored.meta.uid, 0, 100)
+        return {each.pod.partition("/")[2]: each.node for each in found}
 
     async def ended(self, name="go"):
         """Wait for the end of a Placement; return its status."""
@@ -493,3 +525,177 @@ async def test_nothing_is_placed_online_while_a_binder_wants_it_still(bench):
             await bench.store.get(key("pods", "late", "default"))
         assert not (await bench.nodes_by_pod())["late"]
     await bench.seen(lambda pods: pods["before"].node and pods["late"].node)
+
+
+async def test_a_placement_that_is_cancelled_while_it_is_bound_is_committed_and_says_so(bench):
+    await bench.write(node("n0"), held("p0"), held("p1"))
+    bench.bound.append(bench.cancel)
+    await bench.place()
+    status = await bench.ended()
+    assert (status.phase, status.placed) == ("Committed", 2), status
+    assert "cancelled came too late" in status.message
+    bound = await bench.nodes_by_pod()
+    assert bound == {"p0": "n0", "p1": "n0"}
+    assert await bench.assigned() == bound
+
+
+async def test_a_placement_that_is_cancelled_before_a_commit_that_fails_is_not_tried_again(bench):
+    await bench.write(node("n0"), held("p0"), held("p1"))
+
+    async def meanwhile():
+        await bench.cancel()
+        await online(bench, "late")
+
+    bench.binding.append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    assert (status.phase, status.attempts) == ("Cancelled", 1), status
+    assert await bench.nodes_by_pod() == {"p0": "", "p1": "", "late": "n0"}
+    assert await bench.assigned() == {}
+
+
+async def test_a_queued_placement_is_cancelled_while_another_is_solved(bench):
+    await bench.write(node("n0"), held("p0"))
+
+    async def meanwhile():
+        await bench.place("queued")
+        await passing(bench.jobs, lambda: bench.jobs.get("default", "queued"))
+        await bench.cancel("queued")
+        status = await bench.ended("queued")
+        assert (status.phase, status.attempts) == ("Cancelled", 0), status
+        assert (await bench.status()).phase == "Solving"
+
+    bench.solved.append(meanwhile)
+    await bench.place()
+    assert (await bench.ended()).phase == "Committed"
+
+
+class Killed(Exception):
+    """The leader is gone."""
+
+
+async def lead(bench, monkeypatch, until=None):
+    """Lead until something that happens meanwhile, or the end of `until`, kills the leader."""
+
+    async def end():
+        await until()
+        raise Killed
+
+    monkeypatch.setattr(jobs, "SolverProcess", lambda: bench)
+    monkeypatch.setattr(bench.store, "bind_all", bench.bind_all)
+    parts = (bench.pods, bench.nodes, bench.events, bench.jobs, bench.placement, bench.placements)
+    with pytest.raises(ExceptionGroup) as died:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for each in parts:
+                group.create_task(each.run())
+            if until is not None:
+                group.create_task(end())
+    assert (
+        died.value.subgroup(lambda error: not isinstance(error, (Killed, ExceptionGroup))) is None
+    )
+
+
+async def die():
+    raise Killed
+
+
+@pytest.fixture
+async def epoch(store):
+    await store.write(create("namespaces", "default"))
+    async with store.leadership("test").hold() as epoch:
+        yield epoch
+
+
+async def succeed(store, epoch, monkeypatch):
+    """Have the next leader take over until the Placement has ended; return the Bench."""
+    bench = Bench(store, epoch)
+    await lead(bench, monkeypatch, bench.ended)
+    return bench
+
+
+async def test_a_leader_that_dies_after_the_commit_leaves_a_committed_placement(
+    store, epoch, monkeypatch
+):
+    first = Bench(store, epoch)
+    await first.write(node("n0"), *(held(f"p{n}", cpu="1") for n in range(3)))
+    await first.place()
+    first.bound.append(die)
+    await lead(first, monkeypatch)
+    assert (await first.status()).phase == "Committing"
+    await first.write(remove("p1"), held("p3", cpu="1"))  # what comes and goes since says nothing
+    second = await succeed(store, epoch, monkeypatch)
+    status = await second.status()
+    assert (status.phase, status.attempts, status.placed) == ("Committed", 1, 3), status
+    assert await second.nodes_by_pod() == {"p0": "n0", "p2": "n0", "p3": ""}
+    assert await second.assigned() == dict.fromkeys(("p0", "p1", "p2"), "n0")
+
+
+async def test_a_commit_that_was_made_is_not_cancelled_by_the_next_leader(
+    store, epoch, monkeypatch
+):
+    first = Bench(store, epoch)
+    await first.write(node("n0"), held("p0"))
+    await first.place()
+    first.bound.append(die)
+    await lead(first, monkeypatch)
+    await first.ask_to_cancel()
+    second = await succeed(store, epoch, monkeypatch)
+    assert (await second.status()).phase == "Committed"
+
+
+async def test_a_leader_that_dies_before_the_commit_has_it_solved_again(store, epoch, monkeypatch):
+    first = Bench(store, epoch)
+    await first.write(node("n0"), held("p0"), held("p1"))
+    await first.place()
+    first.binding.append(die)
+    await lead(first, monkeypatch)
+    assert (await first.status()).phase == "Committing"
+    assert await first.nodes_by_pod() == {"p0": "", "p1": ""}
+    second = await succeed(store, epoch, monkeypatch)
+    assert (await second.status()).phase == "Committed"
+    assert await second.nodes_by_pod() == {"p0": "n0", "p1": "n0"}
+
+
+async def test_a_commit_of_which_the_database_did_not_tell_is_known_by_its_pods(bench):
+    await bench.write(node("n0"), held("p0"), held("p1"))
+
+    async def lost():
+        raise Unavailable("the database does not answer")
+
+    bench.bound.append(lost)
+    await bench.place()
+    status = await bench.ended()
+    assert (status.phase, status.attempts, status.placed) == ("Committed", 1, 2), status
+    assert await bench.assigned() == {"p0": "n0", "p1": "n0"}
+
+
+class Late:
+    """A store whose watchers hear late of the end of a Placement."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def watch(self, resources, since):
+        async for batch in self._store.watch(resources, since):
+            if any(b'"Planned"' in change.object.status for change in batch.changes):
+                for _ in range(30):
+                    await self._store.revision()
+            yield batch
+
+
+async def test_a_placement_whose_end_is_heard_of_late_is_not_begun_anew(store, epoch, monkeypatch):
+    bench = Bench(store, epoch)
+    monkeypatch.setattr(bench.placements, "_jobs", Informer(Late(store), RESOURCE, placement_job))
+    await bench.write(node("n0"), held("p0"))
+    await bench.place(mode="plan")
+
+    async def seen():
+        await bench.ended()
+        for _ in range(40):
+            await store.revision()
+
+    await lead(bench, monkeypatch, seen)
+    assert ((await bench.status()).phase, bench.solutions) == ("Planned", 1)

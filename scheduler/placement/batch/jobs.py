@@ -1,29 +1,21 @@
 """Placements: solved one after another, told of while they are, committed if they say so.
 
-Runs while this process leads; a Placement that another leader had begun is begun anew. Nothing is
-written but its status and assignments until a commit, which is one transaction that binds every
-pod or none. Where rules over groups of nodes have a say, nothing is placed online while the plan is
+Runs while this process leads; a Placement that another leader had begun is begun anew, unless its
+commit was made. Nothing is written but its status and assignments until a commit, which is one
+transaction that binds every pod or none; once it is under way, nobody cancels the Placement. Where rules over groups of nodes have a say, nothing is placed online while the plan is
 held against the newest state and committed, for the store tells binders apart by nodes. Where the
 cluster changed meanwhile, it is solved again on what it is now.
 """
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from msgspec.structs import replace
 
-from ...errors import (
-    BadRequest,
-    Fenced,
-    PluginError,
-    SolverFailed,
-    StatusError,
-    Unavailable,
-)
-from ...informer import Informer
+from ...errors import BadRequest, PluginError, SolverFailed
+from ...informer import Delta, Informer
 from ...objects.meta import now_seconds
 from ...objects.placement_job import (
     RESOURCE,
@@ -36,15 +28,13 @@ from ...objects.placement_job import (
 )
 from ...objects.stored import ObjectKey
 from ...plugin_manager import Rules
-from ...store.operations import MOST_BOUND, Bind, BindAll
 from ...store.status_write import write_status
 from ...store.store import Store
 from ..live import Absence
-from ..plan import Plan
-from ..records import decision_records
 from ..simulator import live_cluster
 from ..solver.solution import Progress, Status
 from .attempt import Attempt, Attempts
+from .committing import Commits
 from .engine import SolverProcess
 from .outcome import Outcome
 from .preparation import Prepared
@@ -52,11 +42,9 @@ from .relocation import Relocation, planned_moves, planned_victims
 from .renewal import Renewed, renew
 from .valuing import decimal_text
 
-logger = logging.getLogger(__name__)
-
 MOST_ATTEMPTS = 5
 _TELL = 0.5  # seconds between two words about progress
-_PAUSE = 1.0
+_LATE = "spec.cancelled came too late: the pods were being bound"
 
 Still = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -83,11 +71,15 @@ class Placements:
         self._relocation = relocation
         self._still = still
         self._epoch = epoch
+        self._commits = Commits(store, epoch)
         self._jobs = Informer(store, RESOURCE, placement_job)
         self._waiting: deque[ObjectKey] = deque()
         self._news = asyncio.Event()
         self._current: tuple[ObjectKey, asyncio.Task[None]] | None = None
-        self._told: PlacementStatus | None = None  # last, of the one that is worked on
+        self._told = PlacementStatus()  # last, of the one that is worked on
+        self._binding = False  # it may be bound from one moment to the next: too late to cancel
+        self._late = False  # and somebody wanted to
+        self._ended: set[str] = set()  # uids of those whose end the informer has not seen
 
     async def run(self) -> None:
         """Work until cancelled.
@@ -111,26 +103,39 @@ class Placements:
     async def _follow(self) -> None:
         async for deltas in self._jobs.subscribe():
             for delta in deltas:
-                job = delta.new
-                gone = job is None or job.spec.cancelled or job.meta.deletion_timestamp is not None
-                if gone and self._current is not None and self._current[0] == delta.key:
-                    self._current[1].cancel()
-                if job is not None and not job.ended and delta.key not in self._waiting:
-                    self._waiting.append(delta.key)
-                    self._news.set()
+                await self._hear(delta)
+
+    async def _hear(self, delta: Delta[PlacementJob]) -> None:
+        job = delta.new
+        if delta.old is not None and (job is None or job.ended):
+            self._ended.discard(delta.old.meta.uid)
+        gone = job is None or job.spec.cancelled or job.meta.deletion_timestamp is not None
+        if self._current is not None and self._current[0] == delta.key:
+            if gone and self._binding:
+                self._late = True
+            elif gone:
+                self._current[1].cancel()
+        elif job is not None and job.spec.cancelled and not self._over(job):
+            if delta.key in self._waiting:
+                self._waiting.remove(delta.key)
+            await self._settled(job)
+            return
+        if job is not None and not job.ended and delta.key not in self._waiting:
+            self._waiting.append(delta.key)
+            self._news.set()
+
+    def _over(self, job: PlacementJob) -> bool:
+        ended = job.ended or job.meta.uid in self._ended
+        return ended or job.meta.deletion_timestamp is not None
 
     async def _take(self, key: ObjectKey, engine: SolverProcess) -> None:
         """Work on one Placement; what becomes of it is in its status."""
-        self._told = None
         job = self._jobs.items.get(key)
-        if job is None or job.ended or job.meta.deletion_timestamp is not None:
+        if job is None or self._over(job):
             return
-        if job.status.nominated:  # by a leader that is gone
-            await self._relocation.resume(job.status.nominated)
-        if job.spec.cancelled:
-            await self._end(job, Phase.CANCELLED, "cancelled")
-            return
-        task = asyncio.create_task(self._work(job, engine), name=f"placement {key.name}")
+        self._told, self._late = job.status, False
+        self._binding = job.status.phase == Phase.COMMITTING
+        task = asyncio.create_task(self._begin(job, engine), name=f"placement {key.name}")
         self._current = (key, task)
         try:
             await task
@@ -139,13 +144,44 @@ class Placements:
             if me is not None and me.cancelling():
                 raise
             await self._relocation.stop()
-            await self._end(job, Phase.CANCELLED, "cancelled")
+            await self._end(job, Phase.CANCELLED, "cancelled", self._told)
         except (BadRequest, PluginError, SolverFailed) as error:
             await self._relocation.stop()
-            await self._end(job, Phase.FAILED, str(error))
+            await self._end(job, Phase.FAILED, str(error), self._told)
         finally:
             task.cancel()
             self._current = None
+
+    async def _begin(self, job: PlacementJob, engine: SolverProcess) -> None:
+        if await self._settled(job):
+            return
+        self._loosen()
+        await self._work(job, engine)
+
+    async def _settled(self, job: PlacementJob) -> bool:
+        """Do what there is to do without solving, and tell whether that was all.
+
+        A leader before this one may have nominated pods, or have committed and not said so.
+        """
+        status = replace(job.status, nominated=())
+        if job.status.nominated:
+            await self._relocation.resume(job.status.nominated)
+        if job.status.phase == Phase.COMMITTING:
+            if await self._commits.made(job, job.stored.revision):
+                message = _LATE if job.spec.cancelled else status.message
+                await self._end(job, Phase.COMMITTED, message, status)
+                return True
+        if job.status.attempts:
+            await self._commits.forget(job)
+        if job.spec.cancelled:
+            await self._end(job, Phase.CANCELLED, "cancelled", status)
+        return job.spec.cancelled
+
+    def _loosen(self) -> None:
+        """Let the Placement be cancelled from now on, at once if somebody wanted to."""
+        self._binding = False
+        if self._late and self._current is not None:
+            self._current[1].cancel()
 
     async def _work(self, job: PlacementJob, engine: SolverProcess) -> None:
         rules = self._rules.get(job.spec.profile)
@@ -171,15 +207,18 @@ class Placements:
                 await self._end(job, Phase.INFEASIBLE, tried.outcome.solver.reason, status)
                 return
             if job.spec.mode != "commit":
-                await self._keep(job, tried.outcome)
+                await self._commits.keep(job, tried.outcome)
                 await self._end(job, Phase.PLANNED, status.message, status)
                 return
             status, why = await self._carry_out(job, tried, rules, status)
             await self._relocation.stop()
             status = replace(status, nominated=())
             if not why:
-                await self._end(job, Phase.COMMITTED, status.message, status)
+                said = (status.message, _LATE if self._late else "")
+                message = "; ".join(filter(None, said))
+                await self._end(job, Phase.COMMITTED, message, status)
                 return
+            self._loosen()
             why = f"solved again, because the cluster had changed: {why}"
         await self._end(
             job, Phase.FAILED, f"given up after {MOST_ATTEMPTS} attempts; {why}", status
@@ -198,17 +237,19 @@ class Placements:
             status = cleared.status
             if cleared.why:
                 return status, cleared.why
-        status = replace(status, phase=Phase.COMMITTING)
-        await self._tell(job, status)
         async with self._still() if tried.prepared.model.coupled else nullcontext():
             renewed = await self._renew(job, tried.outcome, rules)
             if renewed.outcome is None:
                 return status, renewed.why
-            refused = await self._commit(renewed.outcome.plan)
+            self._binding = True
+            await self._commits.keep(job, renewed.outcome)
+            told = _told(status, tried.prepared, renewed.outcome)
+            await self._tell(job, replace(told, phase=Phase.COMMITTING))
+            refused = await self._commits.make(job, renewed.outcome.plan)
         if refused is not None:
+            await self._commits.forget(job)
             return status, str(refused)
-        await self._keep(job, renewed.outcome)
-        return _told(status, tried.prepared, renewed.outcome), ""
+        return told, ""
 
     async def _try(self, job: PlacementJob, attempts: Attempts, status: PlacementStatus) -> Attempt:
         latest: list[tuple[Prepared, Progress]] = []
@@ -245,60 +286,26 @@ class Placements:
             return Renewed(outcome)
         return await asyncio.to_thread(renew, job, outcome, cluster, rules)
 
-    async def _commit(self, plan: Plan) -> StatusError | None:
-        """Bind every pod of a plan or none; returns why none."""
-        binds: list[Bind] = []
-        records = [
-            r for a in plan.allotments for r in decision_records(a, now_seconds(), self._epoch)
-        ]
-        numbers = {(r.digest, r.outcome): r.id for r in records}
-        for allotment in plan.allotments:
-            requests = allotment.pod.requests.amounts
-            ports = tuple((p.host_ip, p.protocol, p.port) for p in allotment.pod.host_ports)
-            decision = numbers.get((allotment.pod.key[0], "placed"), 0)
-            binds += [
-                Bind(pod.key, pod.uid, node, plan.revision, requests, ports, decision)
-                for pod, node in zip(allotment.pods, allotment.nodes, strict=True)
-            ]
-        if len(binds) > MOST_BOUND:
-            raise BadRequest(
-                f"{len(binds)} pods would be bound together, and at most {MOST_BOUND} can be; "
-                "choose fewer by spec.pods.selector"
-            )
-        outcome = await self._bind(BindAll(tuple(binds), self._epoch, apart=True))
-        if outcome is None:
-            await self._store.record_decisions(records)
-        return outcome
-
-    async def _bind(self, write: BindAll) -> StatusError | None:
-        while True:
-            try:
-                (outcome,) = await self._store.bind_all([write])
-            except Unavailable as error:
-                logger.warning("binding %d pods: %s; trying again", len(write.binds), error)
-                await asyncio.sleep(_PAUSE)
-                continue
-            if isinstance(outcome, Fenced):
-                raise outcome
-            return outcome if isinstance(outcome, StatusError) else None
-
-    async def _keep(self, job: PlacementJob, outcome: Outcome) -> None:
-        await self._store.record_assignments(job.meta.uid, list(outcome.assignments()))
-
     async def _end(
-        self, job: PlacementJob, phase: Phase, message: str, status: PlacementStatus | None = None
+        self, job: PlacementJob, phase: Phase, message: str, status: PlacementStatus
     ) -> None:
-        begun = replace(status or self._told or job.status, nominated=())
-        await self._tell(
-            job, replace(begun, phase=phase, message=message, completion_time=now_seconds())
-        )
+        end = now_seconds()
+        status = replace(status, nominated=(), phase=phase, message=message, completion_time=end)
+        known = self._jobs.get(job.meta.namespace, job.meta.name)
+        if known is not None and known.meta.uid == job.meta.uid:  # who is gone is not heard of
+            self._ended.add(job.meta.uid)
+        await self._write(job, status)
 
     async def _tell(self, job: PlacementJob, status: PlacementStatus) -> None:
+        """Write the status of the Placement that is worked on."""
+        await self._write(job, status)
+        self._told = status
+
+    async def _write(self, job: PlacementJob, status: PlacementStatus) -> None:
         """Write a status; one that was deleted meanwhile needs none."""
         status = replace(status, observed_generation=job.meta.generation)
         key = ObjectKey(RESOURCE, job.meta.namespace, job.meta.name)
         await write_status(self._store, key, job.meta.uid, status, self._epoch)
-        self._told = status
 
 
 def _told(status: PlacementStatus, prepared: Prepared, outcome: Outcome) -> PlacementStatus:

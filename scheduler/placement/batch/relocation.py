@@ -119,10 +119,10 @@ class Relocation:
         Raises:
             Fenced: another leader has taken over.
         """
-        self._nominated = [
+        pods = [
             PendingPod(ObjectKey(_PODS, *each.pod.split("/", 1)), each.uid) for each in nominated
         ]
-        await self.stop()
+        await self._orders.write([Order(pod) for pod in pods])
 
     async def stop(self) -> None:
         """Take back what was said on pods; call it whatever came of a plan."""
