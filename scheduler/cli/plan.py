@@ -217,7 +217,9 @@ def _show(status: JsonObject, hosts: Counter[str], types: dict[str, str], *, as_
     else:
         reasons = [str(each.get("reason")) for each in entries(status.get("unplaced"))]
         words = (str(status.get("message") or ""), *reasons)
-        print(f"the hosts of the table do not hold the pods: {'; '.join(filter(None, words))}")
+        impossible = status.get("phase") == "Infeasible"
+        verb = "do not hold the pods" if impossible else "hold the pods in no way that was found"
+        print(f"the hosts of the table {verb}: {'; '.join(filter(None, words))}")
     return 0 if complete else 1
 
 

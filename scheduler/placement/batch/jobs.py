@@ -2,9 +2,10 @@
 
 Runs while this process leads; a Placement that another leader had begun is begun anew, unless its
 commit was made. Nothing is written but its status and assignments until a commit, which is one
-transaction that binds every pod or none; once it is under way, nobody cancels the Placement. Where rules over groups of nodes have a say, nothing is placed online while the plan is
-held against the newest state and committed, for the store tells binders apart by nodes. Where the
-cluster changed meanwhile, it is solved again on what it is now.
+transaction that binds every pod or none; once it is under way, nobody cancels the Placement.
+Where rules over groups of nodes have a say, nothing is placed online while the plan is held against
+the newest state and committed, for the store tells binders apart by nodes. Where the cluster
+changed meanwhile, it is solved again on what it is now.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ from ...store.status_write import write_status
 from ...store.store import Store
 from ..live import Absence
 from ..simulator import live_cluster
-from ..solver.solution import Progress, Status
+from ..solver.solution import Progress
 from .attempt import Attempt, Attempts
 from .committing import Commits
 from .engine import SolverProcess
@@ -41,6 +42,7 @@ from .preparation import Prepared
 from .relocation import Relocation, planned_moves, planned_victims
 from .renewal import Renewed, renew
 from .valuing import decimal_text
+from .verdict import failure
 
 MOST_ATTEMPTS = 5
 _TELL = 0.5  # seconds between two words about progress
@@ -166,11 +168,11 @@ class Placements:
         status = replace(job.status, nominated=())
         if job.status.nominated:
             await self._relocation.resume(job.status.nominated)
-        if job.status.phase == Phase.COMMITTING:
-            if await self._commits.made(job, job.stored.revision):
-                message = _LATE if job.spec.cancelled else status.message
-                await self._end(job, Phase.COMMITTED, message, status)
-                return True
+        committing = job.status.phase == Phase.COMMITTING
+        if committing and await self._commits.made(job, job.stored.revision):
+            message = _LATE if job.spec.cancelled else status.message
+            await self._end(job, Phase.COMMITTED, message, status)
+            return True
         if job.status.attempts:
             await self._commits.forget(job)
         if job.spec.cancelled:
@@ -203,8 +205,9 @@ class Placements:
             await self._tell(job, status)
             tried = await self._try(job, attempts, status)
             status = _told(status, tried.prepared, tried.outcome)
-            if tried.outcome.solver.status == Status.INFEASIBLE or not tried.outcome.placed:
-                await self._end(job, Phase.INFEASIBLE, tried.outcome.solver.reason, status)
+            failed = failure(tried.prepared, tried.outcome)
+            if failed is not None:
+                await self._end(job, *failed, status)
                 return
             if job.spec.mode != "commit":
                 await self._commits.keep(job, tried.outcome)
