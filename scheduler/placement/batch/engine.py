@@ -5,6 +5,7 @@ One problem at a time; whoever cancels kills the process, and the next problem g
 """
 
 import asyncio
+import contextlib
 import logging
 import pickle
 import sys
@@ -19,8 +20,8 @@ from .frames import LENGTH, Order, Word, frame
 logger = logging.getLogger(__name__)
 
 _GRACE = 1.1  # times the deadline, and
-_MORE = 2.0  # seconds beyond, after which it is killed
-_WARM_UP = 30.0  # seconds to start in; OR-Tools takes one
+_MORE = 5.0  # seconds beyond, after which it is killed
+_WARM_UP = 30.0  # seconds to start in, before the first problem; OR-Tools takes one
 _LINE_LIMIT = 1 << 16
 
 
@@ -30,6 +31,11 @@ class SolverProcess:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
         self._process: Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Which process it is at present, None where there is none."""
+        return None if self._process is None else self._process.pid
 
     async def solve(
         self, problem: Problem, seconds: float, heard: Callable[[Progress], None]
@@ -41,12 +47,12 @@ class SolverProcess:
             heard: called with progress, in this loop.
 
         Raises:
-            SolverFailed: the process ended before it answered.
+            SolverFailed: the process did not start, or ended before it answered.
         """
         async with self._turn:
-            process = await self._running()
             try:
-                async with asyncio.timeout(seconds * _GRACE + _MORE + _WARM_UP):
+                process = await self._running()
+                async with asyncio.timeout(seconds * _GRACE + _MORE):
                     return await _converse(process, Order(problem, seconds), heard)
             except TimeoutError:
                 logger.warning("the solver did not answer within %g s and was ended", seconds)
@@ -75,21 +81,35 @@ class SolverProcess:
                 stdout=PIPE,
                 limit=_LINE_LIMIT,
             )
+            try:
+                async with asyncio.timeout(_WARM_UP):
+                    await _heard(self._process)  # that it is ready
+            except TimeoutError as error:
+                raise SolverFailed(
+                    f"the solver's process was not ready within {_WARM_UP:g} s; the machine may be "
+                    "overloaded, try again"
+                ) from error
         return self._process
 
 
 async def _converse(process: Process, order: Order, heard: Callable[[Progress], None]) -> Solution:
     assert process.stdin is not None
-    assert process.stdout is not None
-    try:
+    with contextlib.suppress(ConnectionError):  # reading tells what became of it
         process.stdin.write(frame(order))
         await process.stdin.drain()
-        while True:
-            (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-            word: Word = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301 - ours
-            if isinstance(word, Solution):
-                return word
+    while True:
+        word = await _heard(process)
+        if isinstance(word, Solution):
+            return word
+        if isinstance(word, Progress):
             heard(word)
+
+
+async def _heard(process: Process) -> Word:
+    assert process.stdout is not None
+    try:
+        (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+        return pickle.loads(await process.stdout.readexactly(length))  # noqa: S301 - ours
     except (asyncio.IncompleteReadError, ConnectionError) as error:
         code = await process.wait()
         raise SolverFailed(

@@ -22,7 +22,12 @@ class Order:
     seconds: float
 
 
-Word = Progress | Solution
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The process has loaded what it needs, and waits for its first order."""
+
+
+Word = Progress | Solution | Ready
 
 
 def frame(value: Order | Word) -> bytes:

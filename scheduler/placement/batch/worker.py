@@ -13,7 +13,7 @@ import threading
 from typing import BinaryIO
 
 from ..solver.engine import Options, solve
-from .frames import LENGTH, Order, Word, frame
+from .frames import LENGTH, Order, Ready, Word, frame
 
 _NICE = 5  # the API comes first
 
@@ -24,6 +24,7 @@ def main() -> None:
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no frame
+    _say(output, Ready())
     threading.Thread(target=_listen, args=(sys.stdin.buffer, orders), daemon=True).start()
     while True:
         order = orders.get()
