@@ -23,7 +23,6 @@ from ...objects.placement_job import (
     Phase,
     PlacementJob,
     PlacementStatus,
-    Reached,
     SolverReport,
     placement_job,
 )
@@ -33,7 +32,7 @@ from ...store.status_write import write_status
 from ...store.store import Store
 from ..live import Absence
 from ..simulator import live_cluster
-from ..solver.solution import Progress
+from ..solver.solution import Goal, Progress
 from .attempt import Attempt, Attempts
 from .committing import Commits
 from .engine import SolverProcess
@@ -41,7 +40,7 @@ from .outcome import Outcome
 from .preparation import Prepared
 from .relocation import Relocation, planned_moves, planned_victims
 from .renewal import Renewed, renew
-from .valuing import decimal_text
+from .valuing import as_text
 from .verdict import failure
 
 MOST_ATTEMPTS = 5
@@ -329,6 +328,7 @@ def _told(status: PlacementStatus, prepared: Prepared, outcome: Outcome) -> Plac
 def _heard(prepared: Prepared, last: Progress) -> SolverReport:
     """Return how far the solver is."""
     name = prepared.names[last.goal] if last.goal >= 0 else "what is demanded"
-    reached = Reached(name, decimal_text(last.value), decimal_text(last.bound), "")
+    maximised = last.value <= last.bound  # which nobody sees in a gap
+    reached = as_text(Goal(name, last.value, last.bound, maximised))
     tried = f"{last.tried:,} changes tried" if last.tried else ""
     return SolverReport("", last.phase, (reached,), f"{last.seconds:.1f}", tried)

@@ -16,7 +16,7 @@ from ..checker import Counted, check
 from ..framework import Decision
 from ..plan import Allotment, PendingPod, Plan
 from ..scenario import Scenario
-from ..solver.objectives import Placed, Preferred
+from ..solver.objectives import Placed
 from ..solver.solution import Goal, Solution, Status
 from .clearance import Clearance
 from .following import Followed, Leash, follow
@@ -271,8 +271,7 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
         reason = "the solver did not answer in time; placed greedily"
         return SolverReport(str(Status.UNKNOWN), "", told, "", reason)
     solved = [
-        replace(goal, name=name)
-        for goal, name in zip(solution.goals, _names(prepared), strict=True)
+        replace(goal, name=name) for goal, name in zip(solution.goals, prepared.names, strict=True)
     ]
     goals = list(held(solved, values))
     status = solution.status
@@ -301,11 +300,5 @@ def _values(prepared: Prepared, rows: Sequence[Rows]) -> list[float]:
 
 def _unproved(prepared: Prepared, rows: Sequence[Rows]) -> tuple[Reached, ...]:
     """Return what a plan reaches, without any bound."""
-    pairs = zip(_names(prepared), _values(prepared, rows), strict=True)
+    pairs = zip(prepared.names, _values(prepared, rows), strict=True)
     return tuple([Reached(name, decimal_text(value), "", "") for name, value in pairs])
-
-
-def _names(prepared: Prepared) -> list[str]:
-    """Return the objectives' names: the kind, or whose preferences."""
-    pairs = zip(prepared.model.problem.objectives, prepared.names, strict=True)
-    return [name if isinstance(each, Preferred) else type(each).__name__ for each, name in pairs]

@@ -74,10 +74,8 @@ class Incumbent:
         values = achieved(self.given, state)
         if self.best is not None and not _better(values, self.values):
             return False
-        first = not self.values or values[0] > self.values[0]
         self.best, self.values = state, values
-        if first:
-            self.tell()
+        self.tell()
         return True
 
     def exchange(self, state: Occupancy) -> None:
@@ -92,8 +90,13 @@ class Incumbent:
             self.tell()
 
     def tell(self) -> None:
-        """Report the first goal."""
-        self.tell_of(0, self.values[0] if self.values else -math.inf)
+        """Report the goal that is worked on: the first that is not proved, else the last."""
+        if not self.values:
+            self.tell_of(0, -math.inf)
+            return
+        goals = range(len(self.values))
+        goal = next((goal for goal in goals if not self.within_goal(goal, 0.0)), goals[-1])
+        self.tell_of(goal, self.values[goal])
 
     def tell_of(self, goal: int, value: float, tried: int = 0) -> None:
         """Report what is reached of a goal, by somebody who has not offered it yet."""

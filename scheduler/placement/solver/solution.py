@@ -25,7 +25,7 @@ class Progress:
     """A goal of the incumbent and its bound, seconds after the start.
 
     Args:
-        goal: which of the objectives, the first one as a rule; below 0: what is demanded before.
+        goal: which of the objectives, the one that is worked on; below 0: what is demanded before.
         tried: changes of the plan that have been drawn in this phase, 0 where nobody counts.
     """
 

@@ -102,7 +102,7 @@ async def test_what_cannot_all_be_placed_says_so_with_a_bound(service):
     status = await ended(service, "much")
     assert (status["placed"], status["pods"]) == (2, 5)
     assert status["solver"]["goals"][0] == {
-        "name": "Placed",
+        "name": "place:count",
         "value": "2",
         "bound": "2",
         "gap": "0%",
@@ -145,9 +145,12 @@ async def test_a_placement_is_cancelled_and_another_goes_on(service):
 
     async def solving():
         status = (await service.get(f"{PLACEMENTS}/first"))["status"]
-        return status["phase"] == "Solving" and status.get("solver")
+        goals = status.get("solver", {}).get("goals", [])
+        return [each for each in goals if each["name"] == "hosts:fewest" and each["gap"]]
 
-    await service.eventually(solving, "the solver is at work")
+    [goal] = await service.eventually(solving, "the hosts are worked on")
+    assert goal["gap"].endswith("%"), goal
+    assert int(goal["bound"]) < int(goal["value"]), goal
     first = await service.get(f"{PLACEMENTS}/first")
     first["spec"]["cancelled"] = True
     del first["metadata"]["resourceVersion"]

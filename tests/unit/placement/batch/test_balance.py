@@ -21,7 +21,7 @@ def test_equal_hosts_get_equal_shares():
     found = settled(job(template("p", 6, cpu="1"), objective=EVEN), map(host, "abc"), rules())
     assert sizes(found) == {"a": 2, "b": 2, "c": 2}
     goal = found.solver.goals[1]
-    assert (goal.name, goal.value, goal.gap) == ("Balanced", "0.0625", "0%")
+    assert (goal.name, goal.value, goal.gap) == ("balance:resources", "0.0625", "0%")
 
 
 def test_larger_hosts_get_more_and_what_runs_counts():
@@ -86,7 +86,7 @@ def test_room_stays_where_pods_of_the_batch_can_use_it():
     ]
     found = settled(job(*asked, objective=WHOLE), [gpus(name, 2) for name in "abc"], rules())
     goal = found.solver.goals[1]
-    assert (goal.name, goal.value, goal.gap) == ("Stranded", "0", "0%")
+    assert (goal.name, goal.value, goal.gap) == ("fragmentation:example.com/gpu", "0", "0%")
     with_devices = {n: [p for p in pods if p[0] in "sl"] for n, pods in where(found).items()}
     assert sorted(filter(None, with_devices.values())) == [["large-0"], ["small-0", "small-1"]]
 

@@ -119,7 +119,11 @@ def test_worths_come_after_the_objective_unless_it_names_them():
         objective=({"place": "count"}, {"prefer": "Rule"}, {"hosts": "fewest"}),
     )
     assert sorted(where(found)) == ["a", "b"]
-    assert [goal.name for goal in found.solver.goals] == ["Placed", "prefer:Rule", "HostCost"]
+    assert [goal.name for goal in found.solver.goals] == [
+        "place:count",
+        "prefer:Rule",
+        "hosts:fewest",
+    ]
 
 
 def test_pairs_are_worth_something_where_they_meet():
