@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 
 import pytest
 
@@ -92,6 +93,25 @@ async def test_a_commit_binds_every_pod_where_the_plan_has_it(service):
     assert found == planned
     gone = await service.call("DELETE", f"{PLACEMENTS}/go")
     assert gone.code == 200
+
+
+async def test_pods_are_spread_evenly_or_kept_where_others_have_no_room(service):
+    await service.add_ready_hosts(2)
+    for number in range(4):
+        await hold(service, f"p{number}", "2")
+    goals = {
+        "even": {"balance": "cpu"},
+        "all": {"balance": "resources"},
+        "apart": {"fragmentation": "cpu"},
+    }
+    shares = {}
+    for name, goal in goals.items():
+        objective = [{"place": "count"}, goal]
+        await place(service, name, pods={"selector": {}}, objective=objective)
+        status = await ended(service, name)
+        assert (status["phase"], status["placed"]) == ("Planned", 4), status
+        shares[name] = sorted(Counter((await assignments(service, name)).values()).values())
+    assert shares["even"] == shares["all"] == [2, 2]
 
 
 async def test_what_cannot_all_be_placed_says_so_with_a_bound(service):
