@@ -350,7 +350,7 @@ def _add_pod(scenario: Scenario, obj: JsonObject, where: str, number: int) -> No
     refused = _complete_pod(obj, where, scenario.admission)
     pod = _pod_view(obj, where, number)
     if get_object(obj, "spec", where).get("priority") is None:
-        spec, unknown = _with_priority(pod.spec, scenario.priorities)
+        spec, unknown = with_priority(pod.spec, scenario.priorities)
         pod, refused = msgspec.structs.replace(pod, spec=spec), refused or unknown
     try:
         wanted = pod_class(pod)
@@ -378,7 +378,7 @@ def _started(obj: JsonObject, pod: Pod) -> int | None:
     return nanoseconds(time.replace(microsecond=0)) + int(fraction[1].ljust(9, "0"))
 
 
-def _with_priority(spec: PodSpec, classes: dict[str, PriorityView]) -> tuple[PodSpec, str]:
+def with_priority(spec: PodSpec, classes: Mapping[str, PriorityView]) -> tuple[PodSpec, str]:
     """Fill in the priority of a class for a spec that gives no number itself.
 
     Returns:

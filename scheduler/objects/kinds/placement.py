@@ -20,6 +20,7 @@ from .placement_validation import label_selector_causes
 from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
 
+_GOALS = 16
 _LIMITS = {
     "maxMoves": (0, 0, MOST_DISPLACED),
     "maxPreemptions": (0, 0, MOST_DISPLACED),
@@ -49,7 +50,10 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
     yield from _pods_causes(child(spec, "pods"), text(spec, "mode"))
     yield from _hosts_causes(child(spec, "hosts"), text(spec, "mode"))
     yield from _limits_causes(child(spec, "limits"), child(spec, "hosts"))
-    for index, (path, goal) in enumerate(indexed(spec, "objective", "spec")):
+    goals = list(indexed(spec, "objective", "spec"))
+    if len(goals) > _GOALS:
+        yield invalid("spec.objective", len(goals), f"must not have more than {_GOALS} goals")
+    for index, (path, goal) in enumerate(goals):
         yield from goal_causes(goal, path)
         if index == 0 and text(goal, "prefer"):
             yield invalid(f"{path}.prefer", text(goal, "prefer"), "must not be the first goal")

@@ -319,7 +319,7 @@ def _told(status: PlacementStatus, prepared: Prepared, outcome: Outcome) -> Plac
         hosts_used=outcome.hosts_used,
         solver=outcome.solver,
         unplaced=outcome.unplaced,
-        message="; ".join(outcome.violations),
+        message="; ".join([*prepared.notes, *outcome.violations]),
         moves=planned_moves(clearance) if clearance is not None else (),
         victims=planned_victims(clearance) if clearance is not None else (),
     )

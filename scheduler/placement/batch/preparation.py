@@ -5,36 +5,35 @@ Pure; takes as long as asking the rules about every class does, so it belongs in
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import msgspec
 import numpy as np
 
 from ...batch_terms import Batch
 from ...errors import BadRequest
-from ...objects.json import Json, JsonObject
+from ...objects.json import Json
 from ...objects.objective import ALL, PODS, Goal
-from ...objects.placement_job import MOST_PODS, PRICE, VALUE, PlacementJob
-from ...objects.pod import LabelSelector
-from ...objects.pod_class import PodClass, pod_class
-from ...objects.selectors import EVERYTHING, Selector, from_label_selector
-from ...objects.stored import ObjectKey
+from ...objects.placement_job import PRICE, VALUE, PlacementJob
+from ...objects.pod_class import PodClass
+from ...objects.selectors import EVERYTHING
 from ...plugin_manager import GuardedBatchRule, Rules
 from ...snapshot import Counts, Rows, Snapshot
 from ..checker import GroupName
 from ..framework import Framework
 from ..plan import PendingPod
 from ..rebalance.movability import Scope
-from ..scenario import Scenario, ScenarioPod, pod_of, read_scenario
+from ..scenario import Scenario, read_scenario
 from ..solver.arrays import Reals
 from ..solver.objectives import Balanced, HostCost, Objective, Placed, Stranded
 from .following import framework_for
 from .modelling import Demand, Model, Wish, model
 from .preferences import preferences
+from .selection import members_of, notes_on, selector_of
 from .stated import Liking, state
 
+_WORTHS = ("count", "priority", "value")  # what can be placed besides resources
 _EXACT = float(2**50)  # worths are sums of floats; beyond, lower priorities would be lost
 
 
@@ -50,6 +49,7 @@ class Prepared:
         names: of the problem's objectives.
         vouched: what is said of bounds that rules vouch for.
         groups: minMember by namespace and name of PodGroup.
+        notes: what of the spec is about nothing, in words.
     """
 
     snapshot: Snapshot
@@ -61,6 +61,7 @@ class Prepared:
     names: tuple[str, ...]
     vouched: tuple[str, ...]
     groups: Mapping[GroupName, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def pods(self) -> int:
@@ -82,7 +83,7 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
     offered = _offered(job, cluster)
     snapshot = offered.state.freeze(cluster.revision)
     hosts = hosts_of(job, snapshot)
-    members = _members(job, cluster)
+    members = members_of(job, cluster)
     least = _least(job.meta.namespace, cluster)
     demands = [
         Demand(pod, len(pods), worth, least.get(pod.group, 0) if pod.group else 0)
@@ -114,6 +115,7 @@ def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
             if goal in named
         ),
         groups=least_members(cluster),
+        notes=notes_on(job, cluster),
     )
 
 
@@ -171,7 +173,7 @@ def hosts_of(job: PlacementJob, snapshot: Snapshot) -> Rows:
     Raises:
         BadRequest: there is none.
     """
-    selector = _selector(job.spec.hosts.selector)
+    selector = selector_of(job.spec.hosts.selector)
     rows = [
         row
         for row, node in enumerate(snapshot.nodes)
@@ -184,67 +186,9 @@ def hosts_of(job: PlacementJob, snapshot: Snapshot) -> Rows:
     return np.array(rows, dtype=np.int64)
 
 
-def _members(job: PlacementJob, cluster: Scenario) -> dict[PodClass, Sequence[PendingPod]]:
-    found: dict[PodClass, list[PendingPod]] = {}
-    for pod in _pending(job, cluster):
-        found.setdefault(pod.wanted, []).append(PendingPod(pod.key, pod.pod.meta.uid))
-    for number, template in enumerate(job.spec.pods.templates):
-        where = f"spec.pods.templates[{number}]"
-        try:
-            wanted = class_of(template.template, template.name, job.meta.namespace)
-        except BadRequest as error:
-            raise BadRequest(f"{where}: {error}") from error
-        copies = found.setdefault(wanted, [])
-        names = (f"{template.name}-{copy}" for copy in range(template.count))
-        namespace = job.meta.namespace
-        copies += [
-            PendingPod(ObjectKey("pods", namespace, name), f"{number}/{name}") for name in names
-        ]
-    total = sum(map(len, found.values()))
-    if not total:
-        raise BadRequest("spec.pods: no pending pod is chosen; there is nothing to place")
-    if total > MOST_PODS:
-        raise BadRequest(f"spec.pods: {total} pods are chosen; at most {MOST_PODS} can be")
-    return cast(dict[PodClass, Sequence[PendingPod]], found)
-
-
-def class_of(template: msgspec.Raw, name: str, namespace: str) -> PodClass:
-    """Return the class of pods of a template (core/v1 PodTemplateSpec).
-
-    Raises:
-        BadRequest: it cannot be read.
-    """
-    body = cast(JsonObject, msgspec.json.decode(template))
-    metadata = body.get("metadata")
-    named = {**(metadata if isinstance(metadata, dict) else {}), "name": name}
-    named["namespace"] = namespace
-    return pod_class(pod_of({"metadata": named, "spec": body.get("spec")}, "template", 0))
-
-
-def _pending(job: PlacementJob, cluster: Scenario) -> Iterable[ScenarioPod]:
-    selector, groups = _selector(job.spec.pods.selector), frozenset(job.spec.pods.groups)
-    if selector is None and not groups:
-        return
-    for pod in cluster.pending:
-        if pod.key.namespace != job.meta.namespace or pod.pod.spec.scheduling_gates:
-            continue
-        if pod.wanted.group in groups or (
-            selector is not None and selector.matches(pod.wanted.labels)
-        ):
-            yield pod
-
-
 def scope_of(job: PlacementJob) -> Scope:
     """Return which running pods a Placement may have moved, and among which hosts."""
-    return Scope(hosts=_selector(job.spec.hosts.selector) or EVERYTHING, profile=job.spec.profile)
-
-
-def _selector(given: LabelSelector | None) -> Selector | None:
-    if given is None:
-        return None
-    if not given.match_labels and not given.match_expressions:
-        return EVERYTHING
-    return from_label_selector(cast(Json, msgspec.to_builtins(given)))
+    return Scope(hosts=selector_of(job.spec.hosts.selector) or EVERYTHING, profile=job.spec.profile)
 
 
 def _first_place(goals: Sequence[Goal]) -> str:
@@ -257,9 +201,14 @@ def objectives(
     batch: Batch,
     likings: Mapping[str, Liking],
 ) -> Iterator[tuple[str, Objective | Liking]]:
-    """Yield goals by name, but for preferences that nobody has."""
-    for goal in goals:
+    """Yield goals by name, but for preferences that nobody has.
+
+    Raises:
+        BadRequest: a goal is about a resource that there is not.
+    """
+    for number, goal in enumerate(goals):
         if goal.place:
+            _check_place(goal.place, f"spec.objective[{number}].place", batch)
             yield goal.label, Placed(np.array(_worths(goal.place, members)))
         elif goal.hosts:
             yield goal.label, HostCost(_prices(goal.hosts, batch.snapshot, batch.hosts))
@@ -269,6 +218,18 @@ def objectives(
             yield goal.label, _stranded(goal.fragmentation, batch)
         elif goal.prefer in likings and not likings[goal.prefer].empty:
             yield goal.label, likings[goal.prefer]
+
+
+def _check_place(place: str, where: str, batch: Batch) -> None:
+    """Raise BadRequest for a resource that no host offers and no pod asks for."""
+    row = batch.snapshot.resource_row.get(place)
+    offered = row is not None and batch.snapshot.allocatable[row, batch.hosts].any()
+    if place in _WORTHS or offered or any(pod.requests.amounts.get(place) for pod in batch.pods):
+        return
+    raise BadRequest(
+        f"{where} is {place!r}, which none of the hosts offers and no pod asks for; it is one of "
+        f"{', '.join(_WORTHS)}, or a resource"
+    )
 
 
 def _worths(place: str, members: Mapping[PodClass, Sequence[PendingPod]]) -> list[float]:

@@ -1,18 +1,20 @@
 """What a Rebalance asks, read: which pods and hosts, and what there should be room for. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
 import msgspec
 
 from ...objects.json import Json
+from ...objects.kinds.priority import PriorityView
 from ...objects.pod import LabelSelector
 from ...objects.pod_class import PodClass
 from ...objects.rebalance_job import MOST_COPIES, MOST_SHAPES, RebalanceJob
 from ...objects.selectors import EVERYTHING, Selector, from_label_selector
 from ...plugin_manager import Rules
-from ..batch.preparation import class_of, preferable
+from ..batch.preparation import preferable
+from ..batch.selection import class_of
 from .defragmenting import Wanted
 from .floor import Floor
 from .movability import Scope, resting_since
@@ -32,8 +34,16 @@ def scope_of(job: RebalanceJob, now: datetime) -> Scope:
     )
 
 
-def shapes_of(job: RebalanceJob, waiting: Sequence[Waiting], floor: Floor) -> tuple[Wanted, ...]:
+def shapes_of(
+    job: RebalanceJob,
+    waiting: Sequence[Waiting],
+    floor: Floor,
+    priorities: Mapping[str, PriorityView],
+) -> tuple[Wanted, ...]:
     """Return the shapes that there should be room for: those named, or those that wait.
+
+    Args:
+        priorities: PriorityClasses by name.
 
     Raises:
         BadRequest: a template cannot be read.
@@ -41,7 +51,7 @@ def shapes_of(job: RebalanceJob, waiting: Sequence[Waiting], floor: Floor) -> tu
     if job.spec.goal != "defragment":
         return ()
     named = [
-        Wanted(each.name, class_of(each.template, each.name, "default"), each.count)
+        Wanted(each.name, class_of(each.template, each.name, "default", priorities), each.count)
         for each in job.spec.shapes
     ]
     if named:

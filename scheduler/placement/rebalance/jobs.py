@@ -233,7 +233,7 @@ class Rebalances:
                 job.spec.moves_per_host,
                 tuple(wanted) if job.spec.make_room else (),
                 empties=job.spec.goal == "consolidate",
-                shapes=shapes_of(job, wanted, floor),
+                shapes=shapes_of(job, wanted, floor, cluster.priorities),
                 objective=objective_of(job, rules),
                 over=lambda: time.monotonic() > end,
             )
