@@ -53,14 +53,14 @@ class Bench(Service):
         )
         still = self.placement.still
         self.placements = Placements(store, rules or every_rule(), epoch, relocation, still)
-        self.solutions = 0
+        self.problems = []  # what was asked, and for how many seconds
         self.solved = []  # one coroutine function for each time the solver has answered
         self.binding = []  # one for each time a plan is about to be bound
         self.bound = []  # one for each time it has been, and nobody knows yet
 
     async def solve(self, problem, seconds, heard):
         found = await asyncio.to_thread(solve, problem, Options(seconds))
-        self.solutions += 1
+        self.problems.append((problem, seconds))
         if self.solved:
             await self.solved.pop(0)()
         return found
@@ -700,4 +700,20 @@ async def test_a_placement_whose_end_is_heard_of_late_is_not_begun_anew(store, e
             await store.revision()
 
     await lead(bench, monkeypatch, seen)
-    assert ((await bench.status()).phase, bench.solutions) == ("Planned", 1)
+    assert ((await bench.status()).phase, len(bench.problems)) == ("Planned", 1)
+
+
+async def test_a_second_attempt_begins_with_what_still_holds_and_has_the_time_that_is_left(bench):
+    await bench.write(node("n0"), node("n1"), *(held(f"p{n}", cpu="1") for n in range(6)))
+
+    async def meanwhile():
+        await bench.write(remove("p1"))
+
+    bench.binding.append(meanwhile)
+    await bench.place()
+    status = await bench.ended()
+    assert (status.phase, status.attempts, status.placed) == ("Committed", 2, 5), status
+    (first, whole), (second, left) = bench.problems
+    assert first.current.shape[1] == 0
+    assert int(second.current[2].sum()) == int(second.count.sum()) == 5
+    assert left < whole

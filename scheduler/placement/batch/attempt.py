@@ -6,17 +6,21 @@ moves can beat is asked of the solver, too.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import cast
 
 import msgspec
+import numpy as np
 
 from ...objects.placement_job import Limits, PlacementJob
 from ...plugin_manager import Rules
+from ...snapshot import Counts
 from ...store.store import Store
 from ..live import Absence
+from ..plan import Plan
 from ..rebalance.floor import Floor
 from ..scenario import Scenario
 from ..simulator import live_cluster
@@ -33,6 +37,8 @@ logger = logging.getLogger(__name__)
 _SOLVING = 0.6  # share of the deadline, where room may be made
 _CLEARING = 0.2
 _LEAST = 0.5  # seconds for a bound
+_AGAIN = 0.25  # share of the deadline that every further attempt has at least, or
+_SECOND = 1.0  # so long, if the deadline is no less
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,10 @@ class Attempt:
 
 
 class Attempts:
-    """Tries Placements with one solver.
+    """Tries one Placement with a solver, again and again if the cluster changes.
+
+    Every further attempt begins with what still is of the plan before, and has what is left of the
+    deadline.
 
     Args:
         rules: of the Placement's profile.
@@ -54,6 +63,8 @@ class Attempts:
         self._store = store
         self._rules = rules
         self._engine = engine
+        self._begun = math.nan
+        self._last: Plan | None = None
 
     async def run(
         self, job: PlacementJob, limits: Limits, heard: Callable[[Prepared, Progress], None]
@@ -70,31 +81,45 @@ class Attempts:
         """
         cluster = await live_cluster(self._store, Absence())
         prepared = await asyncio.to_thread(prepare, job, cluster, self._rules)
-        seconds = float(job.spec.deadline_seconds)
+        if self._last is not None:
+            prepared = resumed(prepared, self._last)
+        seconds = self._left(job)
         share = _SOLVING * seconds if limits.any else seconds
         problem = prepared.model.problem
         solution = await self._engine.solve(problem, share, lambda each: heard(prepared, each))
         outcome = await asyncio.to_thread(_settle, prepared, solution, cluster)
         if limits.any and outcome.placed < prepared.pods:
-            outcome = await self._with_room(job, prepared, outcome, cluster, limits)
+            ground = self._ground(job, prepared, cluster, limits, seconds)
+            outcome = await self._with_room(prepared, outcome, ground, seconds)
         elif limits.any:
             outcome = _all_placed(outcome)
+        self._last = outcome.plan
         return Attempt(prepared, outcome)
 
-    async def _with_room(
+    def _left(self, job: PlacementJob) -> float:
+        """Return how many seconds an attempt has."""
+        whole, now = float(job.spec.deadline_seconds), time.monotonic()
+        if math.isnan(self._begun):
+            self._begun = now
+        return max(whole - (now - self._begun), _AGAIN * whole, min(whole, _SECOND))
+
+    def _ground(
         self,
         job: PlacementJob,
         prepared: Prepared,
-        outcome: Outcome,
         cluster: Scenario,
         limits: Limits,
-    ) -> Outcome:
+        seconds: float,
+    ) -> Ground:
         for members in prepared.members:
             for pod in members:
                 cluster.nominees.pop(pod.uid, None)
-        seconds = float(job.spec.deadline_seconds)
         end = time.monotonic() + _CLEARING * seconds
-        ground = Ground(cluster, self._rules, limits, scope_of(job), lambda: time.monotonic() > end)
+        return Ground(cluster, self._rules, limits, scope_of(job), lambda: time.monotonic() > end)
+
+    async def _with_room(
+        self, prepared: Prepared, outcome: Outcome, ground: Ground, seconds: float
+    ) -> Outcome:
         making, answer = make_room(prepared, outcome, ground), None
         share = max(_LEAST, (1.0 - _SOLVING - _CLEARING) * seconds)
         while True:
@@ -102,6 +127,30 @@ class Attempts:
             if isinstance(asked, Outcome):
                 return asked
             answer = await self._engine.solve(asked, share, lambda _: None)
+
+
+def resumed(prepared: Prepared, plan: Plan) -> Prepared:
+    """Return a Placement whose search begins with what still is of a plan made before.
+
+    Pods that are gone, and hosts that are or that may not be used any more, are left out; what else
+    does not hold, the search finds itself.
+    """
+    model = prepared.model
+    names = prepared.snapshot.names(model.rows)
+    node_of = {name: node for node, name in enumerate(names)}
+    class_of = {each.pod: c for c, each in enumerate(model.demands)}
+    entries: list[Counts] = []
+    for allotment in plan.allotments:
+        c = class_of.get(allotment.pod)
+        if c is None:
+            continue
+        known = [node_of[name] for name in allotment.nodes if name in node_of]
+        nodes, copies = np.unique(known[: model.demands[c].count], return_counts=True)
+        entries.append(np.stack([nodes, np.full(nodes.size, c), copies]).astype(np.int64))
+    if not entries:
+        return prepared
+    problem = replace(model.problem, current=np.concatenate(entries, axis=1))
+    return replace(prepared, model=replace(model, problem=problem))
 
 
 MakingRoom = Generator[Problem, Solution | None, Outcome]
