@@ -168,7 +168,9 @@ def make_room(prepared: Prepared, outcome: Outcome, ground: Ground) -> MakingRoo
     """
     floor = Floor(ground.cluster, prepared.framework.filters, ground.scope, prepared.rules)
     freedom = Freedom(ground.limits.max_moves > 0, ground.limits.max_preemptions)
-    problem = relaxed(floor, prepared.model.demands, prepared.model.rows, freedom)
+    pairs = zip(prepared.model.demands, prepared.worths.tolist(), strict=True)
+    demands = [replace(demand, value=worth) for demand, worth in pairs]
+    problem = relaxed(floor, demands, prepared.model.rows, freedom)
     clearance = clear(prepared, outcome.plan, ground, floor)
     if clearance.followed.count > outcome.placed:
         apply(clearance, ground.cluster)

@@ -131,12 +131,12 @@ def with_room(prepared: Prepared, outcome: Outcome, bound: float | None, most: s
     """Return an outcome with what is proved of it where running pods may make room.
 
     Args:
-        bound: of Σ value of what is placed; None where nothing is known.
+        bound: of what the first goal, or Σ value, is of what is placed; None where none is known.
         most: what may be done to running pods, in words.
     """
     (objective, *_), demands = prepared.model.problem.objectives, prepared.model.demands
     counts = {each.pod: len(each.pods) for each in outcome.plan.allotments}
-    worths = np.array([each.value for each in demands])
+    worths = prepared.worths
     total = float(worths @ prepared.model.problem.count)
     value = float(worths @ np.array([counts.get(each.pod, 0) for each in demands]))
     best = max(value, total if bound is None else min(total, bound))

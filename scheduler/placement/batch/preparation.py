@@ -5,7 +5,7 @@ Pure; takes as long as asking the rules about every class does, so it belongs in
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -33,8 +33,10 @@ from .preferences import preferences
 from .selection import members_of, notes_on, selector_of
 from .stated import Liking, state
 
+MOST_PRIORITIES = 32
+"""Priorities that `place: priority` tells apart."""
 _WORTHS = ("count", "priority", "value")  # what can be placed besides resources
-_EXACT = float(2**50)  # worths are sums of floats; beyond, lower priorities would be lost
+_MOST = float(2**50)  # worths and prices are summed as floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,14 @@ class Prepared:
     def pods(self) -> int:
         """How many pods are asked for."""
         return sum(map(len, self.members))
+
+    @property
+    def worths(self) -> Reals:
+        """What placing a copy of each class is worth in the first goal, or else to greedy: (C,)."""
+        first, *_ = self.model.problem.objectives
+        if isinstance(first, Placed):
+            return first.value
+        return np.array([each.value for each in self.model.demands])
 
 
 def prepare(job: PlacementJob, cluster: Scenario, rules: Rules) -> Prepared:
@@ -209,7 +219,8 @@ def objectives(
     for number, goal in enumerate(goals):
         if goal.place:
             _check_place(goal.place, f"spec.objective[{number}].place", batch)
-            yield goal.label, Placed(np.array(_worths(goal.place, members)))
+            for name, worths in _goals_of_place(goal.place, members):
+                yield f"{goal.label}{name}", Placed(np.array(worths))
         elif goal.hosts:
             yield goal.label, HostCost(_prices(goal.hosts, batch.snapshot, batch.hosts))
         elif goal.balance:
@@ -232,10 +243,37 @@ def _check_place(place: str, where: str, batch: Batch) -> None:
     )
 
 
+def _goals_of_place(
+    place: str, members: Mapping[PodClass, Sequence[PendingPod]]
+) -> Iterator[tuple[str, list[float]]]:
+    """Yield what placing pods is worth, with what tells the goals apart: one for each priority.
+
+    One number that said all of them would be too large for the solver to count single pods.
+    """
+    if place != "priority":
+        yield "", [_worth(place, pod) for pod in members]
+        return
+    priorities = _priorities(members)
+    if len(priorities) > MOST_PRIORITIES:
+        raise BadRequest(
+            f"spec.objective: {len(priorities)} priorities are too many, at most {MOST_PRIORITIES} "
+            "can be told apart; place them in several Placements, the highest first"
+        )
+    for priority in priorities:
+        name = f" {priority}" if len(priorities) > 1 else ""
+        yield name, [float(pod.priority == priority) for pod in members]
+
+
+def _priorities(members: Iterable[PodClass]) -> list[int]:
+    """Return all priorities, the highest first."""
+    return sorted({pod.priority for pod in members}, reverse=True)
+
+
 def _worths(place: str, members: Mapping[PodClass, Sequence[PendingPod]]) -> list[float]:
+    """Return by what pods come first."""
     if place == "priority":
-        ranks = _ranks(members)
-        return [ranks[pod.priority] for pod in members]
+        ranks = {priority: -n for n, priority in enumerate(_priorities(members))}
+        return [float(len(ranks) + ranks[pod.priority]) for pod in members]
     return [_worth(place, pod) for pod in members]
 
 
@@ -245,24 +283,6 @@ def _worth(place: str, pod: PodClass) -> float:
     if place == "value":
         return decimal(pod.labels.get(VALUE, "1"), f"label {VALUE} of pods")
     return float(pod.requests.amounts.get(place, 0))
-
-
-def _ranks(members: Mapping[PodClass, Sequence[PendingPod]]) -> dict[int, float]:
-    """Return what a pod of each priority is worth: more than all pods of lower ones together."""
-    counts: dict[int, int] = {}
-    for pod, pods in members.items():
-        counts[pod.priority] = counts.get(pod.priority, 0) + len(pods)
-    worths: dict[int, float] = {}
-    total = 0.0
-    for priority in sorted(counts):
-        worths[priority] = total + 1.0
-        total += counts[priority] * worths[priority]
-    if total > _EXACT:
-        raise BadRequest(
-            f"spec.objective: {len(counts)} priorities of {sum(counts.values())} pods are too many "
-            "to be told apart exactly; place them in several Placements, the highest first"
-        )
-    return worths
 
 
 def _prices(which: str, snapshot: Snapshot, hosts: Rows) -> Reals:
@@ -312,6 +332,6 @@ def decimal(text: str, what: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 <= number < _EXACT:
-        raise BadRequest(f"{what}: {text[:63]!r} is no number from 0 to {_EXACT:.0f}")
+    if not 0 <= number < _MOST:
+        raise BadRequest(f"{what}: {text[:63]!r} is no number from 0 to {_MOST:.0f}")
     return number
