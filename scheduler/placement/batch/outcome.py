@@ -278,17 +278,12 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
     if status is not Status.INFEASIBLE:
         proved = all(goal is not None and goal.proved for goal in goals)
         status = Status.OPTIMAL if proved else Status.FEASIBLE
-    said = solution.reason
-    if prepared.model.problem.require_all and sum(map(len, rows)) < prepared.pods:
-        status = status if status is Status.INFEASIBLE else Status.UNKNOWN
-    elif solution.status is Status.UNKNOWN:
-        said = f"placed greedily; the solver had no such plan: {said}"
     seconds = f"{sum(solution.seconds.values()):.2f}"
     told = tuple(
         as_text(goal) if goal else Reached(asked.name, decimal_text(value), "", "")
         for goal, asked, value in zip(goals, solved, values, strict=True)
     )
-    reason = "; ".join(filter(None, (said, *prepared.vouched)))
+    reason = "; ".join(filter(None, (_said(solution), *prepared.vouched)))
     return SolverReport(str(status), "", told, seconds, reason)
 
 
@@ -302,3 +297,10 @@ def _unproved(prepared: Prepared, rows: Sequence[Rows]) -> tuple[Reached, ...]:
     """Return what a plan reaches, without any bound."""
     pairs = zip(prepared.names, _values(prepared, rows), strict=True)
     return tuple([Reached(name, decimal_text(value), "", "") for name, value in pairs])
+
+
+def _said(solution: Solution) -> str:
+    """Return the solver's reason, which is about a plan of its own where there is another."""
+    if solution.status is Status.UNKNOWN:
+        return f"placed greedily; the solver had no such plan: {solution.reason}"
+    return solution.reason
