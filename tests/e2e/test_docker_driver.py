@@ -20,6 +20,7 @@ from scheduler.drivers import (
     EngineState,
     Host,
     HostAddress,
+    HostPathVolume,
     LogOptions,
     Mount,
     PodIdentity,
@@ -172,6 +173,30 @@ async def test_two_containers_share_network_hostname_and_volume(
     reader = await ended(engine, "reader")
     assert await output(engine, reader.id) == "shared\nquick\n1\n"
     assert await asyncio.to_thread(ask, host.address, 7001, "PING") == "+PONG"
+
+
+async def test_no_link_leads_out_of_a_directory_of_the_host(local: Host):
+    """On a new engine; one that would follow the link mounts no part of it."""
+    volume = HostPathVolume("h", "/run/escape", create=True)
+    sandbox = await local.ensure_sandbox(SandboxSpec(POD, "web-0", volumes=(volume,)))
+    whole = Mount("h", "/all", host_path=volume.path, create=True)
+    part = replace(whole, path="/x", sub_path="x")
+    script = "mkdir -p /all/deep && chmod 750 /all && rm -rf /all/x; ln -s /etc /all/x; ls /all"
+    await local.ensure_container(sandbox, shell("first", script, mounts=(whole,)))
+    assert await output(local, (await ended(local, "first")).id) == "deep\nx\n"
+    second = shell("second", "ls /x/", mounts=(part,))
+    if (await local.info()).api_version < "1.45":
+        with pytest.raises(EngineRejected, match=r"subPath of volume h needs .* 1\.45"):
+            await local.ensure_container(sandbox, second)
+        return
+    refused = await local.ensure_container(sandbox, second)
+    assert refused.state is EngineState.CREATED
+    assert "escapes" in refused.message
+    inner = (replace(part, sub_path="deep/new"), replace(whole, read_only=True))
+    look = "touch /x/file; stat -c '%a %n' /all/deep/new; ls /all/deep/new"
+    await local.ensure_container(sandbox, shell("third", look, mounts=inner))
+    assert await output(local, (await ended(local, "third")).id) == "750 /all/deep/new\nfile\n"
+    await local.remove_pod(UID)
 
 
 async def test_everything_ensured_twice_is_there_once(engine: Host, local: Host, host):

@@ -1,11 +1,11 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
-from collections.abc import Iterator
-
 from scheduler.drivers import (
     ContainerSpec,
     EmptyDir,
     FilesVolume,
+    HostPathVolume,
+    Mount,
     NamedVolume,
     PidMode,
     SandboxSpec,
@@ -27,6 +27,9 @@ _NEVER: JsonObject = {"Name": "no"}  # restarts have one owner, and it is not th
 def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonObject:
     """The infra container: namespaces, names, ports, and a first mount of every volume.
 
+    Directories of the host that are mounted in parts are there, too: missing parts are made
+    through it.
+
     Mounting the volumes here keeps a tmpfs volume's content while apps restart, and gives every
     volume mode 0777 as Kubernetes' emptyDir has (the engine copies the mode of the image's
     directory onto an empty volume).
@@ -36,13 +39,15 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         bindings = ports.setdefault(f"{port.container_port}/{port.protocol.lower()}", [])
         assert isinstance(bindings, list)
         bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
+    mounts = _sandbox_mounts(spec, image)
     host: JsonObject = {
         "IpcMode": "host" if spec.host_ipc else "shareable",
         "Sysctls": dict(spec.sysctls),
         "RestartPolicy": _NEVER,
         "LogConfig": _LOG,
         "CpuShares": 2,
-        "Mounts": list(_volumes(spec, image)),
+        "Mounts": mounts.mounts,
+        "Binds": mounts.binds,
         "Dns": list(spec.dns_servers),
         "DnsSearch": list(spec.dns_searches),
         "DnsOptions": list(spec.dns_options),
@@ -61,12 +66,17 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
     return body
 
 
-def _volumes(spec: SandboxSpec, image: str) -> Iterator[JsonObject]:
-    uid = spec.identity.uid
+def _sandbox_mounts(spec: SandboxSpec, image: str) -> Mounts:
+    found, uid = Mounts(), spec.identity.uid
     for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES]):
-        yield _volume(uid, volume, f"/volumes/{index}")
+        place = f"/volumes/{index}"
+        if isinstance(volume, HostPathVolume):
+            found.bind(Mount(volume.name, place, host_path=volume.path, create=volume.create))
+        else:
+            found.mounts.append(_volume(uid, volume, place))
     if image == IMAGE:
-        yield {"Type": "volume", "Source": messages_volume(uid), "Target": MESSAGES}
+        found.mounts.append({"Type": "volume", "Source": messages_volume(uid), "Target": MESSAGES})
+    return found
 
 
 def container_body(

@@ -63,6 +63,7 @@ class FakeEngine(FakeImages):
 
     Args:
         api, min_api: versions offered.
+        root: the directory that it keeps everything in.
         reject: answers an action with (code, message) and does nothing.
         lose: does the action, then breaks the connection; once per entry.
         hang: does the action, then says nothing until the engine stops; once per entry.
@@ -86,6 +87,7 @@ class FakeEngine(FakeImages):
     architecture: str = "amd64"
     id: str = "F4K3"
     name: str = "fake"
+    root: str = ""
     reject: dict[str, tuple[int, str]] = field(default_factory=dict)
     lose: Counter[str] = field(default_factory=Counter)
     hang: Counter[str] = field(default_factory=Counter)
@@ -247,6 +249,7 @@ class FakeEngine(FakeImages):
                 "NCPU": 4,
                 "MemTotal": 8 << 30,
                 "ServerVersion": "20.10.24",
+                "DockerRootDir": self.root,
                 "LiveRestoreEnabled": False,
                 "Warnings": None,
                 "DiscoveredDevices": [{"Source": "cdi", "ID": each} for each in self.cdi] or None,
@@ -497,11 +500,15 @@ class FakeEngine(FakeImages):
 
 
 def _mounted(limits: dict[str, Any]) -> list[dict[str, str]]:
+    binds = [each.split(":") for each in limits.get("Binds") or []]
     return [
-        {"Type": "volume", "Name": each["Source"], "Destination": each["Target"]}
+        {
+            "Type": each["Type"],
+            "Name" if each["Type"] == "volume" else "Source": each["Source"],
+            "Destination": each["Target"],
+        }
         for each in limits.get("Mounts", [])
-        if each["Type"] == "volume"
-    ]
+    ] + [{"Type": "bind", "Source": each[0], "Destination": each[1]} for each in binds]
 
 
 def _has(labels: dict[str, str], wanted: str) -> bool:

@@ -315,7 +315,10 @@ PROJECTION: Table = {
     "podCertificate": _reject("no certificates are made"),
 }
 
-_PART = _supported("of emptyDir and claims on engines with API 1.45 (Docker 26) or newer")
+_PART = _supported(
+    "of emptyDir, hostPath and claims on engines with API 1.45 (Docker 26) or newer; what is "
+    "missing becomes a directory"
+)
 
 VOLUME_MOUNT: Table = {
     "name": _YES,
@@ -323,7 +326,7 @@ VOLUME_MOUNT: Table = {
     "readOnly": _YES,
     "subPath": _PART,
     "subPathExpr": _PART,
-    "mountPropagation": _supported("of hostPath volumes"),
+    "mountPropagation": _supported("of hostPath volumes without subPath"),
     "recursiveReadOnly": _reject("mounts are not made recursively read-only", "Disabled"),
     "bindMountOptions": _reject("mount options are not set"),
 }

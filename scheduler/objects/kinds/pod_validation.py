@@ -18,7 +18,7 @@ from .handler_validation import handler_causes, init_container_causes, restart_c
 from .placement_validation import placement_causes
 from .pod_support import rejections
 from .security_validation import container_security_causes, pod_security_causes
-from .volume_validation import mount_causes, volume_causes
+from .volume_validation import mount_causes, volume_causes, whole_mounts_causes
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)\Z")
@@ -63,6 +63,7 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield from init_container_causes(container, where)
     for where, container in indexed(spec, "ephemeralContainers", path):
         yield from _container(container, where, volumes)
+        yield from whole_mounts_causes(container, where)
         yield from container_security_causes(container, spec, where)
         name, target = text(container, "name"), text(container, "targetContainerName")
         if name and name in names:
