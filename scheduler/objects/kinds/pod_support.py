@@ -78,7 +78,7 @@ POD_SPEC: Table = {
     "schedulingGates": _YES,
     "schedulingGroup": _YES,
     "topologySpreadConstraints": _YES,
-    "resources": _YES,
+    "resources": _supported("a limit holds for each container; requests are shared out to them"),
     "schedulerName": _YES,
     "serviceAccountName": _supported("for imagePullSecrets; no token is mounted"),
     "serviceAccount": _kept("no service account token is mounted"),
