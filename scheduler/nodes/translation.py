@@ -54,7 +54,7 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
         dns_servers=spec.dns_config.nameservers,
-        dns_searches=spec.dns_config.searches,
+        dns_searches=_searches(spec),
         dns_options=tuple(
             o.name if o.value is None else f"{o.name}:{o.value}" for o in spec.dns_config.options
         ),
@@ -63,6 +63,12 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
         sysctls=tuple((s.name, s.value) for s in spec.security_context.sysctls),
         fs_group=spec.security_context.fs_group,
     )
+
+
+def _searches(spec: PodSpec) -> tuple[str, ...]:
+    """Return the domains to search; "." is none, for without any an engine takes the host's."""
+    config = spec.dns_config
+    return config.searches or ((".",) if spec.dns_policy == "None" else ())
 
 
 def domain(spec: PodSpec, namespace: str) -> str:

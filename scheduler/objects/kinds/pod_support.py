@@ -99,8 +99,11 @@ POD_SPEC: Table = {
     "imagePullSecrets": _supported("else those of the pod's ServiceAccount"),
     "subdomain": _supported("the pod's own name; the domain is cluster.local"),
     "setHostnameAsFQDN": _YES,
-    "dnsPolicy": _supported("there is no cluster DNS: all but None begin with the host's resolver"),
-    "dnsConfig": _supported("name servers and searches given here replace the host's"),
+    "dnsPolicy": _supported(
+        "there is no cluster DNS: all but None begin with the host's resolver, whose options stay "
+        "with None, too, unless dnsConfig has others"
+    ),
+    "dnsConfig": _supported("name servers, searches and options given here replace the host's"),
     "readinessGates": _YES,
     "evictionResponders": _warn("nobody is asked before an eviction"),
     "securityContext": _YES,

@@ -18,7 +18,7 @@ from scheduler.objects.pod import (
     Volume,
     VolumeMount,
 )
-from scheduler.objects.security import PodSecurityContext
+from scheduler.objects.security import DNSConfig, PodSecurityContext
 from scheduler.objects.volumes import ClaimSource, HostPathSource
 
 
@@ -56,6 +56,21 @@ def test_a_pods_name_and_domain():
     assert (found.hostname, found.domain) == ("db.shop.shop.svc.cluster.local", "")
     found = sandbox_spec(pod(set_hostname_as_fqdn=True, hostname="db"), 0, 1)
     assert (found.hostname, found.domain) == ("db", "")
+
+
+@pytest.mark.parametrize(
+    ("policy", "searches", "told"),
+    [
+        ("None", (), (".",)),
+        ("None", ("a.example",), ("a.example",)),
+        ("Default", (), ()),
+        ("ClusterFirst", ("a.example",), ("a.example",)),
+    ],
+)
+def test_without_a_policy_no_domain_of_the_host_is_searched(policy, searches, told):
+    config = DNSConfig(nameservers=("192.0.2.53",), searches=searches)
+    found = sandbox_spec(pod(dns_policy=policy, dns_config=config), 0, 1)
+    assert (found.dns_servers, found.dns_searches) == (("192.0.2.53",), told)
 
 
 @pytest.mark.parametrize("claim", [None, ClaimSource("data")])
