@@ -203,6 +203,8 @@ EPHEMERAL_CONTAINER: Table = CONTAINER | {
     "restartPolicyRules": _NOT_EPHEMERAL,
 }
 
+_APP_ARMOR = _supported("also by the annotation of older versions, when the pod is made")
+
 SECURITY: Table = {
     "privileged": _YES,
     "runAsUser": _YES,
@@ -212,7 +214,7 @@ SECURITY: Table = {
     "allowPrivilegeEscalation": _YES,
     "capabilities": _YES,
     "seccompProfile": _SECCOMP,
-    "appArmorProfile": _YES,
+    "appArmorProfile": _APP_ARMOR,
     "procMount": _YES,
     "windowsOptions": _reject("only Linux runs here"),
     "seLinuxOptions": _warn("the engine's own labels are used"),
