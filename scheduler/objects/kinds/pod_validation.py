@@ -54,7 +54,7 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield from _container(container, where, volumes)
         yield from handler_causes(container, where, grace)
         yield from restart_causes(container, where)
-        yield from container_security_causes(container, spec, where)
+        yield from container_security_causes(container, where)
         name = text(container, "name")
         if name and name in names:
             yield duplicate(f"{where}.name", name)
@@ -64,7 +64,7 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
     for where, container in indexed(spec, "ephemeralContainers", path):
         yield from _container(container, where, volumes)
         yield from whole_mounts_causes(container, where)
-        yield from container_security_causes(container, spec, where)
+        yield from container_security_causes(container, where)
         name, target = text(container, "name"), text(container, "targetContainerName")
         if name and name in names:
             yield duplicate(f"{where}.name", name)

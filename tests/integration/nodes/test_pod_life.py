@@ -135,3 +135,11 @@ async def test_written_volumes_wait_for_their_source_and_follow_it(cluster):
         lambda: machine.files[made.meta.uid, "self"] == {"labels": b'app="a\\"b"'}
     )
     assert len(machine.starts) == 1
+
+
+async def test_a_group_without_a_user_goes_with_the_images_user(cluster):
+    await add(cluster, spec={"securityContext": {"runAsGroup": 3000}})
+    await cluster.running("web")
+    (place,) = cluster.driver.machine("h1").pods.values()
+    (process,) = [p for p in place.processes.values() if p.spec.name == "web"]
+    assert process.spec.user == "0:3000"

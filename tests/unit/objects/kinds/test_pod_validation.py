@@ -42,3 +42,8 @@ def test_an_ephemeral_container_mounts_whole_volumes(field):
             "Forbidden: cannot be set for an Ephemeral Container",
         )
     ]
+
+
+@pytest.mark.parametrize("user", [{"runAsUser": 1000}, {}])
+def test_a_pods_group_goes_with_each_containers_user(user):
+    assert causes({"securityContext": user}, securityContext={"runAsGroup": 3000}) == []
