@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -107,6 +108,38 @@ async def test_http_is_judged_by_its_status(target: Target, status: int, success
     assert outcome.message == ("" if success else f"HTTP probe failed with statuscode: {status}")
     assert seen[0].startswith(b"GET /ok HTTP/1.1\r\nHost: example.com\r\nUser-Agent: kube-probe/")
     assert b"\r\nX-Own: ab\r\n" in seen[0]
+
+
+async def test_headers_are_sent_as_kubelet_sends_them(target: Target):
+    seen: list[bytes] = []
+    given = [("host", "a.example"), ("x-1", "a"), ("X-1", "b"), ("ACCEPT", "text/html")]
+    given += [("user-agent", ""), ("Host", "b.example")]
+    headers = tuple(HTTPHeader(name, value) for name, value in given)
+    probe = Probe(http_get=HTTPGetAction("web", "/", http_headers=headers))
+    async with server(http(200, seen)) as port:
+        assert (await perform(probe, on_port(target, port), 5)).success
+    assert seen[0].decode().split("\r\n")[1:-2] == [
+        "Host: a.example",
+        "Accept: text/html",
+        "Connection: close",
+        "X-1: a",
+        "X-1: b",
+    ]
+
+
+async def test_every_address_of_a_name_is_tried(target: Target, monkeypatch: pytest.MonkeyPatch):
+    found = ["2001:db8::1", "127.0.0.1"]
+
+    def resolve(_host: str, *_more: object, **_options: object) -> list[object]:
+        return [(None, None, 0, "", (address, 0)) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    probe = Probe(tcp_socket=TCPSocketAction("web", "two.example"))
+    async with server(http(200)) as port:
+        assert (await perform(probe, on_port(target, port), 5)).success
+        found.pop()
+        outcome = await perform(probe, on_port(target, port), 5)
+    assert outcome.message.endswith("network is unreachable")
 
 
 @pytest.mark.parametrize(
