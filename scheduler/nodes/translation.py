@@ -1,6 +1,7 @@
 """From a pod and its containers, as Kubernetes writes them, to what a driver is given."""
 
 from collections.abc import Iterator, Mapping
+from posixpath import join
 
 from ..drivers import (
     ContainerSpec,
@@ -205,7 +206,7 @@ def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) 
     claimed = volume is not None and volume.persistent_volume_claim is not None
     return Mount(
         volume=mount.name,
-        path=mount.mount_path,
+        path=join("/", mount.mount_path),
         read_only=mount.read_only or (volume is not None and _only_read(volume)),
         sub_path=expand(mount.sub_path_expr, dict(env)) or mount.sub_path,
         host_path=source.path if source is not None else "",

@@ -117,7 +117,10 @@ POD_SECURITY: Table = {
     "runAsGroup": _YES,
     "runAsNonRoot": _YES,
     "supplementalGroups": _YES,
-    "fsGroup": _YES,
+    "fsGroup": _supported(
+        "of emptyDir, files that are written, and Docker volumes when they are made; hostPath, "
+        "local and nfs volumes stay as they are"
+    ),
     "sysctls": _supported("those that the engine and the kernel keep apart for each pod"),
     "seccompProfile": _SECCOMP,
     "appArmorProfile": _YES,
@@ -271,7 +274,7 @@ VOLUME: Table = {
 }
 
 EMPTY_DIR: Table = {
-    "medium": _YES,
+    "medium": _supported("empty or Memory; huge pages cannot be mounted"),
     "sizeLimit": _supported("of a volume on disk it is looked at now and then"),
     "mode": _warn("volumes have mode 0777", 0o777),
 }

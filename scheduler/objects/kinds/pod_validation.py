@@ -21,6 +21,10 @@ from .security_validation import container_security_causes, pod_security_causes
 from .volume_validation import mount_causes, volume_causes, whole_mounts_causes
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
+_NOT_ENV_NAME = (
+    "a valid environment variable name must consist only of printable ASCII characters other than "
+    "'='"
+)
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)\Z")
 _NO_DNS = "None"
 _DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", _NO_DNS)
@@ -238,15 +242,13 @@ def _environment(container: JsonObject, path: str) -> Iterator[Cause]:
         if not name:
             yield required(f"{where}.name")
         elif not _ENV_NAME.match(name):
-            yield invalid(
-                f"{where}.name",
-                name,
-                "a valid environment variable name must consist only of printable ASCII characters "
-                "other than '='",
-            )
+            yield invalid(f"{where}.name", name, _NOT_ENV_NAME)
         if variable.get("valueFrom") is not None:
             yield from _env_source(variable, where)
     for where, source in indexed(container, "envFrom", path):
+        prefix = text(source, "prefix")
+        if prefix and not _ENV_NAME.match(prefix):
+            yield invalid(f"{where}.prefix", prefix, _NOT_ENV_NAME)
         sources = [each for each in ("configMapRef", "secretRef") if source.get(each)]
         if len(sources) != 1:
             yield invalid(where, "", "must specify one of: `configMapRef` or `secretRef`")

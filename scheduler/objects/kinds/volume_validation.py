@@ -153,6 +153,8 @@ def mount_causes(
             yield Cause(f"{where}.name", f'Not found: "{name}"', "FieldValueNotFound")
         if not mount_path:
             yield required(f"{where}.mountPath")
+        elif ":" in mount_path:
+            yield invalid(f"{where}.mountPath", mount_path, "must not contain ':'")
         elif mount_path in seen:
             yield invalid(f"{where}.mountPath", mount_path, "must be unique")
         seen.add(mount_path)

@@ -132,12 +132,16 @@ def test_a_container_gets_its_limits_and_expanded_words():
         command=("run", "$(WORD)"),
         args=("$(NONE)",),
         resources=ResourceRequirements(limits={"cpu": "1500m", "memory": "1Gi"}),
-        volume_mounts=(VolumeMount("disk", "/data", read_only=True),),
+        volume_mounts=(
+            VolumeMount("disk", "/data", read_only=True),
+            VolumeMount("disk", "more/data"),
+        ),
     )
     found = container_spec(PodSpec(), container, 3, 1, (("WORD", "hush"),))
     assert found.command == ("run", "hush")
     assert found.args == ("$(NONE)",)
     assert (found.cpu_request, found.cpu_limit, found.memory_limit) == (1500, 1500, 1 << 30)
+    assert [mount.path for mount in found.mounts] == ["/data", "/more/data"]
     assert found.mounts[0].read_only
     assert found.spec_hash == spec_hash(container, 1)
     assert container_spec(PodSpec(), Container("c"), 0, 0, ()).command is None

@@ -47,3 +47,17 @@ def test_an_ephemeral_container_mounts_whole_volumes(field):
 @pytest.mark.parametrize("user", [{"runAsUser": 1000}, {}])
 def test_a_pods_group_goes_with_each_containers_user(user):
     assert causes({"securityContext": user}, securityContext={"runAsGroup": 3000}) == []
+
+
+def test_where_volumes_are_mounted():
+    assert causes(mounting(mountPath="data"), volumes=HOST) == []
+    where = "spec.containers[0].volumeMounts[0].mountPath"
+    why = "Invalid value: \"/a:b\": must not contain ':'"
+    assert causes(mounting(mountPath="/a:b"), volumes=HOST) == [(where, why)]
+
+
+@pytest.mark.parametrize(("prefix", "fine"), [("1 a-", True), ("a=", False), ("é", False)])
+def test_a_prefix_makes_names_of_variables(prefix, fine):
+    source = {"prefix": prefix, "configMapRef": {"name": "m"}}
+    found = [field for field, _ in causes({"envFrom": [source]})]
+    assert found == ([] if fine else ["spec.containers[0].envFrom[0].prefix"])
