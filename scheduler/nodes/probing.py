@@ -19,8 +19,7 @@ from .handlers import HandlerOutcome, Target, perform
 from .health import ProbeKind, Tally, Watch
 
 _log = logging.getLogger(__name__)
-_COMMANDS = 4  # under way at once; starting one costs an engine 50 ms
-_REQUESTS = 64
+_COMMANDS, _REQUESTS = 64, 64  # under way at once
 _FRESH = timedelta(seconds=10)
 _JITTER = 0.2  # seconds, so that containers started together are not probed together
 

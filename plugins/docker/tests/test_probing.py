@@ -5,6 +5,7 @@ import contextlib
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import h2.config
@@ -17,6 +18,7 @@ from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.drivers import (
     ContainerSpec,
     DialFailure,
+    ExecHost,
     Host,
     HostAddress,
     PodIdentity,
@@ -25,6 +27,8 @@ from scheduler.drivers import (
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 from scheduler.images import Filesystem
 from scheduler.nodes.handlers import HandlerOutcome, Target, perform
+from scheduler.nodes.health import ProbeKind, Watch
+from scheduler.nodes.probing import ProbedPod, Prober
 from scheduler.objects.handlers import (
     ExecAction,
     GRPCAction,
@@ -33,7 +37,8 @@ from scheduler.objects.handlers import (
     Probe,
     TCPSocketAction,
 )
-from scheduler.objects.pod import Container, ContainerPort
+from scheduler.objects.meta import ObjectMeta
+from scheduler.objects.pod import Container, ContainerPort, Pod, PodSpec, PodStatus
 from scheduler.streams import Level, SignallingHost, Signals
 
 POD = PodIdentity("u-1", "default", "web-0")
@@ -250,6 +255,49 @@ async def test_commands_that_hang_are_not_piled_up(engine: FakeEngine, target: T
     await target.host.stop_container(target.container_id, 0)
     with pytest.raises(EngineRejected, match="not running"):
         await perform(Probe(exec=ExecAction(("yes",))), target, 5)
+
+
+async def test_commands_that_take_long_hold_up_no_other_probe(engine: FakeEngine, target: Target):
+    engine.programs = {"hang": (-1, b"")}
+    verdicts: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+
+    def judged(watch: Watch, verdict: bool) -> None:
+        verdicts.put_nowait((watch.container, verdict))
+
+    prober = Prober(target.host, lambda *_: None)
+    started = {target.container_id: datetime.now(UTC)}
+    for index in range(12):
+        name, command = f"c{index:02}", "hang" if index < 11 else "yes"
+        probe = Probe(exec=ExecAction((command, name)), timeout_seconds=60)
+        spec = PodSpec(containers=(Container(name),))
+        pod = Pod(ObjectMeta(name=name), spec, PodStatus(), "one", 1, b"")
+        watch = Watch(name, target.container_id, 0, ProbeKind.READINESS, probe)
+        prober.watch(name, ProbedPod(pod, "192.0.2.7", started, judged), [watch])
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        running = group.create_task(prober.run(group))
+        assert await verdicts.get() == ("c11", True)
+        while len(engine.execs) < 12:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await engine.stop()
+
+
+async def test_commands_are_started_four_at_once(engine: FakeEngine, target: Target):
+    engine.programs, engine.starting = {"slow": (-1, b"")}, {"slow"}
+    assert isinstance(target.host, ExecHost)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        run = target.host.exec_sync
+        tasks = [
+            group.create_task(run(target.container_id, ("slow", f"{n}"), 60)) for n in range(10)
+        ]
+        while engine.calls.count("exec-inspect") < 8:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert len(engine.execs) == 4
+        engine.starting.clear()
+        while len(engine.execs) < 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
 
 
 async def test_a_processor_without_a_dialer_is_told(engine: FakeEngine, target: Target):
