@@ -300,6 +300,11 @@ async def test_logs_follow_tail_since_and_limits(engine: Host):
     assert await output(engine, app.id, since=times[2] - timedelta(milliseconds=1)) == (
         "three\nfour\n"
     )
+    long = "head -c 40000 /dev/zero | tr '\\0' a; echo; echo end"
+    lines = await engine.ensure_container(sandbox, shell("long", long))
+    await ended(engine, "long")
+    stamped = (await output(engine, lines.id, timestamps=True)).splitlines()
+    assert [len(line.partition(" ")[2]) for line in stamped] == [40_000, len("end")]
     tty = await engine.ensure_container(sandbox, shell("tty", "echo raw", tty=True))
     await ended(engine, "tty")
     assert await output(engine, tty.id) == "raw\r\n"
