@@ -30,7 +30,7 @@ from .connection import Connection, child, entries
 from .resources import Resources
 from .simulate import SIMULATIONS
 
-_KEPT = ("namespace", "labels", "annotations", "ownerReferences")  # of a pod, by what stands in
+_KEPT = ("namespace", "labels", "ownerReferences")  # of a pod, by what stands in
 
 
 class How(StrEnum):
