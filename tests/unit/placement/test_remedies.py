@@ -247,7 +247,7 @@ def test_steps_are_no_larger_than_they_must_be_together(filters):
 
 
 def test_a_step_is_left_out_that_fewer_moves_make_needless(filters):
-    """Its friend d0 has to stay; only while all three pods went was dropping the affinity needed."""
+    """Its friend d0 stays: only while all three went was dropping the affinity needed."""
     small = a_node("a", "1")
     small["status"]["allocatable"]["pods"] = "2"
     pods = [
