@@ -99,14 +99,17 @@ class _Search:
 
     def _keep(self, steps: Steps) -> None:
         """Take over a change that helps, without what other steps of it have made needless."""
-        steps, before = _with_one_move(steps), frozenset[str]()
-        while len(steps) > 1 and _said(steps) != before:
+        steps = _with_one_move(steps)
+        for _ in range(MOST_STEPS):
             before = _said(steps)
             for step in steps:
                 fewer = _without(steps, step)
                 if fewer and self._objection(fewer) is None:
                     steps = fewer
-            steps = self._smaller(steps)
+            if len(steps) > 1:
+                steps = self._smaller(steps)
+            if _said(steps) == before:
+                break
         if not any(_said(found) <= _said(steps) for found in self._found):
             self._found.append(steps)
 
