@@ -1,7 +1,6 @@
 """Probes and hooks through the driver: commands, and connections that the host makes."""
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import subprocess
