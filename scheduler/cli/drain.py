@@ -12,8 +12,9 @@ from typing import cast
 
 from ..errors import BadRequest, StatusError
 from ..objects.json import JsonObject
+from ..objects.pod import AT_MOST_ONCE
 from ..objects.pod_owner import DAEMON_SET, REPLACING
-from ..objects.replication import AT_MOST_ONCE, REPLACE_FIRST
+from ..objects.replication import REPLACE_FIRST
 from .connection import MERGE_PATCH, Connection, child, entries, metadata
 from .get import dump
 from .resources import Resources

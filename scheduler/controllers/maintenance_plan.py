@@ -13,7 +13,7 @@ from ..objects.maintenance import MAINTENANCE, HostMaintenance
 from ..objects.node import Node
 from ..objects.pod import Pod
 from ..objects.pod_owner import DAEMON_SET, REPLACING
-from ..objects.replication import AT_MOST_ONCE, REPLACE_FIRST
+from ..objects.replication import REPLACE_FIRST
 from ..objects.windows import Span, next_span
 
 SCHEDULED, DRAINING, DRAINED = "Scheduled", "Draining", "Drained"
@@ -96,7 +96,7 @@ def _owner(pod: Pod) -> str:
 
 
 def _replaceable(pod: Pod) -> bool:
-    return _owner(pod) in REPLACING and pod.meta.annotations.get(AT_MOST_ONCE) != "true"
+    return _owner(pod) in REPLACING and not pod.at_most_once
 
 
 def _evictable(pod: Pod) -> bool:
