@@ -45,16 +45,16 @@ class PodRequests(msgspec.Struct, frozen=True):
         assumed_cpu, assumed_memory: the same with kube-scheduler's defaults for containers that
             request nothing, as a pod on a node counts (NodeInfo.NonZeroRequested); only scores
             look at them.
-        asked_cpu, asked_memory: the same as a pod that is being placed counts. They differ from
-            the assumed ones only beside pod-level requests: there a pod on a node is given no
-            defaults for a resource that some container requests.
+        asked: resource → integer, the same as NodeResourcesFit scores a pod that is being placed:
+            kube-scheduler leaves its pod-level requests out there, and gives a container defaults
+            for a resource that only another one requests. Beside pod-level requests a pod on a node
+            is given none.
     """
 
     amounts: Amounts
     assumed_cpu: int
     assumed_memory: int
-    asked_cpu: int
-    asked_memory: int
+    asked: Amounts
 
 
 def pod_requests(spec: PodSpec) -> PodRequests:
@@ -71,7 +71,7 @@ def pod_requests(spec: PodSpec) -> PodRequests:
     exact = _total(spec, {})
     plain = {name: _rounded(name, nanos) for name, nanos in exact.items()}
     plain[PODS] = 1
-    asked = _total(spec, _ASSUMED)
+    asked = _total(spec, _ASSUMED, pod_level=False)
     assumed = asked
     if spec.resources is not None and any(map(_is_pod_level, spec.resources.requests)):
         missing = {name: nanos for name, nanos in _ASSUMED.items() if name not in exact}
@@ -81,8 +81,7 @@ def pod_requests(spec: PodSpec) -> PodRequests:
         amounts={name: plain[name] for name in (*_FIRST, *others) if plain.get(name, 0) > 0},
         assumed_cpu=_rounded(CPU, assumed.get(CPU, 0)),
         assumed_memory=_rounded(MEMORY, assumed.get(MEMORY, 0)),
-        asked_cpu=_rounded(CPU, asked.get(CPU, 0)),
-        asked_memory=_rounded(MEMORY, asked.get(MEMORY, 0)),
+        asked={name: _rounded(name, nanos) for name, nanos in asked.items()},
     )
 
 
@@ -115,8 +114,8 @@ def is_extended(name: str) -> bool:
     return not label_key_complaints(_QUOTA + name)
 
 
-def _total(spec: PodSpec, assumed: Mapping[str, int]) -> Amounts:
-    """Add up in billionths, exactly."""
+def _total(spec: PodSpec, assumed: Mapping[str, int], *, pod_level: bool = True) -> Amounts:
+    """Add up in billionths, exactly; without pod-level requests where these do not count."""
     total: Amounts = {}
     for container in spec.containers:
         _add(total, _of(container, assumed).items())
@@ -132,7 +131,7 @@ def _total(spec: PodSpec, assumed: Mapping[str, int]) -> Amounts:
             _add(needed, sidecars.items())
         _raise(peak, needed.items())
     _raise(total, peak.items())
-    if spec.resources is not None:
+    if pod_level and spec.resources is not None:
         level = quantity.nanos(spec.resources.requests)
         total.update({name: level[name] for name in level if _is_pod_level(name)})
     _add(total, quantity.nanos(spec.overhead).items())

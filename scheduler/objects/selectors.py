@@ -162,8 +162,8 @@ def quoted(text: str) -> str:
 
 
 def quoted_list(values: Sequence[str]) -> str:
-    """Return a list of text as Go prints it."""
-    return f"[]string{{{', '.join(map(quoted, values))}}}" if values else "[]string(nil)"
+    """Return a list of text as upstream's errors print it: as JSON, and none as null."""
+    return f"[{','.join(map(quoted, values))}]" if values else "null"
 
 
 def integer(text: str) -> int | None:

@@ -350,18 +350,18 @@ def _add_pod(scenario: Scenario, obj: JsonObject, where: str, number: int) -> No
     refused = _complete_pod(obj, where, scenario.admission)
     pod = _pod_view(obj, where, number)
     if get_object(obj, "spec", where).get("priority") is None:
-        spec = _with_priority(pod.spec, scenario.priorities, where)
-        pod = msgspec.structs.replace(pod, spec=spec)
+        spec, unknown = _with_priority(pod.spec, scenario.priorities)
+        pod, refused = msgspec.structs.replace(pod, spec=spec), refused or unknown
     try:
         wanted = pod_class(pod)
     except BadRequest as error:
         raise BadRequest(f"{where}: {error}") from error
-    if pod.terminal:
-        return
     key = ObjectKey("pods", pod.meta.namespace, pod.meta.name)
     member = ScenarioPod(key, pod, wanted, _started(obj, pod), refused)
     if scenario.live:
         scenario.forget(member.name)
+    if pod.terminal:
+        return
     if pod.node:
         scenario.run(member, pod.node)
     else:
@@ -378,8 +378,12 @@ def _started(obj: JsonObject, pod: Pod) -> int | None:
     return nanoseconds(time.replace(microsecond=0)) + int(fraction[1].ljust(9, "0"))
 
 
-def _with_priority(spec: PodSpec, classes: dict[str, PriorityView], where: str) -> PodSpec:
-    """Fill in the priority of a class for a spec that gives no number itself."""
+def _with_priority(spec: PodSpec, classes: dict[str, PriorityView]) -> tuple[PodSpec, str]:
+    """Fill in the priority of a class for a spec that gives no number itself.
+
+    Returns:
+        The spec, and why it would be refused, "" where it would not.
+    """
     name = spec.priority_class_name
     if not name:
         defaults = [view for view in classes.values() if view.global_default]
@@ -389,13 +393,13 @@ def _with_priority(spec: PodSpec, classes: dict[str, PriorityView], where: str) 
     elif name in SYSTEM_CLASSES:
         chosen = PriorityView(SYSTEM_CLASSES[name])
     else:
-        raise BadRequest(f"{where}: no PriorityClass with name {name} was given")
+        return spec, f"no PriorityClass with name {name} was found"
     if chosen is None:
-        return spec
+        return spec, ""
     policy = spec.preemption_policy
     if policy == _PREEMPTS:
         policy = chosen.preemption_policy
-    return msgspec.structs.replace(spec, priority=chosen.value, preemption_policy=policy)
+    return msgspec.structs.replace(spec, priority=chosen.value, preemption_policy=policy), ""
 
 
 def _priorities(spec: JsonObject) -> dict[str, PriorityView]:

@@ -68,15 +68,16 @@ def loads(
         row = snapshot.resource_row.get(name)
         if row is None or name == PODS:
             continue
-        each = own = pod.requests.amounts.get(name, 0)
+        each = pod.requests.amounts.get(name, 0)
+        own = pod.requests.asked.get(name, 0) if assumed else each
         if not own and is_scalar(name):
             continue
         column = snapshot.requested[row]
         if assumed and name == CPU:
-            each, own = pod.requests.assumed_cpu, pod.requests.asked_cpu
+            each = pod.requests.assumed_cpu
             column = snapshot.assumed[0]
         elif assumed and name == MEMORY:
-            each, own = pod.requests.assumed_memory, pod.requests.asked_memory
+            each = pod.requests.assumed_memory
             column = snapshot.assumed[1]
         before = snapshot.at(column, rows)
         if each and copies.any():

@@ -316,14 +316,24 @@ def test_without_arguments_it_spreads():
 def test_defaults_beside_pod_level_requests_are_for_what_nobody_requests():
     level = {"requests": {"memory": "1Gi"}}
     wanted = asks(container(cpu="1"), container(), resources=level).requests
-    assert (wanted.asked_cpu, wanted.assumed_cpu) == (1100, 1000)
-    assert wanted.asked_memory == wanted.assumed_memory == 2**30
+    assert (wanted.asked["cpu"], wanted.assumed_cpu) == (1100, 1000)
+    assert (wanted.asked["memory"], wanted.assumed_memory) == (2 * 200 * 2**20, 2**30)
     nothing = asks(container(), resources=level).requests
-    assert (nothing.asked_cpu, nothing.assumed_cpu) == (100, 100)
+    assert (nothing.asked["cpu"], nothing.assumed_cpu) == (100, 100)
     none = asks(container(cpu="0"), container(), resources=level).requests
-    assert (none.asked_cpu, none.assumed_cpu) == (100, 0)
+    assert (none.asked["cpu"], none.assumed_cpu) == (100, 0)
     plain = asks(container(cpu="1"), container()).requests
-    assert (plain.asked_cpu, plain.assumed_cpu) == (1100, 1100)
+    assert (plain.asked["cpu"], plain.assumed_cpu) == (1100, 1100)
+
+
+@pytest.mark.parametrize(("kind", "score"), [("LeastAllocated", 87), ("MostAllocated", 12)])
+def test_pod_level_requests_fill_a_node_but_are_not_scored(kind, score):
+    """What kube-scheduler 1.35 answers, whose scorer is not told that the feature is on."""
+    level = {"requests": {"cpu": "2", "memory": "4Gi", "hugepages-2Mi": "1Gi"}}
+    big = node("big", cpu="4", memory="8Gi", **{"hugepages-2Mi": "4Gi"})
+    own = asks(container(cpu="500m", memory="1Gi"), resources=level)
+    resources = [("cpu", 1), ("memory", 1), ("hugepages-2Mi", 5)]
+    assert rated(fit(kind, resources), own, big) == {"big": score}
 
 
 AMOUNTS = st.sampled_from(["0", "1", "1500m", "3", "7"])
@@ -363,10 +373,9 @@ RULES = st.builds(
 def one_score(rule, wanted, view, assumed):
     """Kube-scheduler's scorers, one node and one resource at a time, in plain numbers."""
     nodes = weights = 0
-    asked = {"cpu": wanted.requests.asked_cpu, "memory": wanted.requests.asked_memory}
     for resource in rule.resources:
         name = resource.name
-        own = asked.get(name, wanted.requests.amounts.get(name, 0))
+        own = wanted.requests.asked.get(name, 0)
         scalar = "/" in name
         capacity = view.allocatable.get(name, 0)
         if name == "pods" or (scalar and not own) or not capacity:

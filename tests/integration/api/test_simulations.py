@@ -88,11 +88,11 @@ async def test_priorities_come_from_the_classes_given(api):
         priorityClasses=[{"metadata": {"name": "gold"}, "value": 7}],
     )
     assert status["placed"] == 1
-    answer = await api.call(
-        "POST", PATH, {"spec": {"pods": [a_pod("p", priorityClassName="lead")]}}
-    )
-    assert answer.code == 400
-    assert "no PriorityClass with name lead" in answer.body["message"]
+    unknown = [a_pod("p", priorityClassName="lead"), a_pod("q")]
+    refused, placed = (await simulate(api, nodes=[a_node("a")], pods=unknown))["results"]
+    assert refused["nodeName"] is None
+    assert refused["message"] == "no PriorityClass with name lead was found"
+    assert placed["nodeName"] == "a"
 
 
 async def test_what_if_a_live_host_goes(api):
@@ -108,6 +108,9 @@ async def test_what_if_a_live_host_goes(api):
     status = await simulate(api, cluster="live", without={"nodes": ["sim-a"]})
     moved = {r["pod"]: r["nodeName"] for r in status["results"]}
     assert moved["default/sim-live"] == "sim-b"
+    over = [{**pod, "status": {"phase": "Succeeded"}}, a_pod("next", "2", **pod["spec"])]
+    status = await simulate(api, cluster="live", pods=over, without={"nodes": ["sim-b"]})
+    assert [r["nodeName"] for r in status["results"]] == ["sim-a"]
     more = [a_pod("extra", "2", nodeSelector={"sim": "yes"})]
     status = await simulate(api, cluster="live", without={"nodes": ["sim-a"]}, pods=more)
     assert {r["pod"]: r["nodeName"] for r in status["results"]}["default/extra"] is None
