@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .pod import Condition, Pod
 from .pod_owner import REPLACING
-from .replication import AT_MOST_ONCE, FAILURE, REPLACE_FIRST, REPLACE_ON
+from .replication import FAILURE, REPLACE_FIRST, REPLACE_ON
 
 UNSCHEDULABLE = "Unschedulable"
 
@@ -29,7 +29,7 @@ def replaceable(pod: Pod) -> bool:
     A veto is AT_MOST_ONCE, or REPLACE_FIRST with the value "false".
     """
     owner, said = pod.meta.controller_owner(), pod.meta.annotations
-    vetoed = said.get(AT_MOST_ONCE) == "true" or said.get(REPLACE_FIRST) == "false"
+    vetoed = pod.at_most_once or said.get(REPLACE_FIRST) == "false"
     return owner is not None and owner.kind in REPLACING and not vetoed
 
 

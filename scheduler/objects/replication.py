@@ -22,8 +22,6 @@ REPLACE_ON = "ironfree.dev/replace-on"
 """Annotation beside REPLACE_FIRST: the node that the replacement is nominated to."""
 REPLACES = "ironfree.dev/replaces"
 """Annotation of such a replacement: the uid of the pod that it stands in for."""
-AT_MOST_ONCE = "ironfree.dev/at-most-once"
-"""Annotation of a pod: "true" where two of it may never run at a time; never replaced first."""
 
 FAILURE = "ReplicaFailure"
 """Condition of a controller: "True" while it cannot create pods (or delete them)."""

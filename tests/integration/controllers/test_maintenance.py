@@ -4,8 +4,9 @@ import pytest
 
 from scheduler.objects.disruption import RESOURCE as BUDGETS
 from scheduler.objects.maintenance import DOCKER_HOSTS, MAINTENANCE
+from scheduler.objects.pod import AT_MOST_ONCE
 from scheduler.objects.pod_owner import REPLICATION_CONTROLLER
-from scheduler.objects.replication import AT_MOST_ONCE, REPLACE_FIRST
+from scheduler.objects.replication import REPLACE_FIRST
 from scheduler.objects.stored import ObjectKey
 
 HOST = ObjectKey(DOCKER_HOSTS, "", "h1")
