@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from ...objects.pod import Pod
 from ...objects.pod_owner import REPLACING
 from ...objects.rebalance_job import MOVABLE
-from ...objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
+from ...objects.replication import REPLACE_FIRST, REPLACES
 from ...objects.selectors import EVERYTHING, Selector
 from ..scenario import ScenarioPod
 from ..tenancy import Budget, RunningPod
@@ -69,7 +69,7 @@ def _declared(each: ScenarioPod, scope: Scope) -> str:
         return f"it is placed by {pod.spec.scheduler_name}"
     if "false" in (said.get(MOVABLE), said.get(_SAFE)):
         return "it is annotated as not to be moved"
-    if said.get(AT_MOST_ONCE) == "true":
+    if pod.at_most_once:
         return "it may run once at most, so it cannot be replaced first"
     if each.wanted.group:
         return f"it is a member of PodGroup {each.wanted.group}"

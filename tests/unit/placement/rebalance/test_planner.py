@@ -5,7 +5,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from scheduler.objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
+from scheduler.objects.pod import AT_MOST_ONCE
+from scheduler.objects.replication import REPLACE_FIRST, REPLACES
 from scheduler.objects.selectors import EVERYTHING, from_map
 from scheduler.placement.rebalance.floor import Floor
 from scheduler.placement.rebalance.movability import Scope
