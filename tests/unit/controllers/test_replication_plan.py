@@ -11,7 +11,8 @@ from scheduler.controllers.replication_plan import (
     plan,
 )
 from scheduler.objects.meta import ObjectMeta
-from scheduler.objects.pod import AT_MOST_ONCE, (
+from scheduler.objects.pod import (
+    AT_MOST_ONCE,
     Condition,
     Pod,
     PodContainerStatus,
