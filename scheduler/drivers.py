@@ -527,7 +527,8 @@ class ExecHost(Protocol):
     ) -> ExecOutcome | None:
         """Run a command in a running container; None when it has not ended in `within` seconds.
 
-        It may go on then, for an engine cannot end it.
+        It may go on then, for an engine cannot end it. How many start at once is for the host to
+        bound.
         """
         ...
 

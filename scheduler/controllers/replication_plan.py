@@ -18,6 +18,7 @@ from ..objects.lots import Crowd
 from ..objects.pod import Condition, Pod
 from ..objects.replication import (
     AT_MOST_ONCE,
+    FAILURE,
     REPLACE_FIRST,
     REPLACE_ON,
     REPLACES,
@@ -26,7 +27,6 @@ from ..objects.replication import (
 )
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-FAILURE = "ReplicaFailure"
 _PHASES = {"Pending": 0, "": 0, "Unknown": 1, "Running": 2}
 
 

@@ -22,6 +22,8 @@ _PERIOD = 100_000  # microseconds; the kernel's default for CPU quotas
 _LEAST_QUOTA = 1_000  # what the kernel takes at least
 _LOG: JsonObject = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 _NEVER: JsonObject = {"Name": "no"}  # restarts have one owner, and it is not the engine
+_UNCHECKED: JsonObject = {"Test": ["NONE"]}
+"""No HEALTHCHECK of the image (kubelet): each is an exec, and nobody asks for what they find."""
 
 
 def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonObject:
@@ -55,7 +57,12 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
     }
     if spec.runtime:
         host["Runtime"] = spec.runtime
-    body: JsonObject = {"Image": image, "Labels": _json(labels), "HostConfig": host}
+    body: JsonObject = {
+        "Image": image,
+        "Labels": _json(labels),
+        "Healthcheck": _UNCHECKED,
+        "HostConfig": host,
+    }
     if spec.host_network:
         host["NetworkMode"] = "host"
     else:
@@ -138,6 +145,7 @@ def container_body(
         "StdinOnce": spec.stdin and spec.stdin_once,
         "WorkingDir": spec.working_dir,
         "User": spec.user,
+        "Healthcheck": _UNCHECKED,
         "HostConfig": host,
     }
     if spec.command:

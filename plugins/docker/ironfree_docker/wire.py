@@ -319,6 +319,7 @@ class Exec(msgspec.Struct, rename="pascal"):
 
     running: bool
     exit_code: int | None = None
+    pid: int = 0
 
 
 class CpuUsage(msgspec.Struct):

@@ -71,6 +71,7 @@ class FakeEngine(FakeImages):
         start_fails: by image, the error that a start leaves in the container's state.
         programs: by first word of a command, its exit code and output; others exit with 0. Exit
             code -1 runs for ever.
+        starting: first words of commands that the engine has not started yet.
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
         contents: of files in containers, by path.
@@ -101,6 +102,7 @@ class FakeEngine(FakeImages):
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     execs: dict[str, FakeExec] = field(default_factory=dict)
     programs: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    starting: set[str] = field(default_factory=set)
     archives: list[tuple[str, dict[str, tarfile.TarInfo]]] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -418,7 +420,9 @@ class FakeEngine(FakeImages):
 
     async def _inspect_exec(self, request: web.Request) -> web.Response:
         found = self.execs[request.match_info["name"]]
-        return web.json_response({"Running": found.running, "ExitCode": found.exit_code})
+        started = found.running and found.command[0] not in self.starting
+        state = {"Running": found.running, "ExitCode": found.exit_code}
+        return web.json_response(state | {"Pid": 4711 if started else 0})
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         return await speak(request, self.disk, self.files)
