@@ -17,6 +17,7 @@ import msgspec
 from ..objects.lots import Crowd
 from ..objects.pod import Condition, Pod
 from ..objects.replication import (
+    FAILURE,
     REPLACE_FIRST,
     REPLACE_ON,
     REPLACES,
@@ -25,7 +26,6 @@ from ..objects.replication import (
 )
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-FAILURE = "ReplicaFailure"
 _PHASES = {"Pending": 0, "": 0, "Unknown": 1, "Running": 2}
 
 

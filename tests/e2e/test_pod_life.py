@@ -1,6 +1,10 @@
 """A pod's life on a real engine, as the stock kubectl sees it."""
 
+import contextlib
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -140,6 +144,83 @@ def test_probes_restart_what_is_sick_and_flip_readiness(ironfree: Ironfree, lab:
     words = ironfree.kubectl("describe", "pod", "probed")
     assert "Liveness probe failed: HTTP probe failed with statuscode: 404" in words
     assert "Container main failed liveness probe, will be restarted" in words
+
+
+def test_gates_hooks_over_http_and_readiness_to_the_end(ironfree: Ironfree, lab: Lab):
+    def get(path: str) -> Any:
+        headers = [{"name": "X-Word", "value": path}]
+        asked = {"host": lab.gateway, "port": port, "path": f"/{path}", "httpHeaders": headers}
+        return {"httpGet": asked}
+
+    gate = "example.com/fed"
+    ends = "touch /draining; until test -e /go; do sleep 0.1; done; exit 0"
+    ready = {"exec": {"command": ["test", "!", "-e", "/draining"]}}
+    with listening(lab.gateway) as (port, heard):
+        web = sh(
+            "main",
+            f"trap '{ends}' TERM; while :; do sleep 0.1; done",
+            lifecycle={"postStart": get("begin"), "preStop": get("end")},
+            readinessProbe={**ready, "periodSeconds": 1, "failureThreshold": 1},
+        )
+        gates = {"readinessGates": [{"conditionType": gate}], "terminationGracePeriodSeconds": 90}
+        run(ironfree, "gated", web, **gates)
+        ironfree.kubectl("expose", "pod", "gated", "--port=80")
+        pod = until(
+            ironfree,
+            "gated",
+            lambda p: condition(p, "ContainersReady").get("status") == "True",
+            "its container is ready",
+        )
+        assert heard == [("/begin", "begin")]
+        assert condition(pod, "Ready")["reason"] == "ReadinessGatesNotReady"
+        fed = json.dumps({"status": {"conditions": [{"type": gate, "status": "True"}]}})
+        ironfree.kubectl("patch", "pod", "gated", "--subresource=status", "-p", fed)
+        until(ironfree, "gated", is_ready, "its gate is open")
+
+        def conditions() -> Any:
+            chosen = ("-l", "kubernetes.io/service-name=gated")
+            slices = ironfree.get("endpointslices", *chosen)["items"]
+            return [e["conditions"] for s in slices for e in s["endpoints"]]
+
+        def told(**expected: bool) -> None:
+            eventually(lambda: conditions() == [expected], what=f"its Service says {expected}")
+
+        told(ready=True, serving=True, terminating=False)
+        ironfree.kubectl("delete", "pod", "gated", "--wait=false")
+        told(ready=False, serving=False, terminating=True)  # TERM made its probe fail
+        assert heard[1:] == [("/end", "end")]
+        main = state(pod, "main")["containerID"].removeprefix("docker://")
+        lab.host(pod["spec"]["nodeName"]).run("exec", main, "touch", "/go")
+        ironfree.kubectl("wait", "pod", "gated", "--for=delete", "--timeout=40s")
+
+
+def condition(pod: Any, kind: str) -> Any:
+    found = pod["status"].get("conditions", [])
+    return next((each for each in found if each["type"] == kind), {})
+
+
+@contextlib.contextmanager
+def listening(address: str) -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
+    """A web server; yields its port, and the path and X-Word of every request."""
+    heard: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append((self.path, self.headers["X-Word"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer((address, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1], heard
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_who_a_container_runs_as_and_what_it_may_do(ironfree: Ironfree):

@@ -123,6 +123,113 @@ async def test_our_drain_starts_replacements_first(postgres, processes):
     assert await stopped(ready) >= 4, "replacements run before anybody goes"
 
 
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+QUOTAS = "/api/v1/namespaces/default/resourcequotas"
+
+
+async def deployment(service, **spec):
+    """Make a Deployment of one pod; return the pod once it runs."""
+    container = {"name": "c", "image": "x:1", "resources": {"requests": {"cpu": "10m"}}}
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container], **spec}}
+    wanted = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    made = await service.call("POST", DEPLOYMENTS, {"metadata": {"name": "web"}, "spec": wanted})
+    assert made.code == 201, made.body
+    (pod,) = (await service.running(1)).values()
+    return pod
+
+
+async def planned(service, node):
+    """Return the only move of the plan, as text and as JSON."""
+    code, said = await ironfree(service, "node", "drain", node, "--plan")
+    assert code == 0, said
+    code, document = await ironfree(service, "node", "drain", node, "--plan", "--json")
+    assert code == 0, document
+    (move,) = json.loads(document)["moves"]
+    return said, move
+
+
+async def drained(service, node, *arguments):
+    """Drain a node; return what was said, the node that the only pod then runs on."""
+    code, said = await ironfree(service, "node", "drain", node, "--timeout", "60", *arguments)
+    assert code == 0, said
+    assert f"node/{node} drained" in said
+    (pod,) = (await service.running(1)).values()
+    return said, pod["spec"]["nodeName"]
+
+
+async def test_our_drain_evicts_whom_its_own_replacement_excludes(postgres, processes, tmp_path):
+    service = await processes(postgres.url)
+    await service.add_ready_hosts(3)
+    await label(service, tmp_path, "nodes", "--all", "zone=z1")
+    terms = [{"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"}]
+    rule = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+    pod = await deployment(service, affinity={"podAntiAffinity": rule})
+    node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+    await budget(service, minAvailable=1)
+    await allowed(service, 0)
+    said, move = await planned(service, node)
+    assert (move["how"], move["replacedFirst"]) == ("evict", False)
+    assert "didn't match pod anti-affinity rules" in move["reason"]
+    assert move["waits"] == "its disruption budget web does not let it go yet"
+    assert said.startswith(f"pod/{name} -> {move['nodeName']}, evicted first: 0/3 nodes")
+    code, said = await ironfree(service, "node", "drain", node, "--timeout", "1")
+    assert code == 1
+    assert f"pod/{name} waits: Cannot evict pod" in said
+    assert [*(await service.running(1))] == [pod["metadata"]["uid"]], "its budget keeps it"
+    await service.call("DELETE", f"{BUDGETS}/web")
+    _, landed = await drained(service, node)
+    assert landed != node
+
+
+async def label(service, tmp_path, *arguments):
+    code, said = await kubectl(service, tmp_path, "label", *arguments)
+    assert code == 0, said
+
+
+async def test_our_drain_evicts_where_a_quota_has_no_room_for_a_replacement(postgres, processes):
+    service = await processes(postgres.url)
+    await service.add_ready_hosts(2)
+    quota = {"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}}
+    await service.call("POST", QUOTAS, quota)
+    pod = await deployment(service)
+    node = pod["spec"]["nodeName"]
+    other = {"h0": "h1", "h1": "h0"}[node]
+    said, move = await planned(service, node)
+    assert (move["how"], move["nodeName"]) == ("evict", other)
+    why = "exceeded quota: one, requested: pods=1, used: pods=1, limited: pods=1"
+    assert move["reason"] == why
+    assert said == f"pod/{pod['metadata']['name']} -> {other}, evicted first: {why}\n"
+    _, landed = await drained(service, node)
+    assert landed == other
+
+
+async def test_our_drain_takes_back_what_does_not_come_as_planned(postgres, processes, tmp_path):
+    """Nothing was known beforehand of a namespace's security level, nor of what never gets ready.
+
+    The first is told by the controller, the second by the time that passes.
+    """
+    service = await processes(postgres.url)
+    await service.add_ready_hosts(2)
+    pod = await deployment(service, readinessGates=[{"conditionType": "example.com/never"}])
+    node = pod["spec"]["nodeName"]
+    other = {"h0": "h1", "h1": "h0"}[node]
+    assert (await planned(service, node))[1]["how"] == "replace"
+    said, landed = await drained(service, node, "--replace-timeout", "2")
+    assert "is evicted instead: its replacement was not available within 2 s" in said
+    assert landed == other
+    await ironfree(service, "node", "uncordon", node)
+    (pod,) = (await service.running(1)).values()
+    said, _ = await planned(service, other)
+    assert said == f"pod/{pod['metadata']['name']} -> {node}\n"
+    level = "pod-security.kubernetes.io/enforce=restricted"
+    await label(service, tmp_path, "namespace", "default", level)
+    code, said = await ironfree(service, "node", "drain", other, "--timeout", "60")
+    assert code == 0, said
+    assert "is evicted instead: pods of web" in said
+    assert "violates PodSecurity" in said
+
+
 HOSTS = "/apis/ironfree.dev/v1/dockerhosts"
 
 
