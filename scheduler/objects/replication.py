@@ -17,7 +17,7 @@ from .stored import StoredObject
 
 REPLACE_FIRST = "ironfree.dev/replace-first"
 """Annotation of a pod: "true" has its controller (of REPLACING) replace it, then delete it; "false"
-keeps drains from asking for that, so that they evict it."""
+keeps drains and Rebalances from asking for that; drains evict it."""
 REPLACE_ON = "ironfree.dev/replace-on"
 """Annotation beside REPLACE_FIRST: the node that the replacement is nominated to."""
 REPLACES = "ironfree.dev/replaces"

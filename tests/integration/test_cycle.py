@@ -343,11 +343,11 @@ async def test_a_condition_is_written_although_the_pod_changes_at_that_moment(se
 
 
 async def test_every_decision_of_a_burst_is_explained(service, monkeypatch):
-    written = await explained(service.store, monkeypatch, 20)
-    names = [f"p{number}" for number in range(20)]
+    written = await explained(service.store, monkeypatch, 12)
+    names = [f"p{number}" for number in range(12)]
     await service.write(*(node(name) for name in "abc"))
     await service.write(*(pod(name, cpu=f"{number + 1}m") for number, name in enumerate(names)))
-    await service.seen(lambda pods: len(pods) == 20 and all_bound(pods))
+    await service.seen(lambda pods: len(pods) == 12 and all_bound(pods))
     await written
     for name in names:
         (record,) = await service.store.decisions_of("default", name)

@@ -71,6 +71,8 @@ def _declared(each: ScenarioPod, scope: Scope) -> str:
         return "it is annotated as not to be moved"
     if pod.at_most_once:
         return "it may run once at most, so it cannot be replaced first"
+    if said.get(REPLACE_FIRST) == "false":
+        return "it is annotated as not to be replaced first"
     if each.wanted.group:
         return f"it is a member of PodGroup {each.wanted.group}"
     local = any(v.empty_dir is not None or v.host_path is not None for v in pod.spec.volumes)

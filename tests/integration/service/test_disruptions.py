@@ -127,6 +127,10 @@ DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 QUOTAS = "/api/v1/namespaces/default/resourcequotas"
 
 
+_TERM = {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"}
+APART = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_TERM]}}
+
+
 async def deployment(service, **spec):
     """Make a Deployment of one pod; return the pod once it runs."""
     container = {"name": "c", "image": "x:1", "resources": {"requests": {"cpu": "10m"}}}
@@ -162,9 +166,7 @@ async def test_our_drain_evicts_whom_its_own_replacement_excludes(postgres, proc
     service = await processes(postgres.url)
     await service.add_ready_hosts(3)
     await label(service, tmp_path, "nodes", "--all", "zone=z1")
-    terms = [{"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"}]
-    rule = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
-    pod = await deployment(service, affinity={"podAntiAffinity": rule})
+    pod = await deployment(service, affinity=APART)
     node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
     await budget(service, minAvailable=1)
     await allowed(service, 0)
@@ -271,6 +273,49 @@ async def test_a_host_is_empty_before_its_window_opens(postgres, processes, tmp_
         return not found["spec"].get("unschedulable") and "Maintenance" not in kinds
 
     await service.eventually(as_before, "the node is open again")
+
+
+async def test_maintenance_evicts_whom_no_replacement_comes_for(postgres, processes, tmp_path):
+    """One excludes its own replacement, and a quota refuses the other's; a budget keeps the one."""
+    service = await processes(postgres.url)
+    await service.add_ready_hosts(3)
+    await label(service, tmp_path, "nodes", "--all", "zone=z1")
+    pod = await deployment(service, affinity=APART)
+    node = pod["spec"]["nodeName"]
+    await budget(service, minAvailable=1)
+    await allowed(service, 0)
+    opens = datetime.now(UTC) + timedelta(minutes=30)
+    window = f"{opens:%H:%M}-{opens + timedelta(minutes=10):%H:%M}"
+    spec = {"maintenance": {"windows": [window], "leadSeconds": 7200}}
+    await patch(service, tmp_path, node, spec)
+
+    async def told():
+        (found,) = (await service.get(f"{HOSTS}/{node}"))["status"]["conditions"][-1:]
+        return "needs 1 healthy pods and has 1 currently" in found["message"]
+
+    await service.eventually(told, "the budget is named")
+    assert pod["metadata"]["uid"] in await service.running(1)
+    quota = {"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}}
+    await service.call("POST", QUOTAS, quota)
+    await service.call("DELETE", f"{BUDGETS}/web")
+    first = await emptied(service, tmp_path, node)
+    assert first != node
+    await patch(service, tmp_path, first, spec)
+    assert await emptied(service, tmp_path, first) not in {node, first}
+    events = (await service.get("/api/v1/namespaces/default/events"))["items"]
+    whys = [each["message"] for each in events if each["reason"] == "NotReplacedFirst"]
+    assert any("didn't match pod anti-affinity rules" in why for why in whys)
+    assert any("exceeded quota: one" in why for why in whys)
+
+
+async def emptied(service, tmp_path, node):
+    """Wait until a host is drained; return where the only pod is then."""
+    reason = 'jsonpath={.status.conditions[?(@.type=="Maintenance")].reason}=Drained'
+    words = ("wait", f"--for={reason}", f"dockerhost/{node}", "--timeout=60s")
+    code, said = await kubectl(service, tmp_path, *words)
+    assert code == 0, said
+    (pod,) = (await service.running(1)).values()
+    return pod["spec"]["nodeName"]
 
 
 async def patch(service, tmp_path, host, spec):

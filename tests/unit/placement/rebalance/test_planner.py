@@ -58,6 +58,7 @@ def test_a_host_that_costs_too_many_moves_stays():
         ({"owner": None}, "no ReplicationController or ReplicaSet replaces it"),
         ({"owner": "Job"}, "no ReplicationController or ReplicaSet replaces it"),
         ({"annotations": {AT_MOST_ONCE: "true"}}, "it may run once at most"),
+        ({"annotations": {REPLACE_FIRST: "false"}}, "not to be replaced first"),
         ({"annotations": {"ironfree.dev/movable": "false"}}, "it is annotated"),
         (
             {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}},
