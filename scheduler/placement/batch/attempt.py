@@ -120,7 +120,7 @@ def make_room(prepared: Prepared, outcome: Outcome, ground: Ground) -> MakingRoo
     floor = Floor(ground.cluster, prepared.framework.filters, ground.scope, prepared.rules)
     freedom = Freedom(ground.limits.max_moves > 0, ground.limits.max_preemptions)
     problem = relaxed(floor, prepared.model.demands, prepared.model.rows, freedom)
-    clearance = clear(prepared, outcome.plan, ground, floor)
+    clearance = clear(prepared, outcome.plan, outcome.turns, ground, floor)
     if clearance.followed.count > outcome.placed:
         apply(clearance, ground.cluster)
         outcome = settle_cleared(prepared, outcome, clearance, ground.cluster)
