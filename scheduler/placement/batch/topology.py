@@ -49,10 +49,17 @@ class Topology:
         ]
 
 
-def topology(pods: Sequence[PodClass], snapshot: Snapshot, hosts: Rows) -> Topology:
-    """Return the rules of classes on (H,) hosts, which are rows of the snapshot."""
+def topology(
+    pods: Sequence[PodClass], snapshot: Snapshot, hosts: Rows, today: Snapshot | None = None
+) -> Topology:
+    """Return the rules of classes on (H,) hosts, which are rows of the snapshot.
+
+    Args:
+        today: with the classes' pods where they are, if they run already: one is moved to where
+            others are then.
+    """
     found = Topology()
-    reader = _Reader(pods, snapshot, hosts, found)
+    reader = _Reader(pods, snapshot, hosts, today or snapshot, found)
     for constraints in _alike(pods, _hard_spreads):
         reader.spread(constraints)
     for terms in _alike(pods, _repulsions):
@@ -67,6 +74,7 @@ class _Reader:
     pods: Sequence[PodClass]
     snapshot: Snapshot
     hosts: Rows
+    today: Snapshot
     found: Topology
 
     def spread(self, owners: Sequence[tuple[int, TopologySpreadConstraint]]) -> None:
@@ -122,7 +130,7 @@ class _Reader:
         codes, _ = self._domains(term.topology_key)
         there = [
             int(codes[row])
-            for other, rows in self.snapshot.placed.items()
+            for other, rows in self.today.placed.items()
             if about(term, some, other, namespaces)
             for row in rows
             if codes[row] >= 0  # nobody is near those on nodes without the key
