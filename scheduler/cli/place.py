@@ -1,14 +1,15 @@
 """`ironfree place`: pack pods onto hosts as well as possible, and say how far from the best it is.
 
 Pods and hosts come from files (Kubernetes YAML, or CSV of shapes) or from the cluster; either way
-the server solves it as a Placement, of which progress is shown. One made from files is deleted
-afterwards, unless it is given a name.
+the server solves it as a Placement, of which progress is shown. One that was made for this is
+deleted afterwards, unless it has a name or has bound pods.
 """
 
 import argparse
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,18 @@ from .resources import Resource, discover
 
 _PAUSE = 0.3  # seconds between two looks at a Placement
 _PAGE = 10_000
+_OBJECTIVE = "place=count,hosts=fewest"
+_DEADLINE = 30
+_SAID_BY_A_PLACEMENT = (
+    "selector",
+    "all",
+    "commit",
+    "objective",
+    "max_moves",
+    "max_preemptions",
+    "deadline",
+    "profile",
+)
 _REPLICATED = frozenset({"ReplicationController", "ReplicaSet", "Deployment", "StatefulSet", "Job"})
 
 
@@ -53,10 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--commit", action="store_true", help="bind the pods, all or none")
     parser.add_argument(
         "--objective",
-        default="place=count,hosts=fewest",
         metavar="GOALS",
         help="most important first: place=count|priority|value|RESOURCE, hosts=fewest|cost, "
-        "balance=resources|RESOURCE, fragmentation=RESOURCE, prefer=pods|RULE",
+        "balance=resources|RESOURCE, fragmentation=RESOURCE, prefer=pods|RULE "
+        f"(default: {_OBJECTIVE})",
     )
     parser.add_argument(
         "--max-moves", type=int, metavar="N", help="running pods that may be moved to make room"
@@ -67,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pods of lower priority that may be evicted to make room",
     )
-    parser.add_argument("--deadline", type=int, default=30, metavar="SECONDS", help="default: 30")
+    parser.add_argument("--deadline", type=int, metavar="SECONDS", help=f"default: {_DEADLINE}")
     parser.add_argument("--profile", metavar="NAME", help="whose rules hold: a schedulerName")
     parser.add_argument("--name", metavar="NAME", help="keep the Placement under this name")
     parser.add_argument("--picture", metavar="FILE.svg|FILE.png", help="draw the packed hosts")
@@ -80,16 +93,16 @@ def run(arguments: argparse.Namespace) -> int:
     connection = connect(arguments)
     namespace = namespace_of(arguments, connection)
     placement = _placement(arguments)
-    name = cast("str | None", arguments.name)
     metadata = child(placement, "metadata")
-    metadata.setdefault("name", name or f"place-{secrets.token_hex(4)}")
+    name = cast("str | None", arguments.name) or metadata.get("name")
+    metadata["name"] = name or f"place-{secrets.token_hex(4)}"
     placement["metadata"] = metadata
     resource = discover(connection).named("placements")
     connection.request("POST", resource.path(namespace), body=placement)
     try:
         return _show(connection, resource, namespace, str(metadata["name"]), arguments)
     finally:
-        if not name and not arguments.commit:
+        if not name and child(placement, "spec").get("mode") != "commit":
             connection.request("DELETE", resource.path(namespace, str(metadata["name"])))
 
 
@@ -125,6 +138,10 @@ def _placement(arguments: argparse.Namespace) -> JsonObject:
     if given:
         if len(objects) > 1:
             raise BadRequest("a Placement is given alone: it says itself which pods and hosts")
+        for flag in _SAID_BY_A_PLACEMENT:
+            if getattr(arguments, flag):
+                option = f"--{flag.replace('_', '-')}"
+                raise BadRequest(f"{option} and a Placement are too much: it says that itself")
         return given[0]
     templates: list[Json] = [template_of(obj, n) for n, obj in enumerate(workloads(objects))]
     nodes: list[Json] = [obj for obj in objects if obj.get("kind") == "Node"]
@@ -139,8 +156,8 @@ def _placement(arguments: argparse.Namespace) -> JsonObject:
     spec: JsonObject = {
         "mode": "commit" if arguments.commit else "plan",
         "pods": pods,
-        "objective": _goals(cast(str, arguments.objective)),
-        "deadlineSeconds": cast(int, arguments.deadline),
+        "objective": _goals(cast("str | None", arguments.objective) or _OBJECTIVE),
+        "deadlineSeconds": cast("int | None", arguments.deadline) or _DEADLINE,
     }
     limits: JsonObject = {
         field: given
@@ -160,13 +177,26 @@ def _placement(arguments: argparse.Namespace) -> JsonObject:
 
 
 def workloads(objects: Sequence[JsonObject]) -> Iterator[JsonObject]:
-    """Yield the Pods and workloads among objects; raises BadRequest for what is no Node either."""
+    """Yield the Pods and workloads among objects, and tell what else but Nodes is left out.
+
+    Raises:
+        BadRequest: there is a PodGroup, of which a plan would not be true without it.
+    """
+    others = Counter[str]()
     for obj in objects:
         kind = str(obj.get("kind", ""))
         if kind == "Pod" or kind in _REPLICATED:
             yield obj
+        elif kind == "PodGroup":
+            raise BadRequest(
+                "a PodGroup holds together pods that exist: create them, and name the group in"
+                " spec.pods.groups of a Placement"
+            )
         elif kind != "Node":
-            raise BadRequest(f"{kind} has no place in a Placement; Nodes, Pods and workloads have")
+            others[kind] += 1
+    if others:
+        told = ", ".join(f"{count} {kind}" for kind, count in others.items())
+        print(f"left out, since it has no pods to choose hosts for: {told}", file=sys.stderr)
 
 
 def template_of(obj: JsonObject, number: int) -> JsonObject:

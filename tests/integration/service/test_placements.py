@@ -5,11 +5,14 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.timeout(600)
 
+EXAMPLES = Path(__file__).parents[3] / "examples"
 PODS = "/api/v1/namespaces/default/pods"
 PLACEMENTS = "/apis/ironfree.dev/v1/namespaces/default/placements"
 
@@ -92,6 +95,25 @@ async def test_a_commit_binds_every_pod_where_the_plan_has_it(service):
     assert found == planned
     gone = await service.call("DELETE", f"{PLACEMENTS}/go")
     assert gone.code == 200
+
+
+async def test_pods_are_spread_evenly_or_kept_where_others_have_no_room(service):
+    await service.add_ready_hosts(2)
+    for number in range(4):
+        await hold(service, f"p{number}", "2")
+    goals = {
+        "even": {"balance": "cpu"},
+        "all": {"balance": "resources"},
+        "apart": {"fragmentation": "cpu"},
+    }
+    shares = {}
+    for name, goal in goals.items():
+        objective = [{"place": "count"}, goal]
+        await place(service, name, pods={"selector": {}}, objective=objective)
+        status = await ended(service, name)
+        assert (status["phase"], status["placed"]) == ("Planned", 4), status
+        shares[name] = sorted(Counter((await assignments(service, name)).values()).values())
+    assert shares["even"] == shares["all"] == [2, 2]
 
 
 async def test_what_cannot_all_be_placed_says_so_with_a_bound(service):
@@ -179,21 +201,30 @@ async def test_a_spec_that_cannot_be_is_refused(service):
     assert fields == {"spec.mode", "spec.pods"}
 
 
+async def command(service, home, *arguments):
+    """Run `ironfree place`, and return its code, what it prints and what it complains of."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "scheduler", "place", "--server", service.url, "--json"),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "HOME": str(home)},
+    )
+    said, complaints = await process.communicate()
+    return process.returncode, said, complaints.decode()
+
+
 async def test_the_command_packs_shapes_of_a_table_and_draws_them(service, tmp_path):
     table = tmp_path / "shapes.csv"
     table.write_text(
         "kind,name,count,cpu,memory,example.com/gpu\n"
         "host,big,3,8,32Gi,1\npod,web,5,3,1Gi,\npod,db,2,2,4Gi,1\n"
     )
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scheduler", "place", "--server", service.url, "--json"),
-        *("-f", str(table), "--deadline", "10", "--picture", str(tmp_path / "packed.svg")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "HOME": str(tmp_path)},
+    drawing = ("--picture", str(tmp_path / "packed.svg"))
+    code, said, complaints = await command(
+        service, tmp_path, "-f", str(table), "--deadline", "10", *drawing
     )
-    said, complaints = await process.communicate()
-    assert process.returncode == 0, complaints.decode()
+    assert code == 0, complaints
     answer = json.loads(said)
     assert len(answer["assignments"]) == 7
     assert {each["node"] for each in answer["assignments"]} <= {"big-0", "big-1", "big-2"}
@@ -201,3 +232,32 @@ async def test_the_command_packs_shapes_of_a_table_and_draws_them(service, tmp_p
     assert drawn.startswith("<svg")
     assert "default/web-0" in drawn
     assert (await service.get(PLACEMENTS))["items"] == []
+
+
+async def test_the_command_packs_what_has_pods_of_an_application(service, tmp_path):
+    hosts = tmp_path / "hosts.csv"
+    hosts.write_text("kind,name,count,cpu,memory\nhost,big,2,8,32Gi\n")
+    code, said, complaints = await command(
+        service, tmp_path, "-f", str(EXAMPLES / "guestbook"), "-f", str(hosts)
+    )
+    assert code == 0, complaints
+    assert "left out, since it has no pods to choose hosts for: " in complaints
+    assert json.loads(said)["status"]["placed"] > 1
+
+
+async def test_the_command_keeps_a_placement_that_has_a_name_of_its_own(service, tmp_path):
+    await service.add_ready_hosts(1)
+    await hold(service, "p", "1")
+    file = tmp_path / "placement.yaml"
+    file.write_text(
+        "apiVersion: ironfree.dev/v1\nkind: Placement\nmetadata: {name: own}\n"
+        "spec: {pods: {selector: {}}, deadlineSeconds: 20}\n"
+    )
+    code, said, _ = await command(service, tmp_path, "-f", str(file), "--max-moves", "1")
+    assert code == 1
+    assert "--max-moves and a Placement are too much" in said.decode()
+    code, said, complaints = await command(service, tmp_path, "-f", str(file))
+    assert code == 0, complaints
+    assert json.loads(said)["status"]["phase"] == "Planned"
+    kept = (await service.get(PLACEMENTS))["items"]
+    assert [each["metadata"]["name"] for each in kept] == ["own"]

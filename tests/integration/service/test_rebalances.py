@@ -74,6 +74,13 @@ async def change(service, name="tidy", **spec):
     assert (await service.call("PUT", f"{REBALANCES}/{name}", obj)).code == 200
 
 
+async def cordon(service, name, *, closed=True):
+    node = await service.get(f"/api/v1/nodes/{name}")
+    node["spec"]["unschedulable"] = closed
+    del node["metadata"]["resourceVersion"]
+    assert (await service.call("PUT", f"/api/v1/nodes/{name}", node)).code == 200
+
+
 async def reached(service, test, name="tidy", what=""):
     async def look():
         status = (await service.get(f"{REBALANCES}/{name}")).get("status", {})
@@ -272,10 +279,7 @@ async def test_a_pod_that_is_deleted_while_it_moves_has_its_replacement(service)
 
 async def test_a_move_to_a_host_that_is_cordoned_is_broken_off(service):
     before, move = await moving(service)
-    node = await service.get(f"/api/v1/nodes/{move['to']}")
-    node["spec"]["unschedulable"] = True
-    del node["metadata"]["resourceVersion"]
-    assert (await service.call("PUT", f"/api/v1/nodes/{move['to']}", node)).code == 200
+    await cordon(service, move["to"])
     status = await reached(service, lambda s: s.get("missed"), what="has missed its move")
     assert (status["made"], status.get("active", [])) == (0, [])
     assert set(await unmarked(service)) == set(before)
@@ -367,6 +371,20 @@ async def test_a_pod_that_no_moving_helps_is_told_so(service):
         {"spec": {"pod": name}},
     )
     assert proof["reason"] in explained.body["status"]["hopeless"]
+
+
+async def test_pods_are_moved_until_hosts_are_used_evenly(service):
+    await service.add_ready_hosts(2)
+    await cordon(service, "h1")
+    await controller(service, "web", 4, "1")
+    first = await service.running(4)
+    assert {pod["spec"]["nodeName"] for pod in first.values()} == {"h0"}
+    await cordon(service, "h1", closed=False)
+    await rebalance(service, goal="improve", objective=[{"balance": "cpu"}], minGainPercent=2)
+    status = await reached(service, lambda s: s.get("phase") == "Planned")
+    assert len(status["moves"]) == 2
+    (goal,) = status["goals"]
+    assert float(goal["after"]) < float(goal["before"])
 
 
 async def test_a_spec_that_cannot_be_is_refused(service):
