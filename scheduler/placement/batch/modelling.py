@@ -190,7 +190,7 @@ def _ask(wanted: Demand, snapshot: Snapshot, hosts: Rows, filters: Sequence[Filt
             exact = False
             continue
         mask &= room != 0
-        if verdict.room.dtype.kind == "b" or plugin.name in (RESOURCES, PORTS):
+        if verdict.room.dtype.kind == "b" or plugin.name in (RESOURCES, PORTS, ATTRACTION):
             continue
         if (room[mask] < wanted.count).any():
             limits.append(np.asarray(room, dtype=np.int64))

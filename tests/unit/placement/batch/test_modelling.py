@@ -142,6 +142,7 @@ def test_spreading_that_counts_pods_which_are_not_bound_by_it_is_left_out():
 def test_pods_that_keep_apart_on_hosts_are_exclusive():
     made = modelled(cluster(host("a"), host("b")), labelled(affinity=APART))
     assert [(rule.classes, rule.domain) for rule in ruled(made, Exclusive)] == [((0,), None)]
+    assert len(made.problem.free) == len(cluster(host("a")).freeze(1).resources)  # no further one
     assert made.exact
 
 
