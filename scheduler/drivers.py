@@ -175,6 +175,22 @@ class NamedVolume:
     options: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class HostPathVolume:
+    """A directory of the host of which containers of the pod see parts.
+
+    Args:
+        create: make it if there is nothing.
+    """
+
+    name: str
+    path: str
+    create: bool = False
+
+
+SandboxVolume = EmptyDir | FilesVolume | NamedVolume | HostPathVolume
+
+
 class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     """The part of a pod that its containers share.
 
@@ -189,7 +205,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     hostname: str
     attempt: int = 0
     ports: tuple[PortMapping, ...] = ()
-    volumes: tuple[EmptyDir | FilesVolume | NamedVolume, ...] = ()
+    volumes: tuple[SandboxVolume, ...] = ()
     host_network: bool = False
     dns_servers: tuple[str, ...] = ()
     dns_searches: tuple[str, ...] = ()
@@ -211,7 +227,8 @@ class Mount:
         lasting: the volume's name on the engine, where it is not the pod's own.
         group: whom a part belongs to that is not there yet, and is made.
         host_path: of the host instead of a volume; create: make a directory if there is nothing.
-        propagation: "", "HostToContainer" or "Bidirectional"; of host paths only.
+            A sub_path of it is mounted so that no link leads out of it.
+        propagation: "", "HostToContainer" or "Bidirectional"; of whole host paths only.
     """
 
     volume: str
@@ -510,7 +527,8 @@ class ExecHost(Protocol):
     ) -> ExecOutcome | None:
         """Run a command in a running container; None when it has not ended in `within` seconds.
 
-        It may go on then, for an engine cannot end it.
+        It may go on then, for an engine cannot end it. How many start at once is for the host to
+        bound.
         """
         ...
 

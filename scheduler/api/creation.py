@@ -12,6 +12,7 @@ from ..objects import checking
 from ..objects.apply import Writer, record_update
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
+from ..objects.kinds.apparmor_annotations import are_named
 from ..objects.kinds.fields import child, ensure, text
 from ..objects.kinds.limit_admission import FILLED
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
@@ -287,6 +288,8 @@ def _plain(kind: Kind, data: bytes) -> _Plain | None:
         return None
     if (envelope.api_version, envelope.kind) != (kind.group_version, kind.kind):
         return None
+    if plain.annotations and are_named(plain.annotations):
+        return None  # they become part of the spec
     return _Plain(_meta(plain), bytes(envelope.spec))
 
 

@@ -4,6 +4,7 @@
 `audit` goes to the log. Labels that this process wrote count at once, others' within moments.
 """
 
+import copy
 import logging
 
 import msgspec
@@ -12,6 +13,7 @@ from ..errors import Forbidden
 from ..informer import Informer
 from ..objects.json import JsonObject
 from ..objects.kind import Kind
+from ..objects.kinds.apparmor_annotations import are_named, fill_profiles
 from ..objects.kinds.fields import child
 from ..objects.kinds.pod_security import PREFIX, complaint, level_of
 from ..objects.meta import ObjectMeta
@@ -57,7 +59,8 @@ class PodAdmission:
         """Return warnings for the client.
 
         Args:
-            obj: a whole object; only its pod spec is looked at.
+            obj: a whole object; only its pod spec is looked at, of a template also what its
+                annotations add to it.
 
         Raises:
             Forbidden: it is a pod, and the namespace's level forbids it.
@@ -66,7 +69,11 @@ class PodAdmission:
         spec = child(obj, "spec")
         if not pod:
             spec = child(child(spec, "jobTemplate"), "spec") or spec
-            spec = child(child(spec, "template"), "spec")
+            template = child(spec, "template")
+            if are_named(child(child(template, "metadata"), "annotations")):
+                template = copy.deepcopy(template)
+                fill_profiles(template)
+            spec = child(template, "spec")
         if not spec or not meta.namespace:
             return []
         labels = await self._labels(meta.namespace)

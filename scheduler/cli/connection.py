@@ -38,6 +38,12 @@ class Connection:
         self._url = url
         self._kept: http.client.HTTPConnection | None = None
 
+    def close(self) -> None:
+        """Let go of the kept connection; the next request opens another."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
     def get(self, path: str, query: Query | None = None, accept: str = JSON) -> JsonObject:
         """GET a JSON document; raises StatusError as every method here."""
         return self.request("GET", path, query=query, accept=accept)[1]

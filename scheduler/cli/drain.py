@@ -1,52 +1,32 @@
 """`ironfree node drain`: empties a node, replacements first, and says beforehand what will move.
 
-Pods of a ReplicationController or ReplicaSet are asked to be replaced first (see
-controllers.replication_plan); one that has no other node, and what has no such controller, is
-evicted, as far as its disruption budget lets it go. Pods of DaemonSets stay.
+Pods are asked to be replaced first where the plan has a node for the replacement (see drain_plan);
+the others are evicted, as far as their disruption budgets let them go. A replacement that does not
+come as planned is not waited for: the pod is evicted instead. Pods of DaemonSets stay.
 """
 
 import argparse
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import cast
 
 from ..errors import BadRequest, StatusError
 from ..objects.json import JsonObject
-from ..objects.pod_owner import DAEMON_SET, REPLACING
-from ..objects.replication import AT_MOST_ONCE, REPLACE_FIRST
-from .connection import MERGE_PATCH, Connection, child, entries, metadata
+from ..objects.meta import OwnerReference
+from ..objects.pod import Pod
+from ..objects.pod_owner import REPLICA_SET, REPLICATION_CONTROLLER
+from ..objects.replacement import Futile, awaited, futile, refusal, taken_back
+from ..objects.replication import REPLACE_FIRST, Replication, replication_view
+from .connection import MERGE_PATCH, Connection, entries, metadata
+from .drain_plan import How, Move, plan, present, stored, view
 from .get import dump
 from .resources import Resources
-from .simulate import SIMULATIONS
 
 _PAUSE = 5.0  # seconds until an eviction that a budget forbade is tried again, as kubectl waits
+_LOOK = 2.0  # seconds until replacements that are awaited are looked at again
 _TOO_MANY = 429
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A pod that is to leave.
-
-    Args:
-        to: where it, or its replacement, would go; "" for nowhere.
-        why_not: what is in the way then.
-        replaceable: it has a controller that replaces it first.
-        bare: nobody will replace it.
-    """
-
-    namespace: str
-    name: str
-    uid: str
-    to: str
-    why_not: str
-    replaceable: bool
-    bare: bool
-
-    def __str__(self) -> str:
-        what = f"pod/{self.name} -> {self.to}" if self.to else f"pod/{self.name} has no other node"
-        if self.bare:
-            return f"pod/{self.name} has no controller and will be gone"
-        return what if self.to else f"{what}: {self.why_not}"
+_KINDS = {kind.kind: kind for kind in (REPLICA_SET, REPLICATION_CONTROLLER)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,19 +38,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, default=0.0, metavar="SECONDS", help="give up after so long"
     )
+    parser.add_argument(
+        "--replace-timeout",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="evict a pod whose replacement is not available after so long (default: 600)",
+    )
 
 
 def drain(connection: Connection, resources: Resources, arguments: argparse.Namespace) -> int:
     """Plan, cordon, move, wait; returns 0 once the node has no pods."""
-    node = cast(str, arguments.name)
+    node, as_json = cast(str, arguments.name), bool(arguments.json)
     moves = plan(connection, resources, node)
-    if not arguments.json:
+    if not as_json:
         for move in moves:
             print(move, flush=True)
-    bare = [f"{move.namespace}/{move.name}" for move in moves if move.bare]
+    bare = [f"{move.namespace}/{move.name}" for move in moves if move.how is How.DELETE]
     if arguments.plan:
-        if arguments.json:
-            print(dump({"node": node, "moves": [_told(move) for move in moves]}, "json"), end="")
+        if as_json:
+            print(dump({"node": node, "moves": [m.document() for m in moves]}, "json"), end="")
         return 0
     if bare and not arguments.force:
         raise BadRequest(
@@ -78,10 +65,10 @@ def drain(connection: Connection, resources: Resources, arguments: argparse.Name
             "use --force to delete them"
         )
     cordon(connection, resources, node, away=True)
-    deadline = time.monotonic() + arguments.timeout if arguments.timeout else None
-    _Drain(connection, resources, node, deadline).run(moves)
-    if arguments.json:
-        print(dump({"node": node, "moved": [_told(move) for move in moves]}, "json"), end="")
+    limits = Limits(cast(float, arguments.timeout) or None, cast(float, arguments.replace_timeout))
+    moved = _Drain(connection, resources, node, limits, quiet=as_json).run(moves)
+    if as_json:
+        print(dump({"node": node, "moved": [m.document() for m in moved]}, "json"), end="")
     else:
         print(f"node/{node} drained")
     return 0
@@ -97,82 +84,154 @@ def cordon(connection: Connection, resources: Resources, node: str, *, away: boo
 def stay(connection: Connection, resources: Resources, node: str) -> None:
     """Take back that the node's pods are to be replaced."""
     pods = resources.named("pods")
-    for pod in _on(connection, resources, node):
-        if child(child(pod, "metadata"), "annotations").get(REPLACE_FIRST) is not None:
-            _annotate(connection, pods.path(*_name(pod)), None)
+    for pod in map(view, present(connection, resources, node)):
+        if pod.meta.annotations.get(REPLACE_FIRST) == "true":
+            _annotate(connection, pods.path(pod.meta.namespace, pod.meta.name), None)
 
 
-def plan(connection: Connection, resources: Resources, node: str) -> list[Move]:
-    """Return what would move where, by simulation.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a drain is patient, in seconds.
 
-    Raises:
-        StatusError: there is no such node.
+    Args:
+        whole: with everything, None for as long as it takes.
+        replacement: with a pod's replacement.
     """
-    connection.get(resources.named("nodes").path("", node))
-    spec = {"cluster": "live", "without": {"nodes": [node]}, "explain": "none"}
-    _code, answer = connection.request("POST", SIMULATIONS, body={"spec": spec})
-    results = {str(r.get("pod")): r for r in entries(child(answer, "status").get("results"))}
-    return [_move(pod, results) for pod in _on(connection, resources, node)]
 
-
-def _move(pod: JsonObject, results: dict[str, JsonObject]) -> Move:
-    namespace, name = _name(pod)
-    result = results.get(f"{namespace}/{name}", {})
-    owner = _controller(pod)
-    doubles = child(child(pod, "metadata"), "annotations").get(AT_MOST_ONCE) != "true"
-    return Move(
-        namespace,
-        name,
-        metadata(pod).get("uid", ""),
-        to=str(result.get("nodeName") or ""),
-        why_not=str(result.get("message") or ""),
-        replaceable=doubles and owner.get("kind") in REPLACING,
-        bare=not owner,
-    )
+    whole: float | None
+    replacement: float
 
 
 class _Drain:
     """Moves pods off a node.
 
     Args:
-        deadline: by the monotonic clock; None has patience.
+        quiet: say nothing meanwhile.
     """
 
     def __init__(
-        self, connection: Connection, resources: Resources, node: str, deadline: float | None
+        self,
+        connection: Connection,
+        resources: Resources,
+        node: str,
+        limits: Limits,
+        *,
+        quiet: bool,
     ) -> None:
+        now = time.monotonic()
         self._connection = connection
         self._resources = resources
         self._node = node
-        self._deadline = deadline
         self._pods = resources.named("pods")
+        self._quiet = quiet
+        self._deadline = None if limits.whole is None else now + limits.whole
+        self._limits = limits
+        self._patient_until = now + limits.replacement
+        self._moves: dict[str, Move] = {}  # by uid, as these below
+        self._left: set[str] = set()
+        self._marked: set[str] = set()
+        self._evict: set[str] = set()
+        self._told: dict[str, str] = {}
 
-    def run(self, moves: list[Move]) -> None:
+    def run(self, moves: list[Move]) -> list[Move]:
         """Ask each pod to go and wait until all have.
+
+        Returns:
+            how each of them went.
 
         Raises:
             StatusError: the time is over; says who is left.
         """
-        left = {move.uid: move for move in moves}
-        evict: dict[str, Move] = {}
-        for move in moves:
-            path = self._pods.path(move.namespace, move.name)
-            if not (move.replaceable and move.to):
-                evict[move.uid] = move
-            elif not _annotate(self._connection, path, "true"):
-                del left[move.uid]
-        while left:
-            for uid, move in list(evict.items()):
-                if self._evict(move):
-                    del evict[uid]
-            here = {metadata(pod).get("uid", "") for pod in self._present(bool(evict))}
-            left = {uid: move for uid, move in left.items() if uid in here}
-            evict = {uid: move for uid, move in evict.items() if uid in left}
-            if left and self._deadline is not None and time.monotonic() > self._deadline:
-                names = ", ".join(f"{move.namespace}/{move.name}" for move in left.values())
+        self._moves = {move.uid: move for move in moves}
+        self._left = set(self._moves)
+        self._begin()
+        while self._left:
+            for uid, why in self._given_up().items():
+                self._give_up(uid, why)
+            self._evict = {uid for uid in self._evict if not self._evicted(self._moves[uid])}
+            here = self._wait()
+            self._left &= here
+            self._marked &= here
+            self._evict &= here
+            if self._left and self._deadline is not None and time.monotonic() > self._deadline:
+                left = (self._moves[uid] for uid in self._moves if uid in self._left)
+                names = ", ".join(f"{move.namespace}/{move.name}" for move in left)
                 raise StatusError(f'node "{self._node}" still has {names}; it stays cordoned')
+        return list(self._moves.values())
 
-    def _evict(self, move: Move) -> bool:
+    def _begin(self) -> None:
+        for uid, move in self._moves.items():
+            if move.how in {How.EVICT, How.DELETE}:
+                self._evict.add(uid)
+            elif move.how is How.REPLACE:
+                path = self._pods.path(move.namespace, move.name)
+                if _annotate(self._connection, path, "true"):
+                    self._marked.add(uid)
+                else:
+                    self._left.discard(uid)
+
+    def _given_up(self) -> Mapping[str, str]:
+        """Return why replacements that are awaited will not come, by the pods' uids."""
+        if self._marked and time.monotonic() >= self._patient_until:
+            why = f"its replacement was not available within {self._limits.replacement:g} s"
+            return dict.fromkeys(self._marked, why)
+        owners = {
+            (self._moves[uid].namespace, owner.uid): owner
+            for uid in self._marked
+            if (owner := self._moves[uid].owner) is not None
+        }
+        found: dict[str, str] = {}
+        for (namespace, _), owner in owners.items():
+            found |= self._hopeless(namespace, owner)
+        return found
+
+    def _hopeless(self, namespace: str, reference: OwnerReference) -> Mapping[str, str]:
+        """Return the same of one controller's pods."""
+        owner = self._owner(namespace, reference)
+        if owner is None:
+            return {}
+        refused = refusal(owner.status.conditions)
+        unplaced = {"fieldSelector": "spec.nodeName="}
+        if not refused and not any(self._owned(owner, unplaced)):
+            return {}
+        pods = list(self._owned(owner, {}))
+        missing: Futile = futile(owner.spec.replicas, ((pod, 1) for pod in pods), refused)
+        waiting = [pod for pod in pods if pod.meta.uid in self._marked and awaited(pod)]
+        return {pod.meta.uid: missing.why for pod in taken_back(waiting, missing)}
+
+    def _owner(self, namespace: str, reference: OwnerReference) -> Replication | None:
+        kind = _KINDS[reference.kind]
+        path = self._resources.named(reference.kind).path(namespace, reference.name)
+        try:
+            owner = replication_view(stored(kind.resource, self._connection.get(path)))
+        except StatusError as error:
+            if error.code == 404:
+                return None
+            raise
+        return owner if owner.meta.uid == reference.uid else None
+
+    def _owned(self, owner: Replication, query: Mapping[str, str]) -> Iterator[Pod]:
+        listed = self._connection.get(self._pods.path(owner.meta.namespace), query)
+        for pod in map(view, entries(listed.get("items"))):
+            reference = pod.meta.controller_owner()
+            if reference is not None and reference.uid == owner.meta.uid:
+                yield pod
+
+    def _give_up(self, uid: str, why: str) -> None:
+        """Evict a pod that was to be replaced first."""
+        move = self._moves[uid] = replace(self._moves[uid], how=How.EVICT, reason=why)
+        _annotate(self._connection, self._pods.path(move.namespace, move.name), None)
+        self._marked.discard(uid)
+        self._evict.add(uid)
+        self._say(move, f"is evicted instead: {why}")
+
+    def _say(self, move: Move, words: str) -> None:
+        """Say something of a pod, unless it was the last thing said of it."""
+        if not self._quiet and self._told.get(move.uid) != words:
+            print(f"pod/{move.name} {words}", flush=True)
+        self._told[move.uid] = words
+
+    def _evicted(self, move: Move) -> bool:
         """Evict a pod; returns whether it need not be tried again."""
         path = f"{self._pods.path(move.namespace, move.name)}/eviction"
         body = {
@@ -185,28 +244,29 @@ class _Drain:
             self._connection.request("POST", path, body=body)
         except StatusError as error:
             if error.code == _TOO_MANY:
+                self._say(move, f"waits: {error.message}")
                 return False
             if error.code not in {404, 409}:
                 raise
         return True
 
-    def _present(self, soon: bool) -> list[JsonObject]:
-        """Wait until something of the node's pods changes, or for a while; return the pods."""
-        found = self._connection.get(self._pods.path(), _query(self._node))
-        pods = entries(found.get("items"))
-        limit = _PAUSE if soon else 30.0
+    def _wait(self) -> set[str]:
+        """Wait until something of the node's pods changes, or for a while; return their uids."""
+        query = {"fieldSelector": f"spec.nodeName={self._node}"}
+        found = self._connection.get(self._pods.path(), query)
+        limit = _LOOK if self._marked else _PAUSE if self._evict else 30.0
         if self._deadline is not None:
             limit = min(limit, max(1.0, self._deadline - time.monotonic()))
-        query = _query(self._node) | {
+        watched = query | {
             "resourceVersion": metadata(found)["resourceVersion"],
             "timeoutSeconds": str(max(1, int(limit))),
         }
-        if pods:
-            for event, _ in self._connection.watch(self._pods.path(), query):
+        if entries(found.get("items")):
+            for event, _ in self._connection.watch(self._pods.path(), watched):
                 if event == "DELETED":
                     break
-            found = self._connection.get(self._pods.path(), _query(self._node))
-        return entries(found.get("items"))
+            found = self._connection.get(self._pods.path(), query)
+        return {metadata(pod).get("uid", "") for pod in entries(found.get("items"))}
 
 
 def _annotate(connection: Connection, path: str, value: str | None) -> bool:
@@ -219,37 +279,3 @@ def _annotate(connection: Connection, path: str, value: str | None) -> bool:
             return False
         raise
     return True
-
-
-def _on(connection: Connection, resources: Resources, node: str) -> list[JsonObject]:
-    """Return the pods that must leave a node: a DaemonSet's belong to it, and stay."""
-    listed = connection.get(resources.named("pods").path(), _query(node))
-    return [
-        pod
-        for pod in entries(listed.get("items"))
-        if child(pod, "status").get("phase") not in {"Succeeded", "Failed"}
-        and _controller(pod).get("kind") != DAEMON_SET.kind
-    ]
-
-
-def _controller(pod: JsonObject) -> JsonObject:
-    owners = entries(child(pod, "metadata").get("ownerReferences"))
-    return next((owner for owner in owners if owner.get("controller")), JsonObject())
-
-
-def _query(node: str) -> dict[str, str]:
-    return {"fieldSelector": f"spec.nodeName={node}"}
-
-
-def _name(pod: JsonObject) -> tuple[str, str]:
-    meta = metadata(pod)
-    return meta["namespace"], meta["name"]
-
-
-def _told(move: Move) -> JsonObject:
-    return {
-        "pod": f"{move.namespace}/{move.name}",
-        "nodeName": move.to or None,
-        "message": move.why_not,
-        "replacedFirst": move.replaceable and bool(move.to),
-    }

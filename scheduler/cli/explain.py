@@ -57,7 +57,7 @@ def _print_why_not(pod: str, node: str, why: JsonObject) -> None:
             if detail.get("plugin") == rule.get("plugin"):
                 print(f"    {detail.get('message')}")
     changes = entries(why.get("changes"))
-    print("any one of these would do:" if changes else "no single change was found that would do")
+    print("any one of these would do:" if changes else "no change was found that would do")
     for change in changes:
         print(f"  {change.get('change')}")
 

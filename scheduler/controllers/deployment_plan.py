@@ -155,12 +155,12 @@ class _Rollout:
         if self.new is not None:
             self._renew(self.new)
         if self.deployment.spec.paused:
-            self._scale()
+            self._scale(pods_left)
             self._tidy()
-        elif self._rescaled():
-            self._scale()
         elif self.deployment.recreates:
             self._recreate(pods_left)
+        elif self._rescaled():
+            self._scale(pods_left)
         else:
             self._roll()
 
@@ -226,14 +226,20 @@ class _Rollout:
         noted = (each.meta.annotations.get(_DESIRED, "") for each in self._active(self.sets))
         return any(said.isdigit() and int(said) != self.wanted for said in noted)
 
-    def _scale(self) -> None:
-        """Spread a changed number over the ReplicaSets there are (proportional scaling)."""
+    def _scale(self, pods_left: Callable[[Collection[str]], bool]) -> None:
+        """Spread a changed number over the ReplicaSets there are (proportional scaling).
+
+        Where all old pods go first, none is added beside what is left of another ReplicaSet.
+        """
         active = self._active(self.sets)
         only = active[0] if len(active) == 1 else None
         if not active:
             only = self.new or (self.old[-1] if self.old else None)
         if only is not None:
-            self._set(only, self.wanted)
+            grows = self.wanted > self.replicas[only.meta.uid]
+            others = [each for each in self.sets if each is not only]
+            if not (self.deployment.recreates and grows and _staffed(others, pods_left)):
+                self._set(only, self.wanted)
             return
         if self._saturated():
             for each in self._active(self.old):
@@ -283,11 +289,11 @@ class _Rollout:
         active = self._active(self.old)
         for each in active:
             self._set(each, 0)
-        if active or pods_left([each.meta.uid for each in self.old]):
+        if active or _staffed(self.old, pods_left):
             return
         if self.new is None:
             self._make()
-        elif self.replicas[self.new.meta.uid] != self.wanted:
+        else:
             self._set(self.new, self.wanted)
         self._tidy()
 
@@ -347,6 +353,12 @@ class _Rollout:
             and not each.status.replicas
             and each.status.observed_generation >= each.meta.generation
         ]
+
+
+def _staffed(sets: Sequence[Replication], pods_left: Callable[[Collection[str]], bool]) -> bool:
+    """Tell whether ReplicaSets have pods, or may be making some by a number they had before."""
+    unseen = any(each.status.observed_generation < each.meta.generation for each in sets)
+    return unseen or pods_left([each.meta.uid for each in sets])
 
 
 def _unhealthy(each: Replication, size: int) -> int:

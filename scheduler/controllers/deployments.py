@@ -106,6 +106,8 @@ class DeploymentController:
                 return None
             found = claims(deployment, self._candidates(deployment))
             await self._claim(deployment, found)
+            if deployment.recreates:  # what its ReplicaSets say they have made is known then
+                await self._pods.reached(max((s.revision for s in found.owned), default=0))
             planned = plan(deployment, found.owned, self._pods_left, self._clock.now())
             return await self._carry_out(deployment, planned)
 

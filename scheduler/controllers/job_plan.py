@@ -201,6 +201,12 @@ class _Staffing:
         return self._staff(status)
 
     @property
+    def _awaited(self) -> list[Pod]:
+        """Pods that are being deleted, and have no successor before they have ended."""
+        going = (pod for pod in self.pods if not pod.active and not pod.terminal)
+        return [pod for pod in going if _replaced_when_over(self.job, pod)]
+
+    @property
     def _size(self) -> int:
         return len(self.active) + sum(crowd.count for crowd in self.crowds)
 
@@ -299,10 +305,7 @@ class _Staffing:
             doomed = self._doomed(excess)
             status = self._numbered(status, self._size - len(doomed), len(doomed))
             return JobPlan(status, self.counting.release, doomed, look_again=deadline)
-        room = -excess
-        if self.job.spec.pod_replacement_policy == "Failed":
-            room -= self.terminating
-        room = min(max(room, 0), self.burst)
+        room = min(max(-excess - len(self._awaited), 0), self.burst)
         delay = self._delay()
         if room and delay > timedelta(0):
             status = self._numbered(status, self._size)
@@ -346,9 +349,7 @@ class _Staffing:
 
     def _free_indexes(self, count: int) -> tuple[int, ...]:
         taken = self.counting.indexes | {i for p in self.active if (i := index_of(p)) is not None}
-        if self.job.spec.pod_replacement_policy == "Failed":
-            going = (p for p in self.pods if not p.active and not p.terminal)
-            taken |= {i for p in going if (i := index_of(p)) is not None}
+        taken |= {i for p in self._awaited if (i := index_of(p)) is not None}
         free = (i for i in range(self.job.spec.completions or 0) if i not in taken)
         return tuple(i for i, _ in zip(free, range(count), strict=False))
 
@@ -367,15 +368,21 @@ class _Staffing:
 def has_failed(job: Job, pod: Pod) -> bool:
     """Tell whether a pod counts as failed: it has, or it is being deleted (isPodFailed).
 
-    Where only failed pods are replaced, one that is being deleted counts when its host has stopped
-    it.
+    Where only failed pods are replaced, or this one may run once at most, one that is being deleted
+    counts when its host has stopped it.
     """
     if pod.status.phase == "Failed":
         return True
     if pod.meta.deletion_timestamp is None or pod.status.phase == "Succeeded":
         return False
-    only_failed = job.spec.pod_replacement_policy == "Failed"
-    return not only_failed or not pod.node or not pod.meta.deletion_grace_period_seconds
+    if not _replaced_when_over(job, pod):
+        return True
+    return not pod.node or not pod.meta.deletion_grace_period_seconds
+
+
+def _replaced_when_over(job: Job, pod: Pod) -> bool:
+    """Tell whether a pod that is being deleted has a successor only once it has ended."""
+    return pod.at_most_once or job.spec.pod_replacement_policy == "Failed"
 
 
 def matching_rule(job: Job, pod: Pod) -> FailureRule | None:

@@ -5,8 +5,8 @@ cordoned and on the pods that it asked to leave, and how far it is in the Docker
 """
 
 import asyncio
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import cast
 
 import msgspec
@@ -17,13 +17,14 @@ from ..objects.maintenance import CONDITION, DOCKER_HOSTS, MAINTENANCE, Maintain
 from ..objects.meta import ObjectMeta
 from ..objects.node import Node, with_unschedulable
 from ..objects.pod import Condition, Pod
+from ..objects.replacement import Futile, awaited, futile, refusal, taken_back
 from ..objects.replication import REPLACE_FIRST, REPLACE_ON
 from ..objects.stored import ObjectKey
 from ..store.operations import Replace
 from .clock import Clock
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, raise_failures
-from .informers import NODE, Informers, nodes_of
+from .informers import NODE, OWNER, Informers, nodes_of
 from .maintenance_plan import (
     BLOCKED,
     CALLED_OFF,
@@ -33,6 +34,7 @@ from .maintenance_plan import (
     MaintenancePlan,
     Outlook,
     outlook,
+    patience,
     plan,
 )
 from .pod_eviction import PodEviction
@@ -59,6 +61,7 @@ class Maintenance:
         self._hosts = informers.hosts
         self._nodes = informers.nodes
         self._pods = informers.pods
+        self._owners = {kind.kind: each for kind, each in informers.replications.items()}
         self._settings = settings
         self._clock = clock
         self._eviction = PodEviction(store, informers, clock)
@@ -98,12 +101,17 @@ class Maintenance:
             self._draining.discard(name)
             return None
         node, now = self._nodes.get("", name), self._clock.now()
-        made = plan(host.maintenance, node, tuple(self._pods.by_index(NODE, name)), now)
+        pods = tuple(self._pods.by_index(NODE, name))
+        made = plan(host.maintenance, node, pods, now, self._hopeless(host, pods, now))
         (self._draining.add if made.draining else self._draining.discard)(name)
         if node is not None:
             await self._cordon(node, made)
-        await self._mark(made.leave, name)
-        await self._mark(made.stay, "")
+        await self._mark(made.leave, name, "true")
+        await self._mark([pod for pod, _ in made.give_up], name, "false")
+        await self._mark(made.stay, "", "")
+        for pod, why in made.give_up:
+            words = f"evicted without a replacement: {why}"
+            await self._events.tell(note("Pod", pod.meta, "NotReplacedFirst", words))
         refusals = {pod.meta.uid: await self._eviction.evict(pod) for pod in made.evict}
         refusals = {uid: why for uid, why in refusals.items() if why}
         ahead = outlook(made, refusals, host.maintenance.lead_seconds, now)
@@ -124,8 +132,43 @@ class Maintenance:
             meta = replace(meta, generation=meta.generation + 1) if meta.generation else meta
         await self._store.write(Replace("nodes", meta, body, stored.status, node.revision))
 
-    async def _mark(self, pods: tuple[Pod, ...], node: str) -> None:
-        """Ask pods to be replaced first, so that they leave a node; or, for "", to stay."""
+    def _hopeless(
+        self, host: MaintainedHost, pods: Iterable[Pod], now: datetime
+    ) -> Mapping[str, str]:
+        """Return why replacements that pods wait for will not come, by the pods' uids."""
+        waiting: dict[str, list[Pod]] = {}
+        for pod in pods:
+            owner = pod.meta.controller_owner()
+            if owner is not None and pod.active and awaited(pod):
+                waiting.setdefault(owner.uid, []).append(pod)
+        began, limit = host.condition, patience(host.maintenance)
+        since = began.last_transition_time if began and began.status == "True" else None
+        if since is not None and now - since >= limit:
+            words = f"its replacement was not available within {limit.total_seconds():g} s"
+            return {pod.meta.uid: words for each in waiting.values() for pod in each}
+        found: dict[str, str] = {}
+        for leaving in waiting.values():
+            missing = self._futile(leaving[0])
+            found |= {pod.meta.uid: missing.why for pod in taken_back(leaving, missing)}
+        return found
+
+    def _futile(self, pod: Pod) -> Futile:
+        """Return which replacements of the pods of a pod's controller will not come."""
+        reference = pod.meta.controller_owner()
+        assert reference is not None
+        owner = self._owners[reference.kind].get(pod.meta.namespace, reference.name)
+        if owner is None or owner.meta.uid != reference.uid:
+            return Futile(0)
+        single, crowds = self._pods.in_crowds(OWNER, owner.meta.uid)
+        owned = [*((p, 1) for p in single), *((c.sample, c.count) for c in crowds)]
+        return futile(owner.spec.replicas, owned, refusal(owner.status.conditions))
+
+    async def _mark(self, pods: Iterable[Pod], node: str, first: str) -> None:
+        """Ask pods to leave a node, or, for "", to stay.
+
+        Args:
+            first: what REPLACE_FIRST says: "true" has them replaced, "false" not, "" nothing.
+        """
         read = await asyncio.gather(
             *(self._store.get(ObjectKey("pods", p.meta.namespace, p.meta.name)) for p in pods)
         )
@@ -137,7 +180,7 @@ class Maintenance:
                 continue
             said = {MAINTENANCE: node}
             if REPLACE_ON not in stored.meta.annotations:  # else it is a Rebalance's, too
-                said[REPLACE_FIRST] = "true" if node else ""
+                said[REPLACE_FIRST] = first
             meta = _annotated(stored.meta, said)
             writes.append(Replace("pods", meta, stored.body, stored.status, stored.revision))
         raise_failures(await self._store.write_many(writes))

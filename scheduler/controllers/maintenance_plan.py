@@ -1,24 +1,28 @@
 """What the maintenance windows of a host mean for its node and the pods on it. Pure.
 
 A while before a window opens the node is cordoned and its pods are asked to leave: those that a
-controller can replace first are marked, the others evicted as far as their budgets let them.
-Nothing is forced. When it has closed the node is as it was before.
+controller can replace first are marked, the others evicted as far as their budgets let them. Whose
+replacement will not come while it runs loses the mark and is evicted like those. Nothing is forced.
+When it has closed the node is as it was before.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from ..objects.maintenance import MAINTENANCE, HostMaintenance
 from ..objects.node import Node
 from ..objects.pod import Pod
-from ..objects.pod_owner import DAEMON_SET, REPLACING
-from ..objects.replication import AT_MOST_ONCE, REPLACE_FIRST
+from ..objects.pod_owner import DAEMON_SET
+from ..objects.replacement import awaited, replaceable
+from ..objects.replication import REPLACE_FIRST
 from ..objects.windows import Span, next_span
 
 SCHEDULED, DRAINING, DRAINED = "Scheduled", "Draining", "Drained"
 BLOCKED, CALLED_OFF = "DrainBlocked", "CalledOff"
-_AGAIN = timedelta(seconds=5)  # until an eviction that was refused is tried again, as kubectl waits
+_AGAIN = timedelta(seconds=5)  # until who is still here is looked at again, as kubectl waits
+_LEAST_PATIENCE = timedelta(seconds=60)
 _MOST_NAMED = 5
 
 
@@ -32,6 +36,7 @@ class MaintenancePlan:
         unschedulable: what the node is to be; None leaves it.
         until: the node's annotation, "" for none.
         leave, evict: pods to mark, and to evict now. stay: pods to take the mark from.
+        give_up: of evict, those marked as ones that are not replaced first, with why.
         left: pods that have still to leave, those marked or evicted now included.
         called_off: somebody has uncordoned the node since.
     """
@@ -43,18 +48,24 @@ class MaintenancePlan:
     leave: tuple[Pod, ...] = ()
     evict: tuple[Pod, ...] = ()
     stay: tuple[Pod, ...] = ()
+    give_up: tuple[tuple[Pod, str], ...] = ()
     left: tuple[Pod, ...] = ()
     called_off: bool = False
 
 
 def plan(
-    maintenance: HostMaintenance, node: Node | None, pods: Sequence[Pod], now: datetime
+    maintenance: HostMaintenance,
+    node: Node | None,
+    pods: Sequence[Pod],
+    now: datetime,
+    hopeless: Mapping[str, str] = MappingProxyType({}),
 ) -> MaintenancePlan:
     """Return what the windows of a host ask for now.
 
     Args:
         node: the host's, None where it has not registered.
         pods: on that node.
+        hopeless: why the replacements of marked pods will not come, by the pods' uids.
     """
     lead = timedelta(seconds=maintenance.lead_seconds)
     span = next_span(maintenance.windows, now, lead)
@@ -69,13 +80,16 @@ def plan(
     if until == closes and not cordoned:
         return MaintenancePlan(span, until=closes, stay=marked, called_off=True)
     left = tuple(pod for pod in pods if _leaves(pod))
+    give_up = [(p, hopeless[p.meta.uid]) for p in left if p.meta.uid in hopeless]
+    evict = [p for p in left if _evictable(p) and p.meta.deletion_timestamp is None]
     return MaintenancePlan(
         span,
         draining=True,
         unschedulable=None if cordoned else True,
         until=closes if until or not cordoned else "",
-        leave=tuple(p for p in left if _replaceable(p) and not _going(p)),
-        evict=tuple(p for p in left if _evictable(p) and not _going(p)),
+        leave=tuple(p for p in left if replaceable(p) and not _going(p)),
+        evict=(*(pod for pod, _ in give_up), *evict),
+        give_up=tuple(give_up),
         left=left,
     )
 
@@ -95,17 +109,18 @@ def _owner(pod: Pod) -> str:
     return owner.kind if owner is not None else ""
 
 
-def _replaceable(pod: Pod) -> bool:
-    return _owner(pod) in REPLACING and pod.meta.annotations.get(AT_MOST_ONCE) != "true"
-
-
 def _evictable(pod: Pod) -> bool:
-    return bool(_owner(pod)) and not _replaceable(pod)
+    return bool(_owner(pod)) and not replaceable(pod)
 
 
 def _going(pod: Pod) -> bool:
-    marked = _replaceable(pod) and pod.meta.annotations.get(REPLACE_FIRST) == "true"
+    marked = pod.meta.annotations.get(REPLACE_FIRST) == "true"
     return marked or pod.meta.deletion_timestamp is not None
+
+
+def patience(maintenance: HostMaintenance) -> timedelta:
+    """Return how long a replacement may take before its pod is evicted: half the lead, or 60 s."""
+    return max(_LEAST_PATIENCE, timedelta(seconds=maintenance.lead_seconds) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +163,7 @@ def outlook(
         return Outlook("False", SCHEDULED, words, span.opens, again)
     if not made.left:
         return Outlook("True", DRAINED, f"window {times}; no pods are left", span.opens, again)
-    if refusals:
+    if refusals or made.leave or any(map(awaited, made.left)):
         again = min(again, _AGAIN)
     opened = now >= span.opens
     blocking = _blocking(made.left, refusals, opened=opened)
@@ -176,6 +191,6 @@ def _why_here(pod: Pod, refusals: Mapping[str, str], *, opened: bool) -> str:
         return "no controller would replace it; delete it, or leave it to the maintenance"
     if pod.meta.uid in refusals:
         return refusals[pod.meta.uid]
-    if _replaceable(pod):
+    if replaceable(pod):
         return "its replacement is not available" if opened else ""
     return ""

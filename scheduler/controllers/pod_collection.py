@@ -104,7 +104,7 @@ class PodCollection:
     async def _give_up(self, pods: Collection[Pod]) -> None:
         """Have pods go that finalizers hold: nobody will stop them, so they have no grace."""
         request, now = DeletionRequest(grace_seconds=0), self._clock.now()
-        held = (p for p in pods if p.meta.finalizers and p.meta.deletion_timestamp is None)
+        held = (pod for pod in pods if pod.meta.finalizers and not _given_up(pod))
         read = [
             await self._store.get(ObjectKey("pods", p.meta.namespace, p.meta.name)) for p in held
         ]
@@ -125,3 +125,8 @@ class PodCollection:
             ]
         )
         raise_failures(results)
+
+
+def _given_up(pod: Pod) -> bool:
+    """Tell whether a pod is being deleted and nobody waits for its host to stop it."""
+    return pod.meta.deletion_timestamp is not None and not pod.meta.deletion_grace_period_seconds

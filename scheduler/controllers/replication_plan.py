@@ -17,7 +17,7 @@ import msgspec
 from ..objects.lots import Crowd
 from ..objects.pod import Condition, Pod
 from ..objects.replication import (
-    AT_MOST_ONCE,
+    FAILURE,
     REPLACE_FIRST,
     REPLACE_ON,
     REPLACES,
@@ -26,7 +26,6 @@ from ..objects.replication import (
 )
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-FAILURE = "ReplicaFailure"
 _PHASES = {"Pending": 0, "": 0, "Unknown": 1, "Running": 2}
 
 
@@ -88,7 +87,7 @@ def plan(
         owner = pod.meta.controller_owner()
         if not pod.active:
             ours = owner is not None and owner.uid == controller.meta.uid
-            lingering += ours and not pod.terminal and _only_once(pod)
+            lingering += ours and not pod.terminal and pod.at_most_once
             continue
         matches = controller.selector.matches(pod.meta.labels)
         if owner is None:
@@ -123,11 +122,7 @@ def plan(
 
 
 def _is_leaving(pod: Pod) -> bool:
-    return pod.meta.annotations.get(REPLACE_FIRST) == "true" and not _only_once(pod)
-
-
-def _only_once(pod: Pod) -> bool:
-    return pod.meta.annotations.get(AT_MOST_ONCE) == "true"
+    return pod.meta.annotations.get(REPLACE_FIRST) == "true" and not pod.at_most_once
 
 
 def _successions(leaving: Sequence[Pod], staying: Sequence[Pod]) -> tuple[Succession, ...]:

@@ -1,15 +1,16 @@
 """What a container may use of its host beyond its own CPU and memory limits. Pure.
 
 Follows kubelet: limits of the pod where a container has none, swap (swap.go), the score by which
-the kernel picks whom to kill when memory runs out (qos/policy.go), the limit of processes.
+the kernel picks whom to kill when memory runs out (qos/policy.go), the limit of processes. An
+engine has no cgroup of a pod, so what the pod requests as a whole is shared out, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ..drivers import ContainerSpec, Ulimit
 from ..objects import quantity
-from ..objects.pod import Container, Pod
+from ..objects.pod import Container, EphemeralContainer, Pod
 from .docker_host import DockerHostSpec
 from .registration import Registration, capacity
 
@@ -65,6 +66,7 @@ def limited(spec: ContainerSpec, pod: Pod, container: Container, node: NodeLimit
     level = pod.spec.resources.limits if pod.spec.resources else {}
     return replace(
         spec,
+        cpu_request=spec.cpu_request + _part(pod, container, "cpu", quantity.milli),
         cpu_limit=spec.cpu_limit or quantity.milli(str(level.get("cpu", 0))),
         memory_limit=spec.memory_limit or _memory(level),
         swap=_swap(pod, container, node),
@@ -102,13 +104,29 @@ def _oom_score(pod: Pod, container: Container, memory: int) -> int:
         return _GUARANTEED_SCORE
     if pod.status.qos_class != "Burstable" or not memory:
         return _BEST_EFFORT_SCORE
-    requested = _memory(container.resources.requests)
+    part = _part(pod, container, "memory", quantity.value)
+    requested = _memory(container.resources.requests) + part
     if container.restart_policy == "Always":  # a sidecar goes after the containers it serves
         least = min((_memory(c.resources.requests) for c in pod.spec.containers), default=0)
-        requested = max(requested, least)
+        requested = max(requested, least + part)
     score = _BEST_EFFORT_SCORE - _BEST_EFFORT_SCORE * requested // memory
     lowest = _BEST_EFFORT_SCORE + _GUARANTEED_SCORE
     return min(max(score, lowest), _BEST_EFFORT_SCORE - 1)
+
+
+def _part(pod: Pod, container: Container, resource: str, amount: Callable[[str], int]) -> int:
+    """Return a container's part of what its pod requests beyond its containers' requests.
+
+    Source: kubelet's remainingPodMemReqPerContainer. An ephemeral container gets none.
+    """
+    spec = pod.spec
+    level = spec.resources.requests if spec.resources else {}
+    if resource not in level or isinstance(container, EphemeralContainer):
+        return 0
+    sidecars = (c for c in spec.init_containers if c.restart_policy == "Always")
+    running = (*spec.containers, *sidecars)
+    asked = sum(amount(str(c.resources.requests.get(resource, 0))) for c in running)
+    return max(0, amount(str(level[resource])) - asked) // len(running)
 
 
 def _devices(container: Container, known: frozenset[str]) -> tuple[tuple[str, int], ...]:

@@ -17,7 +17,6 @@ from ..objects.volumes import ResourceFieldRef
 
 Data = Mapping[str, str | None]  # None: the value is not text
 
-_NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
 _ENTRY = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]\Z")
 _TOKEN = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
@@ -101,8 +100,8 @@ def resolve(
 ) -> tuple[tuple[str, str], ...] | ConfigProblem:
     """Return the container's variables in order, or why they cannot be had yet.
 
-    envFrom comes first, then env; a later entry of a name replaces an earlier one. Keys of envFrom
-    that cannot be variable names are left out, as kubelet does.
+    envFrom comes first, then env; a later entry of a name replaces an earlier one. Every key is a
+    variable name of Kubernetes 1.34: validation allows no others.
     """
     values: dict[str, str] = {}
     try:
@@ -176,12 +175,9 @@ def _from_source(source: EnvFromSource, facts: PodFacts, sources: Sources) -> di
         raise ReferenceProblem(f'{kind} "{ref.name}" not found')
     found: dict[str, str] = {}
     for key, value in data.items():
-        name = source.prefix + key
-        if not _NAME.match(name):
-            continue
         if value is None:
             raise ReferenceProblem(_not_text(key, kind, facts, ref.name))
-        found[name] = value
+        found[source.prefix + key] = value
     return found
 
 

@@ -47,7 +47,7 @@ from .instructions import (
 )
 from .pod_status import failed_start
 from .registry_logins import Objects
-from .security import effective, root_problem, runs_as_non_root
+from .security import effective, lone_group, root_problem, runs_as_non_root, with_group
 from .settings import NodeSettings
 from .translation import container_spec, part_problem, sandbox_spec
 from .volume_content import decoded, files_of, sources, written
@@ -263,7 +263,8 @@ async def _start(
         return pod
     alone = container_spec(pod.spec, container, attempt, sandbox.attempt, env)
     spec = limited(alone, pod, container, shop.limits)
-    spec = replace(spec, process_namespace_of=target)
+    user = await _user(shop, pod, container, spec.user)
+    spec = replace(spec, process_namespace_of=target, user=user)
     status = await shop.host.ensure_container(sandbox, spec)
     name = container.name
     if failed_start(status):
@@ -285,6 +286,19 @@ async def _root_problem(shop: Workshop, subject: Subject, container: Container) 
             return "container has runAsNonRoot and this sort of host cannot tell the image's user"
         user = await shop.host.image_user(container.image)
     return root_problem(user)
+
+
+async def _user(shop: Workshop, pod: Pod, container: Container, told: str) -> str:
+    """Return whom a container runs as, "" for its image's user with its own group."""
+    group = lone_group(pod.spec, container)
+    if group is None:
+        return told
+    if not isinstance(shop.host, ImageHost):
+        raise EngineRejected(
+            "container has runAsGroup without runAsUser, and this sort of host cannot tell the "
+            "image's user"
+        )
+    return with_group(await shop.host.image_user(container.image), group)
 
 
 async def _post_start(shop: Workshop, step: RunPostStart, subject: Subject) -> Effect | Refusal:

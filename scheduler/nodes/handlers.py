@@ -6,7 +6,6 @@ outlives its time goes on in its container.
 
 import asyncio
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -176,7 +175,7 @@ async def _http(get: HTTPGetAction, plain: Connection, authority: str) -> Handle
         if reason:
             return HandlerOutcome(success=False, message=f"TLS with {authority}: {reason}")
         connection = secured
-    await connection.send(_request(get, authority))
+    await connection.send(request_head(get, authority))
     answer = await _received(connection, b"", b"\r\n")
     words = answer.split(b"\r\n", 1)[0].split(b" ", 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
@@ -201,17 +200,30 @@ async def _received(connection: Connection, answer: bytes, until: bytes) -> byte
     return answer
 
 
-def _request(get: HTTPGetAction, authority: str) -> bytes:
-    headers: Mapping[str, str] = {
-        "Host": authority,
-        "User-Agent": _AGENT,
-        "Accept": "*/*",
-        "Connection": "close",
-        **{_plain(header.name): _plain(header.value) for header in get.http_headers},
+def request_head(get: HTTPGetAction, authority: str) -> bytes:
+    """Return a request as kubelet sends it.
+
+    Names of headers are as Go writes them. A name given twice is sent twice, but for Host and
+    User-Agent, of which the first counts; an empty Accept or User-Agent is none.
+    """
+    headers: dict[str, list[str]] = {
+        "Host": [authority],
+        "User-Agent": [_AGENT],
+        "Accept": ["*/*"],
+        "Connection": ["close"],
     }
+    given: dict[str, list[str]] = {}
+    for header in get.http_headers:
+        name = "-".join(word.capitalize() for word in _plain(header.name).split("-"))
+        given.setdefault(name, []).append(_plain(header.value))
+    headers |= given
+    headers["Host"] = [headers["Host"][0] or authority]
+    headers["User-Agent"] = headers["User-Agent"][:1]
+    for name in ("User-Agent", "Accept"):
+        headers[name] = headers[name] if headers[name][0] else []
     path = _plain(get.path if get.path.startswith("/") else f"/{get.path}").replace(" ", "%20")
-    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
+    lines = [f"{name}: {value}" for name, values in headers.items() for value in values]
+    return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
 
 
 def _plain(text: str) -> str:

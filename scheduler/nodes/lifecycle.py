@@ -16,7 +16,7 @@ from msgspec.structs import replace as with_fields
 from ..drivers import ContainerStatus, EngineState, PodObservation
 from ..objects.disruption import BY_KUBELET, TARGET
 from ..objects.pod import Condition, Container, ContainerStateTerminated, PodStatus
-from .health import Watch, post_start, watches
+from .health import ProbeKind, Watch, post_start, watches
 from .instructions import (
     EnsureContainer,
     EnsureSandbox,
@@ -133,14 +133,16 @@ def _delete(case: PodCase) -> Decision:
     meta = case.pod.meta
     if case.observed is None:
         return Decision((FinishDeletion(meta.uid),), None, case.memory)
-    report = report_of(case, judged(case), over=not case.running())
+    verdicts = judged(case)
+    report = report_of(case, verdicts, over=not case.running())
     left = (meta.deletion_timestamp - case.now).total_seconds() if meta.deletion_timestamp else 0.0
     granted = meta.deletion_grace_period_seconds  # bounds it, should a clock have been set back
     running = _stop_order(case)
     if not running:
         return _decide(case, report, (RemovePod(meta.uid),))
     grace = max(1, math.ceil(left if granted is None else min(left, granted)))
-    return _decide(case, report, _stops(running, grace, "Stopping container"))
+    steps = _stops(running, grace, "Stopping container")
+    return _decide(case, report, steps, watches=_watches(case, verdicts, over=True))
 
 
 def _stop_order(case: PodCase) -> Sequence[ContainerStatus]:
@@ -184,8 +186,9 @@ def _fail(case: PodCase, failure: PodFailure, grace: int) -> Decision:
         steps = _stops(running, grace, "Stopping container")
     elif sandbox is not None:
         steps = (StopSandbox(sandbox),)
-    report = report_of(case, judged(case), over=not running, hold=bool(steps), failure=failure)
-    return _decide(case, report, steps)
+    verdicts = judged(case)
+    report = report_of(case, verdicts, over=not running, hold=bool(steps), failure=failure)
+    return _decide(case, report, steps, watches=_watches(case, verdicts, over=True))
 
 
 # --- an eviction ----------------------------------------------------------------------------
@@ -236,22 +239,24 @@ def _run(case: PodCase) -> Decision:
     wake = _earliest([moment for moment in (wake, _deadline(case)) if moment is not None])
     report = report_of(case, verdicts)
     notices = (*_notices(case, verdicts), *_pull_notices(report))
-    decision = _decide(case, report, steps, wake, notices)
-    return replace(decision, watches=_watches(case, verdicts))
+    return _decide(case, report, steps, wake, notices, _watches(case, verdicts))
 
 
-def _watches(case: PodCase, verdicts: Verdicts) -> tuple[Watch, ...]:
-    """Return the probes of what runs and shall go on."""
-    return tuple(
-        watch
-        for container, verdict in verdicts.all
-        if verdict.fate is Fate.KEEP
-        for watch in watches(
-            container,
-            case.history(container.name)[0],
-            case.health(container, case.history(container.name)[0]),
-        )
-    )
+def _watches(case: PodCase, verdicts: Verdicts, *, over: bool = False) -> tuple[Watch, ...]:
+    """Return the probes of what runs: of what shall go on all, of the rest readiness (kubelet).
+
+    Args:
+        over: nothing of the pod shall go on.
+    """
+    found: list[Watch] = []
+    for container, verdict in verdicts.all:
+        latest = next(iter(case.history(container.name)), None)
+        if latest is None or latest.state is not EngineState.RUNNING:
+            continue
+        kept = verdict.fate is Fate.KEEP and not over
+        each = watches(container, latest, case.health(container, latest))
+        found += (watch for watch in each if kept or watch.kind is ProbeKind.READINESS)
+    return tuple(found)
 
 
 def _with_crashes(memory: PodMemory, verdicts: Verdicts) -> PodMemory:
@@ -320,7 +325,8 @@ def _finish(case: PodCase, verdicts: Verdicts) -> Decision:
         steps = _stops(running, grace, "Stopping container")
     elif sandbox is not None:
         steps = (StopSandbox(sandbox),)
-    return _decide(case, report_of(case, verdicts, over=not running, hold=bool(steps)), steps)
+    report = report_of(case, verdicts, over=not running, hold=bool(steps))
+    return _decide(case, report, steps, watches=_watches(case, verdicts, over=True))
 
 
 def _replacements(case: PodCase, verdicts: Verdicts) -> tuple[Instruction, ...]:
@@ -491,6 +497,7 @@ def _decide(
     steps: tuple[Instruction, ...],
     wake_at: datetime | None = None,
     notices: tuple[Notice, ...] = (),
+    watches: tuple[Watch, ...] = (),
 ) -> Decision:
     status = build_status(report, case.pod.status, case.now)
-    return Decision(steps, status, case.memory, wake_at, notices)
+    return Decision(steps, status, case.memory, wake_at, notices, watches)

@@ -28,13 +28,13 @@ from ..drivers import (
 )
 from ..errors import DriverError, Fenced, StatusError, Unavailable
 from ..objects.cohort import Cohort, Stencil, plain
-from ..objects.pod import Pod, claim_names, pod_view
+from ..objects.pod import Container, Pod, PodSpec, claim_names, pod_view
 from ..store.operations import CohortChange, ReportCohort
 from ..store.store import Store
 from .environment import ConfigProblem, PodFacts, Sources, resolve
 from .lifecycle import DesiredPod, reconcile
 from .memory import PodMemory
-from .security import runs_as_non_root
+from .security import lone_group, runs_as_non_root
 from .status_writer import merged
 from .translation import container_spec, hostname, pull_policy, sandbox_spec
 from .volume_content import written
@@ -278,7 +278,7 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
         c.lifecycle or c.liveness_probe or c.readiness_probe or c.startup_probe
         for c in spec.containers
     )
-    varies = varies or watched or any(runs_as_non_root(spec, c) for c in spec.containers)
+    varies = varies or watched or any(_asks_image(spec, c) for c in spec.containers)
     varies = varies or spec.active_deadline_seconds is not None
     varies = varies or bool(written(sample) or claim_names(spec))
     varies = varies or bool(spec.runtime_class_name)
@@ -295,6 +295,11 @@ def _recipe(sample: Pod, epoch: int) -> _Recipe | None:
     if sandbox.ports or stored.binding is None:
         return None
     return _Recipe(sample, sandbox, tuple(containers), stored.binding.bound_at)
+
+
+def _asks_image(spec: PodSpec, container: Container) -> bool:
+    """Return whether whom a container runs as is for its image to say."""
+    return runs_as_non_root(spec, container) or lone_group(spec, container) is not None
 
 
 def _stencil(recipe: _Recipe, cohort: Cohort, moment: datetime, runtime: str) -> Stencil | None:

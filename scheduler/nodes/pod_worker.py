@@ -217,12 +217,7 @@ class PodWorker:
     async def _round(self) -> None:
         await self._listen()
         assigned = self._desk.assigned(self.uid)
-        desired = self._desired(assigned) if assigned else None
-        seen = told(self.observed, self._said)
-        decision = reconcile(desired, seen, self.memory, datetime.now(UTC))
-        self.memory = decision.memory
-        if assigned is not None:
-            self._report(assigned, decision)
+        decision = self._decide(assigned)
         if decision.watches or self._watched:
             probed = self._probed(assigned) if assigned is not None else None
             self._desk.probe(self.uid, probed, decision.watches)
@@ -234,6 +229,16 @@ class PodWorker:
         else:
             await self._act(decision)
 
+    def _decide(self, assigned: AssignedPod | None) -> Decision:
+        """Reconcile, and have the status shown."""
+        desired = self._desired(assigned) if assigned else None
+        seen = told(self.observed, self._said)
+        decision = reconcile(desired, seen, self.memory, datetime.now(UTC))
+        self.memory = decision.memory
+        if assigned is not None:
+            self._report(assigned, decision)
+        return decision
+
     def _probed(self, assigned: AssignedPod) -> ProbedPod:
         seen = self.observed
         return ProbedPod(
@@ -244,9 +249,11 @@ class PodWorker:
         )
 
     def _judged(self, watch: Watch, success: bool) -> None:
-        """Take in that a probe has reached a threshold."""
+        """Take in that a probe has reached a threshold; it is shown before a long stop is over."""
         health = after_probe(self.memory.of(watch.container).health, watch, success=success)
         self.memory = self.memory.with_health(watch.container, health)
+        if self._action is not None:
+            self._decide(self._desk.assigned(self.uid))
         self.poke()
 
     def _source_changed(self) -> None:

@@ -19,8 +19,7 @@ from .handlers import HandlerOutcome, Target, perform
 from .health import ProbeKind, Tally, Watch
 
 _log = logging.getLogger(__name__)
-_COMMANDS = 4  # under way at once; starting one costs an engine 50 ms
-_REQUESTS = 64
+_COMMANDS, _REQUESTS = 64, 64  # under way at once
 _FRESH = timedelta(seconds=10)
 _JITTER = 0.2  # seconds, so that containers started together are not probed together
 
@@ -143,12 +142,11 @@ class Prober:
             begun = loop.time()
             try:
                 outcome = await perform(probe, each.target, max(1, probe.timeout_seconds))
+                self._count(each, outcome)
             except (DriverError, TimeoutError) as error:
                 self._unknown(each, error)
             except Exception:  # noqa: BLE001 - a bug met by one probe must not stop its host
                 _log.exception("a probe of pod %s failed", each.pod.meta.name)
-            else:
-                self._count(each, outcome)
         if each.live:
             self._schedule(each, max(0.0, begun + max(1, probe.period_seconds) - loop.time()))
 

@@ -27,8 +27,7 @@ class Effective:
 def effective(spec: PodSpec, container: Container) -> Effective:
     """Return a container's security context."""
     pod, own = spec.security_context, container.security_context
-    user = own.run_as_user if own.run_as_user is not None else pod.run_as_user
-    group = own.run_as_group if own.run_as_group is not None else pod.run_as_group
+    user, group = _identity(spec, container)
     groups = pod.supplemental_groups
     if pod.fs_group is not None:
         groups = (*groups, pod.fs_group)
@@ -43,6 +42,25 @@ def effective(spec: PodSpec, container: Container) -> Effective:
         apparmor=_profile(own.app_armor_profile or pod.app_armor_profile),
         proc_unmasked=own.proc_mount == "Unmasked",
     )
+
+
+def _identity(spec: PodSpec, container: Container) -> tuple[int | None, int | None]:
+    pod, own = spec.security_context, container.security_context
+    return (
+        own.run_as_user if own.run_as_user is not None else pod.run_as_user,
+        own.run_as_group if own.run_as_group is not None else pod.run_as_group,
+    )
+
+
+def lone_group(spec: PodSpec, container: Container) -> int | None:
+    """Return the group that a container is to have beside its image's user, None for no such."""
+    user, group = _identity(spec, container)
+    return group if user is None else None
+
+
+def with_group(image_user: str, group: int) -> str:
+    """Return whom to run as, for an engine takes a group beside a user only ("" is root)."""
+    return f"{image_user.partition(':')[0] or 0}:{group}"
 
 
 def _profile(profile: Profile | None) -> str:

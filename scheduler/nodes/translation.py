@@ -1,11 +1,13 @@
 """From a pod and its containers, as Kubernetes writes them, to what a driver is given."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from posixpath import join
 
 from ..drivers import (
     ContainerSpec,
     EmptyDir,
     FilesVolume,
+    HostPathVolume,
     Mount,
     NamedVolume,
     PidMode,
@@ -13,12 +15,13 @@ from ..drivers import (
     PortMapping,
     PullPolicy,
     SandboxSpec,
+    SandboxVolume,
 )
 from ..objects import quantity
 from ..objects.image_reference import default_pull_policy
 from ..objects.meta import ObjectMeta
 from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
-from ..objects.volumes import NfsSource, SecretSource
+from ..objects.volumes import HostPathSource, NfsSource, SecretSource
 from .environment import expand, unknown_names
 from .lifecycle import spec_hash
 from .security import effective
@@ -48,11 +51,11 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
             for p in container.ports
             if p.host_port
         ),
-        volumes=tuple(v for v in (_volume(spec, each) for each in spec.volumes) if v is not None),
+        volumes=tuple(_volumes(spec)),
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
         dns_servers=spec.dns_config.nameservers,
-        dns_searches=spec.dns_config.searches,
+        dns_searches=_searches(spec),
         dns_options=tuple(
             o.name if o.value is None else f"{o.name}:{o.value}" for o in spec.dns_config.options
         ),
@@ -61,6 +64,12 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
         sysctls=tuple((s.name, s.value) for s in spec.security_context.sysctls),
         fs_group=spec.security_context.fs_group,
     )
+
+
+def _searches(spec: PodSpec) -> tuple[str, ...]:
+    """Return the domains to search; "." is none, for without any an engine takes the host's."""
+    config = spec.dns_config
+    return config.searches or ((".",) if spec.dns_policy == "None" else ())
 
 
 def domain(spec: PodSpec, namespace: str) -> str:
@@ -132,8 +141,23 @@ def _position(spec: PodSpec, container: Container) -> int:
     return next((at for at, each in enumerate(every) if each.name == container.name), 0)
 
 
-def _volume(spec: PodSpec, volume: Volume) -> EmptyDir | FilesVolume | NamedVolume | None:
-    """Return a volume that is made for the pod, None for one that is not."""
+def _volumes(spec: PodSpec) -> Iterator[SandboxVolume]:
+    """Yield what the sandbox has mounted, whose places must not change while it lives.
+
+    Directories of the host come last, but for claimed ones: earlier versions had no others.
+    """
+    later: list[HostPathVolume] = []
+    for each in spec.volumes:
+        made = _volume(spec, each)
+        if isinstance(made, HostPathVolume) and each.persistent_volume_claim is None:
+            later.append(made)
+        elif made is not None:
+            yield made
+    yield from later
+
+
+def _volume(spec: PodSpec, volume: Volume) -> SandboxVolume | None:
+    """Return what the sandbox has mounted of a volume, None for nothing."""
     empty = volume.empty_dir
     if empty is not None:
         size = quantity.value(str(empty.size_limit)) if empty.size_limit else None
@@ -146,25 +170,22 @@ def _volume(spec: PodSpec, volume: Volume) -> EmptyDir | FilesVolume | NamedVolu
     if volume.csi is not None:
         return NamedVolume(volume.name, volume.csi.volume_handle)
     if volume.host_path is not None and _is_in_parts(spec, volume):
-        bound = (("type", "none"), ("device", volume.host_path.path), ("o", "bind"))
-        return NamedVolume(volume.name, options=bound)
+        return HostPathVolume(volume.name, volume.host_path.path, _is_made(volume.host_path))
     return None
 
 
 def _is_in_parts(spec: PodSpec, volume: Volume) -> bool:
-    """Return whether a directory of the host is a claim's, and mounted in parts.
-
-    Whoever has a claim may not see more of the host, but could leave a link in it that leads
-    there. An engine follows no such link in a volume, so it is made one.
-    """
-    if volume.host_path is None or volume.persistent_volume_claim is None:
-        return False
+    """Return whether a container has a part of a volume mounted (ephemeral ones may not)."""
     mounts = (
         mount
-        for container in (*spec.init_containers, *spec.containers, *spec.ephemeral_containers)
+        for container in (*spec.init_containers, *spec.containers)
         for mount in container.volume_mounts
     )
     return any(m.name == volume.name and (m.sub_path or m.sub_path_expr) for m in mounts)
+
+
+def _is_made(path: HostPathSource) -> bool:
+    return path.type in {"", "DirectoryOrCreate"}
 
 
 def _nfs(source: NfsSource) -> tuple[tuple[str, str], ...]:
@@ -181,17 +202,18 @@ def _only_read(volume: Volume) -> bool:
 
 def _mount(spec: PodSpec, mount: VolumeMount, env: tuple[tuple[str, str], ...]) -> Mount:
     volume = next((v for v in spec.volumes if v.name == mount.name), None)
-    source = volume.host_path if volume and not _is_in_parts(spec, volume) else None
+    source = volume.host_path if volume is not None else None
+    claimed = volume is not None and volume.persistent_volume_claim is not None
     return Mount(
         volume=mount.name,
-        path=mount.mount_path,
+        path=join("/", mount.mount_path),
         read_only=mount.read_only or (volume is not None and _only_read(volume)),
         sub_path=expand(mount.sub_path_expr, dict(env)) or mount.sub_path,
         host_path=source.path if source is not None else "",
-        create=source is not None and source.type in {"", "DirectoryOrCreate"},
+        create=source is not None and _is_made(source),
         propagation="" if mount.mount_propagation == "None" else mount.mount_propagation,
         lasting=volume.csi.volume_handle if volume is not None and volume.csi is not None else "",
-        group=spec.security_context.fs_group or 0,
+        group=spec.security_context.fs_group or 0 if source is None or claimed else 0,
     )
 
 

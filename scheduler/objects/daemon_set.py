@@ -88,9 +88,13 @@ class DaemonSet(msgspec.Struct, frozen=True):
         return _pod_spec.decode(self.template.spec)
 
     def limits(self, nodes: int) -> tuple[int, int]:
-        """Return maxSurge and maxUnavailable of so many nodes; one of them is not 0."""
+        """Return maxSurge and maxUnavailable of so many nodes; one of them is not 0.
+
+        Where two of its pods may never run at a time, none is added before an old one is gone.
+        """
         rolling = self.spec.update_strategy.rolling_update
-        surge = share(rolling.max_surge, nodes, up=True)
+        once = self.template.at_most_once
+        surge = 0 if once else share(rolling.max_surge, nodes, up=True)
         unavailable = share(rolling.max_unavailable, nodes, up=True)
         return surge, unavailable if surge or unavailable else 1
 

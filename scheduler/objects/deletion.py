@@ -46,8 +46,10 @@ def delete(stored: StoredObject, request: DeletionRequest, now: datetime) -> Obj
 
 def _marked(meta: ObjectMeta, grace: int, now: datetime) -> ObjectMeta:
     deadline = now + timedelta(seconds=grace)
-    if meta.deletion_timestamp is not None and meta.deletion_timestamp <= deadline:
-        return meta  # a repeat may only shorten
+    if meta.deletion_timestamp is not None:
+        if (meta.deletion_grace_period_seconds or 0) <= grace:
+            return meta  # a repeat may only shorten
+        deadline = min(meta.deletion_timestamp, deadline)
     return replace(
         meta,
         deletion_timestamp=deadline,
@@ -62,8 +64,8 @@ def _grace(stored: StoredObject, request: DeletionRequest) -> int:
     pod = pod_view(stored)
     if not pod.node or pod.terminal:
         return 0
-    if request.grace_seconds is None:
-        return pod.spec.termination_grace_period_seconds
+    if request.grace_seconds is None:  # who may run once at most stays until its host has ended it
+        return max(pod.spec.termination_grace_period_seconds, int(pod.at_most_once))
     return max(request.grace_seconds, 0)
 
 

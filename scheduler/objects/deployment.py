@@ -94,8 +94,8 @@ class Deployment(msgspec.Struct, frozen=True):
 
     @property
     def recreates(self) -> bool:
-        """Whether all old pods go before a new one comes."""
-        return self.spec.strategy.type == RECREATE
+        """Whether all old pods go before a new one comes: so it is where two may never run."""
+        return self.spec.strategy.type == RECREATE or self.template.at_most_once
 
     @property
     def surge(self) -> int:

@@ -28,6 +28,9 @@ from .volumes import (
     SecretSource,
 )
 
+AT_MOST_ONCE = "ironfree.dev/at-most-once"
+"""Annotation of a pod: "true" where two of it may never run at a time; never replaced first."""
+
 
 class ContainerPort(View, frozen=True):
     """core/v1 ContainerPort."""
@@ -477,6 +480,11 @@ class Pod(msgspec.Struct, frozen=True, gc=False):
     def active(self) -> bool:
         """True when it counts for its controller: neither ended nor being deleted."""
         return not self.terminal and self.meta.deletion_timestamp is None
+
+    @property
+    def at_most_once(self) -> bool:
+        """True when it has no successor before it has ended or is gone."""
+        return self.meta.annotations.get(AT_MOST_ONCE) == "true"
 
 
 class _PodBody(msgspec.Struct):

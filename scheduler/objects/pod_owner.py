@@ -7,7 +7,7 @@ import msgspec
 
 from ..errors import BadRequest
 from .meta import ObjectMeta, OwnerReference
-from .pod import View
+from .pod import AT_MOST_ONCE, View
 from .pod_class import REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS
 from .selectors import NOTHING, Selector, from_label_selector, from_map
 from .stored import ObjectKey
@@ -61,6 +61,11 @@ class PodTemplate(View, frozen=True):
 
     metadata: TemplateMeta = TemplateMeta()
     spec: msgspec.Raw = msgspec.Raw(b"{}")
+
+    @property
+    def at_most_once(self) -> bool:
+        """True when none of its pods has a successor before it has ended or is gone."""
+        return self.metadata.annotations.get(AT_MOST_ONCE) == "true"
 
 
 class PodOwner(Protocol):

@@ -16,13 +16,15 @@ from .selectors import Selector
 from .stored import StoredObject
 
 REPLACE_FIRST = "ironfree.dev/replace-first"
-"""Annotation of a pod: "true" has its controller (of REPLACING) replace it, then delete it."""
+"""Annotation of a pod: "true" has its controller (of REPLACING) replace it, then delete it; "false"
+keeps drains and Rebalances from asking for that; drains evict it."""
 REPLACE_ON = "ironfree.dev/replace-on"
 """Annotation beside REPLACE_FIRST: the node that the replacement is nominated to."""
 REPLACES = "ironfree.dev/replaces"
 """Annotation of such a replacement: the uid of the pod that it stands in for."""
-AT_MOST_ONCE = "ironfree.dev/at-most-once"
-"""Annotation of a pod: "true" where two of it may never run at a time; never replaced first."""
+
+FAILURE = "ReplicaFailure"
+"""Condition of a controller: "True" while it cannot create pods (or delete them)."""
 
 
 class ReplicationSpec(View, frozen=True):

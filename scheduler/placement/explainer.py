@@ -142,10 +142,8 @@ class Explainer:
             changes: list[Json] = []
             reply = verdict_document(verdict)
             if not verdict.feasible:
-                found = seen.obstacles(row)
-                reply["details"] = [_detail(plugin, each) for plugin, each in found]
-                place = Place(snapshot, row, tuple(each for _, each in found))
-                changes += remedies(scenario, pod, framework.filters, place)
+                reply["details"] = [_detail(plugin, each) for plugin, each in seen.obstacles(row)]
+                changes += remedies(scenario, pod, framework.filters, Place(snapshot, row))
             reply["changes"] = changes
             told["whyNot"] = reply
         return told

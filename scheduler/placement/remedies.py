@@ -1,31 +1,41 @@
 """What would make a pod fit on a node: small changes, each tried before it is named. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-
-import msgspec
-import numpy as np
+from heapq import heappop, heappush
+from itertools import combinations
 
 from ..hookspecs import Filter, Obstacle, PodClass, Snapshot
 from ..objects.json import Json, JsonObject
-from ..objects.pod import PodSpec, Toleration, TopologySpreadConstraint
-from ..objects.pod_class import pod_class
-from ..objects.resources import CPU
+from .framework import rejections
 from .inspection import inspect
+from .remedy_steps import (
+    Step,
+    Steps,
+    changed_class,
+    changed_facts,
+    changed_spec,
+    moving,
+    names_of,
+    proposals,
+)
 from .scenario import Scenario, ScenarioPod
 from .tenancy import RunningPod
 
-_CORDON = "node.kubernetes.io/unschedulable"
+MOST_REMEDIES = 12
+MOST_STEPS = 6
+_MOST_TRIES = 600
 _MOST_LEAVERS = 128
+_Objection = tuple[str, str]  # rule and reason
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A node where a pod does not fit, and what rules found in the way there."""
+    """A node where a pod does not fit."""
 
     snapshot: Snapshot
     row: int
-    obstacles: Sequence[Obstacle] = ()
 
 
 def remedies(
@@ -33,165 +43,242 @@ def remedies(
 ) -> list[Json]:
     """Return changes, of which each alone makes the pod feasible at a place, the smallest first.
 
-    Tried are: what the pod lacks in resources, tolerations, more skew, dropping what ties it to
-    other nodes, and the fewest pods that would have to leave the node or where they are in the way.
+    Steps are what the pod lacks in resources, more skew, tolerations, the node's cordon and labels,
+    dropping what ties the pod to other nodes, and the fewest pods that would have to leave the node
+    or where they are in the way. Where several things are in the way, a change is of several steps:
+    one that answers the first objection, one that answers what is objected to then, and so on; a
+    step that turns out not to be needed is left out. Every change is tried in the scenario with all
+    its steps, which is as it was afterwards.
+
+    Returns:
+        At most MOST_REMEDIES, of at most MOST_STEPS steps; `steps` lists them where there are
+        several, `short` and `pods` are what requests are lowered by and who leaves.
     """
-    snapshot, row = place.snapshot, place.row
-    found: list[Json] = []
-    short = _short(pod.wanted, snapshot, row)
-    if short:
-        told = ", ".join(_amount(name, amount) for name, amount in short.items())
-        if _fits(_asking_less(pod, short), filters, snapshot, row):
-            change: JsonObject = {
-                "change": f"lower the pod's requests by {told}",
-                "short": {**short},
-            }
-            found.append(change)
-    for text, spec in (*_skewed(pod.pod.spec, place), *_loosened(pod.pod.spec, snapshot, row)):
-        if _fits(_class_of(pod, spec), filters, snapshot, row):
-            found.append({"change": text})
-    leaving = _leavers(scenario, pod, filters, place)
-    if leaving:
-        found.append({"change": f"move away {', '.join(leaving)}", "pods": list(leaving)})
-    return found
+    search = _Search(scenario, pod, filters, place)
+    return [_document(steps) for steps in search.run()]
 
 
-def _short(wanted: PodClass, snapshot: Snapshot, row: int) -> dict[str, int]:
-    """Return by how much each resource is short, in the units of the snapshot."""
-    short: dict[str, int] = {}
-    for name, amount in wanted.requests.amounts.items():
-        resource = snapshot.resource_row.get(name)
-        free = 0
-        if resource is not None:
-            free = int(snapshot.allocatable[resource, row] - snapshot.requested[resource, row])
-        if amount > free:
-            short[name] = amount - free
-    return short
+class _Search:
+    """Looks at changes in order of size.
 
+    Args:
+        place: where the pod is to fit, as the scenario stands.
+    """
 
-def _amount(name: str, amount: int) -> str:
-    """Return an amount as people write it: cpu in thousandths, the rest in base units."""
-    return f"{amount}m cpu" if name == CPU else f"{amount} {name}"
+    def __init__(
+        self, scenario: Scenario, pod: ScenarioPod, filters: Sequence[Filter], place: Place
+    ) -> None:
+        self._scenario = scenario
+        self._pod = pod
+        self._filters = filters
+        self._facts = place.snapshot.nodes[place.row]
+        self._row = place.row
+        self._tries = 0
+        self._queue: list[tuple[int, int, Steps]] = [(0, 0, ())]
+        self._seen: set[frozenset[str]] = set()
+        self._found: list[Steps] = []
 
+    def run(self) -> list[Steps]:
+        """Return changes that help and need all of their steps, the smallest first."""
+        while self._queue and len(self._found) < MOST_REMEDIES and self._tries < _MOST_TRIES:
+            _, _, steps = heappop(self._queue)
+            if any(_said(found) <= _said(steps) for found in self._found):
+                continue
+            objected = self._objection(steps)
+            if objected is None:
+                self._keep(steps)
+            elif len(steps) < MOST_STEPS:
+                for more in self._next(steps, objected):
+                    self._push((*steps, *more))
+        return sorted(self._found, key=_size)
 
-def _asking_less(pod: ScenarioPod, short: dict[str, int]) -> PodClass:
-    """Return the pod's class with its requests cut by what is short."""
-    wanted = pod.wanted
-    amounts = {
-        name: amount - short.get(name, 0) for name, amount in wanted.requests.amounts.items()
-    }
-    requests = msgspec.structs.replace(
-        wanted.requests, amounts={name: amount for name, amount in amounts.items() if amount > 0}
-    )
-    lesser = PodClass((b"less" + wanted.key[0], *wanted.key[1:]), wanted.spec)
-    lesser.requests = requests
-    return lesser
+    def _push(self, steps: Steps) -> None:
+        if _said(steps) not in self._seen:
+            self._seen.add(_said(steps))
+            heappush(self._queue, (_size(steps), len(self._seen), steps))
 
+    def _keep(self, steps: Steps) -> None:
+        """Take over a change that helps, without what other steps of it have made needless."""
+        steps = _with_one_move(steps)
+        for _ in range(MOST_STEPS):
+            before = _said(steps)
+            for step in steps:
+                fewer = _without(steps, step)
+                if fewer and self._objection(fewer) is None:
+                    steps = fewer
+            if len(steps) > 1:
+                steps = self._smaller(steps)
+            if _said(steps) == before:
+                break
+        if not any(_said(found) <= _said(steps) for found in self._found):
+            self._found.append(steps)
 
-def _skewed(spec: PodSpec, place: Place) -> Iterator[tuple[str, PodSpec]]:
-    """Yield the spec with as much skew allowed as the pod would make there, and how to say it."""
-    needed: dict[str | int, int] = {}
-    for obstacle in place.obstacles:
-        key, skew = obstacle.numbers.get("topologyKey"), obstacle.numbers.get("skew")
-        if key is not None and isinstance(skew, int):
-            needed[key] = max(skew, needed.get(key, 0))
-    raised: list[TopologySpreadConstraint] = []
-    said: list[str] = []
-    for each in spec.topology_spread_constraints:
-        skew = needed.get(each.topology_key, 0)
-        if each.when_unsatisfiable == "DoNotSchedule" and skew > each.max_skew:
-            said.append(f"{each.max_skew} to {skew} by {each.topology_key}")
-            raised.append(msgspec.structs.replace(each, max_skew=skew))
-        else:
-            raised.append(each)
-    if said:
-        more = msgspec.structs.replace(spec, topology_spread_constraints=tuple(raised))
-        yield f"raise the pod's maxSkew from {' and '.join(said)}", more
+    def _smaller(self, steps: Steps) -> Steps:
+        """Return steps that help, none larger than it need be beside the others."""
+        for step in steps:
+            others = _without(steps, step)
+            if step.gone:
+                again = self._fewest(others, step.gone, None)
+            else:
+                again = next(
+                    (each for each in self._at_hand(others)[0] if each.kind == step.kind), step
+                )
+            if again.said != step.said and self._objection((*others, again)) is None:
+                steps = tuple(again if each is step else each for each in steps)
+        return steps
 
+    def _next(self, steps: Steps, objected: _Objection) -> Iterator[Steps]:
+        """Yield what answers an objection to the pod with changes made so far.
 
-def _loosened(spec: PodSpec, snapshot: Snapshot, row: int) -> Iterator[tuple[str, PodSpec]]:
-    """Yield specs that ask less of the node, and how to say it."""
-    facts = snapshot.nodes[row]
-    missing = [t for t in facts.taints if t.effect in ("NoSchedule", "NoExecute")]
-    tolerations = [Toleration(t.key, "Equal", t.value, t.effect) for t in missing]
-    if tolerations:
-        said = ", ".join(f"{t.key}={t.value}:{t.effect}" for t in missing)
-        yield (
-            f"let the pod tolerate {said}",
-            msgspec.structs.replace(spec, tolerations=(*spec.tolerations, *tolerations)),
+        A rule may give one reason for two things (node selector and node affinity), so that pairs
+        are tried where no step alone is an answer.
+        """
+        at_hand, suspects = self._at_hand(steps)
+        kinds = {step.kind for step in steps}
+        fresh = [step for step in at_hand if step.kind not in kinds]
+        answers = [(s,) for s in fresh if self._objection((*steps, s)) != objected] or [
+            pair for pair in combinations(fresh, 2) if self._objection((*steps, *pair)) != objected
+        ]
+        yield from answers
+        for step in self._moves(steps, objected, suspects):
+            yield (step,)
+
+    def _at_hand(self, steps: Steps) -> tuple[list[Step], dict[str, set[PodClass]]]:
+        """Return what may help after changes, and node → classes that rules say are in the way."""
+        pod, row = self._pod, self._row
+        wanted, spec = changed_class(pod, steps), changed_spec(pod, steps)
+        with self._changed(steps) as snapshot:
+            seen = inspect(wanted, snapshot, self._filters, ())
+            obstacles = [obstacle for _, obstacle in seen.obstacles(row)]
+            return list(proposals(wanted, spec, snapshot, row, obstacles)), _classes(
+                obstacles, snapshot
+            )
+
+    def _moves(
+        self, steps: Steps, objected: _Objection, classes: dict[str, set[PodClass]]
+    ) -> Iterator[Step]:
+        """Yield the fewest pods to move away that answer the objection, and all there are."""
+        gone: list[tuple[str, RunningPod]] = []
+        answered = False
+        taken = {each.uid for step in steps for _, each in step.gone}
+        suspects = [pair for pair in self._suspects(classes) if pair[1].uid not in taken]
+        for pair in suspects[:_MOST_LEAVERS]:
+            gone.append(pair)
+            left = self._objection((*steps, moving(gone)))
+            if not answered and left is not None and left != objected:
+                answered = True
+                yield self._fewest(steps, gone, objected)
+            if left is None:
+                yield self._fewest(steps, gone, None)
+                return
+
+    def _fewest(
+        self, steps: Steps, gone: Sequence[tuple[str, RunningPod]], objected: _Objection | None
+    ) -> Step:
+        """Return the moving of those pods but for whoever turns out to be able to stay.
+
+        Args:
+            objected: the objection that is to be answered; None: all are.
+        """
+        needed = list(gone)
+        for pair in gone:
+            fewer = [each for each in needed if each is not pair]
+            if fewer:
+                left = self._objection((*steps, moving(fewer)))
+                if left is None or (objected is not None and left != objected):
+                    needed = fewer
+        return moving(needed)
+
+    def _suspects(self, classes: dict[str, set[PodClass]]) -> list[tuple[str, RunningPod]]:
+        """Return who may be in the way, the least first: whom rules told of, then the node's pods.
+
+        Args:
+            classes: node → the classes that rules told of there.
+        """
+        here = self._facts.name
+        found = [
+            (where, each)
+            for where in dict.fromkeys((here, *classes))
+            for each in self._scenario.running.get(where, {}).values()
+            if where == here or each.pod in classes[where]
+        ]
+        found.sort(
+            key=lambda pair: (
+                pair[1].pod not in classes.get(pair[0], ()),
+                pair[1].pod.priority,
+                -sum(pair[1].pod.requests.amounts.values()),
+            )
         )
-    if facts.unschedulable:
-        cordon = Toleration(_CORDON, "Exists", "", "NoSchedule")
-        tolerant = (*spec.tolerations, *tolerations, cordon)
-        yield "uncordon the node", msgspec.structs.replace(spec, tolerations=tolerant)
-    wrong = {k: v for k, v in spec.node_selector.items() if facts.labels.get(k) != v}
-    if wrong:
-        said = ", ".join(f"{key}={value}" for key, value in wrong.items())
-        yield f"label the node {said}", msgspec.structs.replace(spec, node_selector={})
-    if spec.affinity is not None:
-        for part in ("node_affinity", "pod_affinity", "pod_anti_affinity"):
-            if getattr(spec.affinity, part) is not None:
-                affinity = msgspec.structs.replace(spec.affinity, **{part: None})
-                said = part.replace("_", " ")
-                yield f"drop the pod's {said}", msgspec.structs.replace(spec, affinity=affinity)
-    if spec.topology_spread_constraints:
-        free = msgspec.structs.replace(spec, topology_spread_constraints=())
-        yield "drop the pod's topology spread constraints", free
-    if spec.node_name and spec.node_name != facts.name:
-        yield "drop the pod's node name", msgspec.structs.replace(spec, node_name="")
+        return found
+
+    def _objection(self, steps: Steps) -> _Objection | None:
+        """Return the first objection to the pod with changes made; None if it fits."""
+        self._tries += 1
+        wanted, row = changed_class(self._pod, steps), self._row
+        with self._changed(steps) as snapshot:
+            for plugin in self._filters:
+                verdict = plugin.filter(wanted, snapshot)
+                if verdict is not None and verdict.room[row] == 0:
+                    found = rejections(plugin.name, verdict)
+                    reasons = (each.reason for each in found if each.nodes[row])
+                    return plugin.name, next(reasons, "")
+        return None
+
+    @contextmanager
+    def _changed(self, steps: Steps) -> Generator[Snapshot]:
+        """Have the scenario changed for the moment, the pod excepted."""
+        state, facts = self._scenario.state, changed_facts(self._facts, steps)
+        gone = [pair for step in steps for pair in step.gone]
+        if facts is not self._facts:
+            state.set_facts(facts)
+        for _, each in gone:
+            state.remove_pod(each.uid)
+        try:
+            yield state.freeze(0)
+        finally:
+            for where, each in gone:
+                state.set_pod(each.uid, each.pod, where, leaving=each.leaving)
+            if facts is not self._facts:
+                state.set_facts(self._facts)
 
 
-def _leavers(
-    scenario: Scenario, pod: ScenarioPod, filters: Sequence[Filter], place: Place
-) -> list[str]:
-    """Return a smallest-first set of pods without which the pod fits; [] if none is found."""
-    row = place.row
-    gone: list[tuple[str, RunningPod]] = []
-    for where, each in _suspects(scenario, place)[:_MOST_LEAVERS]:
-        scenario.state.remove_pod(each.uid)
-        gone.append((where, each))
-        if _fits(pod.wanted, filters, scenario.state.freeze(0), row):
-            break
-    fits = bool(gone) and _fits(pod.wanted, filters, scenario.state.freeze(0), row)
-    needed: list[tuple[str, RunningPod]] = []
-    for where, each in gone:  # those that turn out to be able to stay are put back
-        scenario.state.set_pod(each.uid, each.pod, where, leaving=each.leaving)
-        if fits and not _fits(pod.wanted, filters, scenario.state.freeze(0), row):
-            scenario.state.remove_pod(each.uid)
-            needed.append((where, each))
-    for where, each in needed:
-        scenario.state.set_pod(each.uid, each.pod, where, leaving=each.leaving)
-    return [f"{each.key.namespace}/{each.key.name}" for _, each in needed]
-
-
-def _suspects(scenario: Scenario, place: Place) -> list[tuple[str, RunningPod]]:
-    """Return who may be in the way, the least first: whom rules told of, then the node's pods."""
-    nodes = place.snapshot.nodes
-    here = nodes[place.row].name
+def _classes(obstacles: Sequence[Obstacle], snapshot: Snapshot) -> dict[str, set[PodClass]]:
+    """Return, by node, the classes of pods that rules found in the way."""
     classes: dict[str, set[PodClass]] = {}
-    for obstacle in place.obstacles:
+    for obstacle in obstacles:
         for other, rows in obstacle.pods.items():
-            for there in rows:
-                classes.setdefault(nodes[there].name, set()).add(other)
-    found = [
-        (where, each)
-        for where in dict.fromkeys((here, *classes))
-        for each in scenario.running.get(where, {}).values()
-        if where == here or each.pod in classes[where]
-    ]
-    found.sort(
-        key=lambda pair: (
-            pair[1].pod not in classes.get(pair[0], ()),
-            pair[1].pod.priority,
-            -sum(pair[1].pod.requests.amounts.values()),
-        )
-    )
-    return found
+            for row in rows:
+                classes.setdefault(snapshot.nodes[row].name, set()).add(other)
+    return classes
 
 
-def _class_of(pod: ScenarioPod, spec: PodSpec) -> PodClass:
-    return pod_class(msgspec.structs.replace(pod.pod, spec=spec, digest=b""))
+def _without(steps: Steps, step: Step) -> Steps:
+    return tuple(each for each in steps if each is not step)
 
 
-def _fits(wanted: PodClass, filters: Sequence[Filter], snapshot: Snapshot, row: int) -> bool:
-    return bool(np.isin(row, inspect(wanted, snapshot, filters, ()).rows))
+def _with_one_move(steps: Steps) -> Steps:
+    """Return steps with those of moving pods as one, the last."""
+    gone = [pair for step in steps for pair in step.gone]
+    others = tuple(step for step in steps if not step.gone)
+    return (*others, moving(gone)) if gone else others
+
+
+def _said(steps: Steps) -> frozenset[str]:
+    return frozenset(step.said for step in steps)
+
+
+def _size(steps: Steps) -> int:
+    return sum(step.size for step in steps)
+
+
+def _document(steps: Steps) -> JsonObject:
+    told: JsonObject = {"change": ", and ".join(step.said for step in steps)}
+    if len(steps) > 1:
+        told["steps"] = [step.said for step in steps]
+    short = {name: amount for step in steps for name, amount in step.short.items()}
+    if short:
+        told["short"] = {**short}
+    leaving = names_of([pair for step in steps for pair in step.gone])
+    if leaving:
+        told["pods"] = [*leaving]
+    return told

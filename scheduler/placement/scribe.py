@@ -1,24 +1,23 @@
 """Writes down decisions in full, behind them and at a bounded pace.
 
 A decision itself only counts who rejected what. Afterwards, in a thread, the same rules are asked
-about the same snapshot once more and everything they say is kept (see transcript). When decisions
-come faster than that can be done, a sample is kept: the decision records say of all of them what
-they always say. Room that was kept for nominated pods is not shown. Nothing here is needed for
-placement to work.
+about the same snapshot once more and everything they say is kept (see transcript). Decisions that
+come faster than that is done wait for it (see backlog) until there is nothing else to do; of those
+that are too many to wait the decision records say what they always say. Room that was kept for
+nominated pods is not shown. Nothing here is needed for placement to work.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from time import perf_counter
 
 from ..errors import PluginError, Unavailable
 from ..objects.meta import now_seconds
-from ..snapshot import Snapshot
+from ..snapshot import NodeFacts, Snapshot
 from ..store.explanations import ExplanationRecord
 from ..store.store import Store
+from .backlog import Backlog, Heard
 from .draft import Draft
 from .framework import Framework
 from .inspection import inspect
@@ -27,20 +26,12 @@ from .transcript import transcribe
 
 logger = logging.getLogger(__name__)
 
-RATE = 2.0  # explanations a second in the long run
-BURST = 5.0
+RATE = 2.0  # explanations a second while decisions are made
+SHARE = 0.2  # of the time, while none are
 _PAUSE = 0.25  # seconds after a decision: what is waiting to be placed or bound goes first
-_BACKLOG = 8  # plans whose snapshots are kept alive
-
-
-@dataclass(frozen=True, slots=True)
-class _Heard:
-    """A plan to be written down: its snapshot, allotments, and the ids of those that are news."""
-
-    snapshot: Snapshot
-    allotments: Sequence[Allotment]
-    ids: Sequence[int]
-    made_at: datetime
+_LATE = 0.01  # seconds by which the event loop is late when others are at work
+_MOST = 64  # explanations written together,
+_SECONDS = 0.02  # or as many as take this long
 
 
 class Scribe:
@@ -57,19 +48,22 @@ class Scribe:
         self._store = store
         self._frameworks = frameworks
         self._clock = clock
-        self._heard: deque[_Heard] = deque(maxlen=_BACKLOG)
+        self._backlog = Backlog()
+        self._told: Iterator[ExplanationRecord] = iter(())
+        self._named: tuple[Sequence[NodeFacts], tuple[str, ...]] = ((), ())
         self._wake = asyncio.Event()
-        self._left = BURST
-        self._filled = clock()
+        self._plans = 0
+        self._noticed = 0
 
     def hear(self, snapshot: Snapshot, allotments: Sequence[Allotment], ids: Sequence[int]) -> None:
-        """Take note of a plan; the oldest one not written down yet may be dropped for it.
+        """Take note of a plan; of the oldest ones not written down yet some may be dropped for it.
 
         Args:
             ids: of each allotment's decision record, 0 for one that is not to be explained.
         """
         if any(ids) and snapshot.size:
-            self._heard.append(_Heard(snapshot, allotments, ids, now_seconds()))
+            self._plans += 1
+            self._backlog.add(snapshot, allotments, ids, now_seconds())
             self._wake.set()
 
     async def run(self) -> None:
@@ -77,49 +71,72 @@ class Scribe:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await asyncio.sleep(_PAUSE)
-            while self._heard:
-                heard = self._heard.popleft()
-                wanted = self._affordable(sum(1 for number in heard.ids if number))
-                if not wanted:
+            self._noticed, pause, due = self._plans, _PAUSE, 0.0
+            while True:
+                quiet = await self._quiet(pause)
+                pause, begun = _PAUSE, self._clock()
+                if not quiet and begun < due:
                     continue
-                try:
-                    records = await asyncio.to_thread(self._explain, heard, wanted)
-                    await self._store.record_explanations(records)
-                except Unavailable as error:
-                    logger.warning("%d explanations were not kept: %s", wanted, error)
+                if not await self._write(_MOST if quiet else 1):
+                    break
+                due = begun + 1 / RATE
+                if quiet:
+                    pause = (self._clock() - begun) * (1 / SHARE - 1)
 
-    def _affordable(self, wanted: int) -> int:
-        now = self._clock()
-        self._left = min(BURST, self._left + RATE * (now - self._filled))
-        self._filled = now
-        granted = min(wanted, int(self._left))
-        self._left -= granted
-        return granted
+    async def _quiet(self, pause: float) -> bool:
+        """Wait, and tell whether nothing was decided meanwhile and nobody kept the loop busy."""
+        due = self._clock() + pause
+        await asyncio.sleep(pause)
+        quiet = self._plans == self._noticed and self._clock() < due + _LATE
+        self._noticed = self._plans
+        return quiet
 
-    def _explain(self, heard: _Heard, most: int) -> list[ExplanationRecord]:
-        nodes = tuple(facts.name for facts in heard.snapshot.nodes)
-        return [
-            ExplanationRecord(number, heard.made_at, nodes, payload)
-            for number, payload in self._replay(heard, most)
-        ]
+    async def _write(self, most: int) -> bool:
+        """Write down the next ones; returns whether there were any."""
+        records = await asyncio.to_thread(_next, self._told, most)
+        if not records and self._backlog.decisions:
+            self._told = self._explain(self._backlog.take(most))
+            records = await asyncio.to_thread(_next, self._told, most)
+        try:
+            await self._store.record_explanations(records)
+        except Unavailable as error:
+            logger.warning("%d explanations were not kept: %s", len(records), error)
+        return bool(records or self._backlog.decisions)
 
-    def _replay(self, heard: _Heard, most: int) -> Iterator[tuple[int, bytes]]:
+    def _explain(self, plans: Sequence[Heard]) -> Iterator[ExplanationRecord]:
+        for heard in plans:
+            nodes = self._names(heard.snapshot)
+            for number, payload in self._replay(heard):
+                yield ExplanationRecord(number, heard.made_at, nodes, payload)
+
+    def _names(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """Return the nodes' names, the same object while the nodes are the same."""
+        if self._named[0] is not snapshot.nodes:
+            self._named = snapshot.nodes, tuple(facts.name for facts in snapshot.nodes)
+        return self._named[1]
+
+    def _replay(self, heard: Heard) -> Iterator[tuple[int, bytes]]:
         """Yield decisions' ids and transcripts, each on what the decision saw."""
         draft = Draft(heard.snapshot)
-        for allotment, number in zip(heard.allotments, heard.ids, strict=True):
-            if number and most:
-                framework = self._frameworks[allotment.pod.spec.scheduler_name]
-                most -= 1
+        for pod, rows, number in heard.placed:
+            if number:
+                framework = self._frameworks[pod.spec.scheduler_name]
                 try:
-                    seen = inspect(
-                        allotment.pod, draft.snapshot, framework.filters, framework.scorers
-                    )
+                    seen = inspect(pod, draft.snapshot, framework.filters, framework.scorers)
                 except PluginError as error:
                     logger.warning("decision %d is not explained: %s", number, error)
                 else:
                     yield number, transcribe(seen)
-            if not most:
-                return
-            if allotment.decision.rows.size:
-                draft.add(allotment.pod, allotment.decision.rows)
+            if rows.size:
+                draft.add(pod, rows)
+
+
+def _next(records: Iterator[ExplanationRecord], most: int) -> list[ExplanationRecord]:
+    """Return the next records, as many as are made in a short time."""
+    ends = perf_counter() + _SECONDS
+    found: list[ExplanationRecord] = []
+    for record in records:
+        found.append(record)
+        if len(found) == most or perf_counter() >= ends:
+            break
+    return found

@@ -100,12 +100,17 @@ class ClusterState:
                 del self._homeless_on[uid]
                 self._put_in(uid, pod, name, row)
             return
+        self.set_facts(facts)
+        if offer != self._offers[row]:
+            self._set_offer(row, offer)
+
+    def set_facts(self, facts: NodeFacts) -> None:
+        """Take over what a known node declares of itself, but for its resources."""
+        row = self._facts.row_of[facts.name]
         before = self._facts.of(row)
         self._count_images(row, before.images, facts.images)
         self._count_foreign(row, before.foreign_ports, facts.foreign_ports)
         self._facts.set(row, facts)
-        if offer != self._offers[row]:
-            self._set_offer(row, offer)
 
     def remove_nodes(self, names: Collection[str]) -> None:
         """Forget nodes; the pods bound to them stay known."""

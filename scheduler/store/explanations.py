@@ -4,6 +4,7 @@ The payload is the placement room's business; here it is bytes. The names of the
 the same for thousands of decisions, are stored once.
 """
 
+import asyncio
 import hashlib
 import zlib
 from collections.abc import Sequence
@@ -39,14 +40,12 @@ async def record(database: Database, records: Sequence[ExplanationRecord]) -> No
     """Insert explanations; repeating an insert does nothing."""
     if not records:
         return
-    lists = {each.nodes: _digest(each.nodes) for each in records}
+    lists = {id(each.nodes): each.nodes for each in records}  # a tuple of thousands hashes slowly
+    packed = await asyncio.to_thread(lambda: {key: _packed(nodes) for key, nodes in lists.items()})
     async with database.transaction() as connection:
         await connection.execute(
             _INSERT_NODES,
-            [
-                {"digest": digest, "payload": zlib.compress("\n".join(nodes).encode(), 6)}
-                for nodes, digest in lists.items()
-            ],
+            [{"digest": digest, "payload": payload} for digest, payload in packed.values()],
         )
         await connection.execute(
             _INSERT,
@@ -54,7 +53,7 @@ async def record(database: Database, records: Sequence[ExplanationRecord]) -> No
                 {
                     "decision": each.decision,
                     "made_at": each.made_at,
-                    "nodes": lists[each.nodes],
+                    "nodes": packed[id(each.nodes)][0],
                     "payload": each.payload,
                 }
                 for each in records
@@ -77,5 +76,7 @@ async def of_decision(database: Database, decision: int) -> ExplanationRecord | 
     return ExplanationRecord(decision, row[0], tuple(nodes.split("\n")) if nodes else (), row[1])
 
 
-def _digest(nodes: tuple[str, ...]) -> bytes:
-    return hashlib.blake2b("\n".join(nodes).encode(), digest_size=16).digest()
+def _packed(nodes: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """Return the digest of a list of names, and the list compressed."""
+    names = "\n".join(nodes).encode()
+    return hashlib.blake2b(names, digest_size=16).digest(), zlib.compress(names, 6)

@@ -82,7 +82,7 @@ def shared_ironfree(lab: Lab, ironfree_of_module: Ironfree) -> Iterator[Ironfree
     service = ironfree_of_module
     service.wait_for_hosts(lab.hosts)
     yield service
-    service.kubectl("delete", "rc,pods", "--all", "--wait=false")
+    service.kubectl("delete", "rc,deployments,jobs,pdb,pods", "--all", "--wait=false")
     lab.reset()  # so that all hosts answer
     eventually(lambda: not service.pods(), what="all pods are gone")
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from ironfree_docker import DockerDriver
@@ -20,6 +21,7 @@ from scheduler.drivers import (
     EngineState,
     Host,
     HostAddress,
+    HostPathVolume,
     LogOptions,
     Mount,
     PodIdentity,
@@ -174,6 +176,30 @@ async def test_two_containers_share_network_hostname_and_volume(
     assert await asyncio.to_thread(ask, host.address, 7001, "PING") == "+PONG"
 
 
+async def test_no_link_leads_out_of_a_directory_of_the_host(local: Host):
+    """On a new engine; one that would follow the link mounts no part of it."""
+    volume = HostPathVolume("h", "/run/escape", create=True)
+    sandbox = await local.ensure_sandbox(SandboxSpec(POD, "web-0", volumes=(volume,)))
+    whole = Mount("h", "/all", host_path=volume.path, create=True)
+    part = replace(whole, path="/x", sub_path="x")
+    script = "mkdir -p /all/deep && chmod 750 /all && rm -rf /all/x; ln -s /etc /all/x; ls /all"
+    await local.ensure_container(sandbox, shell("first", script, mounts=(whole,)))
+    assert await output(local, (await ended(local, "first")).id) == "deep\nx\n"
+    second = shell("second", "ls /x/", mounts=(part,))
+    if (await local.info()).api_version < "1.45":
+        with pytest.raises(EngineRejected, match=r"subPath of volume h needs .* 1\.45"):
+            await local.ensure_container(sandbox, second)
+        return
+    refused = await local.ensure_container(sandbox, second)
+    assert refused.state is EngineState.CREATED
+    assert "escapes" in refused.message
+    inner = (replace(part, sub_path="deep/new"), replace(whole, read_only=True))
+    look = "touch /x/file; stat -c '%a %n' /all/deep/new; ls /all/deep/new"
+    await local.ensure_container(sandbox, shell("third", look, mounts=inner))
+    assert await output(local, (await ended(local, "third")).id) == "750 /all/deep/new\nfile\n"
+    await local.remove_pod(UID)
+
+
 async def test_everything_ensured_twice_is_there_once(engine: Host, local: Host, host):
     spec = SandboxSpec(POD, "web-0", volumes=(EmptyDir("data"),))
     container = shell("app", "sleep 100")
@@ -230,6 +256,22 @@ async def test_a_command_that_is_not_there_is_a_status(engine: Host):
         assert "no such file" in status.message
 
 
+async def test_the_health_check_of_an_image_does_not_run(
+    local: Host, host: laboratory.Host, tmp_path: Path
+):
+    dockerfile = f"FROM {SHELL_IMAGE}\nHEALTHCHECK --interval=1s CMD touch /checked\n"
+    (tmp_path / "Dockerfile").write_text(dockerfile)
+    host.run("build", "-q", "-t", "checked:v1", str(tmp_path))
+    sandbox = await local.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    spec = replace(shell("app", "sleep 100"), image="checked:v1")
+    app = await local.ensure_container(sandbox, spec)
+    found = host.inspect(app.id)
+    assert found["State"]["Running"]
+    assert "Health" not in found["State"], "the engine checks it"
+    await local.remove_pod(UID)
+    host.remove_image("checked:v1")
+
+
 async def test_a_missing_image_is_told_and_a_pullable_one_is_had(
     engine: Host, lab: laboratory.Lab, host: laboratory.Host
 ):
@@ -283,6 +325,11 @@ async def test_logs_follow_tail_since_and_limits(engine: Host):
     assert await output(engine, app.id, since=times[2] - timedelta(milliseconds=1)) == (
         "three\nfour\n"
     )
+    long = "head -c 40000 /dev/zero | tr '\\0' a; echo; echo end"
+    lines = await engine.ensure_container(sandbox, shell("long", long))
+    await ended(engine, "long")
+    stamped = (await output(engine, lines.id, timestamps=True)).splitlines()
+    assert [len(line.partition(" ")[2]) for line in stamped] == [40_000, len("end")]
     tty = await engine.ensure_container(sandbox, shell("tty", "echo raw", tty=True))
     await ended(engine, "tty")
     assert await output(engine, tty.id) == "raw\r\n"

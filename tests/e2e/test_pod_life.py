@@ -1,6 +1,11 @@
 """A pod's life on a real engine, as the stock kubectl sees it."""
 
+import contextlib
 import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -142,6 +147,83 @@ def test_probes_restart_what_is_sick_and_flip_readiness(ironfree: Ironfree, lab:
     assert "Container main failed liveness probe, will be restarted" in words
 
 
+def test_gates_hooks_over_http_and_readiness_to_the_end(ironfree: Ironfree, lab: Lab):
+    def get(path: str) -> Any:
+        headers = [{"name": "X-Word", "value": path}]
+        asked = {"host": lab.gateway, "port": port, "path": f"/{path}", "httpHeaders": headers}
+        return {"httpGet": asked}
+
+    gate = "example.com/fed"
+    ends = "touch /draining; until test -e /go; do sleep 0.1; done; exit 0"
+    ready = {"exec": {"command": ["test", "!", "-e", "/draining"]}}
+    with listening(lab.gateway) as (port, heard):
+        web = sh(
+            "main",
+            f"trap '{ends}' TERM; while :; do sleep 0.1; done",
+            lifecycle={"postStart": get("begin"), "preStop": get("end")},
+            readinessProbe={**ready, "periodSeconds": 1, "failureThreshold": 1},
+        )
+        gates = {"readinessGates": [{"conditionType": gate}], "terminationGracePeriodSeconds": 90}
+        run(ironfree, "gated", web, **gates)
+        ironfree.kubectl("expose", "pod", "gated", "--port=80")
+        pod = until(
+            ironfree,
+            "gated",
+            lambda p: condition(p, "ContainersReady").get("status") == "True",
+            "its container is ready",
+        )
+        assert heard == [("/begin", "begin")]
+        assert condition(pod, "Ready")["reason"] == "ReadinessGatesNotReady"
+        fed = json.dumps({"status": {"conditions": [{"type": gate, "status": "True"}]}})
+        ironfree.kubectl("patch", "pod", "gated", "--subresource=status", "-p", fed)
+        until(ironfree, "gated", is_ready, "its gate is open")
+
+        def conditions() -> Any:
+            chosen = ("-l", "kubernetes.io/service-name=gated")
+            slices = ironfree.get("endpointslices", *chosen)["items"]
+            return [e["conditions"] for s in slices for e in s["endpoints"]]
+
+        def told(**expected: bool) -> None:
+            eventually(lambda: conditions() == [expected], what=f"its Service says {expected}")
+
+        told(ready=True, serving=True, terminating=False)
+        ironfree.kubectl("delete", "pod", "gated", "--wait=false")
+        told(ready=False, serving=False, terminating=True)  # TERM made its probe fail
+        assert heard[1:] == [("/end", "end")]
+        main = state(pod, "main")["containerID"].removeprefix("docker://")
+        lab.host(pod["spec"]["nodeName"]).run("exec", main, "touch", "/go")
+        ironfree.kubectl("wait", "pod", "gated", "--for=delete", "--timeout=40s")
+
+
+def condition(pod: Any, kind: str) -> Any:
+    found = pod["status"].get("conditions", [])
+    return next((each for each in found if each["type"] == kind), {})
+
+
+@contextlib.contextmanager
+def listening(address: str) -> Iterator[tuple[int, list[tuple[str, str | None]]]]:
+    """A web server; yields its port, and the path and X-Word of every request."""
+    heard: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append((self.path, self.headers["X-Word"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer((address, 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1], heard
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_who_a_container_runs_as_and_what_it_may_do(ironfree: Ironfree):
     look = (
         "id -u; id -g; id -G | tr ' ' '\\n' | sort -n | tr '\\n' ,; echo; "
@@ -226,7 +308,10 @@ def test_files_of_config_maps_and_secrets(ironfree: Ironfree):
         "metadata": {"name": "keys"},
         "stringData": {"word": "hush"},
     }
-    downward = {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}
+    fields = {"name": "metadata.name", "labels": "metadata.labels"}
+    downward = {
+        "items": [{"path": p, "fieldRef": {"fieldPath": field}} for p, field in fields.items()]
+    }
     projected = {"sources": [{"configMap": {"name": "look"}}, {"downwardAPI": downward}]}
     volumes = [
         {"name": "config", "configMap": {"name": "look"}},
@@ -259,6 +344,115 @@ def test_files_of_config_maps_and_secrets(ironfree: Ironfree):
     ironfree.kubectl("replace", "-f", "-", given=json.dumps(config))
     eventually(lambda: len(log(ironfree, "files")) == 5, what="it sees the change")
     assert log(ironfree, "files")[3:] == ["greencolour", "blue"], "a part stays as it was"
+    secret["stringData"] = {"word": "loud"}
+    ironfree.kubectl("replace", "-f", "-", given=json.dumps(secret))
+    ironfree.kubectl("label", "pod", "files", "seen=too")
+
+    def files() -> list[str]:
+        words = ("cat", "/keys/word", "/all/labels")
+        return ironfree.kubectl("exec", "files", "--", *words).split()
+
+    eventually(
+        lambda: files() == ['loudrun="files"', 'seen="too"'], what="it sees the other changes"
+    )
+
+
+def test_what_a_container_shares_with_its_host(ironfree: Ironfree):
+    look = (
+        "cat /proc/1/comm; readlink /proc/self/ns/ipc; grep CapEff /proc/self/status | cut -f2; "
+        "grep Seccomp: /proc/self/status | cut -f2; grep -c ' /proc/kcore ' /proc/mounts; true"
+    )
+    free = {"privileged": True}
+    open_ = {"seccompProfile": {"type": "Unconfined"}, "procMount": "Unmasked"}
+    once = {"restartPolicy": "Never"}
+    own = sh("own", look), sh("open", look, securityContext=open_)
+    run(ironfree, "apart", *own, **once)
+    shared = {"hostPID": True, "hostIPC": True}
+    run(ironfree, "free", sh("main", look, securityContext=free), **shared, **once)
+    for name in ("apart", "free"):
+        until(ironfree, name, phase("Succeeded"), "it ends")
+    machine = os.readlink("/proc/self/ns/ipc")  # for the lab's hosts have none of their own
+    process, ipc, capabilities, seccomp, masked = log(ironfree, "apart", "own")
+    assert (process, seccomp, masked) == ("sh", "2", "1")
+    assert ipc != machine
+    opened = ["sh", ipc, capabilities, "0", "0"]
+    assert log(ironfree, "apart", "open") == opened, "what it says, and nothing else"
+    process, ipc, more, seccomp, masked = log(ironfree, "free")
+    assert (process, ipc, seccomp, masked) == ("tini-static", machine, "0", "0")
+    assert int(more, 16) > int(capabilities, 16)
+
+
+def test_what_a_container_is_told_and_given(ironfree: Ironfree, lab: Lab):
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "settings"},
+        "data": {"colour": "blue", "1.conf": "one"},
+    }
+    ironfree.kubectl("apply", "-f", "-", given=json.dumps(config))
+    env = [
+        {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "colour"}}},
+        {
+            "name": "NONE",
+            "valueFrom": {"configMapKeyRef": {"name": "no", "key": "x", "optional": True}},
+        },
+        {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+        {"name": "SUM", "value": "$(COLOUR)-$(P_colour)"},
+    ]
+    look = (
+        "env | grep -E '^(P_|COLOUR|NONE|NODE|MEMORY|SUM)' | sort; id -u; id -g; "
+        "grep -c ^search /etc/resolv.conf; grep ^nameserver /etc/resolv.conf | cut -d' ' -f2; "
+        "grep -E ' (/dev/shm|/in/v) tmpfs ' /proc/mounts | tr ' ' ,"
+    )
+    every = [{"prefix": "P_", "configMapRef": {"name": "settings"}}]
+    main = sh("main", look, env=env, envFrom=every)
+    main["resources"] = {"limits": {"memory": "64Mi"}}
+    main["volumeMounts"] = [
+        {"name": "shm", "mountPath": "/dev/shm"},
+        {"name": "v", "mountPath": "in/v"},
+    ]
+    amounts = {"cpu": "1", "memory": "128Mi"}
+    run(
+        ironfree,
+        "told",
+        main,
+        sh("idle", "true"),
+        restartPolicy="Never",
+        resources={"limits": amounts, "requests": amounts},
+        dnsPolicy="None",
+        dnsConfig={"nameservers": ["192.0.2.53"]},
+        securityContext={"runAsGroup": 3000},
+        volumes=[
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+            {"name": "v", "emptyDir": {"medium": "Memory"}},
+        ],
+    )
+    pod = until(ironfree, "told", phase("Succeeded"), "it ends")
+    node = pod["spec"]["nodeName"]
+    said = log(ironfree, "told")
+    assert said[:6] == [
+        "COLOUR=blue",
+        f"MEMORY={64 << 20}",
+        f"NODE={node}",
+        "P_1.conf=one",
+        "P_colour=blue",
+        "SUM=blue-blue",
+    ]
+    assert said[6:10] == ["0", "3000", "0", "192.0.2.53"]
+    shm, other = sorted(said[10:])
+    assert shm.startswith("tmpfs,/dev/shm,tmpfs,rw")
+    assert "size=8192k" in shm.split(",")
+    assert other.startswith("tmpfs,/in/v,tmpfs,rw")
+    assert pod["status"]["qosClass"] == "Guaranteed"
+    shares = {
+        container.labels["ironfree.dev/container"]: lab.host(node).inspect(container.id)
+        for container in lab.host(node).containers()
+    }
+    assert {name: shares[name]["HostConfig"]["CpuShares"] for name in ("main", "idle")} == {
+        "main": 512,
+        "idle": 512,
+    }
 
 
 def test_a_namespace_holds_its_pods_to_a_level(ironfree: Ironfree):

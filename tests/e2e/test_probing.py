@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
 from ironfree_docker import DockerDriver
+from msgspec.structs import replace
 
+from plugins.docker.tests.probed_servers import grpc, http, server
 from scheduler.drivers import (
     ContainerSpec,
     DialFailure,
@@ -17,7 +20,13 @@ from scheduler.drivers import (
 )
 from scheduler.errors import HostUnreachable
 from scheduler.nodes.handlers import Target, perform
-from scheduler.objects.handlers import ExecAction, HTTPGetAction, Probe, TCPSocketAction
+from scheduler.objects.handlers import (
+    ExecAction,
+    GRPCAction,
+    HTTPGetAction,
+    Probe,
+    TCPSocketAction,
+)
 from scheduler.objects.pod import Container, ContainerPort
 from tests.e2e import lab as laboratory
 from tests.e2e.lab.images import SHELL_IMAGE
@@ -68,6 +77,27 @@ async def test_http_and_tcp_reach_a_port_that_is_not_published(
     assert {outcome.message for outcome in await asyncio.gather(*many)} == {""}
     unanswered = await engine.dial("192.0.2.1", 80, 0.2)
     assert isinstance(unanswered, DialFailure)
+
+
+async def test_https_without_a_known_certificate_and_grpc(engine: Host, lab: laboratory.Lab):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(lab.tls.server_cert, lab.tls.server_key)
+    asked: list[bytes] = []
+    async with contextlib.AsyncExitStack() as stack:
+        answers = ((http(200), tls), (grpc(1, asked), None), (grpc(2, asked), None))
+        begun = [server(answer, secure, lab.gateway) for answer, secure in answers]
+        ports = [await stack.enter_async_context(each) for each in begun]
+        passed_on = zip((8443, 9001, 9002), ports, strict=True)
+        script = [f"nc -ll -p {here} -e nc {lab.gateway} {there} &" for here, there in passed_on]
+        on = await target(engine, " ".join([*script, "sleep 9999"]))
+        get = HTTPGetAction(8443, "/ok", scheme="HTTPS")
+        await until(Probe(http_get=get), on, success=True)
+        plain = await perform(Probe(http_get=replace(get, scheme="HTTP")), on, 5)
+        assert not plain.success
+        await until(Probe(grpc=GRPCAction(9001, "shop")), on, success=True)
+        said = await until(Probe(grpc=GRPCAction(9002)), on, success=False)
+        assert 'responded with "NOT_SERVING"' in said
+    assert b"shop" in b"".join(asked)
 
 
 async def test_commands_tell_their_exit_code_and_their_words(engine: Host):

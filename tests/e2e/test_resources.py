@@ -20,6 +20,8 @@ def equipped(ironfree: Ironfree, host: Host) -> Host:
     spec = {
         "podPidsLimit": 40,
         "ulimits": {"nofile": "64:128"},
+        "swapBehavior": "LimitedSwap",
+        "swap": "1Gi",
         "devices": [{"name": LOOP, "ids": ids}],
     }
     patch = json.dumps({"spec": spec})
@@ -40,7 +42,7 @@ def test_a_nodes_limits_and_the_oom_score_reach_the_processes(ironfree: Ironfree
     requests = {"memory": "512Mi"}
     containers = [
         {**main, "resources": {"limits": limits}},
-        {**other, "resources": {"requests": requests}},
+        {**other, "resources": {"requests": requests, "limits": {"memory": "1Gi"}}},
     ]
     spec = {"restartPolicy": "Never", "nodeName": equipped.name, "containers": containers}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "limits"}, "spec": spec}
@@ -50,9 +52,14 @@ def test_a_nodes_limits_and_the_oom_score_reach_the_processes(ironfree: Ironfree
     assert ironfree.kubectl("logs", "limits", "-c", "main").split() == ["64", "128"]
     assert ironfree.kubectl("logs", "limits", "-c", "other").split() == ["750"]
     assert ironfree.get("pod", "limits")["status"]["qosClass"] == "Burstable"
-    (container,) = [c for c in equipped.containers() if "_main_" in c.name]
-    seen = json.loads(equipped.run("inspect", container.name))[0]["HostConfig"]
-    assert (seen["PidsLimit"], seen["Memory"], seen["MemorySwap"]) == (40, 64 << 20, 64 << 20)
+
+    def seen(of: str) -> tuple[int, int, int]:
+        (container,) = [c for c in equipped.containers() if f"_{of}_" in c.name]
+        config = equipped.inspect(container.id)["HostConfig"]
+        return config["PidsLimit"], config["Memory"], config["MemorySwap"]
+
+    assert seen("main") == (40, 64 << 20, 64 << 20), "it may use all that it requests, and no swap"
+    assert seen("other") == (40, 1 << 30, (1 << 30) + (256 << 20)), "a quarter of the node's swap"
 
 
 def devices(host: Host) -> dict[str, str]:

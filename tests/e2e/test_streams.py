@@ -17,6 +17,8 @@ import termios
 from pathlib import Path
 
 import pytest
+from kubernetes_asyncio import client
+from kubernetes_asyncio.stream import WsApiClient
 
 from tests.e2e.lab import Lab
 from tests.e2e.service import Ironfree, eventually
@@ -195,6 +197,74 @@ def test_attach_takes_stdin_and_shows_output(ironfree: Ironfree):
     attached.kill()
     attached.wait()
     attached.stdout.close()
+
+
+def test_attach_to_a_terminal(ironfree: Ironfree):
+    manifest = pod("terminal", "sh", stdin=True, tty=True)
+    ironfree.kubectl("apply", "-f", "-", given=manifest)
+    ironfree.running(1, "app=terminal")
+    said = Terminal(ironfree.command("attach", "-it", "terminal"))
+    said.type("word=kept; tty; echo a$((20+22))\n")
+    assert "/dev/pts/" in said.until("a42")
+    said.resize(33, 101)
+    eventually(lambda: said.ask("stty size\n", "# ").count("33 101"), 10, "the new size")
+    said.kill()
+    again = Terminal(ironfree.command("attach", "-it", "terminal"))
+    again.type("echo $word-$((40+2))\n")
+    again.until("kept-42")
+    again.type("exit 5\n")
+    again.end()
+
+    def code() -> int | None:
+        (status,) = ironfree.get("pod", "terminal")["status"]["containerStatuses"]
+        ends = status["lastState"].get("terminated") or status["state"].get("terminated")
+        return ends and ends["exitCode"]
+
+    assert eventually(code, what="its shell has ended") == 5
+
+
+async def test_kubernetes_asyncio_execs_and_forwards(shell: Ironfree):
+    configuration = client.Configuration(host=shell.url)
+    async with WsApiClient(configuration) as session:
+        streams = client.CoreV1Api(session)
+        command = ["sh", "-c", "echo out; echo err >&2; cat; exit 7"]
+        opened = await streams.connect_get_namespaced_pod_exec(
+            "shell",
+            "default",
+            command=command,
+            stdin=True,
+            stdout=True,
+            stderr=True,
+            _preload_content=False,
+        )
+        said = {1: b"", 2: b"", 3: b""}
+        async with opened as socket:
+            await socket.send_bytes(b"\x00typed\n")
+            async for message in socket:
+                said[message.data[0]] += message.data[1:]
+                if b"typed\n" in said[1]:
+                    break
+        assert (said[1], said[2]) == (b"out\ntyped\n", b"err\n")
+        command = ["sh", "-c", "exit 7"]
+        opened = await streams.connect_get_namespaced_pod_exec(
+            "shell", "default", command=command, stdout=True, _preload_content=False
+        )
+        async with opened as socket:
+            (status,) = [message.data async for message in socket]
+        assert WsApiClient.parse_error_data(status[1:].decode()) == 7
+        opened = await streams.connect_get_namespaced_pod_portforward(
+            "shell", "default", ports="8080", _preload_content=False
+        )
+        async with opened as socket:
+            assert [await socket.receive_bytes() for _ in range(2)] == [
+                b"\0\x90\x1f",
+                b"\1\x90\x1f",
+            ]
+            await socket.send_bytes(b"\0" + FETCH)
+            answer = b""
+            async for message in socket:
+                answer += message.data[1:]
+        assert answer.endswith(b"hello\n")
 
 
 def test_run_with_stdin_ends_with_the_exit_code(ironfree: Ironfree):

@@ -92,6 +92,24 @@ async def service(store):
                 task.cancel()
 
 
+async def explained(store, monkeypatch, count):
+    """Return a task that ends when so many explanations have been kept."""
+    keep, kept = store.record_explanations, asyncio.Queue()
+
+    async def note(records):
+        await keep(records)
+        kept.put_nowait(len(records))
+
+    async def enough():
+        left = count
+        async with asyncio.timeout(30):
+            while left > 0:
+                left -= await kept.get()
+
+    monkeypatch.setattr(store, "record_explanations", note)
+    return asyncio.ensure_future(enough())
+
+
 def all_bound(pods):
     return bool(pods) and all(p.node for p in pods.values())
 
@@ -322,3 +340,15 @@ async def test_a_condition_is_written_although_the_pod_changes_at_that_moment(se
     await service.placement.reporter.flushed()
     (event,) = await service.told("FailedScheduling", 1)
     assert event["count"] == 1
+
+
+async def test_every_decision_of_a_burst_is_explained(service, monkeypatch):
+    written = await explained(service.store, monkeypatch, 12)
+    names = [f"p{number}" for number in range(12)]
+    await service.write(*(node(name) for name in "abc"))
+    await service.write(*(pod(name, cpu=f"{number + 1}m") for number, name in enumerate(names)))
+    await service.seen(lambda pods: len(pods) == 12 and all_bound(pods))
+    await written
+    for name in names:
+        (record,) = await service.store.decisions_of("default", name)
+        assert await service.store.explanation(record.id) is not None

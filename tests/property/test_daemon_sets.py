@@ -17,18 +17,22 @@ from scheduler.objects.daemon_set import (
 )
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.node import Node, NodeSpec, NodeStatus, Taint
-from scheduler.objects.pod import Condition, Pod, PodSpec, PodStatus
+from scheduler.objects.pod import AT_MOST_ONCE, Condition, Pod, PodSpec, PodStatus
 from scheduler.objects.pod_owner import PodTemplate, TemplateMeta
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
-TEMPLATE = PodTemplate(TemplateMeta({"app": "x"}), msgspec.Raw(b'{"containers":[]}'))
+
+
+def template(once):
+    said = {AT_MOST_ONCE: "true"} if once else {}
+    return PodTemplate(TemplateMeta({"app": "x"}, said), msgspec.Raw(b'{"containers":[]}'))
 
 
 class World:
     """Nodes and pods; a plan is carried out at once, and deleted pods linger."""
 
-    def __init__(self, strategy, nodes):
-        self.strategy, self.version = strategy, "1"
+    def __init__(self, strategy, nodes, once=False):
+        self.strategy, self.version, self.once = strategy, "1", once
         self.nodes = {f"n{n}": () for n in range(nodes)}  # name → taints
         self.pods = {}
         self.made = 0
@@ -74,7 +78,8 @@ class World:
 
     def look(self):
         meta = ObjectMeta(name="agent", namespace="n", uid="ds", generation=1)
-        daemons = DaemonSet(meta, DaemonSetSpec(update_strategy=self.strategy, template=TEMPLATE))
+        spec = DaemonSetSpec(update_strategy=self.strategy, template=template(self.once))
+        daemons = DaemonSet(meta, spec)
         nodes = [
             Node(ObjectMeta(name=name), NodeSpec(taints=taints), NodeStatus(), 1)
             for name, taints in self.nodes.items()
@@ -91,6 +96,7 @@ class World:
             assert self.available() >= min(before, desired - unavailable)
         for name in planned.creates:
             there = [p for p in self.pods.values() if p.node == name]
+            assert not there or not self.once
             assert len(there) <= (1 if surge else 0) or all(not p.active for p in there[1:])
             self.made += 1
             meta = ObjectMeta(
@@ -104,24 +110,27 @@ class World:
 
 
 STRATEGY = DaemonStrategy("RollingUpdate", RollingDaemons(0, 1))
+SURGING = DaemonStrategy("RollingUpdate", RollingDaemons(2, 0))
 STRATEGIES = st.sampled_from(
     [
         STRATEGY,
         DaemonStrategy("RollingUpdate", RollingDaemons(0, "50%")),
-        DaemonStrategy("RollingUpdate", RollingDaemons(2, 0)),
+        SURGING,
     ]
 )
 EVENTS = ("change", "node", "taint", "lose", "ready", "break", "fail", "end", "look", "look")
 
 
-@example(STRATEGY, 1, [("look", 0), ("fail", 0), ("taint", 1)])
+@example(SURGING, 1, True, [("look", 0), ("change", 2), ("look", 0)])
+@example(STRATEGY, 1, False, [("look", 0), ("fail", 0), ("taint", 1)])
 @given(
     STRATEGIES,
     st.integers(0, 4),
+    st.booleans(),
     st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 1000)), max_size=60),
 )
-def test_any_history_ends_with_a_pod_on_every_node(strategy, nodes, history):
-    world = World(strategy, nodes)
+def test_any_history_ends_with_a_pod_on_every_node(strategy, nodes, once, history):
+    world = World(strategy, nodes, once)
     for event, number in history:
         world.happen(event, number)
     for _ in range(100):

@@ -17,16 +17,20 @@ from scheduler.objects.job import (
     write_indexes,
 )
 from scheduler.objects.meta import ObjectMeta
-from scheduler.objects.pod import Pod, PodSpec, PodStatus
+from scheduler.objects.pod import AT_MOST_ONCE, Pod, PodSpec, PodStatus
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class World:
-    """Pods of one Job, whose plans are carried out, sometimes only in part."""
+    """Pods of one Job, whose plans are carried out, sometimes only in part.
 
-    def __init__(self, spec):
+    Pods that may run once at most stay, when deleted, until their host has stopped them.
+    """
+
+    def __init__(self, spec, once=False):
         self.spec = spec
+        self.once = once
         self.status = JobStatus()
         self.pods = {}
         self.made = 0
@@ -42,7 +46,8 @@ class World:
     def make(self, index=None):
         self.made += 1
         uid = f"pod-{self.made}"
-        said = {} if index is None else {INDEX: str(index)}
+        said = {AT_MOST_ONCE: "true"} if self.once else {}
+        said |= {} if index is None else {INDEX: str(index)}
         meta = ObjectMeta(
             name=uid,
             namespace="n",
@@ -67,6 +72,8 @@ class World:
                 self.end(uid, "Failed")
             case "delete" if self.pods:
                 self.delete(sorted(self.pods)[number % len(self.pods)])
+            case "stop" if self.pods:
+                self.stop(sorted(self.pods)[number % len(self.pods)])
             case "scale":
                 self.spec = replace(self.spec, parallelism=number % 5)
             case "suspend":
@@ -86,15 +93,41 @@ class World:
     def delete(self, uid):
         """What a client does: it is marked, and goes when no finalizer holds it."""
         pod = self.pods[uid]
+        if not self.once and pod.status.phase != "Succeeded" and TRACKING in pod.meta.finalizers:
+            self.ended.add(uid)
+        self.mark(uid)
+
+    def mark(self, uid, **fields):
+        grace = 30 if self.once and not self.pods[uid].terminal else 0
+        meta = replace(self.pods[uid].meta, **fields)
+        if meta.deletion_timestamp is None:
+            meta = replace(meta, deletion_timestamp=self.now, deletion_grace_period_seconds=grace)
+        self.change(uid, meta=meta)
+        self.sweep(uid)
+
+    def stop(self, uid):
+        """What the host of a pod that is being deleted does, once it answers."""
+        pod = self.pods[uid]
+        if pod.meta.deletion_timestamp is None:
+            return
         if pod.status.phase != "Succeeded" and TRACKING in pod.meta.finalizers:
             self.ended.add(uid)
-        self.change(uid, meta=replace(pod.meta, deletion_timestamp=self.now))
+        self.change(uid, meta=replace(pod.meta, deletion_grace_period_seconds=0))
         self.sweep(uid)
 
     def sweep(self, uid):
         meta = self.pods[uid].meta
-        if meta.deletion_timestamp is not None and not meta.finalizers:
+        left = meta.finalizers or meta.deletion_grace_period_seconds
+        if meta.deletion_timestamp is not None and not left:
             del self.pods[uid]
+
+    def may_run(self):
+        """Pods that a host may be running: which of an index in an indexed Job."""
+        return [
+            pod.meta.annotations.get(INDEX)
+            for pod in self.pods.values()
+            if not pod.terminal and pod.meta.deletion_grace_period_seconds != 0
+        ]
 
     def look(self, steps=4):
         """Plan, and carry out so many of the four steps."""
@@ -104,9 +137,13 @@ class World:
             assert active + planned.creates - len(planned.deletes) <= self.spec.parallelism
         for pod in planned.deletes if steps > 0 else ():
             assert pod.active
-            del self.pods[pod.meta.uid]
+            self.mark(pod.meta.uid, finalizers=())
         for at in range(planned.creates) if steps > 1 else ():
             self.make(planned.indexes[at] if planned.indexes else None)
+        if self.once and planned.creates and steps > 1:
+            running = self.may_run()
+            assert len(running) <= self.spec.parallelism
+            assert not planned.indexes or len(running) == len(set(running))
         if steps > 2:
             assert planned.status.succeeded >= self.status.succeeded
             assert planned.status.failed >= self.status.failed
@@ -127,21 +164,26 @@ class World:
         raise AssertionError("it never comes to rest")
 
 
-EVENTS = ("succeed", "fail", "delete", "scale", "suspend", "crash", "look", "look")
+EVENTS = ("succeed", "fail", "delete", "stop", "scale", "suspend", "crash", "look", "look")
 
 
 @given(
     st.booleans(),
+    st.booleans(),
     st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 1000)), max_size=60),
 )
-def test_any_history_counts_each_pod_once(indexed, history):
+def test_any_history_counts_each_pod_once(indexed, once, history):
     mode = "Indexed" if indexed else "NonIndexed"
-    world = World(JobSpec(parallelism=3, completions=8, completion_mode=mode, backoff_limit=10**6))
+    world = World(
+        JobSpec(parallelism=3, completions=8, completion_mode=mode, backoff_limit=10**6), once
+    )
     for event, number in history:
         world.happen(event, number)
     world.spec = replace(world.spec, suspend=False, parallelism=3)
     for _ in range(40):
         world.now += timedelta(hours=1)
+        for uid in list(world.pods):
+            world.stop(uid)
         world.rest()
         counted = world.status.failed + (0 if indexed else world.status.succeeded)
         assert counted == len(world.ended)

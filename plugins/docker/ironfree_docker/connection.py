@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from scheduler.drivers import HostAddress, TlsMaterial
 from scheduler.errors import DriverError, HostUnreachable
@@ -23,6 +25,29 @@ LOCAL = "http://docker"
 
 KEPT = 30.0
 """Seconds for which an idle connection is kept: a host is looked at at least that often."""
+
+
+_KNOCKING = 64
+"""Connections to a unix socket that are being opened at once. ssh lets 128 wait to be accepted; one
+more looks open to asyncio, for the kernel refuses it with EAGAIN, and fails (ENOTCONN)."""
+
+
+class _UnixConnector(aiohttp.UnixConnector):
+    """A pool that opens only so many connections at once."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        super().__init__(path, limit=limit, keepalive_timeout=KEPT)
+        self._knocking = asyncio.Semaphore(_KNOCKING)
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - what is overridden has it
+    ) -> Connection:
+        """Return a connection for a request."""
+        async with self._knocking:
+            return await super().connect(req, traces, timeout)
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,7 @@ class Route:
     def connector(self, limit: int) -> aiohttp.BaseConnector:
         """A pool of at most `limit` connections (0: unbounded)."""
         if self.socket:
-            return aiohttp.UnixConnector(self.socket, limit=limit, keepalive_timeout=KEPT)
+            return _UnixConnector(self.socket, limit)
         tls = self.tls if self.tls is not None else True
         return aiohttp.TCPConnector(limit=limit, ssl=tls, keepalive_timeout=KEPT)
 

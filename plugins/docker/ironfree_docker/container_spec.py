@@ -1,11 +1,11 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
-from collections.abc import Iterator
-
 from scheduler.drivers import (
     ContainerSpec,
     EmptyDir,
     FilesVolume,
+    HostPathVolume,
+    Mount,
     NamedVolume,
     PidMode,
     SandboxSpec,
@@ -22,10 +22,15 @@ _PERIOD = 100_000  # microseconds; the kernel's default for CPU quotas
 _LEAST_QUOTA = 1_000  # what the kernel takes at least
 _LOG: JsonObject = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 _NEVER: JsonObject = {"Name": "no"}  # restarts have one owner, and it is not the engine
+_UNCHECKED: JsonObject = {"Test": ["NONE"]}
+"""No HEALTHCHECK of the image (kubelet): each is an exec, and nobody asks for what they find."""
 
 
 def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonObject:
     """The infra container: namespaces, names, ports, and a first mount of every volume.
+
+    Directories of the host that are mounted in parts are there, too: missing parts are made
+    through it.
 
     Mounting the volumes here keeps a tmpfs volume's content while apps restart, and gives every
     volume mode 0777 as Kubernetes' emptyDir has (the engine copies the mode of the image's
@@ -36,13 +41,15 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
         bindings = ports.setdefault(f"{port.container_port}/{port.protocol.lower()}", [])
         assert isinstance(bindings, list)
         bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
+    mounts = _sandbox_mounts(spec, image)
     host: JsonObject = {
         "IpcMode": "host" if spec.host_ipc else "shareable",
         "Sysctls": dict(spec.sysctls),
         "RestartPolicy": _NEVER,
         "LogConfig": _LOG,
         "CpuShares": 2,
-        "Mounts": list(_volumes(spec, image)),
+        "Mounts": mounts.mounts,
+        "Binds": mounts.binds,
         "Dns": list(spec.dns_servers),
         "DnsSearch": list(spec.dns_searches),
         "DnsOptions": list(spec.dns_options),
@@ -50,7 +57,12 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
     }
     if spec.runtime:
         host["Runtime"] = spec.runtime
-    body: JsonObject = {"Image": image, "Labels": _json(labels), "HostConfig": host}
+    body: JsonObject = {
+        "Image": image,
+        "Labels": _json(labels),
+        "Healthcheck": _UNCHECKED,
+        "HostConfig": host,
+    }
     if spec.host_network:
         host["NetworkMode"] = "host"
     else:
@@ -61,12 +73,17 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
     return body
 
 
-def _volumes(spec: SandboxSpec, image: str) -> Iterator[JsonObject]:
-    uid = spec.identity.uid
+def _sandbox_mounts(spec: SandboxSpec, image: str) -> Mounts:
+    found, uid = Mounts(), spec.identity.uid
     for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES]):
-        yield _volume(uid, volume, f"/volumes/{index}")
+        place = f"/volumes/{index}"
+        if isinstance(volume, HostPathVolume):
+            found.bind(Mount(volume.name, place, host_path=volume.path, create=volume.create))
+        else:
+            found.mounts.append(_volume(uid, volume, place))
     if image == IMAGE:
-        yield {"Type": "volume", "Source": messages_volume(uid), "Target": MESSAGES}
+        found.mounts.append({"Type": "volume", "Source": messages_volume(uid), "Target": MESSAGES})
+    return found
 
 
 def container_body(
@@ -128,6 +145,7 @@ def container_body(
         "StdinOnce": spec.stdin and spec.stdin_once,
         "WorkingDir": spec.working_dir,
         "User": spec.user,
+        "Healthcheck": _UNCHECKED,
         "HostConfig": host,
     }
     if spec.command:

@@ -13,7 +13,7 @@ from scheduler.objects.json import JsonObject
 
 from . import wire
 from .engine import CREATE, LIST, START, Engine
-from .frames import demultiplex
+from .frames import demultiplex, stamped_lines
 from .labels import POD_UID, belongs
 
 _REMOVAL = 60.0
@@ -206,6 +206,11 @@ class Containers:
             if found.config.tty:
                 async for chunk in chunks:
                     yield chunk
+                return
+            if query.timestamps:
+                async with aclosing(stamped_lines(chunks, self._engine.name)) as lines:
+                    async for chunk in lines:
+                        yield chunk
                 return
             async with aclosing(demultiplex(chunks, self._engine.name)) as plain:
                 async for _stream, chunk in plain:

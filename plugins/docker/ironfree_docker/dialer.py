@@ -34,6 +34,8 @@ _HEADER = struct.Struct("<IHH")
 _STATFS = struct.Struct("<7Q")
 """Of Linux's struct statfs: type, block size, blocks, free, free for all; inodes, free ones."""
 _MOST = 4096
+_MOST_PLACES = 8
+"""Addresses of a name that are tried."""
 _SIGNALS = (
     "/proc/meminfo",
     "/proc/loadavg",
@@ -170,19 +172,31 @@ class Dialer:
         self._link: _Link | None = None
 
     async def dial(self, address: str, port: int, within: float) -> Connection | DialFailure:
-        """Connect from the host's network.
+        """Connect from the host's network; of a name's addresses to the first that takes it.
 
         Raises:
             HostUnreachable: the engine does not answer. DriverError: it cannot run the dialer.
         """
-        where = await _resolved(address)
-        if where is None:
+        places = await _resolved(address)
+        if not places:
             return DialFailure(f"no such host: {address}")
         link = await self._up()
+        failures: list[DialFailure] = []
+        end = asyncio.get_running_loop().time() + within
+        for number, where in enumerate(places):
+            left = end - asyncio.get_running_loop().time()
+            place = _socket_address(where, port)
+            outcome = await self._connect(link, place, left / (len(places) - number))
+            if not isinstance(outcome, DialFailure):
+                return outcome
+            failures.append(outcome)
+        return failures[0]
+
+    async def _connect(self, link: _Link, where: bytes, within: float) -> Connection | DialFailure:
         connection, number = link.new()
         try:
             async with asyncio.timeout(within):
-                if not await link.send(number, _OPEN, _socket_address(where, port)):
+                if not await link.send(number, _OPEN, where):
                     raise self._broken()
                 error = await connection.opened
         except BaseException as failure:
@@ -312,15 +326,15 @@ def _body(image: str, cluster: str) -> JsonObject:
     }
 
 
-async def _resolved(address: str) -> str | None:
-    """The IP of an address or a name, None for a name that nobody knows."""
+async def _resolved(address: str) -> list[str]:
+    """The IPs of an address or a name, none for a name that nobody knows."""
     with contextlib.suppress(ValueError):
-        return str(ipaddress.ip_address(address))
+        return [str(ipaddress.ip_address(address))]
     try:
         found = await asyncio.get_running_loop().getaddrinfo(address, None, type=socket.SOCK_STREAM)
     except OSError:
-        return None
-    return str(found[0][4][0])
+        return []
+    return [str(each[4][0]) for each in found][:_MOST_PLACES]
 
 
 def _socket_address(address: str, port: int) -> bytes:

@@ -29,8 +29,10 @@ OLDEST, NEWEST = (1, 40), (1, 45)
 CONNECT, PING, INSPECT, LIST, CREATE, START = 2.0, 3.0, 5.0, 10.0, 30.0, 60.0
 """Seconds."""
 
-READS, MUTATIONS, WAITS = 16, 4, 64
-"""Calls under way at once per host. Waits (graceful stops) only hold a connection open."""
+READS, MUTATIONS, WAITS = 16, 4, 512
+"""Calls under way at once per host. Waits only hold a connection open, most of them for the grace
+of a stop, which must not begin when that of another ends: there are as many as a host may have
+containers, though no more than sshd can have files open (1024) with all other connections."""
 
 STREAMS = 256
 """Streams of clients open at once per host: followed logs, exec, attach, forwarded connections."""
@@ -154,7 +156,7 @@ class Engine:
             return response.headers
 
     async def wait(self, path: str, *, query: Mapping[str, str], within: float) -> bytes:
-        """A POST that by design takes long (stop, wait); does not hold a mutation's place."""
+        """A POST that by design takes long (stop, wait); holds up no other sort of call."""
         async with (
             self._waits,
             self._exchange(self._streams, "POST", path, query=query, total=within) as response,

@@ -12,6 +12,8 @@ from . import wire
 from .engine import INSPECT, Engine
 from .frames import demultiplex
 
+_STARTS = 4  # under way at once; each costs an engine 50 ms of its processors
+_FIRST_LOOK, _LONGEST_PAUSE = 0.1, 1.0  # seconds between looks whether one has been started
 _MOST_OUTPUT = 10 * 1024
 _LOOKS = 20
 _BETWEEN_LOOKS = 0.05
@@ -22,10 +24,13 @@ class Execs:
 
     The engine has no way to end one that takes too long. So a command is not started again in a
     container while it still runs there: there is one that hangs at most, not one a probe.
+
+    What is rationed is starts, not commands: some take a minute, which costs the engine nothing.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._starts = asyncio.Semaphore(_STARTS)
         self._late: dict[tuple[str, tuple[str, ...]], str] = {}
 
     async def run(
@@ -37,16 +42,34 @@ class Execs:
         if late is not None and (await self._inspect(late)).running:
             return None
         self._late.pop(key, None)
-        made = await self._create(container, command, user)
+        async with self._starts:
+            made = await self._create(container, command, user)
+            deadline = asyncio.get_running_loop().time() + within
+            reading = asyncio.ensure_future(self._output(made))
+            try:
+                await self._started(made, reading, deadline)
+            except BaseException:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+                raise
         output = b""
         try:
-            async with asyncio.timeout(within):
-                output = await self._output(made)
+            async with asyncio.timeout_at(deadline):
+                output = await reading
         except TimeoutError:
             if (await self._inspect(made)).running:
                 self._late[key] = made
                 return None
         return ExecOutcome(await self._exit_code(made), output.decode(errors="replace"))
+
+    async def _started(self, made: str, reading: asyncio.Future[bytes], deadline: float) -> None:
+        """Wait until it runs, has ended or is late: the engine answers before it starts it."""
+        loop, pause = asyncio.get_running_loop(), _FIRST_LOOK
+        while (left := deadline - loop.time()) > 0:
+            await asyncio.wait({reading}, timeout=min(pause, left))
+            if reading.done() or (await self._inspect(made)).pid:
+                return
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def forget(self, running: set[str]) -> None:
         """Forget late commands of containers that are gone."""

@@ -1,7 +1,7 @@
 """The engine's multiplexed output: frames of (stream, length, bytes), made plain again."""
 
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 from scheduler.errors import DriverError
 
@@ -19,23 +19,62 @@ async def demultiplex(chunks: AsyncIterator[bytes], host: str) -> AsyncGenerator
 
     Source: Docker Engine API, "Attach to a container", stream format.
     """
-    header = b""
-    stream = remaining = 0
+    frames = _Frames(host)
     async for chunk in chunks:
+        for stream, _begins, part in frames.cut(chunk):
+            yield stream, part
+
+
+async def stamped_lines(chunks: AsyncIterator[bytes], host: str) -> AsyncGenerator[bytes]:
+    """The bytes of logs with timestamps, merged: one stamp a line, however long that is.
+
+    An engine keeps lines in pieces of 16 KiB, each a frame with a stamp of its own; those of all
+    but the first are left out.
+
+    Args, Raises: as for demultiplex.
+    """
+    frames = _Frames(host)
+    unended = set[int]()  # streams whose last line goes on
+    skips = False
+    async for chunk in chunks:
+        for stream, begins, part in frames.cut(chunk):
+            skips = stream in unended if begins else skips
+            rest = part
+            if skips:
+                _stamp, space, rest = part.partition(b" ")
+                skips = not space
+            if rest:
+                (unended.discard if rest.endswith(b"\n") else unended.add)(stream)
+                yield rest
+
+
+class _Frames:
+    """Cuts chunks into parts of frames."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._header = b""
+        self._stream = self._remaining = 0
+        self._begins = False
+
+    def cut(self, chunk: bytes) -> Iterator[tuple[int, bool, bytes]]:
+        """Yield the stream, whether a frame begins with it, and the bytes of each part."""
         position = 0
         while position < len(chunk):
-            if remaining:
-                part = chunk[position : position + remaining]
+            if self._remaining:
+                part = chunk[position : position + self._remaining]
                 position += len(part)
-                remaining -= len(part)
-                yield stream, part
+                self._remaining -= len(part)
+                yield self._stream, self._begins, part
+                self._begins = False
                 continue
-            part = chunk[position : position + _HEADER - len(header)]
+            part = chunk[position : position + _HEADER - len(self._header)]
             position += len(part)
-            header += part
-            if len(header) == _HEADER:
-                stream, remaining = _frame(header, chunk[position : position + 200], host)
-                header = b""
+            self._header += part
+            if len(self._header) == _HEADER:
+                following = chunk[position : position + 200]
+                self._stream, self._remaining = _frame(self._header, following, self._host)
+                self._header, self._begins = b"", True
 
 
 def _frame(header: bytes, following: bytes, host: str) -> tuple[int, int]:

@@ -67,7 +67,7 @@ from .labels import (
     sandbox_labels,
     volume_name,
 )
-from .mounts import resolve
+from .mounts import MountResolver
 from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
 from .podman import PodmanContainers, PodmanVolumes
@@ -109,6 +109,7 @@ class DockerHost:
         self._execs = Execs(engine)
         self._files = VolumeFiles(engine, self._execs)
         self._messages = TerminationMessages(engine, self._volumes)
+        self._mounts = MountResolver(engine, self._volumes, address.cluster)
         self._parts = VolumeParts(engine, self._containers, self._volumes)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
         self._has_tools = pause.program(engine.version.arch) is not None
@@ -241,7 +242,7 @@ class DockerHost:
         """Have volumes and infra container; an infra container that has ended runs again."""
         await self._end_older_sandboxes(spec)
         named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
-        others = (each for each in spec.volumes if not isinstance(each, NamedVolume))
+        others = (each for each in spec.volumes if isinstance(each, EmptyDir | FilesVolume))
         await together(
             self._ensure_messages(spec), *(self._ensure_volume(spec, volume) for volume in others)
         )
@@ -280,8 +281,7 @@ class DockerHost:
     async def _start(self, sandbox: SandboxStatus, spec: ContainerSpec) -> wire.Container:
         name = container_name(sandbox.identity, spec.name, spec.attempt)
         labels = container_labels(sandbox, spec, self._address.cluster)
-        uid = sandbox.identity.uid
-        mounts = await resolve(self._volumes, uid, spec.mounts, self._engine.api)
+        mounts = await self._mounts.resolve(sandbox.identity, spec.mounts)
         await self._parts.have(sandbox, spec.mounts)
         message = await self._messages.mount(sandbox, spec)
         mounts.mounts += [message] if message is not None else []

@@ -1,11 +1,13 @@
 """Directories that a subPath names and that a volume does not have yet, as kubelet makes them.
 
-An engine mounts only what is there. The infra container has every volume of its pod mounted, so
-they are made through it; the engine then sees to it that no link leads out of the volume.
+An engine mounts only what is there. The infra container has every volume of its pod mounted, and
+directories of the host that containers see parts of, so they are made through it; the engine then
+sees to it that no link leads out of the volume.
 """
 
 import base64
 from collections.abc import Sequence
+from posixpath import normpath
 
 import msgspec
 
@@ -40,15 +42,19 @@ class VolumeParts:
 
         It has the mode of the volume. Volumes whose files Ironfree writes stay as they are.
         """
-        parts = [mount for mount in mounts if mount.sub_path and not mount.host_path]
+        parts = [mount for mount in mounts if mount.sub_path]
         if not parts or self._engine.api < SUBPATH:
             return
         infra = await self._containers.foreign(sandbox.id)
-        places = {each.name: each.destination for each in (infra.mounts or [] if infra else [])}
+        places = {
+            each.name or each.source: each.destination
+            for each in (infra.mounts or [] if infra else [])
+        }
         for mount in parts:
             name = mount.lasting or volume_name(sandbox.identity.uid, mount.volume)
-            if name in places:
-                await self._have(sandbox.id, places[name], name, mount)
+            whole = normpath(mount.host_path) if mount.host_path else name
+            if whole in places:
+                await self._have(sandbox.id, places[whole], name, mount)
 
     async def _have(self, infra: str, place: str, volume: str, mount: Mount) -> None:
         words = [word for word in mount.sub_path.split("/") if word not in {"", "."}]
@@ -56,10 +62,7 @@ class VolumeParts:
         missing: list[str] = []
         while paths and await self._mode(infra, f"{place}/{paths[-1]}") is None:
             missing.insert(0, paths.pop())
-        if not missing:
-            return
-        found = await self._volumes.inspect(volume)
-        if found is None or CONTENT in (found.labels or {}):
+        if not missing or not (mount.host_path or await self._is_open(volume)):
             return
         mode = await self._mode(infra, place) or 0
         made = RootFile(
@@ -70,6 +73,11 @@ class VolumeParts:
         archive = tar_archive(dict.fromkeys(missing, made))
         where = f"{container_path(infra)}/archive"
         await self._engine.send(where, archive, query={"path": place}, within=CREATE)
+
+    async def _is_open(self, volume: str) -> bool:
+        """Whether containers may write into a volume."""
+        found = await self._volumes.inspect(volume)
+        return found is not None and CONTENT not in (found.labels or {})
 
     async def _mode(self, infra: str, path: str) -> int | None:
         """Return the mode of a file of the infra container as Go has it, None if there is none."""

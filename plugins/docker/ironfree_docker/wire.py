@@ -65,6 +65,7 @@ class Info(msgspec.Struct, rename="pascal"):
     cpu_cfs_quota: bool | None = None
     pids_limit: bool | None = None
     discovered_devices: list[Device] | None = None
+    docker_root_dir: str = ""
     runtimes: dict[str, msgspec.Raw] | None = None
 
 
@@ -318,6 +319,7 @@ class Exec(msgspec.Struct, rename="pascal"):
 
     running: bool
     exit_code: int | None = None
+    pid: int = 0
 
 
 class CpuUsage(msgspec.Struct):

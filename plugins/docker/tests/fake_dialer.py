@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import socket
 import struct
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -19,7 +20,10 @@ PROC = {
 async def speak(
     request: web.Request, disk: Sequence[int], files: Mapping[bytes, bytes]
 ) -> NoReturn:
-    """Speak the dialer's protocol; whatever the address, the port is one of this machine."""
+    """Speak the dialer's protocol; whatever the address, the port is one of this machine.
+
+    Only IPv4 gets anywhere.
+    """
     assert request.transport is not None
     incoming = _Raw()
     request.protocol.set_parser(incoming)
@@ -32,6 +36,10 @@ async def speak(
                 payload = await incoming.exactly(length)
                 if kind == 1:
                     (port,) = struct.unpack_from(">H", payload, 2)
+                    if struct.unpack_from("=H", payload) == (socket.AF_INET6,):
+                        refusal = struct.pack("<IHHi", number, 3, 4, errno.ENETUNREACH)
+                        request.transport.write(frame(1, refusal))
+                        continue
                     group.create_task(_dial(request.transport, writers, number, port))
                 elif kind == 2 and number in writers:
                     writers[number].write(payload)

@@ -63,6 +63,7 @@ class FakeEngine(FakeImages):
 
     Args:
         api, min_api: versions offered.
+        root: the directory that it keeps everything in.
         reject: answers an action with (code, message) and does nothing.
         lose: does the action, then breaks the connection; once per entry.
         hang: does the action, then says nothing until the engine stops; once per entry.
@@ -70,6 +71,7 @@ class FakeEngine(FakeImages):
         start_fails: by image, the error that a start leaves in the container's state.
         programs: by first word of a command, its exit code and output; others exit with 0. Exit
             code -1 runs for ever.
+        starting: first words of commands that the engine has not started yet.
         archives: what was written where, by path in the container.
         links: symbolic links in containers, by path.
         contents: of files in containers, by path.
@@ -86,6 +88,7 @@ class FakeEngine(FakeImages):
     architecture: str = "amd64"
     id: str = "F4K3"
     name: str = "fake"
+    root: str = ""
     reject: dict[str, tuple[int, str]] = field(default_factory=dict)
     lose: Counter[str] = field(default_factory=Counter)
     hang: Counter[str] = field(default_factory=Counter)
@@ -99,6 +102,7 @@ class FakeEngine(FakeImages):
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     execs: dict[str, FakeExec] = field(default_factory=dict)
     programs: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    starting: set[str] = field(default_factory=set)
     archives: list[tuple[str, dict[str, tarfile.TarInfo]]] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -247,6 +251,7 @@ class FakeEngine(FakeImages):
                 "NCPU": 4,
                 "MemTotal": 8 << 30,
                 "ServerVersion": "20.10.24",
+                "DockerRootDir": self.root,
                 "LiveRestoreEnabled": False,
                 "Warnings": None,
                 "DiscoveredDevices": [{"Source": "cdi", "ID": each} for each in self.cdi] or None,
@@ -415,7 +420,9 @@ class FakeEngine(FakeImages):
 
     async def _inspect_exec(self, request: web.Request) -> web.Response:
         found = self.execs[request.match_info["name"]]
-        return web.json_response({"Running": found.running, "ExitCode": found.exit_code})
+        started = found.running and found.command[0] not in self.starting
+        state = {"Running": found.running, "ExitCode": found.exit_code}
+        return web.json_response(state | {"Pid": 4711 if started else 0})
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         return await speak(request, self.disk, self.files)
@@ -497,11 +504,15 @@ class FakeEngine(FakeImages):
 
 
 def _mounted(limits: dict[str, Any]) -> list[dict[str, str]]:
+    binds = [each.split(":") for each in limits.get("Binds") or []]
     return [
-        {"Type": "volume", "Name": each["Source"], "Destination": each["Target"]}
+        {
+            "Type": each["Type"],
+            "Name" if each["Type"] == "volume" else "Source": each["Source"],
+            "Destination": each["Target"],
+        }
         for each in limits.get("Mounts", [])
-        if each["Type"] == "volume"
-    ]
+    ] + [{"Type": "bind", "Source": each[0], "Destination": each[1]} for each in binds]
 
 
 def _has(labels: dict[str, str], wanted: str) -> bool:

@@ -1,22 +1,21 @@
 """Probes and hooks through the driver: commands, and connections that the host makes."""
 
 import asyncio
-import contextlib
+import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-import h2.config
-import h2.connection
-import h2.events
 import pytest
 from ironfree_docker import DockerDriver
 
 from plugins.docker.tests.fake_engine import FakeEngine
+from plugins.docker.tests.probed_servers import grpc, http, server
 from scheduler.drivers import (
     ContainerSpec,
     DialFailure,
+    ExecHost,
     Host,
     HostAddress,
     PodIdentity,
@@ -25,6 +24,8 @@ from scheduler.drivers import (
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 from scheduler.images import Filesystem
 from scheduler.nodes.handlers import HandlerOutcome, Target, perform
+from scheduler.nodes.health import ProbeKind, Watch
+from scheduler.nodes.probing import ProbedPod, Prober
 from scheduler.objects.handlers import (
     ExecAction,
     GRPCAction,
@@ -33,7 +34,8 @@ from scheduler.objects.handlers import (
     Probe,
     TCPSocketAction,
 )
-from scheduler.objects.pod import Container, ContainerPort
+from scheduler.objects.meta import ObjectMeta
+from scheduler.objects.pod import Container, ContainerPort, Pod, PodSpec, PodStatus
 from scheduler.streams import Level, SignallingHost, Signals
 
 POD = PodIdentity("u-1", "default", "web-0")
@@ -45,50 +47,6 @@ async def target(host: Host) -> Target:
     sandbox = await host.ensure_sandbox(SandboxSpec(POD, "web-0"))
     status = await host.ensure_container(sandbox, APP)
     return Target(host, Container("app"), status.id, "192.0.2.7")
-
-
-@contextlib.asynccontextmanager
-async def server(answer, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """A TCP server on this machine; the fake dialer reaches it by its port."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            await answer(reader, writer)
-        writer.close()
-
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    async with listening:
-        yield listening.sockets[0].getsockname()[1]
-
-
-def http(status: int, seen: list[bytes] | None = None):
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.readuntil(b"\r\n\r\n")
-        if seen is not None:
-            seen.append(request)
-        writer.write(f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode())
-        await writer.drain()
-
-    return answer
-
-
-def grpc(state: int, asked: list[bytes]):
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
-        peer.initiate_connection()
-        while data := await reader.read(65536):
-            for event in peer.receive_data(data):
-                if isinstance(event, h2.events.DataReceived):
-                    asked.append(event.data)
-                if isinstance(event, h2.events.StreamEnded):
-                    number = event.stream_id
-                    peer.send_headers(number, [(":status", "200")])
-                    peer.send_data(number, b"\0\0\0\0\2\x08" + bytes([state]))
-                    peer.send_headers(number, [("grpc-status", "0")], end_stream=True)
-            writer.write(peer.data_to_send())
-            await writer.drain()
-
-    return answer
 
 
 def on_port(target: Target, port: int) -> Target:
@@ -107,6 +65,38 @@ async def test_http_is_judged_by_its_status(target: Target, status: int, success
     assert outcome.message == ("" if success else f"HTTP probe failed with statuscode: {status}")
     assert seen[0].startswith(b"GET /ok HTTP/1.1\r\nHost: example.com\r\nUser-Agent: kube-probe/")
     assert b"\r\nX-Own: ab\r\n" in seen[0]
+
+
+async def test_headers_are_sent_as_kubelet_sends_them(target: Target):
+    seen: list[bytes] = []
+    given = [("host", "a.example"), ("x-1", "a"), ("X-1", "b"), ("ACCEPT", "text/html")]
+    given += [("user-agent", ""), ("Host", "b.example")]
+    headers = tuple(HTTPHeader(name, value) for name, value in given)
+    probe = Probe(http_get=HTTPGetAction("web", "/", http_headers=headers))
+    async with server(http(200, seen)) as port:
+        assert (await perform(probe, on_port(target, port), 5)).success
+    assert seen[0].decode().split("\r\n")[1:-2] == [
+        "Host: a.example",
+        "Accept: text/html",
+        "Connection: close",
+        "X-1: a",
+        "X-1: b",
+    ]
+
+
+async def test_every_address_of_a_name_is_tried(target: Target, monkeypatch: pytest.MonkeyPatch):
+    found = ["2001:db8::1", "127.0.0.1"]
+
+    def resolve(_host: str, *_more: object, **_options: object) -> list[object]:
+        return [(None, None, 0, "", (address, 0)) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    probe = Probe(tcp_socket=TCPSocketAction("web", "two.example"))
+    async with server(http(200)) as port:
+        assert (await perform(probe, on_port(target, port), 5)).success
+        found.pop()
+        outcome = await perform(probe, on_port(target, port), 5)
+    assert outcome.message.endswith("network is unreachable")
 
 
 @pytest.mark.parametrize(
@@ -250,6 +240,49 @@ async def test_commands_that_hang_are_not_piled_up(engine: FakeEngine, target: T
     await target.host.stop_container(target.container_id, 0)
     with pytest.raises(EngineRejected, match="not running"):
         await perform(Probe(exec=ExecAction(("yes",))), target, 5)
+
+
+async def test_commands_that_take_long_hold_up_no_other_probe(engine: FakeEngine, target: Target):
+    engine.programs = {"hang": (-1, b"")}
+    verdicts: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+
+    def judged(watch: Watch, verdict: bool) -> None:
+        verdicts.put_nowait((watch.container, verdict))
+
+    prober = Prober(target.host, lambda *_: None)
+    started = {target.container_id: datetime.now(UTC)}
+    for index in range(12):
+        name, command = f"c{index:02}", "hang" if index < 11 else "yes"
+        probe = Probe(exec=ExecAction((command, name)), timeout_seconds=60)
+        spec = PodSpec(containers=(Container(name),))
+        pod = Pod(ObjectMeta(name=name), spec, PodStatus(), "one", 1, b"")
+        watch = Watch(name, target.container_id, 0, ProbeKind.READINESS, probe)
+        prober.watch(name, ProbedPod(pod, "192.0.2.7", started, judged), [watch])
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        running = group.create_task(prober.run(group))
+        assert await verdicts.get() == ("c11", True)
+        while len(engine.execs) < 12:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await engine.stop()
+
+
+async def test_commands_are_started_four_at_once(engine: FakeEngine, target: Target):
+    engine.programs, engine.starting = {"slow": (-1, b"")}, {"slow"}
+    assert isinstance(target.host, ExecHost)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        run = target.host.exec_sync
+        tasks = [
+            group.create_task(run(target.container_id, ("slow", f"{n}"), 60)) for n in range(10)
+        ]
+        while engine.calls.count("exec-inspect") < 8:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert len(engine.execs) == 4
+        engine.starting.clear()
+        while len(engine.execs) < 10:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
 
 
 async def test_a_processor_without_a_dialer_is_told(engine: FakeEngine, target: Target):

@@ -70,6 +70,27 @@ async def test_all_calls_and_streams_share_one_connection(
     await events.aclose()
 
 
+@pytest.mark.parametrize("ssh", [False, True])
+async def test_hundreds_of_stops_begin_at_once(
+    engine: FakeEngine, address: HostAddress, tmp_path: Path, ssh: bool
+):
+    url = address.url if ssh else f"unix://{tmp_path}/docker.sock"
+    host = await DockerDriver().connect(HostAddress("one", url))
+    stopped = [engine.add(f"c{number}") for number in range(500)]
+    engine.hang["stop"] = len(stopped)
+    stops = [asyncio.create_task(host.stop_container(each.id, 600)) for each in stopped]
+    try:
+        async with asyncio.timeout(20):
+            for _ in stopped:
+                await engine.hanging.acquire()
+        await host.ping()
+    finally:
+        for stop in stops:
+            stop.cancel()
+        await asyncio.gather(*stops, return_exceptions=True)
+        await host.close()
+
+
 async def test_a_connection_that_breaks_is_unreachable_and_a_new_one_works(
     engine: FakeEngine, address: HostAddress, sshd: Sshd
 ):

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ironfree_docker import pause
 from ironfree_docker.container_spec import cpu_shares, sandbox_body
-from ironfree_docker.frames import demultiplex
+from ironfree_docker.frames import demultiplex, stamped_lines
 from ironfree_docker.image_archive import ImageSettings, RootFile, image_archive
 from ironfree_docker.images import split_reference
 
@@ -45,6 +45,26 @@ async def test_frames_cut_anywhere_give_the_bytes_in_order(
         got = b"".join(content for stream, content in seen if stream == wanted)
         assert got == b"".join(content for stream, content in written if stream == wanted)
     assert b"".join(part for _, part in seen) == b"".join(content for _, content in written)
+
+
+LINES = st.lists(st.tuples(st.sampled_from([1, 2]), st.text("ab \n", max_size=9)), max_size=9)
+
+
+@given(LINES, st.integers(1, 40))
+async def test_a_line_in_many_frames_keeps_one_stamp(pieces: list[tuple[int, str]], cut: int):
+    whole, expected, unended = b"", "", {1: False, 2: False}
+    for number, (stream, text) in enumerate(pieces):
+        stamp = f"2026-01-02T03:04:05.{number:09}Z "
+        whole += frame(stream, (stamp + text).encode())
+        expected += text if unended[stream] else stamp + text
+        unended[stream] = not text.endswith("\n")
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for begun in range(0, len(whole), cut):
+            yield whole[begun : begun + cut]
+
+    seen = b"".join([part async for part in stamped_lines(chunks(), "one")])
+    assert seen.decode() == expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from scheduler.drivers import (
     FilesVolume,
     Host,
     HostAddress,
+    HostPathVolume,
     Mount,
     PidMode,
     PodIdentity,
@@ -142,6 +143,56 @@ async def test_a_part_that_a_volume_lacks_is_made_first(
     assert {(each.mode, each.gid, each.isdir()) for each in found.values()} <= {
         (0o2775, 3000, True)
     }
+
+
+@pytest.mark.parametrize(
+    ("root", "how"),
+    [("/var/lib/docker", "rbind,rslave"), ("/srv/docker", "bind"), ("", "bind")],
+)
+@pytest.mark.parametrize("create", [True, False])
+async def test_a_part_of_a_path_of_the_host_is_one_of_a_volume(
+    engine: FakeEngine, address: HostAddress, root: str, how: str, create: bool
+):
+    from ironfree_docker import DockerDriver  # noqa: PLC0415 - beside the fixture's older one
+
+    engine.api = "1.45"
+    engine.root = root
+    engine.directories = {"/volumes/1": 1 << 31 | 0o750}
+    newer = await DockerDriver().connect(address)
+    spec = with_fields(SPEC, volumes=(EmptyDir("data"), HostPathVolume("h", "/srv", create)))
+    part = Mount("h", "/d", host_path="/srv", create=create, sub_path="x/y")
+    body, sandbox = await created(engine, newer, replace(APP, mounts=(part,)), spec)
+    await newer.close()
+    infra = engine.find(sandbox.id)
+    assert infra is not None
+    whole = infra.body["HostConfig"]
+    if create:
+        assert whole["Binds"] == ["/srv:/volumes/1:rw"]
+    else:
+        assert {
+            "Type": "bind",
+            "Source": "/srv",
+            "Target": "/volumes/1",
+            "ReadOnly": False,
+        } in whole["Mounts"]
+    assert body["HostConfig"]["Binds"] == []
+    (mount,) = body["HostConfig"]["Mounts"]
+    assert (mount["Type"], mount["Source"], mount["Target"]) == ("volume", "ironfree_u-1_h", "/d")
+    options = mount["VolumeOptions"]
+    assert (options["NoCopy"], options["Subpath"]) == (True, "x/y")
+    assert options["DriverConfig"] == {
+        "Name": "local",
+        "Options": {"type": "none", "device": "/srv", "o": how},
+    }
+    assert options["Labels"]["ironfree.dev/pod-uid"] == "u-1", "it goes with the pod"
+    made = {p: m.mode for at, files in engine.archives for p, m in files.items() if at[-1] == "1"}
+    assert made == {"x": 0o750, "x/y": 0o750}
+
+
+async def test_an_old_engine_mounts_no_part_of_a_path_of_the_host(engine: FakeEngine, host: Host):
+    part = Mount("h", "/d", host_path="/srv", create=True, sub_path="x")
+    with pytest.raises(EngineRejected, match=r"subPath of volume h needs .* API 1\.45"):
+        await created(engine, host, replace(APP, mounts=(part,)))
 
 
 async def test_host_paths(engine: FakeEngine, host: Host):

@@ -8,6 +8,7 @@ from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Cell, Column, Kind, Portion, Printer, text_at
 from ..meta import now_seconds
+from .apparmor_annotations import fill_profiles, idle_annotations
 from .causes import forbidden, invalid
 from .fields import child, children, number, text
 from .label_keys import merge_label_keys
@@ -42,7 +43,13 @@ def _validate_ephemeral(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
 
 
 def _warnings(obj: JsonObject) -> Iterable[str]:
-    return warnings(child(obj, "spec"), "spec")
+    yield from warnings(child(obj, "spec"), "spec")
+    yield from idle_annotations(obj)
+
+
+def _complete(obj: JsonObject) -> None:
+    merge_label_keys(obj)
+    fill_profiles(obj)
 
 
 def _initial_status(obj: JsonObject) -> JsonObject:
@@ -248,7 +255,7 @@ KIND = Kind(
         _cells,
     ),
     default=default_pod,
-    complete=merge_label_keys,
+    complete=_complete,
     initial_status=_initial_status,
     validate=_validate,
     validate_creation=_validate_creation,

@@ -1,12 +1,14 @@
 """Defaults of pods and pod templates (Kubernetes core/v1 defaults, in place)."""
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 from ..image_reference import default_pull_policy
 from ..json import Json, JsonObject
-from ..quantity import canonical
+from ..quantity import canonical, parse
 from .fields import child, children, default_text, ensure, setdefault, text
 
+_CORE = ("cpu", "memory")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 TOLERATED_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
@@ -76,8 +78,13 @@ def _default_pod_requests(spec: JsonObject) -> None:
         return
     asked = {name for c in _containers(spec) for name in child(child(c, "resources"), "requests")}
     for name, amount in limits.items():
-        if name not in asked and (name in ("cpu", "memory") or name.startswith("hugepages-")):
+        if name not in asked and _is_pod_level(name):
             ensure(resources, "requests").setdefault(name, amount)
+
+
+def _is_pod_level(name: str) -> bool:
+    """Return whether a resource can be asked for by a pod as a whole."""
+    return name in _CORE or name.startswith("hugepages-")
 
 
 def _default_container(container: JsonObject) -> None:
@@ -169,19 +176,42 @@ def _tolerates(toleration: JsonObject, taint: str) -> bool:
 
 
 def qos_class(spec: JsonObject) -> str:
-    """Return Guaranteed, Burstable or BestEffort (Kubernetes ComputePodQOS)."""
-    guaranteed, any_amount = True, False
-    for container in _containers(spec):
-        resources = child(container, "resources")
-        requests, limits = child(resources, "requests"), child(resources, "limits")
-        for name in ("cpu", "memory"):
-            limit, request = _positive(limits.get(name)), _positive(requests.get(name))
-            any_amount = any_amount or bool(limit or request)
-            guaranteed = guaranteed and bool(limit) and request == limit
-    if not any_amount:
+    """Return Guaranteed, Burstable or BestEffort of a pod with its defaults.
+
+    What the pod asks for as a whole decides where it is set, its containers do otherwise.
+    Source: Kubernetes ComputePodQOS, with PodLevelResources.
+    """
+    level = child(spec, "resources")
+    amounts = [*child(level, "requests"), *child(level, "limits")]
+    if any(map(_is_pod_level, amounts)):
+        return _class_of([(_requested(spec, n), _amount(level, "limits", n)) for n in _CORE])
+    every = [(child(each, "resources"), n) for each in _containers(spec) for n in _CORE]
+    return _class_of([(_amount(r, "requests", n), _amount(r, "limits", n)) for r, n in every])
+
+
+def _class_of(amounts: list[tuple[Decimal, Decimal]]) -> str:
+    """Return the class of pairs of a request and a limit, 0 for none."""
+    if not any(map(any, amounts)):
         return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
+    equal = all(limit and request == limit for request, limit in amounts)
+    return "Guaranteed" if equal else "Burstable"
 
 
-def _positive(amount: Json) -> str:
-    return "" if amount is None or amount in {"0", 0} else str(amount)
+def _requested(spec: JsonObject, name: str) -> Decimal:
+    """Return what the pod requests as a whole, else what its containers do together."""
+    level = child(child(spec, "resources"), "requests")
+    if name in level:
+        return parse(str(level[name]))
+    together, most = Decimal(0), Decimal(0)
+    inits = children(spec, "initContainers")
+    for container in _containers(spec):
+        amount = _amount(child(container, "resources"), "requests", name)
+        if container in inits and text(container, "restartPolicy") != "Always":
+            most = max(most, amount)
+        else:
+            together += amount
+    return max(together, most)
+
+
+def _amount(resources: JsonObject, field: str, name: str) -> Decimal:
+    return parse(str(child(resources, field).get(name) or 0))

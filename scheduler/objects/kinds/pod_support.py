@@ -78,7 +78,7 @@ POD_SPEC: Table = {
     "schedulingGates": _YES,
     "schedulingGroup": _YES,
     "topologySpreadConstraints": _YES,
-    "resources": _YES,
+    "resources": _supported("a limit holds for each container; requests are shared out to them"),
     "schedulerName": _YES,
     "serviceAccountName": _supported("for imagePullSecrets; no token is mounted"),
     "serviceAccount": _kept("no service account token is mounted"),
@@ -99,8 +99,11 @@ POD_SPEC: Table = {
     "imagePullSecrets": _supported("else those of the pod's ServiceAccount"),
     "subdomain": _supported("the pod's own name; the domain is cluster.local"),
     "setHostnameAsFQDN": _YES,
-    "dnsPolicy": _supported("there is no cluster DNS: all but None begin with the host's resolver"),
-    "dnsConfig": _supported("name servers and searches given here replace the host's"),
+    "dnsPolicy": _supported(
+        "there is no cluster DNS: all but None begin with the host's resolver, whose options stay "
+        "with None, too, unless dnsConfig has others"
+    ),
+    "dnsConfig": _supported("name servers, searches and options given here replace the host's"),
     "readinessGates": _YES,
     "evictionResponders": _warn("nobody is asked before an eviction"),
     "securityContext": _YES,
@@ -114,7 +117,10 @@ POD_SECURITY: Table = {
     "runAsGroup": _YES,
     "runAsNonRoot": _YES,
     "supplementalGroups": _YES,
-    "fsGroup": _YES,
+    "fsGroup": _supported(
+        "of emptyDir, files that are written, and Docker volumes when they are made; hostPath, "
+        "local and nfs volumes stay as they are"
+    ),
     "sysctls": _supported("those that the engine and the kernel keep apart for each pod"),
     "seccompProfile": _SECCOMP,
     "appArmorProfile": _YES,
@@ -200,6 +206,8 @@ EPHEMERAL_CONTAINER: Table = CONTAINER | {
     "restartPolicyRules": _NOT_EPHEMERAL,
 }
 
+_APP_ARMOR = _supported("also by the annotation of older versions, when the pod is made")
+
 SECURITY: Table = {
     "privileged": _YES,
     "runAsUser": _YES,
@@ -209,7 +217,7 @@ SECURITY: Table = {
     "allowPrivilegeEscalation": _YES,
     "capabilities": _YES,
     "seccompProfile": _SECCOMP,
-    "appArmorProfile": _YES,
+    "appArmorProfile": _APP_ARMOR,
     "procMount": _YES,
     "windowsOptions": _reject("only Linux runs here"),
     "seLinuxOptions": _warn("the engine's own labels are used"),
@@ -266,7 +274,7 @@ VOLUME: Table = {
 }
 
 EMPTY_DIR: Table = {
-    "medium": _YES,
+    "medium": _supported("empty or Memory; huge pages cannot be mounted"),
     "sizeLimit": _supported("of a volume on disk it is looked at now and then"),
     "mode": _warn("volumes have mode 0777", 0o777),
 }
@@ -315,7 +323,10 @@ PROJECTION: Table = {
     "podCertificate": _reject("no certificates are made"),
 }
 
-_PART = _supported("of emptyDir and claims on engines with API 1.45 (Docker 26) or newer")
+_PART = _supported(
+    "of emptyDir, hostPath and claims on engines with API 1.45 (Docker 26) or newer; what is "
+    "missing becomes a directory"
+)
 
 VOLUME_MOUNT: Table = {
     "name": _YES,
@@ -323,7 +334,7 @@ VOLUME_MOUNT: Table = {
     "readOnly": _YES,
     "subPath": _PART,
     "subPathExpr": _PART,
-    "mountPropagation": _supported("of hostPath volumes"),
+    "mountPropagation": _supported("of hostPath volumes without subPath"),
     "recursiveReadOnly": _reject("mounts are not made recursively read-only", "Disabled"),
     "bindMountOptions": _reject("mount options are not set"),
 }

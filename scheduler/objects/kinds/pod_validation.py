@@ -18,9 +18,13 @@ from .handler_validation import handler_causes, init_container_causes, restart_c
 from .placement_validation import placement_causes
 from .pod_support import rejections
 from .security_validation import container_security_causes, pod_security_causes
-from .volume_validation import mount_causes, volume_causes
+from .volume_validation import mount_causes, volume_causes, whole_mounts_causes
 
 _ENV_NAME = re.compile(r"[ -<>-~]+\Z")  # RelaxedEnvironmentVariableValidation: printable, no "="
+_NOT_ENV_NAME = (
+    "a valid environment variable name must consist only of printable ASCII characters other than "
+    "'='"
+)
 _PORT_NAME = re.compile(r"(?=.{1,15}\Z)(?=.*[a-z])[a-z0-9]([a-z0-9]|-(?!-))*(?<!-)\Z")
 _NO_DNS = "None"
 _DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", _NO_DNS)
@@ -54,7 +58,7 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield from _container(container, where, volumes)
         yield from handler_causes(container, where, grace)
         yield from restart_causes(container, where)
-        yield from container_security_causes(container, spec, where)
+        yield from container_security_causes(container, where)
         name = text(container, "name")
         if name and name in names:
             yield duplicate(f"{where}.name", name)
@@ -63,7 +67,8 @@ def pod_spec_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         yield from init_container_causes(container, where)
     for where, container in indexed(spec, "ephemeralContainers", path):
         yield from _container(container, where, volumes)
-        yield from container_security_causes(container, spec, where)
+        yield from whole_mounts_causes(container, where)
+        yield from container_security_causes(container, where)
         name, target = text(container, "name"), text(container, "targetContainerName")
         if name and name in names:
             yield duplicate(f"{where}.name", name)
@@ -237,15 +242,13 @@ def _environment(container: JsonObject, path: str) -> Iterator[Cause]:
         if not name:
             yield required(f"{where}.name")
         elif not _ENV_NAME.match(name):
-            yield invalid(
-                f"{where}.name",
-                name,
-                "a valid environment variable name must consist only of printable ASCII characters "
-                "other than '='",
-            )
+            yield invalid(f"{where}.name", name, _NOT_ENV_NAME)
         if variable.get("valueFrom") is not None:
             yield from _env_source(variable, where)
     for where, source in indexed(container, "envFrom", path):
+        prefix = text(source, "prefix")
+        if prefix and not _ENV_NAME.match(prefix):
+            yield invalid(f"{where}.prefix", prefix, _NOT_ENV_NAME)
         sources = [each for each in ("configMapRef", "secretRef") if source.get(each)]
         if len(sources) != 1:
             yield invalid(where, "", "must specify one of: `configMapRef` or `secretRef`")

@@ -24,7 +24,6 @@ def pod_security_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
     groups = security.get("supplementalGroups")
     for index, group in enumerate(groups if isinstance(groups, list) else ()):
         yield from _id({"": group}, "", f"{where}.supplementalGroups[{index}]")
-    yield from _group_alone(security, {}, where)
     yield from _profiles(security, where)
     seen: set[str] = set()
     for here, sysctl in indexed(security, "sysctls", where):
@@ -42,14 +41,11 @@ def pod_security_causes(spec: JsonObject, path: str) -> Iterator[Cause]:
         seen.add(name)
 
 
-def container_security_causes(
-    container: JsonObject, spec: JsonObject, path: str
-) -> Iterator[Cause]:
+def container_security_causes(container: JsonObject, path: str) -> Iterator[Cause]:
     """Yield a cause per bad field of a container's security context."""
     security, where = child(container, "securityContext"), f"{path}.securityContext"
     for field in ("runAsUser", "runAsGroup"):
         yield from _id(security, field, where)
-    yield from _group_alone(security, child(spec, "securityContext"), where)
     yield from _profiles(security, where)
     if security.get("procMount") is not None:
         mounts = ("Default", "Unmasked")
@@ -72,13 +68,6 @@ def _id(at: JsonObject, field: str, path: str) -> Iterator[Cause]:
     if at.get(field) is not None and not 0 <= number(at, field, -1) <= _MAX_ID:
         where = f"{path}.{field}" if field else path
         yield invalid(where, at.get(field), f"must be between 0 and {_MAX_ID}, inclusive")
-
-
-def _group_alone(security: JsonObject, pod: JsonObject, path: str) -> Iterator[Cause]:
-    """An engine takes a group only beside a user; the image's user is none of the spec's."""
-    users = (security.get("runAsUser"), pod.get("runAsUser"))
-    if security.get("runAsGroup") is not None and users == (None, None):
-        yield required(f"{path}.runAsUser", "a container engine needs it beside runAsGroup")
 
 
 def _profiles(security: JsonObject, path: str) -> Iterator[Cause]:

@@ -153,6 +153,8 @@ def mount_causes(
             yield Cause(f"{where}.name", f'Not found: "{name}"', "FieldValueNotFound")
         if not mount_path:
             yield required(f"{where}.mountPath")
+        elif ":" in mount_path:
+            yield invalid(f"{where}.mountPath", mount_path, "must not contain ':'")
         elif mount_path in seen:
             yield invalid(f"{where}.mountPath", mount_path, "must be unique")
         seen.add(mount_path)
@@ -167,6 +169,14 @@ def mount_causes(
         yield from _propagation(container, mount, where, volumes.get(name, {}))
 
 
+def whole_mounts_causes(container: JsonObject, path: str) -> Iterator[Cause]:
+    """Yield a cause per part of a volume that an ephemeral container has mounted."""
+    for where, mount in indexed(container, "volumeMounts", path):
+        for field in ("subPath", "subPathExpr"):
+            if text(mount, field):
+                yield forbidden(f"{where}.{field}", "cannot be set for an Ephemeral Container")
+
+
 def _propagation(
     container: JsonObject, mount: JsonObject, path: str, volume: JsonObject
 ) -> Iterator[Cause]:
@@ -174,9 +184,10 @@ def _propagation(
     if not chosen:
         return
     yield from one_of(where, chosen, _PROPAGATIONS)
-    if chosen != "None" and volume.get("hostPath") is None:
+    part = text(mount, "subPath") or text(mount, "subPathExpr")
+    if chosen != "None" and (volume.get("hostPath") is None or part):
         yield forbidden(
-            where, "not supported by Ironfree: only mounts of hostPath volumes propagate"
+            where, "not supported by Ironfree: only whole mounts of hostPath volumes propagate"
         )
     elif chosen == "Bidirectional" and not child(container, "securityContext").get("privileged"):
         yield forbidden(

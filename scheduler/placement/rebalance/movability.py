@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from ...objects.pod import Pod
 from ...objects.pod_owner import REPLACING
 from ...objects.rebalance_job import MOVABLE
-from ...objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
+from ...objects.replication import REPLACE_FIRST, REPLACES
 from ...objects.selectors import EVERYTHING, Selector
 from ..scenario import ScenarioPod
 from ..tenancy import Budget, RunningPod
@@ -69,8 +69,10 @@ def _declared(each: ScenarioPod, scope: Scope) -> str:
         return f"it is placed by {pod.spec.scheduler_name}"
     if "false" in (said.get(MOVABLE), said.get(_SAFE)):
         return "it is annotated as not to be moved"
-    if said.get(AT_MOST_ONCE) == "true":
+    if pod.at_most_once:
         return "it may run once at most, so it cannot be replaced first"
+    if said.get(REPLACE_FIRST) == "false":
+        return "it is annotated as not to be replaced first"
     if each.wanted.group:
         return f"it is a member of PodGroup {each.wanted.group}"
     local = any(v.empty_dir is not None or v.host_path is not None for v in pod.spec.volumes)

@@ -30,6 +30,8 @@ class Faults:
         delay: seconds by which each piece is held back, on both ways.
         rate: bytes per second towards the client, 0 for no limit.
         nonsense: what requests are answered instead of being passed on, in turns.
+        unanswered: how requests begin ("POST ") that are taken and not passed on; their connection
+            breaks off instead of an answer.
         break_after: bytes towards the client after which a connection breaks off; 0: never.
         broken: connections broken off so.
         ahead: seconds by which the clock of an engine seems to be ahead of what it is.
@@ -38,6 +40,7 @@ class Faults:
     delay: float = 0.0
     rate: int = 0
     nonsense: tuple[bytes, ...] = ()
+    unanswered: bytes = b""
     break_after: int = 0
     broken: int = 0
     ahead: int = 0
@@ -142,6 +145,8 @@ class Relay:
             if pause:
                 await asyncio.sleep(pause)
             passed += len(data)
+            if not towards_client and faults.unanswered and data.startswith(faults.unanswered):
+                raise ConnectionAbortedError
             if towards_client and 0 < faults.break_after < passed:
                 faults.broken += 1
                 raise ConnectionAbortedError

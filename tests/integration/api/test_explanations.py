@@ -101,7 +101,8 @@ async def test_taints_and_cordons_are_told_with_their_remedy(api, ns, hosts):
     why = (await explain(api, ns, pod="p", node="ex-shut")).body["status"]["whyNot"]
     assert why["plugin"] == "NodeUnschedulable"
     assert [rule["plugin"] for rule in why["others"]] == ["TaintToleration"]
-    assert {"change": "uncordon the node"} in why["changes"]
+    both = ["uncordon the node", "let the pod tolerate t=v:NoSchedule"]
+    assert why["changes"] == [{"change": ", and ".join(both), "steps": both}]
 
 
 async def test_a_past_decision_is_told_in_full(api, ns):

@@ -53,6 +53,50 @@ async def test_warn_tells_and_lets_pass_templates_too(api, ns):
     assert "would violate PodSecurity" in answer.headers["Warning"]
 
 
+async def test_an_apparmor_profile_may_be_named_by_annotation(api, ns):
+    key = "container.apparmor.security.beta.kubernetes.io/"
+    pods = f"/api/v1/namespaces/{ns}/pods"
+
+    async def made(name, **profiles):
+        obj = pod(name)
+        annotations = {key + each: value for each, value in profiles.items()}
+        return await api.post(pods, {**obj, "metadata": {"name": name, "annotations": annotations}})
+
+    def profile(answer):
+        security = answer.body["spec"]["containers"][0].get("securityContext", {})
+        return security.get("appArmorProfile")
+
+    assert profile(await api.post(pods, pod("none"))) is None
+    local = {"type": "Localhost", "localhostProfile": "x"}
+    assert profile(await made("local", c="localhost/x")) == local
+    assert profile(await made("usual", c="runtime/default")) == {"type": "RuntimeDefault"}
+    assert profile(await made("free", c="unconfined")) == {"type": "Unconfined"}
+    other = await made("other", d="unconfined")
+    assert profile(other) is None
+    assert "no such container" in other.headers["Warning"]
+    wrong = await made("wrong", c="Unconfined")
+    assert wrong.code == 422
+    assert (
+        'appArmorProfile.type: Unsupported value: "annotated Unconfined"' in wrong.body["message"]
+    )
+    await label(api, ns, enforce="baseline", warn="baseline")
+    assert (await made("again", c="unconfined")).code == 403
+    template = {
+        "metadata": {"labels": {"a": "b"}, "annotations": {key + "c": "unconfined"}},
+        "spec": pod("x")["spec"],
+    }
+    controller = {
+        "apiVersion": "v1",
+        "kind": "ReplicationController",
+        "metadata": {"name": "rc"},
+        "spec": {"replicas": 0, "selector": {"a": "b"}, "template": template},
+    }
+    answer = await api.post(f"/api/v1/namespaces/{ns}/replicationcontrollers", controller)
+    assert "appArmorProfile" in answer.headers["Warning"]
+    held = answer.body["spec"]["template"]["spec"]["containers"][0]
+    assert "appArmorProfile" not in held.get("securityContext", {}), "templates stay as they are"
+
+
 async def test_a_level_that_is_none_is_refused(api, ns):
     answer = await label(api, ns, enforce="baselin")
     assert (answer.code, answer.body["reason"]) == (422, "Invalid")

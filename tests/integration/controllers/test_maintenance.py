@@ -4,8 +4,9 @@ import pytest
 
 from scheduler.objects.disruption import RESOURCE as BUDGETS
 from scheduler.objects.maintenance import DOCKER_HOSTS, MAINTENANCE
+from scheduler.objects.pod import AT_MOST_ONCE
 from scheduler.objects.pod_owner import REPLICATION_CONTROLLER
-from scheduler.objects.replication import AT_MOST_ONCE, REPLACE_FIRST
+from scheduler.objects.replication import REPLACE_FIRST
 from scheduler.objects.stored import ObjectKey
 
 HOST = ObjectKey(DOCKER_HOSTS, "", "h1")
@@ -21,6 +22,13 @@ async def host(cluster):
         await cluster.node(name)
     spec = {"address": "simulated://h1", "driver": "simulated", "maintenance": WINDOW}
     return await cluster.create(DOCKER_HOSTS, "h1", body={"spec": spec})
+
+
+async def draining(cluster):
+    """Have the host's pods leave, with patience of 900 s for their replacements."""
+    windows = {"windows": ["Tue 00:30-00:40"], "leadSeconds": 1800}
+    await cluster.change(HOST, body={"maintenance": windows})
+    await cordoned(cluster, wanted=True)
 
 
 async def pass_time(cluster, seconds):
@@ -89,6 +97,13 @@ async def events(cluster):
     return {(await cluster.document(e.key))["reason"] for e in found}
 
 
+async def told(cluster, reason):
+    """Return the messages of the events of a reason."""
+    found = (await cluster.store.list("events")).objects
+    documents = [await cluster.document(e.key) for e in found]
+    return [each["message"] for each in documents if each["reason"] == reason]
+
+
 async def test_a_host_is_emptied_start_first_and_opened_again(cluster, host):
     pod = await web(cluster)
     status = await says(cluster, "Scheduled", "pods leave from 2030-01-01T00:01:00Z on")
@@ -138,6 +153,87 @@ async def test_a_budget_holds_a_drain_up_and_is_not_forced(cluster, host):
         return stored is None or stored.meta.deletion_timestamp is not None
 
     await cluster.until(goes)
+
+
+async def in_time(cluster, condition):
+    """Let time pass until an async condition gives something true."""
+
+    async def there():
+        cluster.clock.pass_time(5)
+        await cluster.heartbeat("h1")  # is a change, so it is asked again
+        return await condition()
+
+    return await cluster.until(there)
+
+
+async def gone(cluster, pod):
+    async def goes():
+        stored = await cluster.store.get(pod.key)
+        return stored is None or stored.meta.deletion_timestamp is not None
+
+    await in_time(cluster, goes)
+
+
+async def successor_of(cluster, pod):
+    (successor,) = (p for p in await cluster.running(2, app="web") if p.key != pod.key)
+    return successor
+
+
+async def unschedulable(cluster, pod):
+    said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    conditions = [said | {"message": "2 node(s) didn't match pod anti-affinity rules"}]
+    await cluster.change(pod.key, status={"phase": "Pending", "conditions": conditions})
+
+
+async def test_who_excludes_its_own_replacement_is_evicted_within_its_budget(cluster, host):
+    pod = await web(cluster)
+    selector = {"matchLabels": {"app": "web"}}
+    await cluster.create(BUDGETS, "web", body={"spec": {"selector": selector, "minAvailable": 1}})
+    await draining(cluster)
+    await unschedulable(cluster, await successor_of(cluster, pod))
+
+    async def given_up():
+        return (await annotations(cluster, pod)).get(REPLACE_FIRST) == "false"
+
+    await in_time(cluster, given_up)
+    await cluster.running(1, app="web")
+    await says(cluster, "Draining", "needs 1 healthy pods and has 1")
+    (why,) = await told(cluster, "NotReplacedFirst")
+    assert "didn't match pod anti-affinity rules" in why
+    assert (await cluster.store.get(pod.key)).meta.deletion_timestamp is None
+    await cluster.change(ObjectKey(BUDGETS, "default", "web"), body={"minAvailable": 0})
+    await gone(cluster, pod)
+
+
+async def test_who_may_not_be_replaced_for_want_of_quota_is_evicted(cluster, host):
+    body = {"spec": {"hard": {"pods": "1"}}}
+    await cluster.create("resourcequotas", "one", body=body)
+    pod = await web(cluster)
+    await draining(cluster)
+
+    async def failed():
+        return "FailedCreate" in await events(cluster)
+
+    await cluster.until(failed, "events")
+    await gone(cluster, pod)
+    (why,) = await told(cluster, "NotReplacedFirst")
+    assert "exceeded quota: one" in why
+    await cluster.delete(pod.key)
+    (successor,) = await cluster.running(1, app="web")
+    assert successor.key != pod.key
+    await says(cluster, "Drained")
+
+
+async def test_a_replacement_that_does_not_get_ready_is_waited_for_half_the_lead(cluster, host):
+    pod = await web(cluster)
+    await pass_time(cluster, 60)
+    await cluster.bind(await successor_of(cluster, pod), "h2")
+    await says(cluster, "Draining")
+    await pass_time(cluster, 50)
+    assert (await cluster.store.get(pod.key)).meta.deletion_timestamp is None
+    await gone(cluster, pod)
+    (why,) = await told(cluster, "NotReplacedFirst")
+    assert "not available within 60 s" in why
 
 
 async def test_a_window_may_be_called_off(cluster, host):

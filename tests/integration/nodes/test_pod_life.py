@@ -45,6 +45,28 @@ async def test_readiness_follows_its_probe_both_ways(cluster):
     assert pod.status.phase == "Running"
 
 
+async def test_readiness_is_probed_until_a_deleted_pod_has_ended(cluster):
+    await cluster.add_host("h1")
+    await cluster.ready("h1")
+    machine = cluster.driver.machine("h1")
+    machine.script("web:1", Behaviour(ignores_term=True))
+    probe = {**TRUE, "periodSeconds": 1, "failureThreshold": 1}
+    web = {"name": "web", "image": "web:1", "readinessProbe": probe, "livenessProbe": probe}
+    await cluster.add_pod("web", "h1", containers=[web])
+    await cluster.pod("web", ready)
+    await cluster.delete_pod("web", grace=600)
+    await cluster.events("Killing")
+    machine.script("web:1", Behaviour(ignores_term=True, exec_code=1))
+    pod = await cluster.pod("web", lambda p: not ready(p))
+    assert pod.meta.deletion_timestamp is not None
+    assert pod.status.container_statuses[0].state.running is not None
+    machine.script("web:1", Behaviour(ignores_term=True))
+    pod = await cluster.pod("web", ready)
+    assert pod.status.container_statuses[0].restart_count == 0
+    failures = [e for e in await cluster.events("Unhealthy") if e["reason"] == "Unhealthy"]
+    assert {each["message"].split()[0] for each in failures} == {"Readiness"}
+
+
 async def test_a_liveness_probe_restarts_its_container_and_no_other(cluster):
     await cluster.add_host("h1")
     await cluster.ready("h1")
@@ -135,3 +157,11 @@ async def test_written_volumes_wait_for_their_source_and_follow_it(cluster):
         lambda: machine.files[made.meta.uid, "self"] == {"labels": b'app="a\\"b"'}
     )
     assert len(machine.starts) == 1
+
+
+async def test_a_group_without_a_user_goes_with_the_images_user(cluster):
+    await add(cluster, spec={"securityContext": {"runAsGroup": 3000}})
+    await cluster.running("web")
+    (place,) = cluster.driver.machine("h1").pods.values()
+    (process,) = [p for p in place.processes.values() if p.spec.name == "web"]
+    assert process.spec.user == "0:3000"

@@ -123,6 +123,115 @@ async def test_our_drain_starts_replacements_first(postgres, processes):
     assert await stopped(ready) >= 4, "replacements run before anybody goes"
 
 
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+QUOTAS = "/api/v1/namespaces/default/resourcequotas"
+
+
+_TERM = {"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"}
+APART = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_TERM]}}
+
+
+async def deployment(service, **spec):
+    """Make a Deployment of one pod; return the pod once it runs."""
+    container = {"name": "c", "image": "x:1", "resources": {"requests": {"cpu": "10m"}}}
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container], **spec}}
+    wanted = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    made = await service.call("POST", DEPLOYMENTS, {"metadata": {"name": "web"}, "spec": wanted})
+    assert made.code == 201, made.body
+    (pod,) = (await service.running(1)).values()
+    return pod
+
+
+async def planned(service, node):
+    """Return the only move of the plan, as text and as JSON."""
+    code, said = await ironfree(service, "node", "drain", node, "--plan")
+    assert code == 0, said
+    code, document = await ironfree(service, "node", "drain", node, "--plan", "--json")
+    assert code == 0, document
+    (move,) = json.loads(document)["moves"]
+    return said, move
+
+
+async def drained(service, node, *arguments):
+    """Drain a node; return what was said, the node that the only pod then runs on."""
+    code, said = await ironfree(service, "node", "drain", node, "--timeout", "60", *arguments)
+    assert code == 0, said
+    assert f"node/{node} drained" in said
+    (pod,) = (await service.running(1)).values()
+    return said, pod["spec"]["nodeName"]
+
+
+async def test_our_drain_evicts_whom_its_own_replacement_excludes(postgres, processes, tmp_path):
+    service = await processes(postgres.url)
+    await service.add_ready_hosts(3)
+    await label(service, tmp_path, "nodes", "--all", "zone=z1")
+    pod = await deployment(service, affinity=APART)
+    node, name = pod["spec"]["nodeName"], pod["metadata"]["name"]
+    await budget(service, minAvailable=1)
+    await allowed(service, 0)
+    said, move = await planned(service, node)
+    assert (move["how"], move["replacedFirst"]) == ("evict", False)
+    assert "didn't match pod anti-affinity rules" in move["reason"]
+    assert move["waits"] == "its disruption budget web does not let it go yet"
+    assert said.startswith(f"pod/{name} -> {move['nodeName']}, evicted first: 0/3 nodes")
+    code, said = await ironfree(service, "node", "drain", node, "--timeout", "1")
+    assert code == 1
+    assert f"pod/{name} waits: Cannot evict pod" in said
+    assert [*(await service.running(1))] == [pod["metadata"]["uid"]], "its budget keeps it"
+    await service.call("DELETE", f"{BUDGETS}/web")
+    _, landed = await drained(service, node)
+    assert landed != node
+
+
+async def label(service, tmp_path, *arguments):
+    code, said = await kubectl(service, tmp_path, "label", *arguments)
+    assert code == 0, said
+
+
+async def test_our_drain_evicts_where_a_quota_has_no_room_for_a_replacement(postgres, processes):
+    service = await processes(postgres.url)
+    await service.add_ready_hosts(2)
+    quota = {"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}}
+    await service.call("POST", QUOTAS, quota)
+    pod = await deployment(service)
+    node = pod["spec"]["nodeName"]
+    other = {"h0": "h1", "h1": "h0"}[node]
+    said, move = await planned(service, node)
+    assert (move["how"], move["nodeName"]) == ("evict", other)
+    why = "exceeded quota: one, requested: pods=1, used: pods=1, limited: pods=1"
+    assert move["reason"] == why
+    assert said == f"pod/{pod['metadata']['name']} -> {other}, evicted first: {why}\n"
+    _, landed = await drained(service, node)
+    assert landed == other
+
+
+async def test_our_drain_takes_back_what_does_not_come_as_planned(postgres, processes, tmp_path):
+    """Nothing was known beforehand of a namespace's security level, nor of what never gets ready.
+
+    The first is told by the controller, the second by the time that passes.
+    """
+    service = await processes(postgres.url)
+    await service.add_ready_hosts(2)
+    pod = await deployment(service, readinessGates=[{"conditionType": "example.com/never"}])
+    node = pod["spec"]["nodeName"]
+    other = {"h0": "h1", "h1": "h0"}[node]
+    assert (await planned(service, node))[1]["how"] == "replace"
+    said, landed = await drained(service, node, "--replace-timeout", "2")
+    assert "is evicted instead: its replacement was not available within 2 s" in said
+    assert landed == other
+    await ironfree(service, "node", "uncordon", node)
+    (pod,) = (await service.running(1)).values()
+    said, _ = await planned(service, other)
+    assert said == f"pod/{pod['metadata']['name']} -> {node}\n"
+    level = "pod-security.kubernetes.io/enforce=restricted"
+    await label(service, tmp_path, "namespace", "default", level)
+    code, said = await ironfree(service, "node", "drain", other, "--timeout", "60")
+    assert code == 0, said
+    assert "is evicted instead: pods of web" in said
+    assert "violates PodSecurity" in said
+
+
 HOSTS = "/apis/ironfree.dev/v1/dockerhosts"
 
 
@@ -164,6 +273,49 @@ async def test_a_host_is_empty_before_its_window_opens(postgres, processes, tmp_
         return not found["spec"].get("unschedulable") and "Maintenance" not in kinds
 
     await service.eventually(as_before, "the node is open again")
+
+
+async def test_maintenance_evicts_whom_no_replacement_comes_for(postgres, processes, tmp_path):
+    """One excludes its own replacement, and a quota refuses the other's; a budget keeps the one."""
+    service = await processes(postgres.url)
+    await service.add_ready_hosts(3)
+    await label(service, tmp_path, "nodes", "--all", "zone=z1")
+    pod = await deployment(service, affinity=APART)
+    node = pod["spec"]["nodeName"]
+    await budget(service, minAvailable=1)
+    await allowed(service, 0)
+    opens = datetime.now(UTC) + timedelta(minutes=30)
+    window = f"{opens:%H:%M}-{opens + timedelta(minutes=10):%H:%M}"
+    spec = {"maintenance": {"windows": [window], "leadSeconds": 7200}}
+    await patch(service, tmp_path, node, spec)
+
+    async def told():
+        (found,) = (await service.get(f"{HOSTS}/{node}"))["status"]["conditions"][-1:]
+        return "needs 1 healthy pods and has 1 currently" in found["message"]
+
+    await service.eventually(told, "the budget is named")
+    assert pod["metadata"]["uid"] in await service.running(1)
+    quota = {"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}}
+    await service.call("POST", QUOTAS, quota)
+    await service.call("DELETE", f"{BUDGETS}/web")
+    first = await emptied(service, tmp_path, node)
+    assert first != node
+    await patch(service, tmp_path, first, spec)
+    assert await emptied(service, tmp_path, first) not in {node, first}
+    events = (await service.get("/api/v1/namespaces/default/events"))["items"]
+    whys = [each["message"] for each in events if each["reason"] == "NotReplacedFirst"]
+    assert any("didn't match pod anti-affinity rules" in why for why in whys)
+    assert any("exceeded quota: one" in why for why in whys)
+
+
+async def emptied(service, tmp_path, node):
+    """Wait until a host is drained; return where the only pod is then."""
+    reason = 'jsonpath={.status.conditions[?(@.type=="Maintenance")].reason}=Drained'
+    words = ("wait", f"--for={reason}", f"dockerhost/{node}", "--timeout=60s")
+    code, said = await kubectl(service, tmp_path, *words)
+    assert code == 0, said
+    (pod,) = (await service.running(1)).values()
+    return pod["spec"]["nodeName"]
 
 
 async def patch(service, tmp_path, host, spec):

@@ -14,6 +14,7 @@ from scheduler.controllers.maintenance_plan import (
     DRAINING,
     SCHEDULED,
     outlook,
+    patience,
     plan,
     stamp,
 )
@@ -94,7 +95,28 @@ def test_ahead_of_the_window_each_pod_leaves_in_its_way():
         "the maintenance; pod default/db: its budget says no"
     )
     assert said.look_again == timedelta(seconds=5), "an eviction is tried again"
-    assert told(made, LEAD).look_again == timedelta(minutes=30)
+    assert told(made, LEAD).look_again == timedelta(seconds=5), "replacements may not come"
+    alone = plan(WINDOWS, node(), [pod("db", owner="StatefulSet")], LEAD)
+    assert told(alone, LEAD).look_again == timedelta(minutes=30), "its going is a change"
+
+
+def test_who_is_not_replaced_in_time_is_evicted_instead():
+    pods = [pod("web", replace_first="true", maintenance="h1"), pod("api", replace_first="true")]
+    made = plan(WINDOWS, OURS, pods, LEAD, {"web": "exceeded quota: q"})
+    assert [(p.meta.name, why) for p, why in made.give_up] == [("web", "exceeded quota: q")]
+    assert (names(made.leave), names(made.evict)) == ([], ["web"])
+    kept = pod("web", replace_first="false", maintenance="h1")
+    again = plan(WINDOWS, OURS, [kept], LEAD)
+    assert (names(again.leave), names(again.evict), again.give_up) == ([], ["web"], ())
+    said = told(again, LEAD, web="its budget says no")
+    assert said.message.endswith("still here: pod default/web: its budget says no")
+    after = plan(WINDOWS, OURS, [kept], CLOSES)
+    assert names(after.stay) == ["web"], "the mark goes with the window"
+
+
+@pytest.mark.parametrize(("lead", "seconds"), [(0, 60), (60, 60), (1800, 900), (86400, 43200)])
+def test_a_replacement_may_take_half_the_lead(lead, seconds):
+    assert patience(replace(WINDOWS, lead_seconds=lead)) == timedelta(seconds=seconds)
 
 
 def test_an_open_window_says_who_is_in_the_way_and_forces_nobody():

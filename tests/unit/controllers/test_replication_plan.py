@@ -11,10 +11,16 @@ from scheduler.controllers.replication_plan import (
     plan,
 )
 from scheduler.objects.meta import ObjectMeta
-from scheduler.objects.pod import Condition, Pod, PodContainerStatus, PodSpec, PodStatus
+from scheduler.objects.pod import (
+    AT_MOST_ONCE,
+    Condition,
+    Pod,
+    PodContainerStatus,
+    PodSpec,
+    PodStatus,
+)
 from scheduler.objects.pod_owner import PodTemplate, TemplateMeta
 from scheduler.objects.replication import (
-    AT_MOST_ONCE,
     REPLACE_FIRST,
     REPLACE_ON,
     REPLACES,

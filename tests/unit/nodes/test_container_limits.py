@@ -10,7 +10,14 @@ from scheduler.nodes.container_limits import NodeLimits, limited, node_limits
 from scheduler.nodes.docker_host import DockerHost, DockerHostSpec
 from scheduler.nodes.registration import Registration
 from scheduler.objects.meta import ObjectMeta
-from scheduler.objects.pod import Container, Pod, PodSpec, PodStatus, ResourceRequirements
+from scheduler.objects.pod import (
+    Container,
+    EphemeralContainer,
+    Pod,
+    PodSpec,
+    PodStatus,
+    ResourceRequirements,
+)
 from scheduler.objects.stored import Body, StoredObject
 
 GIB = 1 << 30
@@ -73,6 +80,24 @@ def test_a_pods_limits_hold_for_containers_without_their_own():
     level = ResourceRequirements(limits={"cpu": "2", "memory": "1Gi"})
     found = limited(ALONE, pod(app(), resources=level), app(), NODE)
     assert (found.cpu_limit, found.memory_limit) == (2000, GIB)
+
+
+def test_what_a_pod_requests_beyond_its_containers_is_shared_out():
+    level = ResourceRequirements(requests={"cpu": "2", "memory": "4Gi"})
+    sidecar, init = app(restart_policy="Always"), app()
+    own = Container("own", resources=ResourceRequirements({"cpu": "500m", "memory": "1Gi"}))
+    of = pod(app(), resources=level)
+    containers, inits = (app(), own), (sidecar, init)
+    spec = msgspec_replace(of.spec, containers=containers, init_containers=inits)
+    of = msgspec_replace(of, spec=spec)
+    for container, requested, cpu, score in (
+        (app(), 0, 500, 875),
+        (own, 500, 1000, 750),
+        (sidecar, 0, 500, 875),
+        (EphemeralContainer("debug"), 0, 0, 999),
+    ):
+        found = limited(replace(ALONE, cpu_request=requested), of, container, NODE)
+        assert (found.cpu_request, found.oom_score) == (cpu, score), container.name
 
 
 def test_what_a_host_declares_holds_for_all_its_containers():

@@ -89,11 +89,12 @@ def test_later_entries_win_and_see_earlier_ones():
             EnvVar("later", "x"),
         ),
     )
-    config = {"look": {"colour": "blue", "1 bad": "skipped"}}
+    config = {"look": {"colour": "blue", "1.conf": "kept"}}
     values = solved(container, config, {"keys": {"word": "hush"}})
     assert dict(values) == {
         "S_word": "hush",
         "colour": "red",
+        "1.conf": "kept",
         "SUM": "red/hush/$(later)",
         "later": "x",
     }

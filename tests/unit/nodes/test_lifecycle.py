@@ -315,6 +315,21 @@ def test_a_container_doomed_by_its_probe_is_restarted_even_if_it_ends_well(polic
     assert after.status.phase == phase
 
 
+@pytest.mark.parametrize("why", ["deleted", "expired", "doomed"])
+def test_of_what_is_being_stopped_readiness_is_probed_on(why):
+    probed = Container("web", "web:1", readiness_probe=Probe(), liveness_probe=Probe())
+    end = {"deletion_timestamp": NOW} if why == "deleted" else {}
+    wanted = pod("Always", probed, status=PodStatus(start_time=NOW - timedelta(60)), **end)
+    spec = with_fields(wanted.spec, active_deadline_seconds=1 if why == "expired" else None)
+    doom = Doom("failed") if why == "doomed" else None
+    memory = PodMemory().with_health("web", Health(0, started=True, doom=doom))
+    answer = ask(with_fields(wanted, spec=spec), ALIVE, made(probed), memory=memory)
+    assert [type(each) for each in answer.instructions] == [StopContainer]
+    assert [each.kind for each in answer.watches] == [ProbeKind.READINESS]
+    ended = made(probed, state=EngineState.EXITED)
+    assert ask(with_fields(wanted, spec=spec), ALIVE, ended, memory=memory).watches == ()
+
+
 def test_an_init_container_waits_for_a_sidecar_to_have_started():
     side = Container("side", "s", restart_policy="Always", startup_probe=Probe())
     init = Container("init", "i")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.drivers import EmptyDir, NamedVolume, PortMapping, PullPolicy
+from scheduler.drivers import EmptyDir, HostPathVolume, PortMapping, PullPolicy
 from scheduler.nodes.pod_case import spec_hash
 from scheduler.nodes.translation import container_spec, part_problem, pull_policy, sandbox_spec
 from scheduler.objects.meta import ObjectMeta
@@ -18,6 +18,7 @@ from scheduler.objects.pod import (
     Volume,
     VolumeMount,
 )
+from scheduler.objects.security import DNSConfig, PodSecurityContext
 from scheduler.objects.volumes import ClaimSource, HostPathSource
 
 
@@ -58,28 +59,46 @@ def test_a_pods_name_and_domain():
 
 
 @pytest.mark.parametrize(
-    ("claimed", "part", "volume"),
+    ("policy", "searches", "told"),
     [
-        (True, {"sub_path": "db"}, True),
-        (True, {"sub_path_expr": "$(X)"}, True),
-        (True, {}, False),
-        (False, {"sub_path": "db"}, False),
+        ("None", (), (".",)),
+        ("None", ("a.example",), ("a.example",)),
+        ("Default", (), ()),
+        ("ClusterFirst", ("a.example",), ("a.example",)),
     ],
 )
-def test_a_part_of_a_claimed_directory_is_a_part_of_a_volume(claimed, part, volume):
-    claim = ClaimSource("data") if claimed else None
-    path = HostPathSource("/srv/data", "Directory")
+def test_without_a_policy_no_domain_of_the_host_is_searched(policy, searches, told):
+    config = DNSConfig(nameservers=("192.0.2.53",), searches=searches)
+    found = sandbox_spec(pod(dns_policy=policy, dns_config=config), 0, 1)
+    assert (found.dns_servers, found.dns_searches) == (("192.0.2.53",), told)
+
+
+@pytest.mark.parametrize("claim", [None, ClaimSource("data")])
+@pytest.mark.parametrize("part", [{"sub_path": "db"}, {"sub_path_expr": "$(X)"}, {}])
+@pytest.mark.parametrize("kind", ["Directory", "", "DirectoryOrCreate"])
+def test_a_directory_of_the_host_that_is_seen_in_parts_is_in_the_sandbox(claim, part, kind):
+    path = HostPathSource("/srv/data", kind)
     container = Container("c", volume_mounts=(VolumeMount("v", "/d", **part),))
     volumes = (Volume("v", host_path=path, persistent_volume_claim=claim),)
-    found = pod(containers=(container,), volumes=volumes)
-    bound = (("type", "none"), ("device", "/srv/data"), ("o", "bind"))
-    made = (NamedVolume("v", options=bound),) if volume else ()
-    assert sandbox_spec(found, 0, 1).volumes == made
+    context = PodSecurityContext(fs_group=2000)
+    found = pod(containers=(container,), volumes=volumes, security_context=context)
+    made = HostPathVolume("v", "/srv/data", create=kind != "Directory")
+    assert sandbox_spec(found, 0, 1).volumes == ((made,) if part else ())
     (mount,) = container_spec(found.spec, container, 0, 0, (("X", "db"),)).mounts
-    assert (mount.host_path, mount.sub_path) == (
-        "" if volume else "/srv/data",
-        "db" if part else "",
+    assert (mount.host_path, mount.sub_path) == ("/srv/data", "db" if part else "")
+    assert mount.group == (2000 if claim else 0), "the fsGroup has nothing of the host"
+
+
+def test_volumes_of_a_sandbox_keep_the_places_they_had_in_earlier_versions():
+    part = VolumeMount("plain", "/p", sub_path="x"), VolumeMount("claimed", "/c", sub_path="x")
+    there = HostPathSource("/srv")
+    volumes = (
+        Volume("plain", host_path=there),
+        Volume("claimed", host_path=there, persistent_volume_claim=ClaimSource("data")),
+        Volume("disk", EmptyDirVolumeSource()),
     )
+    found = pod(containers=(Container("c", volume_mounts=part),), volumes=volumes)
+    assert [v.name for v in sandbox_spec(found, 0, 1).volumes] == ["claimed", "disk", "plain"]
 
 
 def test_a_part_must_be_known():
@@ -113,12 +132,16 @@ def test_a_container_gets_its_limits_and_expanded_words():
         command=("run", "$(WORD)"),
         args=("$(NONE)",),
         resources=ResourceRequirements(limits={"cpu": "1500m", "memory": "1Gi"}),
-        volume_mounts=(VolumeMount("disk", "/data", read_only=True),),
+        volume_mounts=(
+            VolumeMount("disk", "/data", read_only=True),
+            VolumeMount("disk", "more/data"),
+        ),
     )
     found = container_spec(PodSpec(), container, 3, 1, (("WORD", "hush"),))
     assert found.command == ("run", "hush")
     assert found.args == ("$(NONE)",)
     assert (found.cpu_request, found.cpu_limit, found.memory_limit) == (1500, 1500, 1 << 30)
+    assert [mount.path for mount in found.mounts] == ["/data", "/more/data"]
     assert found.mounts[0].read_only
     assert found.spec_hash == spec_hash(container, 1)
     assert container_spec(PodSpec(), Container("c"), 0, 0, ()).command is None

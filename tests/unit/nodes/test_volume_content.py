@@ -4,7 +4,13 @@ import pytest
 
 from scheduler.drivers import VolumeFile
 from scheduler.nodes.environment import ConfigProblem, PodFacts
-from scheduler.nodes.security import effective, root_problem, runs_as_non_root
+from scheduler.nodes.security import (
+    effective,
+    lone_group,
+    root_problem,
+    runs_as_non_root,
+    with_group,
+)
 from scheduler.nodes.volume_content import decoded, files_of, sources, version
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import Container, Pod, PodSpec, PodStatus, ResourceRequirements, Volume
@@ -103,6 +109,17 @@ def test_data_is_decoded():
     assert decoded("secrets", {"a": "aHVzaA=="}, {}) == {"a": b"hush"}
 
 
+def test_a_group_alone_is_beside_the_images_user():
+    spec = PodSpec(security_context=PodSecurityContext(run_as_group=3000))
+    assert lone_group(spec, Container("c")) == 3000
+    own = SecurityContext(run_as_group=0)
+    assert lone_group(spec, Container("c", security_context=own)) == 0
+    named = Container("c", security_context=SecurityContext(run_as_user=1000))
+    assert (lone_group(spec, named), effective(spec, named).user) == (None, "1000:3000")
+    users = ("", "web", "web:www", "10:20")
+    assert [with_group(u, 3000) for u in users] == ["0:3000", "web:3000", "web:3000", "10:3000"]
+
+
 def test_a_container_runs_as_it_says_or_as_its_pod_says():
     of_pod = PodSecurityContext(
         run_as_user=1,
@@ -125,6 +142,7 @@ def test_a_container_runs_as_it_says_or_as_its_pod_says():
     found = effective(spec, Container("c", security_context=own))
     assert (found.user, found.seccomp, found.apparmor) == ("0:2", "", "mine")
     assert found.no_new_privileges
+    assert lone_group(spec, Container("c")) is None
     assert runs_as_non_root(spec, Container("c"))
     assert not runs_as_non_root(spec, Container("c", security_context=own))
 

@@ -70,6 +70,29 @@ def test_quality_of_service(resources, expected):
     assert qos_class({"containers": [{"resources": resources}]}) == expected
 
 
+BOTH = {"cpu": "1", "memory": "1Gi"}
+
+
+@pytest.mark.parametrize(
+    ("level", "container", "expected"),
+    [
+        ({"limits": BOTH}, {}, "Guaranteed"),
+        ({"limits": BOTH, "requests": BOTH}, {"requests": {"cpu": "100m"}}, "Guaranteed"),
+        ({"limits": BOTH}, {"requests": BOTH}, "Guaranteed"),
+        ({"limits": BOTH}, {"requests": {"cpu": "100m"}}, "Burstable"),
+        ({"limits": {"cpu": "1"}}, {"requests": BOTH, "limits": BOTH}, "Burstable"),
+        ({"requests": {"cpu": "1"}}, {}, "Burstable"),
+        ({"requests": {"cpu": "0"}}, {}, "BestEffort"),
+        ({"limits": {"example.com/gpu": "1"}}, {"requests": BOTH, "limits": BOTH}, "Guaranteed"),
+    ],
+)
+def test_what_a_pod_asks_for_as_a_whole_decides_its_quality_of_service(level, container, expected):
+    obj = pod(resources=container)
+    obj["spec"]["resources"] = level
+    default_pod(obj)
+    assert qos_class(obj["spec"]) == expected
+
+
 def test_lost_nodes_are_tolerated_unless_said_otherwise():
     spec = {"tolerations": [{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}]}
     tolerate_lost_nodes(spec, 5)

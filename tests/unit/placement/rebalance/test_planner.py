@@ -5,7 +5,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from scheduler.objects.replication import AT_MOST_ONCE, REPLACE_FIRST, REPLACES
+from scheduler.objects.pod import AT_MOST_ONCE
+from scheduler.objects.replication import REPLACE_FIRST, REPLACES
 from scheduler.objects.selectors import EVERYTHING, from_map
 from scheduler.placement.rebalance.floor import Floor
 from scheduler.placement.rebalance.movability import Scope
@@ -57,6 +58,7 @@ def test_a_host_that_costs_too_many_moves_stays():
         ({"owner": None}, "no ReplicationController or ReplicaSet replaces it"),
         ({"owner": "Job"}, "no ReplicationController or ReplicaSet replaces it"),
         ({"annotations": {AT_MOST_ONCE: "true"}}, "it may run once at most"),
+        ({"annotations": {REPLACE_FIRST: "false"}}, "not to be replaced first"),
         ({"annotations": {"ironfree.dev/movable": "false"}}, "it is annotated"),
         (
             {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}},
