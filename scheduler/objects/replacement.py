@@ -26,10 +26,10 @@ class Futile:
 def replaceable(pod: Pod) -> bool:
     """Tell whether a pod's controller may replace it first: it has one that does, and no veto.
 
-    A veto is AT_MOST_ONCE, or REPLACE_FIRST with the value "false".
+    A veto is that it may run once at most, or REPLACE_FIRST with the value "false".
     """
-    owner, said = pod.meta.controller_owner(), pod.meta.annotations
-    vetoed = pod.at_most_once or said.get(REPLACE_FIRST) == "false"
+    owner = pod.meta.controller_owner()
+    vetoed = pod.at_most_once or pod.meta.annotations.get(REPLACE_FIRST) == "false"
     return owner is not None and owner.kind in REPLACING and not vetoed
 
 

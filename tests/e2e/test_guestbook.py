@@ -47,6 +47,16 @@ def test_it_runs_packed_and_answers(guestbook: Ironfree, lab: Lab):
     first, second = guestbook.pods("role=frontend")[:2]
     fetch(lab, first, "/set?key=visitor&value=ada")
     eventually(lambda: "ada" in fetch(lab, second, "/get?key=visitor"), what="it reads its writes")
+    node = first["spec"]["nodeName"]
+    guestbook.kubectl("cordon", node)
+    guestbook.kubectl("delete", "pod", first["metadata"]["name"], "--wait=false")
+
+    def elsewhere():
+        pods = guestbook.running(3, "role=frontend")
+        return [pod for pod in pods if pod["spec"]["nodeName"] != node]
+
+    (moved,) = eventually(elsewhere, what="a front end runs on another host than the leader")
+    assert "ada" in fetch(lab, moved, "/get?key=visitor")
 
 
 def test_describe_says_where_and_why(guestbook: Ironfree):

@@ -194,7 +194,13 @@ async def test_a_build_ends_at_its_deadline(works):
     await works.build("nowhere", nodeName="none", deadlineSeconds=1, **DOCKERFILE)
     for name in "b", "nowhere":
         assert (await works.ended(name)).reason == "DeadlineExceeded"
-    assert 'no host "none"' in works.builds.get("default", "nowhere").status.message
+
+
+async def test_a_build_waits_for_its_host(works):
+    await works.build("nowhere", nodeName="none", **DOCKERFILE)
+    await works.until_build("nowhere", lambda b: 'no host "none"' in b.status.message)
+    await works.add("none")
+    assert (await works.ended("nowhere")).phase == Phase.SUCCEEDED
 
 
 async def test_a_host_builds_few_at_once_and_others_wait(works):

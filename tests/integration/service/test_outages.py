@@ -10,7 +10,7 @@ import pytest
 
 from scheduler.store.postgres import connect
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)  # longer than patience, which says what it waited for
 
 CONFIG = "/api/v1/namespaces/default/configmaps"
 
