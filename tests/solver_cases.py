@@ -17,7 +17,6 @@ from scheduler.placement.solver.objectives import (
     Placed,
     Preferred,
     Stranded,
-    Unfragmented,
 )
 from scheduler.placement.solver.problem import Problem
 from scheduler.placement.solver.rules import (
@@ -129,7 +128,7 @@ def companies(draw, classes, groups):
     return Company(sets, worth + worth.T, domain)
 
 
-KINDS = (Placed, HostCost, Preferred, Kept, Balanced, Stranded, Unfragmented)
+KINDS = (Placed, HostCost, Preferred, Kept, Balanced, Stranded)
 
 
 @st.composite
@@ -151,7 +150,6 @@ def objectives(draw, base, kinds=KINDS):
             (base.free + draw(ints(1, 3, *base.free.shape))) * draw(ints(0, 1, *base.free.shape))
         ),
         Stranded: lambda: Stranded(0, draw(ints(0, 2, classes)).astype(np.float64)),
-        Unfragmented: lambda: Unfragmented(np.full(classes, 1.0 / classes)),
     }
     chosen = draw(st.lists(st.sampled_from(kinds), max_size=2, unique=True))
     return tuple(makers[kind]() for kind in dict.fromkeys((Placed, *chosen)))

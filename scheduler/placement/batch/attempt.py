@@ -171,7 +171,7 @@ def make_room(prepared: Prepared, outcome: Outcome, ground: Ground) -> MakingRoo
     pairs = zip(prepared.model.demands, prepared.worths.tolist(), strict=True)
     demands = [replace(demand, value=worth) for demand, worth in pairs]
     problem = relaxed(floor, demands, prepared.model.rows, freedom)
-    clearance = clear(prepared, outcome.plan, ground, floor)
+    clearance = clear(prepared, outcome.plan, outcome.turns, ground, floor)
     if clearance.followed.count > outcome.placed:
         apply(clearance, ground.cluster)
         outcome = settle_cleared(prepared, outcome, clearance, ground.cluster)

@@ -31,6 +31,7 @@ from ..scenario import Scenario
 from ..tenancy import Budget, RunningPod, Tenancy
 from .following import Followed
 from .preparation import Prepared
+from .turns import Turn
 
 _TRIED = 16  # hosts that are looked at for evictions within the limits, for one pod
 
@@ -85,16 +86,19 @@ class Ground:
     over: Callable[[], bool] = lambda: False
 
 
-def clear(prepared: Prepared, plan: Plan, ground: Ground, floor: Floor) -> Clearance:
+def clear(
+    prepared: Prepared, plan: Plan, turns: Sequence[Turn], ground: Ground, floor: Floor
+) -> Clearance:
     """Return who makes room for the pods that a plan leaves over.
 
     Args:
+        turns: in which order the plan places pods.
         floor: of the ground's cluster, nobody moved yet; it is as it will be afterwards.
 
     Raises:
         PluginError: a filter failed.
     """
-    return _Clearing(prepared, plan, ground, floor).run()
+    return _Clearing(prepared, plan, turns, ground, floor).run()
 
 
 def apply(clearance: Clearance, cluster: Scenario) -> None:
@@ -120,8 +124,11 @@ class _Made:
 
 
 class _Clearing:
-    def __init__(self, prepared: Prepared, plan: Plan, ground: Ground, floor: Floor) -> None:
+    def __init__(
+        self, prepared: Prepared, plan: Plan, turns: Sequence[Turn], ground: Ground, floor: Floor
+    ) -> None:
         self._prepared = prepared
+        self._turns = turns
         self._demands = prepared.model.demands
         self._ground = ground
         self._filters: tuple[Filter, ...] = prepared.framework.filters
@@ -152,9 +159,9 @@ class _Clearing:
             if sum(len(self._rows[c]) for c in unit) < least:
                 self._take_back(made)
         rows = tuple([np.array(each, dtype=np.int64) for each in self._rows])
-        return Clearance(
-            tuple(self._moves()), tuple(self._evictions()), Followed(rows, tuple(self._last))
-        )
+        turns = [(self._demands[c].pod, 1) for made in self._done for c, _ in made.guests]
+        followed = Followed(rows, tuple(self._last), (*self._turns, *turns))
+        return Clearance(tuple(self._moves()), tuple(self._evictions()), followed)
 
     def _units(self) -> list[list[int]]:
         """Return gangs and single classes that have pods left, the most valuable first."""
@@ -264,7 +271,7 @@ class _Clearing:
     def _take_back(self, made: _Made) -> None:
         floor = self._floor
         for c, row in reversed(made.guests):
-            self._rows[c].remove(row)
+            self._rows[c].pop()  # nobody came after them
             floor.uninvite(self._demands[c].pod, row)
         floor.readmit([number for number, _, _ in made.gone])
         for step, _ in reversed(made.steps):

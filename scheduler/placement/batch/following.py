@@ -17,6 +17,7 @@ from ..draft import Draft
 from ..framework import Decision, Framework
 from ..solver.solution import Solution
 from .modelling import Demand, Model
+from .turns import Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,12 @@ class Followed:
     Args:
         rows: rows of the snapshot, one a placed copy.
         decisions: the last one about copies that were left, None where none were.
+        turns: in which order they were placed.
     """
 
     rows: tuple[Rows, ...]
     decisions: tuple[Decision | None, ...]
+    turns: tuple[Turn, ...] = ()
 
     @property
     def count(self) -> int:
@@ -126,7 +129,11 @@ def _broken(demands: Sequence[Demand], rows: Sequence[Rows]) -> set[int]:
 def hold(
     pods: Sequence[PodClass], wanted: Sequence[Counts], framework: Framework, snapshot: Snapshot
 ) -> list[Counts]:
-    """Return (N,) copies of each class that the rules do not let where they are wanted."""
+    """Return (N,) copies of each class that the rules do not let where they are wanted.
+
+    Args:
+        pods: in the order in which they are placed; one may come more than once.
+    """
     demands = [
         Demand(pod, int(copies.sum()), 1.0) for pod, copies in zip(pods, wanted, strict=True)
     ]
@@ -144,6 +151,7 @@ class _Pass:
     framework: Framework
     draft: Draft
     exactly: bool
+    turns: list[Turn] = field(default_factory=list[Turn])
 
     def run(self, out: set[int]) -> Followed:
         """Place every demand but those taken out."""
@@ -157,7 +165,7 @@ class _Pass:
                 placed = self.framework.follow(self.demands[c].pod, left[c], self.draft)
                 if placed.size:
                     progress = True
-                    rows[c].append(placed)
+                    self._note(c, rows[c], placed)
                     left[c] -= np.bincount(placed, minlength=left[c].size)
                 if left[c].any():
                     stuck.append(c)
@@ -168,7 +176,13 @@ class _Pass:
         return Followed(
             tuple([np.concatenate([nobody, *each]) for each in rows]),
             tuple([by_class[c] for c in range(len(self.demands))]),
+            tuple(self.turns),
         )
+
+    def _note(self, c: int, rows: list[Rows], placed: Rows) -> None:
+        rows.append(placed)
+        if placed.size:
+            self.turns.append((self.demands[c].pod, placed.size))
 
     def _order(self) -> list[int]:
         return sorted(range(len(self.demands)), key=lambda c: -self.demands[c].value)
@@ -181,5 +195,5 @@ class _Pass:
         if self.exactly:
             return None
         decision = self.framework.decide(wanted.pod, missing, self.draft)
-        rows.append(decision.rows)
+        self._note(c, rows, decision.rows)
         return decision

@@ -106,17 +106,19 @@ def model(
     hosts: Rows,
     filters: Sequence[Filter],
     wish: Wish,
+    today: Snapshot | None = None,
 ) -> Model:
     """Return the problem of placing demands on hosts.
 
     Args:
         hosts: (H,) rows of the snapshot that may be used.
+        today: with the demands' pods where they are, if they run already.
 
     Raises:
         PluginError: a filter failed.
     """
     answers = [_ask(each, snapshot, hosts, filters) for each in demands]
-    between = topology([each.pod for each in demands], snapshot, hosts)
+    between = topology([each.pod for each in demands], snapshot, hosts, today)
     feasible = np.zeros((len(demands), hosts.size), dtype=np.bool_)
     for c, answer in enumerate(answers):
         feasible[c] = answer.mask
@@ -188,7 +190,7 @@ def _ask(wanted: Demand, snapshot: Snapshot, hosts: Rows, filters: Sequence[Filt
             exact = False
             continue
         mask &= room != 0
-        if verdict.room.dtype.kind == "b" or plugin.name in (RESOURCES, PORTS):
+        if verdict.room.dtype.kind == "b" or plugin.name in (RESOURCES, PORTS, ATTRACTION):
             continue
         if (room[mask] < wanted.count).any():
             limits.append(np.asarray(room, dtype=np.int64))

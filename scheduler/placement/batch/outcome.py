@@ -3,26 +3,27 @@
 Pure. The solver's words are about its numbers; here they are held against what the rules let be.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...batch_terms import BatchPlan
 from ...objects.placement_job import MOST_UNPLACED, Reached, SolverReport, Unplaced
+from ...objects.pod_class import PodClass
 from ...snapshot import Rows
 from ...store.assignments import Assignment
 from ..checker import Counted, check
 from ..framework import Decision
-from ..plan import Allotment, PendingPod, Plan
+from ..plan import Allotment, Plan
 from ..scenario import Scenario
 from ..solver.objectives import Placed
 from ..solver.solution import Goal, Solution, Status
 from .clearance import Clearance
-from .following import Followed, Leash, follow
-from .modelling import Model
+from .following import Followed
+from .judging import Judged, among, counted, judge
 from .preparation import Prepared
-from .valuing import as_text, decimal_text, held, value_of
+from .turns import Turn, in_turns
+from .valuing import as_text, beaten, decimal_text, held, value_of
 
 _NOISE = 1e-9
 
@@ -35,8 +36,10 @@ class Outcome:
         solver: what is proved of it.
         hosts_used: nodes that it puts pods on.
         unplaced: classes with pods left, at most MOST_UNPLACED.
-        violations: what the checker found, by which allotments were left out: a bug if any.
+        violations: what batch rules and the checker found, by which classes were left out; of
+            the checker's, each is a bug.
         clearance: who makes room before the plan is applied.
+        turns: in which order its pods can come one after another.
     """
 
     plan: Plan
@@ -46,6 +49,7 @@ class Outcome:
     unplaced: tuple[Unplaced, ...]
     violations: tuple[str, ...]
     clearance: Clearance | None = None
+    turns: tuple[Turn, ...] = ()
 
     def assignments(self) -> Iterator[Assignment]:
         """Yield which pod goes where, class by class."""
@@ -64,26 +68,29 @@ def settle(prepared: Prepared, solution: Solution | None, bound: Counted) -> Out
     Raises:
         PluginError: a filter failed.
     """
-    followed, complaints = _judged(prepared, solution)
-    impossible = solution is not None and solution.status is Status.INFEASIBLE
-    incomplete = prepared.model.problem.require_all and not _all_placed(prepared, followed)
-    if impossible or incomplete:
-        nobody = np.zeros(0, dtype=np.int64)
-        followed = Followed(tuple([nobody] * len(followed.rows)), followed.decisions)
-    plan = Plan(prepared.snapshot.revision, tuple(_allotments(prepared, followed)))
-    violations = check(plan, prepared.snapshot, bound, prepared.groups)
-    broken = {each.allotment for each in violations}
-    kept = tuple(a for n, a in enumerate(plan.allotments) if n not in broken)
-    rows = [
-        np.zeros(0, dtype=np.int64) if n in broken else rows for n, rows in enumerate(followed.rows)
-    ]
+    judged = judge(prepared, solution)
+    followed = judged.followed
+    refused = _refused(prepared, followed, bound)
+    counts = zip(prepared.model.demands, followed.rows, strict=True)
+    most = sum(rows.size for demand, rows in counts if demand.pod not in refused)
+    nobody = _nobody(prepared, solution, most)
+    nothing = np.zeros(0, dtype=np.int64)
+    rows = tuple(
+        [
+            nothing if nobody or demand.pod in refused else mine
+            for demand, mine in zip(prepared.model.demands, followed.rows, strict=True)
+        ]
+    )
+    allotments = tuple(_allotments(prepared, replace(followed, rows=rows)))
+    whys = _whys(prepared, judged, refused, nobody)
     return Outcome(
-        Plan(plan.revision, kept),
-        _report(prepared, solution, rows),
+        Plan(prepared.snapshot.revision, allotments),
+        _report(prepared, solution, rows, nobody),
         sum(each.size for each in rows),
         _hosts_used(rows),
-        tuple(_unplaced(plan.allotments, broken))[:MOST_UNPLACED],
-        tuple(dict.fromkeys([*complaints, *(each.message for each in violations)])),
+        tuple(_unplaced(allotments, whys))[:MOST_UNPLACED],
+        (*dict.fromkeys((*judged.said, *refused.values())),),
+        turns=followed.turns,
     )
 
 
@@ -106,7 +113,9 @@ def settle_cleared(
         return before
     plan = Plan(prepared.snapshot.revision, tuple(_allotments(prepared, followed)))
     snapshot = cluster.state.freeze(prepared.snapshot.revision)
-    said = [each.message for each in check(plan, snapshot, cluster.state, prepared.groups)]
+    turns = tuple(in_turns(plan.allotments, followed.turns))
+    one_by_one = Plan(plan.revision, turns)
+    said = [each.message for each in check(one_by_one, snapshot, cluster.state, prepared.groups)]
     copies = counted(prepared.batch.hosts, followed.rows)
     for rule in prepared.rules:
         said += [f"{rule.name}: {each.said}" for each in rule.check(prepared.batch, copies)]
@@ -121,9 +130,10 @@ def settle_cleared(
         ),
         sum(each.size for each in followed.rows),
         _hosts_used(followed.rows),
-        tuple(_unplaced(plan.allotments, set()))[:MOST_UNPLACED],
+        tuple(_unplaced(plan.allotments, {}))[:MOST_UNPLACED],
         before.violations,
         clearance,
+        followed.turns,
     )
 
 
@@ -139,7 +149,9 @@ def with_room(prepared: Prepared, outcome: Outcome, bound: float | None, most: s
     worths = prepared.worths
     total = float(worths @ prepared.model.problem.count)
     value = float(worths @ np.array([counts.get(each.pod, 0) for each in demands]))
-    best = max(value, total if bound is None else min(total, bound))
+    best = total
+    if bound is not None and not beaten(value, bound, maximised=True):
+        best = max(value, min(total, bound))
     first, *later = outcome.solver.goals
     status = Status.FEASIBLE
     if isinstance(objective, Placed):
@@ -162,68 +174,6 @@ def with_room(prepared: Prepared, outcome: Outcome, bound: float | None, most: s
 
 def _hosts_used(rows: Sequence[Rows]) -> int:
     return int(np.unique(np.concatenate(rows)).size) if rows else 0
-
-
-def _judged(prepared: Prepared, solution: Solution | None) -> tuple[Followed, list[str]]:
-    """Return what batch rules let be of a solution, and what they said against it.
-
-    If greedy placement of what the solver left is to blame, it is left; else the classes that a
-    rule names are taken out, with the gangs they belong to.
-    """
-    model, said = prepared.model, list[str]()
-    leash = Leash()
-    while True:
-        followed = follow(model, solution, prepared.framework, prepared.snapshot, leash)
-        if not prepared.rules:
-            return followed, said
-        plan = counted(prepared.batch.hosts, followed.rows)
-        found = [
-            (f"{rule.name}: {complaint.said}", complaint.classes)
-            for rule in prepared.rules
-            for complaint in rule.check(prepared.batch, plan)
-        ]
-        if not found:
-            return followed, said
-        if solution is not None and not leash.exactly:
-            leash = replace(leash, exactly=True)
-            continue
-        said += [message for message, _ in found]
-        if len(leash.out) == len(model.demands):
-            return followed, said
-        named = frozenset(c for _, classes in found for c in classes)
-        whole = any(not classes for _, classes in found) or named <= leash.out
-        gone = frozenset(range(len(model.demands))) if whole else _with_gangs(model, named)
-        leash = replace(leash, out=leash.out | gone)
-
-
-def _with_gangs(model: Model, classes: frozenset[int]) -> frozenset[int]:
-    pods = [each.pod for each in model.demands]
-    gangs = {(pods[c].namespace, pods[c].group) for c in classes if pods[c].group}
-    more = [c for c, pod in enumerate(pods) if (pod.namespace, pod.group) in gangs]
-    return classes | frozenset(more)
-
-
-def counted(chosen: Rows, rows: Sequence[Rows]) -> BatchPlan:
-    """Return a plan as batch rules see it.
-
-    Args:
-        chosen: (H,) rows of the hosts.
-        rows: by class, one a copy.
-    """
-    nothing = np.zeros(0, dtype=np.int64)
-    parts = [np.unique(_hosts(chosen, mine), return_counts=True) for mine in rows]
-    classes = [np.full(hosts.size, c, dtype=np.int64) for c, (hosts, _) in enumerate(parts)]
-    return BatchPlan(
-        np.concatenate([nothing, *classes]),
-        np.concatenate([nothing, *(hosts for hosts, _ in parts)]),
-        np.concatenate([nothing, *(copies for _, copies in parts)]),
-        chosen.size,
-    )
-
-
-def _hosts(chosen: Rows, rows: Rows) -> Rows:
-    """Return which of the hosts rows of the snapshot are."""
-    return np.searchsorted(chosen, rows).astype(np.int64)
 
 
 def _all_placed(prepared: Prepared, followed: Followed) -> bool:
@@ -251,34 +201,93 @@ def _allotments(prepared: Prepared, followed: Followed) -> Iterable[Allotment]:
         )
 
 
-def _unplaced(allotments: Sequence[Allotment], broken: set[int]) -> Iterator[Unplaced]:
-    for number, allotment in enumerate(allotments):
-        left: Sequence[PendingPod] = allotment.left
-        if number in broken:
-            left = (*allotment.pods, *left)
+def _refused(prepared: Prepared, followed: Followed, bound: Counted) -> dict[PodClass, str]:
+    """Return the classes that the checker takes out until nothing is wrong, and why."""
+    refused: dict[PodClass, str] = {}
+    allotments = list(_allotments(prepared, followed))
+    while True:
+        kept = (each for each in allotments if each.pod not in refused)
+        plan = Plan(prepared.snapshot.revision, tuple(in_turns(kept, followed.turns)))
+        found = check(plan, prepared.snapshot, bound, prepared.groups)
+        if not found:
+            return refused
+        for each in found:
+            refused.setdefault(plan.allotments[each.allotment].pod, each.message)
+
+
+def _whys(
+    prepared: Prepared, judged: Judged, refused: Mapping[PodClass, str], nobody: str
+) -> dict[int, str]:
+    """Return why pods of a demand have no node, where that is not up to the filters alone.
+
+    Args:
+        nobody: why nobody is placed, "" if somebody may be.
+    """
+    whys = {c: f"taken out by {why}" for c, why in judged.whys.items()}
+    followed = judged.followed
+    for c, demand in enumerate(prepared.model.demands):
+        last = followed.decisions[c]
+        if demand.pod in refused:
+            whys[c] = f"refused by the checker: {refused[demand.pod]}"
+        elif nobody and followed.rows[c].size == demand.count:
+            whys[c] = nobody
+        elif judged.strict and c not in whys and (last is None or last.diagnosis is None):
+            whys[c] = f"more than the solver has placed would break {judged.strict}"
+    return whys
+
+
+def _unplaced(allotments: Sequence[Allotment], whys: Mapping[int, str]) -> Iterator[Unplaced]:
+    for c, allotment in enumerate(allotments):
+        left = allotment.left
         if left:
             diagnosis = allotment.decision.diagnosis
             gang = f"PodGroup {allotment.pod.group} does not come together"
-            reason = diagnosis.message if diagnosis else gang if allotment.pod.group else ""
-            yield Unplaced(f"{left[0].key.namespace}/{left[0].key.name}", len(left), reason)
+            told = diagnosis.message if diagnosis else gang if allotment.pod.group else ""
+            name = f"{left[0].key.namespace}/{left[0].key.name}"
+            yield Unplaced(name, len(left), whys.get(c, told))
 
 
-def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows]) -> SolverReport:
-    """Hold what was proved against what is reached."""
-    values = _values(prepared, rows)
+def _nobody(prepared: Prepared, solution: Solution | None, most: int) -> str:
+    """Return why nobody is placed, "" if somebody may be.
+
+    Args:
+        most: pods that have a place by the rules.
+    """
+    if solution is not None and solution.status is Status.INFEASIBLE:
+        return f"nobody is placed: {solution.reason}"
+    if prepared.model.problem.require_all and most < prepared.pods:
+        return (
+            f"nobody is placed unless all are: {most} of {prepared.pods} pods have a place by the "
+            "rules"
+        )
+    return ""
+
+
+def _report(
+    prepared: Prepared, solution: Solution | None, rows: Sequence[Rows], nobody: str
+) -> SolverReport:
+    """Hold what was proved against what is reached.
+
+    Args:
+        nobody: why nobody is placed, "" if somebody may be.
+    """
     if solution is None:
-        told = _unproved(prepared, rows)
-        reason = "the solver did not answer in time; placed greedily"
-        return SolverReport(str(Status.UNKNOWN), "", told, "", reason)
+        late = "the solver did not answer in time; placed greedily"
+        reason = "; ".join(filter(None, (late, nobody)))
+        return SolverReport(str(Status.UNKNOWN), "", _unproved(prepared, rows), "", reason)
+    seconds = f"{sum(solution.seconds.values()):.2f}"
+    if nobody:  # what is proved of plans says nothing of none
+        known = solution.status in (Status.INFEASIBLE, Status.UNKNOWN)
+        status = solution.status if known else Status.UNKNOWN
+        reason = solution.reason if known else nobody
+        return SolverReport(str(status), "", _unproved(prepared, rows), seconds, reason)
+    values = _values(prepared, rows)
     solved = [
         replace(goal, name=name) for goal, name in zip(solution.goals, prepared.names, strict=True)
     ]
     goals = list(held(solved, values))
-    status = solution.status
-    if status is not Status.INFEASIBLE:
-        proved = all(goal is not None and goal.proved for goal in goals)
-        status = Status.OPTIMAL if proved else Status.FEASIBLE
-    seconds = f"{sum(solution.seconds.values()):.2f}"
+    proved = all(goal is not None and goal.proved for goal in goals)
+    status = Status.OPTIMAL if proved else Status.FEASIBLE
     told = tuple(
         as_text(goal) if goal else Reached(asked.name, decimal_text(value), "", "")
         for goal, asked, value in zip(goals, solved, values, strict=True)
@@ -289,7 +298,7 @@ def _report(prepared: Prepared, solution: Solution | None, rows: Sequence[Rows])
 
 def _values(prepared: Prepared, rows: Sequence[Rows]) -> list[float]:
     problem = prepared.model.problem
-    nodes = [_hosts(prepared.model.rows, mine) for mine in rows]
+    nodes = [among(prepared.model.rows, mine) for mine in rows]
     return [value_of(each, problem, nodes) for each in problem.objectives]
 
 

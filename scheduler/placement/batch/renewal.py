@@ -18,8 +18,10 @@ from ..checker import check
 from ..plan import Allotment, Plan
 from ..scenario import Scenario
 from .following import framework_for, hold
-from .outcome import Outcome, counted
+from .judging import counted
+from .outcome import Outcome
 from .preparation import hosts_of, least_members
+from .turns import in_turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +49,18 @@ def renew(job: PlacementJob, outcome: Outcome, cluster: Scenario, rules: Rules) 
     waiting = {pod.uid: pod.wanted for pod in cluster.pending}
     allotments = tuple([_still_waiting(each, waiting) for each in outcome.plan.allotments])
     plan = Plan(snapshot.revision, allotments)
-    why = next(_objections(job, plan, snapshot, cluster, rules), "")
+    turns = in_turns(outcome.plan.allotments, outcome.turns)
+    placed = tuple([_still_waiting(each, waiting) for each in turns])
+    why = next(_objections(job, Plan(snapshot.revision, placed), snapshot, cluster, rules), "")
     if why:
         return Renewed(None, why)
     gone = outcome.placed - sum(len(each.pods) for each in allotments)
     said = outcome.violations
     if gone:
         said = (*said, f"pods that were deleted, bound or changed meanwhile: {gone}")
-    return Renewed(replace(outcome, plan=plan, placed=outcome.placed - gone, violations=said))
+    left = tuple([(each.pod, len(each.pods)) for each in placed])
+    renewed = replace(outcome, plan=plan, violations=said, turns=left)
+    return Renewed(replace(renewed, placed=outcome.placed - gone))
 
 
 def _still_waiting(allotment: Allotment, waiting: Mapping[str, PodClass]) -> Allotment:
@@ -70,7 +76,11 @@ def _still_waiting(allotment: Allotment, waiting: Mapping[str, PodClass]) -> All
 def _objections(
     job: PlacementJob, plan: Plan, snapshot: Snapshot, cluster: Scenario, rules: Rules
 ) -> Iterator[str]:
-    """Yield what is wrong with a plan by the rules, the batch rules and the checker."""
+    """Yield what is wrong with a plan by the rules, the batch rules and the checker.
+
+    Args:
+        plan: its allotments in the order in which their pods come; classes may have several.
+    """
     hosts = hosts_of(job, snapshot)
     wanted: list[Counts] = []
     for each in plan.allotments:
@@ -87,11 +97,14 @@ def _objections(
             node = snapshot.nodes[int(np.argmax(left))].name
             name = each.pods[0].key.name
             yield f"node {node!r} does not take all of the pods like {name!r} any more"
-    count = np.array([len(each.pods) for each in plan.allotments], dtype=np.int64)
-    batch = Batch(snapshot, hosts, tuple(pods), count)
-    copies = counted(hosts, [np.repeat(snapshot.all_rows, each) for each in wanted])
+    by_class: dict[PodClass, Counts] = {}
+    for pod, copies in zip(pods, wanted, strict=True):
+        by_class[pod] = by_class.get(pod, np.zeros_like(copies)) + copies
+    count = np.array([int(copies.sum()) for copies in by_class.values()], dtype=np.int64)
+    batch = Batch(snapshot, hosts, tuple(by_class), count)
+    placed = counted(hosts, [np.repeat(snapshot.all_rows, each) for each in by_class.values()])
     for rule in rules.batch:
-        for complaint in rule.check(batch, copies):
+        for complaint in rule.check(batch, placed):
             yield f"{rule.name}: {complaint.said}"
     for violation in check(plan, snapshot, cluster.state, least_members(cluster)):
         yield violation.message

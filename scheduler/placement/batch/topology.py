@@ -49,10 +49,17 @@ class Topology:
         ]
 
 
-def topology(pods: Sequence[PodClass], snapshot: Snapshot, hosts: Rows) -> Topology:
-    """Return the rules of classes on (H,) hosts, which are rows of the snapshot."""
+def topology(
+    pods: Sequence[PodClass], snapshot: Snapshot, hosts: Rows, today: Snapshot | None = None
+) -> Topology:
+    """Return the rules of classes on (H,) hosts, which are rows of the snapshot.
+
+    Args:
+        today: with the classes' pods where they are, if they run already: one is moved to where
+            others are then.
+    """
     found = Topology()
-    reader = _Reader(pods, snapshot, hosts, found)
+    reader = _Reader(pods, snapshot, hosts, today or snapshot, found)
     for constraints in _alike(pods, _hard_spreads):
         reader.spread(constraints)
     for terms in _alike(pods, _repulsions):
@@ -67,6 +74,7 @@ class _Reader:
     pods: Sequence[PodClass]
     snapshot: Snapshot
     hosts: Rows
+    today: Snapshot
     found: Topology
 
     def spread(self, owners: Sequence[tuple[int, TopologySpreadConstraint]]) -> None:
@@ -83,14 +91,14 @@ class _Reader:
         eligible = self._eligible(constraint, some)
         domains = np.unique(codes[eligible & (codes >= 0)])
         existing = self._counts(some, matches, codes, eligible, domains)
+        if domains.size < (constraint.min_domains or 1):
+            existing = np.append(existing, 0)  # the missing domain: nobody is there
         skewed = existing.size and int(existing.max() - existing.min()) > constraint.max_skew
         if mine != counted or skewed or not domains.size:
             self.found.exact = False
             return
         number = np.full(int(codes.max(initial=-1)) + 2, -1, dtype=np.int64)
         number[domains] = np.arange(domains.size)
-        if domains.size < (constraint.min_domains or 1):
-            existing = np.append(existing, 0)  # the missing domain: nobody is there
         domain = np.where(eligible, number[codes], -1)[self.hosts]
         rule = Spread(_sorted(mine), constraint.max_skew, existing, domain)
         if domains.size == self.hosts.size == existing.size and (domain >= 0).all():
@@ -121,10 +129,11 @@ class _Reader:
         counted = {c for c, pod in enumerate(self.pods) if about(term, some, pod, namespaces)}
         codes, _ = self._domains(term.topology_key)
         there = [
-            codes[row]
-            for other, rows in self.snapshot.placed.items()
+            int(codes[row])
+            for other, rows in self.today.placed.items()
             if about(term, some, other, namespaces)
             for row in rows
+            if codes[row] >= 0  # nobody is near those on nodes without the key
         ]
         lone = all(len(_attractions(self.pods[c].spec)) == 1 for c in mine)
         if not counted <= mine or not lone:
@@ -133,12 +142,12 @@ class _Reader:
         if there:
             allowed = np.isin(codes, np.unique(there)) & (codes >= 0)
             self.found.masks += [(c, allowed[self.hosts]) for c in sorted(mine)]
-        elif counted == mine:
+        elif counted:  # one of them opens a domain, and all others have to come there
             self.found.rules.append(Together(_sorted(mine), codes[self.hosts]))
+            self.found.exact = self.found.exact and counted == mine
         else:  # nobody is there and nobody comes: they cannot go anywhere
             nowhere = np.zeros(self.hosts.size, dtype=np.bool_)
-            self.found.masks += [(c, nowhere) for c in sorted(mine - counted)]
-            self.found.exact = self.found.exact and not counted
+            self.found.masks += [(c, nowhere) for c in sorted(mine)]
 
     def _domains(self, key: str) -> tuple[Counts, bool]:
         """Return every node's domain, -1 for none, and whether each has its own."""

@@ -1,5 +1,6 @@
 """What plans reach of their goals, and what is proved of that. Pure."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 
@@ -14,7 +15,10 @@ from ..solver.problem import Problem
 from ..solver.room import imbalance, stranded
 from ..solver.solution import Goal
 
+logger = logging.getLogger(__name__)
+
 _NOISE = 1e-9
+_REFUTED = 1e-6  # relative: sums of many floats differ by less
 
 
 def value_of(objective: Objective, given: Problem, nodes: Sequence[Rows]) -> float:
@@ -60,15 +64,30 @@ def _content(given: Problem, nodes: Sequence[Rows]) -> Counts:
 
 
 def held(solved: Sequence[Goal], values: Sequence[float]) -> Iterator[Goal | None]:
-    """Yield what is proved of each goal; None once an earlier one is not what the proof assumed."""
+    """Yield what is proved of each goal; None once an earlier one is not what the proof assumed.
+
+    A value that is better than a bound refutes it: no bound is known then.
+    """
     assumed = True
     for goal, value in zip(solved, values, strict=True):
         if not assumed:
             yield None
             continue
-        bound = max(goal.bound, value) if goal.maximised else min(goal.bound, value)
+        if beaten(value, goal.bound, goal.maximised):
+            bound = math.inf if goal.maximised else -math.inf
+        else:
+            bound = max(goal.bound, value) if goal.maximised else min(goal.bound, value)
         yield Goal(goal.name, value, bound, goal.maximised)
         assumed = value >= goal.value if goal.maximised else value <= goal.value
+
+
+def beaten(value: float, bound: float, maximised: bool) -> bool:
+    """Tell, and log, that a plan is better than what was proved, but for noise."""
+    over = value - bound if maximised else bound - value
+    if over <= _REFUTED * max(1.0, abs(value)):
+        return False
+    logger.error("a plan that is worth %g refutes the bound %g; please report it", value, bound)
+    return True
 
 
 def as_text(goal: Goal) -> Reached:

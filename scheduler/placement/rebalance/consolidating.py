@@ -8,7 +8,7 @@ the solver is asked to pack the pods of more hosts together.
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from ...objects.rebalance_job import MOST_MOVES
 from ...snapshot import Mask, Rows
 from ..batch.following import follow
 from ..batch.modelling import Demand, Model, Wish, model
+from ..batch.valuing import beaten
 from ..framework import Framework
 from ..solver.objectives import HostCost, Placed
 from ..solver.solution import Solution, Status
 from ..state import request_vector
 from .floor import Among, Floor, Fullest, Step
 from .plan import Aim, Planning, Question, moves_of, told
+from .standing import admitting, content_of, homes_of, standing
 
 _TRIES = 6  # sets of hosts that the solver is asked to pack away
 _NOISE = 1e-6
@@ -38,7 +40,7 @@ def consolidate(floor: Floor, aim: Aim, before: Mask) -> Planning:
     Raises:
         PluginError: a filter or a batch rule failed.
     """
-    whole = _relaxed(floor, before)
+    whole = _relaxed(floor)
     emptying = _Emptying(floor, aim)
     emptying.one_by_one()
     bound: int | None = None
@@ -170,8 +172,11 @@ def _may_hold(floor: Floor, numbers: Iterable[int], targets: Mask) -> bool:
     return bool((room >= 0).all())
 
 
-def _relaxed(floor: Floor, used: Mask) -> Model | None:
-    """Return the problem of placing every movable pod anew on as few of the hosts as possible."""
+def _relaxed(floor: Floor) -> Model | None:
+    """Return the problem of placing every movable pod anew on as few of the hosts as possible.
+
+    What they break where they are, they may go on breaking.
+    """
     free_to_go = [
         number
         for number, tenant in enumerate(floor.tenants)
@@ -186,9 +191,10 @@ def _relaxed(floor: Floor, used: Mask) -> Model | None:
     rows = np.flatnonzero(floor.hosts)
     stays = _occupied(floor)
     wish = Wish((HostCost(np.where(stays[rows], 0.0, 1.0)),), require_all=True)
-    made = model(demands, floor.snapshot(), rows, floor.filters, wish)
+    made = model(demands, floor.snapshot(), rows, floor.filters, wish, floor.base)
     floor.what_if.take_back(numbers)
-    return made
+    content = content_of(homes_of(floor, members.values(), rows), rows.size)
+    return replace(made, problem=admitting(standing(made.problem, content), content))
 
 
 def _occupied(floor: Floor) -> Mask:
@@ -207,8 +213,8 @@ def _bound(solution: Solution | None, whole: Model, used: Mask) -> int | None:
         return None
     cost = _costs(whole)
     kept = int(np.count_nonzero(used[whole.rows] & (cost == 0)))
-    needed = math.ceil(solution.goals[0].bound - _NOISE)
-    return min(kept + max(needed, 0), int(np.count_nonzero(used)))
+    needed = kept + max(math.ceil(solution.goals[0].bound - _NOISE), 0)
+    return None if beaten(int(np.count_nonzero(used)), needed, maximised=False) else needed
 
 
 def _unused(solution: Solution | None, whole: Model, used: Mask) -> list[int]:

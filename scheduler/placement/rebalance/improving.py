@@ -8,6 +8,7 @@ only if it is better by a stated share: so every plan that is carried out makes 
 better, and it cannot go on for ever.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -208,4 +209,5 @@ def _improved(case: Case, solution: Solution | None, before: Values) -> Iterator
     if solution is not None:
         proved = list(held(solution.goals[: len(values)], values))
     for name, old, new, sign, goal in zip(case.names, before, values, signs, proved, strict=True):
-        yield Improved(name, sign * old, new, goal.bound if goal else None)
+        bound = goal.bound if goal is not None and math.isfinite(goal.bound) else None
+        yield Improved(name, sign * old, new, bound)

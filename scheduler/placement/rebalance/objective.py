@@ -1,7 +1,8 @@
 """An objective of a Rebalance in the solver's numbers, and what it comes to. Pure.
 
-The pods that may be moved are placed anew, on the cluster without them; what is broken already, or
-could not come back where it is, stays and is no part of that.
+The pods that may be moved are placed anew, on the cluster without them; who breaks a batch rule, or
+could not come back where it is, stays and is no part of that. Rules between pods that are broken
+already are not asked for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ from ..solver import objectives as kinds
 from ..solver.ledger import Ledger, keeps
 from ..solver.problem import Problem
 from .floor import Floor, Step
+from .standing import content_of, homes_of, standing
 
 _NOISE = 1e-9
 
@@ -186,19 +188,11 @@ def _case(floor: Floor, numbers: Sequence[int], wanted: Objective) -> Case | Non
     if found is None:
         return None
     made, names = found
-    homes = [
-        np.searchsorted(rows, [floor.tenants[number].row for number in each])
-        for each in members.values()
-    ]
-    parts = [np.unique(each, return_counts=True) for each in homes]
-    current = np.concatenate(
-        [
-            np.stack([nodes, np.full(nodes.size, c), copies])
-            for c, (nodes, copies) in enumerate(parts)
-        ],
-        axis=1,
-    )
-    made = replace(made, problem=replace(made.problem, current=current.astype(np.int64)))
+    homes = homes_of(floor, members.values(), rows)
+    content = content_of(homes, rows.size)
+    classes, nodes = np.nonzero(content)
+    current = np.stack([nodes, classes, content[classes, nodes]]).astype(np.int64)
+    made = replace(made, problem=replace(standing(made.problem, content), current=current))
     return Case(made, names, list(members.values()), homes)
 
 
@@ -222,4 +216,4 @@ def _model(
     little = kinds.Kept(np.ones(count.size))
     wish = Wish((*named.values(), little), require_all=True, stated=stated, claims=(*claims, None))
     demands = [Demand(pod, many, 1.0) for pod, many in counts.items()]
-    return model(demands, snapshot, rows, floor.filters, wish), tuple(named)
+    return model(demands, snapshot, rows, floor.filters, wish, floor.base), tuple(named)

@@ -19,6 +19,7 @@ _SOFT = 0.2  # likewise, for a bound of soft limits, if that is so many seconds 
 _WORTHWHILE = 10.0
 _EARLY = 0.5  # of the time, before columns are generated, if it goes on so long
 _TRIES = 3  # targets
+_PROOFS = 8  # of single resources: those that say most
 
 
 def certify(search: Search) -> None:
@@ -132,7 +133,7 @@ def _resource_proofs(search: Search, question: Question) -> list[Proof]:
             prices = shape.demand[:, r].astype(np.float64) * rate
             unpaid = np.zeros(shape.number.size)
             proofs.append(Proof(prices, unpaid, -float(shape.count @ prices)))
-    return proofs
+    return sorted(proofs, key=lambda proof: proof.bound)[:_PROOFS]
 
 
 def _realise(search: Search, contents: list[tuple[int, Counts]], times: list[int]) -> None:

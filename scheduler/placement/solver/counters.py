@@ -64,6 +64,7 @@ class Counter(ABC):
         differ = gone != come
         if not differ.any():
             return 0, 0.0
+        rules, sides, gone, come = rules[differ], sides[differ], gone[differ], come[differ]
         rules, codes = np.concatenate([rules, rules]), np.concatenate([gone, come])
         step = np.repeat(_STEPS, gone.size)
         more = self._counted(rules, np.concatenate([sides, sides]), codes, step)

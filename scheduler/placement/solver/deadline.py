@@ -38,6 +38,11 @@ class Deadline:
         self._end = self._begun + seconds
 
     @property
+    def length(self) -> float:
+        """Seconds that there were at the start."""
+        return self._end - self._begun
+
+    @property
     def elapsed(self) -> float:
         """Seconds since the start."""
         return self._clock() - self._begun

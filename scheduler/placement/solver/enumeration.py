@@ -16,7 +16,7 @@ from .problem import MANY
 from .shapes import Shapes
 
 _MOST = 30_000  # contents: more than an integer programme can choose from
-_CHUNK = 1_000_000  # (content, class) pairs looked at together
+_CHUNK = 3_000_000  # (content, class, proof, resource) looked at between two looks at the clock
 _WORK = 300_000_000  # pairs looked at in all
 _NOISE = 1e-7
 
@@ -132,7 +132,7 @@ def _with_sum(capacity: Counts, asked: Counts) -> tuple[Counts, Counts]:
 
 def _grow(search: _Search, capacity: Counts, deadline: Deadline) -> list[Counts] | None:
     """Add one copy at a time, never a class before the last one; return positions of copies."""
-    step = max(1, _CHUNK // max(search.classes.size, 1))
+    step = max(1, _CHUNK // max(search.rates.size, 1))
     stack = [
         _Partial(np.zeros((1, 0), np.int64), capacity[None], np.zeros((1, search.enough.size)))
     ]

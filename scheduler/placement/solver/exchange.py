@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .arrays import Counts, Mask, Reals
+from .deadline import Deadline
 from .shapes import Shapes
 
 _NEAREST = 3  # larger classes whose room a class may take; further ones are reached through these
@@ -47,8 +48,11 @@ class Kinds:
     size: Reals
 
 
-def exchange(shape: Shapes) -> Exchange:
-    """Return for every class the nearest larger ones that fit nowhere else."""
+def exchange(shape: Shapes, deadline: Deadline) -> Exchange:
+    """Return for every class the nearest larger ones that fit nowhere else.
+
+    Once time is over, for no further classes: they keep to their own room.
+    """
     kinds = _kinds(shape)
     order = np.argsort(-kinds.size, kind="stable")
     apart = np.zeros(order.size, dtype=np.bool_)
@@ -56,6 +60,8 @@ def exchange(shape: Shapes) -> Exchange:
         apart = np.any(shape.apart, axis=1)
     pairs: list[Counts] = []
     for at, c in enumerate(order.tolist()):
+        if deadline.over:
+            break
         if apart[c]:
             continue
         before = order[:at]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .arrays import Reals
 from .bound import ceiling
 from .company import circle
 from .deadline import Deadline
@@ -18,9 +17,7 @@ from .objectives import (
     Objective,
     Placed,
     Preferred,
-    Shortfall,
     Stranded,
-    Unfragmented,
     maximised,
 )
 from .occupancy import Occupancy
@@ -176,9 +173,7 @@ def _value(given: Problem, objective: Objective, state: Occupancy) -> float:
         return -imbalance(given, objective, state.content)
     if isinstance(objective, Stranded):
         return -stranded(given, objective, state.content)
-    if isinstance(objective, Shortfall):
-        return -missing(given, state.content)
-    return -_waste(given, objective, state)
+    return -missing(given, state.content)
 
 
 def _met(given: Problem, meeting: Meeting, state: Occupancy) -> float:
@@ -191,21 +186,6 @@ def _met(given: Problem, meeting: Meeting, state: Occupancy) -> float:
         for side in (meeting.left, meeting.right)
     ]
     return meeting.worth * np.intersect1d(*sides, assume_unique=True).size
-
-
-def _waste(given: Problem, objective: Unfragmented, state: Occupancy) -> float:
-    free = given.free - given.demand @ state.content
-    devices = state.devices.astype(np.float64)
-    total, wasted = devices.sum(axis=1), 0.0
-    for c in np.flatnonzero(objective.popularity):
-        fits = np.all(free >= given.demand[:, c, None], axis=0)
-        fits &= given.feasible[c][given.group]
-        share, units = int(given.device_share[c]), int(given.device_units[c])
-        usable = np.where(devices >= max(share, 1), devices, 0.0)
-        enough = (usable > 0).sum(axis=1) >= units
-        good: Reals = np.where(fits & enough & (units > 0), usable.sum(axis=1), 0.0)
-        wasted += float(objective.popularity[c]) * float((total - good).sum())
-    return wasted
 
 
 def _better(values: tuple[float, ...], than: tuple[float, ...]) -> bool:

@@ -21,7 +21,6 @@ from .objectives import (
     Placed,
     Preferred,
     Shortfall,
-    Stranded,
 )
 from .penalties import missing
 from .rules import Across, Floor
@@ -53,8 +52,6 @@ def optimise(made: Neighbourhood, now: Counts, deadline: Deadline, work: float, 
         if deadline.over:
             break
         terms = [] if _at_best(made, objective, now) else _terms(made, objective)
-        if terms is None:
-            break
         if not terms:
             proved += made.exact
             continue
@@ -86,8 +83,6 @@ def mend(
         price: of a broken rule, in the objective's units.
     """
     terms = _terms(made, objective)
-    if terms is None:
-        return Found(None, 0)
     for c in np.flatnonzero(made.left).tolist():
         made.model.add(total(made.of((c,))) == int(made.left[c]))
     dear = max(1, round(price * made.factor))
@@ -139,7 +134,7 @@ def _content(made: Neighbourhood, solver: cp_model.CpSolver) -> Counts:
     return content
 
 
-def _terms(made: Neighbourhood, objective: Objective) -> Terms | None:
+def _terms(made: Neighbourhood, objective: Objective) -> Terms:
     if isinstance(objective, Placed):
         value = made.whole(objective.value)
         return [(x, int(value[c])) for (_, c), x in made.copies.items()]
@@ -154,9 +149,7 @@ def _terms(made: Neighbourhood, objective: Objective) -> Terms | None:
         return _kept(made, objective)
     if isinstance(objective, Balanced):
         return balance_terms(made, objective)
-    if isinstance(objective, Stranded):
-        return stranded_terms(made, objective)
-    return None
+    return stranded_terms(made, objective)
 
 
 def _preferred(made: Neighbourhood, objective: Preferred) -> Terms:

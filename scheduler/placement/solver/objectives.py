@@ -151,20 +151,6 @@ class Stranded:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfragmented:
-    """Leave free devices usable: minimise thousandths that typical pods could not use.
-
-    Σ over nodes and classes of popularity[c] · thousandths free on devices that a copy of c could
-    not use there. Source: Weng et al., "Beware of Fragmentation", USENIX ATC 2023.
-
-    Args:
-        popularity: (C,) float64 ≥ 0 with sum 1: the mix of pods to come.
-    """
-
-    popularity: Reals
-
-
-@dataclass(frozen=True, slots=True)
 class Shortfall:
     """Meet what rules demand: minimise Σ over Floors and Acrosses of what is missing to `least`.
 
@@ -172,9 +158,9 @@ class Shortfall:
     """
 
 
-Objective = Placed | HostCost | Preferred | Kept | Balanced | Stranded | Unfragmented | Shortfall
+Objective = Placed | HostCost | Preferred | Kept | Balanced | Stranded | Shortfall
 
 
 def maximised(objective: Objective) -> bool:
     """Tell the direction of an objective."""
-    return not isinstance(objective, HostCost | Balanced | Stranded | Unfragmented | Shortfall)
+    return not isinstance(objective, HostCost | Balanced | Stranded | Shortfall)

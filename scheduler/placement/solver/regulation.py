@@ -27,13 +27,14 @@ from .rules import (
 )
 
 Trim = tuple[tuple[int, ...], Counts, int]
+Between = Exclusive | Apart | Spread | Together | Needs
 
 
 @dataclass(frozen=True, slots=True)
 class Zoned:
     """A rule, the domains (N,) of nodes and their number D."""
 
-    rule: Exclusive | Apart | Spread | Together | Needs
+    rule: Between
     domains: Counts
     many: int
 
@@ -104,16 +105,8 @@ class Regulation:
             self.gang_of |= dict.fromkeys(rule.classes, rule)
         elif isinstance(rule, Floor | Across):
             return  # a goal, not a limit
-        elif rule.domain is not None:
-            many = max(int(rule.domain.max(initial=-1)) + 1, 1)
-            if isinstance(rule, Spread):
-                many = max(many, rule.existing.size)
-            self._register(Zoned(rule, rule.domain[self.group], many))
-        elif isinstance(rule, Spread | Together | Needs):
-            nodes = np.arange(self.group.size)
-            if isinstance(rule, Spread):
-                nodes = np.where(rule.existing >= 0, nodes, -1)
-            self._register(Zoned(rule, nodes, nodes.size))
+        elif rule.domain is not None or isinstance(rule, Spread | Together | Needs):
+            self._register(_zoned(rule, self.group))
 
     def _register(self, zoned: Zoned) -> None:
         self.zoned.append(zoned)
@@ -122,6 +115,23 @@ class Regulation:
         members = (*rule.left, *rule.right) if paired else rule.classes
         for c in set(members):
             self._of.setdefault(c, []).append(zoned)
+
+
+def breaks(content: Counts, rule: Between, group: Counts) -> bool:
+    """Tell whether a plan, (C, N) copies, breaks a rule; group: (N,) of nodes."""
+    return any(True for _ in _trims(_zoned(rule, group), content))
+
+
+def _zoned(rule: Between, group: Counts) -> Zoned:
+    if rule.domain is not None:
+        many = max(int(rule.domain.max(initial=-1)) + 1, 1)
+        if isinstance(rule, Spread):
+            many = max(many, rule.existing.size)
+        return Zoned(rule, rule.domain[group], many)
+    nodes = np.arange(group.size)
+    if isinstance(rule, Spread):
+        nodes = np.where(rule.existing >= 0, nodes, -1)
+    return Zoned(rule, nodes, nodes.size)
 
 
 def allowed(zoned: Zoned, content: Counts, c: int) -> Counts:

@@ -96,13 +96,17 @@ class Search:
                 state = self.empty()
                 fill_up(state, order, kind, self.deadline)
                 state.trim()
-                harvest(self.pool, state)
                 self.incumbent.offer(state)
+                if self.deadline.over:
+                    return
+                harvest(self.pool, state)
                 took = limited.elapsed - began
 
     def generate(self) -> None:
         """Add columns while they make the master better."""
-        self.slots = self.slots or slots(self.pool, self.bounds, self.incumbent.bounds[0])
+        if self.slots is None:
+            bound = self.incumbent.bounds[0]
+            self.slots = slots(self.pool, self.bounds, bound, self.deadline)
         if self.slots is not None:
             self.slots.generate(self.deadline.part(_SLOTS))
             self.relaxed = self.slots.relaxed

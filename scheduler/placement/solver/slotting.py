@@ -14,9 +14,11 @@ from .slots import Slots
 from .weighing import weigh
 
 _SECONDS = 20.0
+_DIVING = 0.85  # of the time that is left; the rest is for who takes what room
+_BEYOND = 0.05  # of the time
 
 
-def slots(pool: Pool, bounds: Bounds, bound: float) -> Slots | None:
+def slots(pool: Pool, bounds: Bounds, bound: float, deadline: Deadline) -> Slots | None:
     """Return columns of room for a problem that they suit: any plain nodes, valued copies.
 
     Devices have room of their own kind, and where nodes have a price, or groups a preference, it
@@ -32,7 +34,7 @@ def slots(pool: Pool, bounds: Bounds, bound: float) -> Slots | None:
         return None
     scale = weigh(bounds.given).scales[0]
     center = np.minimum(shape.value, bounds.prices * scale)
-    return Slots(pool, exchange(shape), center, bound * scale)
+    return Slots(pool, exchange(shape, deadline), center, bound * scale)
 
 
 def fill_slots(
@@ -45,17 +47,22 @@ def fill_slots(
         wanted: (C,) copies that may be placed.
     """
     pool = slots.pool
+    if deadline.over:
+        return
     types = state.type_of[nodes]
     number = np.bincount(types, minlength=pool.shape.number.size).astype(np.int64)
-    chosen = slots.dive(number, wanted, deadline)
+    chosen = slots.dive(number, wanted, deadline.part(_DIVING))
+    if not chosen:
+        return
     room = np.zeros_like(wanted)
     for column, times in chosen.items():
         classes, copies = pool.content(column)
         room[classes] += times * copies
     every = np.ones(len(pool), dtype=np.bool_)
     master = SlotMaster(pool, slots.exchange, every)
-    # A second beyond the deadline, if need be: without this LP the dive was for nothing.
-    relaxed = master.relax(np.zeros_like(number), wanted, room, max(1.0, deadline.limit(_SECONDS)))
+    # A little beyond the deadline, if need be: without this LP the dive was for nothing.
+    seconds = max(min(1.0, _BEYOND * deadline.length), deadline.limit(_SECONDS))
+    relaxed = master.relax(np.zeros_like(number), wanted, room, seconds)
     if relaxed is None:
         return
     placed = np.minimum(np.rint(relaxed.placed).astype(np.int64), wanted)

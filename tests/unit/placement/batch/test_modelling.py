@@ -122,6 +122,15 @@ def test_too_few_domains_count_as_an_empty_one():
     assert rule.existing.tolist() == [0, 0]
 
 
+def test_a_missing_domain_may_be_more_than_the_skew_below_what_runs():
+    zones = [host(n, labels={"zone": z}) for n, z in (("a", "x"), ("b", "y"))]
+    running = [pod(node=on, labels={"app": "a"}) for on in "aaab"]
+    few = spreading("zone", skew=2, minDomains=3)  # one more fits in y, whatever x has
+    made = modelled(cluster(*zones, pods=running), labelled(topologySpreadConstraints=few))
+    assert not ruled(made, Spread)
+    assert not made.exact
+
+
 def test_spreading_that_counts_pods_which_are_not_bound_by_it_is_left_out():
     state = cluster(host("a", labels={"zone": "x"}), host("b", labels={"zone": "y"}))
     bound, free = labelled(topologySpreadConstraints=spreading("zone")), labelled(cpu="1")
@@ -133,6 +142,7 @@ def test_spreading_that_counts_pods_which_are_not_bound_by_it_is_left_out():
 def test_pods_that_keep_apart_on_hosts_are_exclusive():
     made = modelled(cluster(host("a"), host("b")), labelled(affinity=APART))
     assert [(rule.classes, rule.domain) for rule in ruled(made, Exclusive)] == [((0,), None)]
+    assert len(made.problem.free) == len(cluster(host("a")).freeze(1).resources)  # no further one
     assert made.exact
 
 
@@ -178,6 +188,31 @@ def test_pods_that_want_one_that_runs_go_to_its_domain():
     assert not ruled(made, Together)
     assert made.problem.feasible[0, made.problem.group].tolist() == [False, True]
     assert made.exact
+
+
+def test_pods_that_come_may_open_a_domain_for_others_that_want_them():
+    zones = [host(n, labels={"zone": z}) for n, z in (("a", "x"), ("b", "y"))]
+    opening = labelled(affinity=near("zone", app="a"))
+    following = a_class(labels={"app": "b"}, affinity=near("zone", app="a"))
+    made = modelled(cluster(*zones), opening, following)
+    assert made.problem.feasible.all()
+    assert [rule.classes for rule in ruled(made, Together)] == [(0, 1)]
+    assert not made.exact
+
+
+def test_pods_that_nobody_opens_a_domain_for_can_go_nowhere():
+    zones = [host(n, labels={"zone": z}) for n, z in (("a", "x"), ("b", "y"))]
+    made = modelled(cluster(*zones), labelled(affinity=near("zone", app="db")))
+    assert not made.problem.feasible.any()
+
+
+def test_who_runs_on_a_node_without_the_key_leaves_the_first_copy_its_choice():
+    running = pod(node="b", labels={"app": "a"})
+    state = cluster(host("a", labels={"zone": "x"}), host("b"), pods=[running])
+    made = modelled(state, labelled(affinity=near("zone", app="a")))
+    assert made.problem.feasible[0, made.problem.group].all()
+    (rule,) = ruled(made, Together)
+    assert rule.domain[made.problem.group].tolist() == [0, -1]
 
 
 def test_pods_that_want_others_of_the_batch_are_left_to_the_rules():

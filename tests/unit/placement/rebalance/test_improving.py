@@ -192,6 +192,20 @@ def test_load_is_balanced():
     assert (goal.before, goal.after) == (0.1875, 0.0625)
 
 
+def test_a_bound_does_not_ask_for_what_is_broken_already():
+    even = {
+        "maxSkew": 1,
+        "topologyKey": "zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "even"}},
+    }
+    fields = {"labels": {"app": "even"}, "topologySpreadConstraints": [even]}
+    hosts = [host(n, labels={"zone": z}) for n, z in (("a", "x"), ("b", "x"), ("c", "y"))]
+    pods = [member(f"s{n}", "a", cpu="1", **fields) for n in range(3)]
+    cluster = scenario(*hosts, pods=[*pods, member("other", "b", cpu="1")])
+    assert told(improving(cluster, (), (Goal(hosts="fewest"),))) == (2, 1, 1)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "least", "expected"),
     [

@@ -142,6 +142,70 @@ def test_rules_between_pods_hold_where_they_go():
     assert made.bound == 4
 
 
+def spreading(skew):
+    return [
+        {
+            "maxSkew": skew,
+            "topologyKey": "zone",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "even"}},
+        }
+    ]
+
+
+def test_a_bound_does_not_ask_of_who_stays_what_is_broken_already():
+    hosts = [host(n, labels={"zone": z}) for n, z in (("h1", "x"), ("h2", "x"), ("h3", "y"))]
+    fields = {"labels": {"app": "even"}, "topologySpreadConstraints": spreading(1)}
+    pods = [member(f"s{n}", "h1", cpu="1", **fields) for n in range(3)]
+    made = planned(scenario(*hosts, pods=[*pods, member("other", "h2", cpu="1")]))
+    assert (made.used, made.after, made.bound) == (2, 1, 1)
+
+
+def test_a_bound_does_not_ask_for_less_skew_than_leaving_pods_leave():
+    """One of the emptiest zone goes to another, and the fullest is further above it than 2."""
+    zones = (("h1", "x"), ("h2", "y"), ("h3", "z"))
+    hosts = [host(n, "3", labels={"zone": z}) for n, z in zones]
+    fields = {"labels": {"app": "even"}, "topologySpreadConstraints": spreading(2)}
+    on = ["h1", "h1", "h1", "h2", "h3"]
+    pods = [member(f"s{n}", where, cpu="1", **fields) for n, where in enumerate(on)]
+    cluster = scenario(*hosts, pods=pods)
+    made = planned(cluster)
+    apply(cluster, made)
+    assert made.bound is not None
+    assert made.bound <= len(used(cluster)) == made.after == 2
+
+
+def test_a_bound_lets_pods_stay_where_a_filter_would_not_let_them_come():
+    pods = [
+        member("a", "h1", cpu="1", nodeSelector={"zone": "gone"}),
+        member("b", "h2", cpu="1", nodeSelector={"zone": "here"}),
+    ]
+    zones = (("h1", "here"), ("h2", "here"), ("h3", "gone"))
+    hosts = [host(n, labels={"zone": z}) for n, z in zones]
+    made = planned(scenario(*hosts, pods=pods))
+    assert (made.used, made.after, made.bound) == (2, 1, 1)
+
+
+def test_a_bound_lets_pods_come_to_where_those_are_that_they_want():
+    """Of two zones with such pods only one has a pod that may not be moved."""
+    near = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "a"}}}
+    affinity = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [near]}}
+    fields = {"labels": {"app": "a"}, "affinity": affinity, "cpu": "1"}
+    hosts = [
+        host("h1", "2", labels={"zone": "x"}),
+        host("h2", "2", labels={"zone": "x"}),
+        host("h3", "8", labels={"zone": "y"}),
+    ]
+    pods = [
+        member("fixed", "h1", cpu="2", labels={"app": "a"}, owner=None),
+        member("m1", "h2", **fields),
+        member("m2", "h3", **fields),
+        member("m3", "h3", **fields),
+    ]
+    made = planned(scenario(*hosts, pods=pods))
+    assert (made.used, made.after, made.bound) == (3, 2, 2)
+
+
 def test_the_solver_packs_what_one_after_the_other_does_not():
     """Best fit fills the gap of 3 with a 2, and then a 3 has no place."""
     hosts = [host("a", "10"), host("b", "10"), host("c", "10"), host("d", "10")]

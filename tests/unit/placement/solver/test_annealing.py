@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scheduler.placement.solver import annealing as module
 from scheduler.placement.solver import softening
 from scheduler.placement.solver.annealing import annealing
+from scheduler.placement.solver.counters import counters
 from scheduler.placement.solver.deadline import Deadline
 from scheduler.placement.solver.engine import Options, solve
 from scheduler.placement.solver.ledger import Ledger, steady, suits
@@ -79,6 +80,14 @@ def test_the_ledger_knows_what_a_plan_is_worth_and_whether_it_keeps_the_rules(ca
     assert (ledger.faults > 0) == bool(verify(plain, plan(plain, content)))
     blamed = any(counter.broken().any() for counter in ledger.counters)
     assert blamed == (ledger.faults > 0)
+
+
+def test_a_move_within_the_domain_of_one_rule_and_between_those_of_another_is_counted():
+    together = Exclusive((0,), 2, np.zeros(1, dtype=np.int64))
+    (counter,) = counters([together, Exclusive((0,))], np.zeros(2, dtype=np.int64), 1)
+    for source, target, faults in ((-1, 0, 0), (-1, 0, 1), (0, 1, -1), (1, 0, 1)):
+        assert counter.shift(0, source, target)[0] == faults
+    assert counter.sides[0, :, :2].tolist() == [[2, 0], [2, 0]]
 
 
 @settings(max_examples=30, deadline=None)

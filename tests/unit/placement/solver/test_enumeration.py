@@ -1,5 +1,6 @@
 """The contents of a node that the proofs leave are those found by trying everything."""
 
+import time
 from itertools import product
 
 import numpy as np
@@ -56,3 +57,21 @@ def test_both_ways_to_fill_nodes_give_the_same(given, seed):
     assert np.array_equal(
         fill(shape, rows, order, shape.count), fill_sparsely(shape, rows, order, shape.count)
     )
+
+
+def test_the_clock_is_looked_at_as_often_as_proofs_and_resources_cost():
+    random = np.random.default_rng(1)
+    many, limited = 300, 60  # classes, and those that are limited by a resource of their own
+    asked = np.zeros((1 + limited, many), dtype=np.int64)
+    asked[0] = random.integers(500, 4000, many)
+    asked[range(1, limited + 1), range(limited)] = 1
+    room = np.ones((1 + limited, 50), dtype=np.int64)
+    room[0] = 32_000
+    shape = shapes(problem(room, asked, np.full(many, 10)))
+    shares = shape.demand[:, :32] / shape.capacity[0, :32]
+    proofs = [Proof(prices, np.zeros(1), 0.0) for prices in shares.T]
+    slack = np.full(len(proofs), 2.0)
+    began = time.process_time()
+    deadline = Deadline(0.2, time.process_time)
+    assert enumerate_contents(shape, 0, 1.0, proofs, slack, deadline) is None
+    assert time.process_time() - began < 1.0

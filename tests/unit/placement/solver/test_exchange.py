@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.placement.solver.columns import fill
+from scheduler.placement.solver.deadline import Deadline
 from scheduler.placement.solver.devices import assign
 from scheduler.placement.solver.exchange import core, exchange, handed_out
 from scheduler.placement.solver.problem import problem
@@ -30,15 +31,22 @@ def sizes(draw):
 
 @given(sizes())
 def test_room_goes_only_to_a_class_that_fits_wherever_the_other_does(shape):
-    found = exchange(shape)
+    found = exchange(shape, Deadline())
     for larger, smaller in zip(found.larger.tolist(), found.smaller.tolist(), strict=True):
         assert (shape.demand[larger] >= shape.demand[smaller]).all()
         assert (shape.fit[:, smaller] >= 1)[shape.fit[:, larger] >= 1].all()
 
 
+@given(sizes())
+def test_once_time_is_over_every_class_keeps_to_its_own_room(shape):
+    found = exchange(shape, Deadline(0.0))
+    assert not found.larger.size
+    assert sorted(found.order.tolist()) == list(range(shape.count.size))
+
+
 @given(sizes(), st.data())
 def test_as_much_room_is_handed_out_as_there_is_for_those_placed(shape, data):
-    found = exchange(shape)
+    found = exchange(shape, Deadline())
     classes = shape.count.size
     room = data.draw(ints(0, 4, classes))
     moved, spare = np.zeros(found.larger.size, dtype=np.int64), room.copy()
@@ -61,7 +69,7 @@ def test_as_much_room_is_handed_out_as_there_is_for_those_placed(shape, data):
 @given(sizes(), st.data())
 def test_of_the_core_every_class_has_one_that_asks_for_no_more_and_pays_no_less(shape, data):
     prices = data.draw(ints(0, 3, shape.count.size)).astype(np.float64)
-    kept = core(shape, exchange(shape).kinds, prices)
+    kept = core(shape, exchange(shape, Deadline()).kinds, prices)
     for c in np.flatnonzero((shape.fit > 0).any(axis=0) & (prices > 0)).tolist():
         same = (shape.demand[kept] <= shape.demand[c]).all(axis=1)
         assert (same & (prices[kept] >= prices[c])).any()
