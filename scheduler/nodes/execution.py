@@ -12,7 +12,6 @@ from ..drivers import (
     ContainerStatus,
     EngineState,
     FilesHost,
-    FilesVolume,
     Host,
     ImageHost,
     PodIdentity,
@@ -24,6 +23,7 @@ from ..objects.kinds.runtime import RESOURCE as RUNTIME_CLASSES
 from ..objects.kinds.runtime import runtime_view
 from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey
+from ..volumes import FilesVolume
 from .assigned_pod import AssignedPod, service_account
 from .claims import ClaimProblem, News, with_claims
 from .container_limits import NodeLimits, limited

@@ -3,25 +3,13 @@
 from collections.abc import Iterator, Mapping
 from posixpath import join
 
-from ..drivers import (
-    ContainerSpec,
-    EmptyDir,
-    FilesVolume,
-    HostPathVolume,
-    Mount,
-    NamedVolume,
-    PidMode,
-    PodIdentity,
-    PortMapping,
-    PullPolicy,
-    SandboxSpec,
-    SandboxVolume,
-)
+from ..drivers import ContainerSpec, PidMode, PodIdentity, PortMapping, PullPolicy, SandboxSpec
 from ..objects import quantity
 from ..objects.image_reference import default_pull_policy
 from ..objects.meta import ObjectMeta
 from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
 from ..objects.volumes import HostPathSource, NfsSource, SecretSource
+from ..volumes import EmptyDir, FilesVolume, HostPathVolume, Mount, NamedVolume, SandboxVolume
 from .environment import expand, unknown_names
 from .lifecycle import spec_hash
 from .security import effective

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ..drivers import FilesVolume, VolumeFile
 from ..objects.pod import Pod, Volume
 from ..objects.stored import ObjectKey
 from ..objects.volumes import (
@@ -20,6 +19,7 @@ from ..objects.volumes import (
     Projection,
     SecretSource,
 )
+from ..volumes import FilesVolume, VolumeFile
 from .environment import ConfigProblem, PodFacts, ReferenceProblem, field_value, resource_value
 
 Contents = Mapping[ObjectKey, Mapping[str, bytes]]

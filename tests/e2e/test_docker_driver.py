@@ -17,13 +17,10 @@ from msgspec.structs import replace as with_fields
 from scheduler.drivers import (
     ContainerSpec,
     ContainerStatus,
-    EmptyDir,
     EngineState,
     Host,
     HostAddress,
-    HostPathVolume,
     LogOptions,
-    Mount,
     PodIdentity,
     PortMapping,
     SandboxSpec,
@@ -33,6 +30,7 @@ from scheduler.errors import DriverError, EngineRejected, HostUnreachable, Image
 from scheduler.foreign import FOREIGN
 from scheduler.images import PullProgress, RegistryCredentials
 from scheduler.streams import Ends, StreamingHost
+from scheduler.volumes import EmptyDir, HostPathVolume, Mount
 from tests.e2e import lab as laboratory
 from tests.e2e.lab.images import GUESTBOOK_IMAGES, SHELL_IMAGE
 from tests.e2e.lab.registry import ACCOUNT

@@ -1,17 +1,8 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
-from scheduler.drivers import (
-    ContainerSpec,
-    EmptyDir,
-    FilesVolume,
-    HostPathVolume,
-    Mount,
-    NamedVolume,
-    PidMode,
-    SandboxSpec,
-    SandboxStatus,
-)
+from scheduler.drivers import ContainerSpec, PidMode, SandboxSpec, SandboxStatus
 from scheduler.objects.json import Json, JsonObject
+from scheduler.volumes import EmptyDir, FilesVolume, HostPathVolume, Mount, NamedVolume
 
 from .labels import engine_volume
 from .mounts import Mounts

@@ -12,14 +12,11 @@ from scheduler.drivers import (
     ContainerSpec,
     ContainerStatus,
     DialFailure,
-    EmptyDir,
     ExecOutcome,
-    FilesVolume,
     HostAddress,
     HostEvent,
     HostInfo,
     LogOptions,
-    NamedVolume,
     PodObservation,
     SandboxSpec,
     SandboxStatus,
@@ -36,6 +33,7 @@ from scheduler.streams import (
     ProcessStream,
     Signals,
 )
+from scheduler.volumes import EmptyDir, FilesVolume, NamedVolume
 
 from . import pause, wire
 from .container_spec import container_body, sandbox_body

@@ -7,16 +7,9 @@ name cannot run into each other and `POD` is no container's name.
 
 from collections.abc import Mapping
 
-from scheduler.drivers import (
-    ContainerSpec,
-    EmptyDir,
-    FilesVolume,
-    NamedVolume,
-    PodIdentity,
-    SandboxSpec,
-    SandboxStatus,
-)
+from scheduler.drivers import ContainerSpec, PodIdentity, SandboxSpec, SandboxStatus
 from scheduler.foreign import Adopted
+from scheduler.volumes import EmptyDir, FilesVolume, NamedVolume
 
 _PREFIX = "ironfree.dev/"
 CLUSTER = _PREFIX + "cluster"

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from posixpath import normpath
 
-from scheduler.drivers import Mount, PodIdentity
+from scheduler.drivers import PodIdentity
 from scheduler.errors import EngineRejected
 from scheduler.objects.json import Json, JsonObject
+from scheduler.volumes import Mount
 
 from . import wire
 from .engine import Engine

@@ -1,7 +1,8 @@
 """Volumes that the engine's local driver makes: lasting ones, and mounts of file servers."""
 
-from scheduler.drivers import NamedVolume, PodIdentity
+from scheduler.drivers import PodIdentity
 from scheduler.errors import EngineRejected
+from scheduler.volumes import NamedVolume
 
 from .labels import CLUSTER, LASTING, belongs, engine_volume, pod_labels
 from .volumes import Volumes

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from scheduler.drivers import EmptyDir, FilesVolume, NamedVolume, SandboxSpec, VolumeFile
+from scheduler.drivers import SandboxSpec
 from scheduler.errors import EngineRejected
+from scheduler.volumes import EmptyDir, FilesVolume, NamedVolume, VolumeFile
 
 from . import tools
 from .engine import CREATE, Engine

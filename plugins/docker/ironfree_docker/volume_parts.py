@@ -11,8 +11,9 @@ from posixpath import normpath
 
 import msgspec
 
-from scheduler.drivers import Mount, SandboxStatus
+from scheduler.drivers import SandboxStatus
 from scheduler.errors import EngineRejected
+from scheduler.volumes import Mount
 
 from .containers import Containers, container_path
 from .engine import CREATE, Engine

@@ -3,18 +3,9 @@
 import pytest
 
 from plugins.docker.tests.fake_engine import FakeEngine
-from scheduler.drivers import (
-    ContainerSpec,
-    EmptyDir,
-    Host,
-    HostAddress,
-    Mount,
-    NamedVolume,
-    PodIdentity,
-    SandboxSpec,
-    VolumeHost,
-)
+from scheduler.drivers import ContainerSpec, Host, HostAddress, PodIdentity, SandboxSpec, VolumeHost
 from scheduler.errors import EngineRejected
+from scheduler.volumes import EmptyDir, Mount, NamedVolume
 
 POD = PodIdentity("u-1", "default", "web-0")
 NFS = (("type", "nfs"), ("device", "files.example.com:/x"), ("o", "addr=files.example.com,ro"))

@@ -11,15 +11,9 @@ from aiohttp import web
 from ironfree_docker.podman import familiar
 
 from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine
-from scheduler.drivers import (
-    ContainerSpec,
-    EmptyDir,
-    EngineState,
-    Host,
-    PodIdentity,
-    SandboxSpec,
-)
+from scheduler.drivers import ContainerSpec, EngineState, Host, PodIdentity, SandboxSpec
 from scheduler.errors import EngineRejected
+from scheduler.volumes import EmptyDir
 
 POD = PodIdentity("u-1", "default", "web", 1)
 SPEC = SandboxSpec(POD, "web", volumes=(EmptyDir("fast", "Memory", (1 << 20) + 1),))

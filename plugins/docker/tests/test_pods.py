@@ -13,7 +13,6 @@ from plugins.docker.tests.fake_dialer import frame
 from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine
 from scheduler.drivers import (
     ContainerSpec,
-    EmptyDir,
     EngineState,
     Host,
     HostAddress,
@@ -26,6 +25,7 @@ from scheduler.drivers import (
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import FOREIGN
 from scheduler.streams import Ends, StreamingHost
+from scheduler.volumes import EmptyDir
 
 POD = PodIdentity("u-1", "default", "web", 1)
 UIDS = ("u-1", "u-2")

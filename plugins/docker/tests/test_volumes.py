@@ -8,21 +8,10 @@ import pytest
 from msgspec.structs import replace as with_fields
 
 from plugins.docker.tests.fake_engine import FakeEngine
-from scheduler.drivers import (
-    ContainerSpec,
-    EmptyDir,
-    FilesVolume,
-    Host,
-    HostAddress,
-    HostPathVolume,
-    Mount,
-    PidMode,
-    PodIdentity,
-    SandboxSpec,
-    VolumeFile,
-)
+from scheduler.drivers import ContainerSpec, Host, HostAddress, PidMode, PodIdentity, SandboxSpec
 from scheduler.errors import EngineRejected, HostUnreachable
 from scheduler.streams import DiskMeteredHost, DiskUsage
+from scheduler.volumes import EmptyDir, FilesVolume, HostPathVolume, Mount, VolumeFile
 
 POD = PodIdentity("u-1", "default", "web-0")
 APP = ContainerSpec("app", "app:v1", 0, "h")

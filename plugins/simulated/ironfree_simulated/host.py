@@ -9,7 +9,6 @@ from scheduler.drivers import (
     ContainerStatus,
     EngineState,
     ExecOutcome,
-    FilesVolume,
     HostEvent,
     HostInfo,
     LogOptions,
@@ -27,6 +26,7 @@ from scheduler.streams import (
     ProcessStream,
     Signals,
 )
+from scheduler.volumes import FilesVolume
 
 from .images import Images
 from .machine import Machine, Process

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from scheduler.drivers import Mount, NamedVolume
 from scheduler.nodes import claims
 from scheduler.nodes.claims import ClaimProblem, with_claims
 from scheduler.nodes.translation import container_spec, sandbox_spec
@@ -15,6 +14,7 @@ from scheduler.objects.pod import Container, Pod, PodSpec, PodStatus, Volume, Vo
 from scheduler.objects.storage import CLAIMS, VOLUMES
 from scheduler.objects.stored import Body, ObjectKey, StoredObject
 from scheduler.objects.volumes import ClaimSource, NfsSource
+from scheduler.volumes import Mount, NamedVolume
 
 REFERENCE = {"namespace": "shop", "name": "c", "uid": "u-c"}
 

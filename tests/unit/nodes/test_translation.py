@@ -2,7 +2,7 @@
 
 import pytest
 
-from scheduler.drivers import EmptyDir, HostPathVolume, PortMapping, PullPolicy
+from scheduler.drivers import PortMapping, PullPolicy
 from scheduler.nodes.pod_case import spec_hash
 from scheduler.nodes.translation import container_spec, part_problem, pull_policy, sandbox_spec
 from scheduler.objects.meta import ObjectMeta
@@ -20,6 +20,7 @@ from scheduler.objects.pod import (
 )
 from scheduler.objects.security import DNSConfig, PodSecurityContext
 from scheduler.objects.volumes import ClaimSource, HostPathSource
+from scheduler.volumes import EmptyDir, HostPathVolume
 
 
 def pod(**spec):

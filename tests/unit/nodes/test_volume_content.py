@@ -2,7 +2,6 @@
 
 import pytest
 
-from scheduler.drivers import VolumeFile
 from scheduler.nodes.environment import ConfigProblem, PodFacts
 from scheduler.nodes.security import (
     effective,
@@ -27,6 +26,7 @@ from scheduler.objects.volumes import (
     ResourceFieldRef,
     SecretSource,
 )
+from scheduler.volumes import VolumeFile
 
 LOOK, KEYS = ObjectKey("configmaps", "shop", "look"), ObjectKey("secrets", "shop", "keys")
 CONTENTS = {LOOK: {"a": b"1", "b": b"2"}, KEYS: {"word": b"hush"}}
