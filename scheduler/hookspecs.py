@@ -243,6 +243,15 @@ class Filter(Protocol):
         ...
 
 
+@runtime_checkable
+class Lenient(Protocol):
+    """What a Filter may be besides: one by which nodes may be asked for more than they offer."""
+
+    def ignores(self, resource: str) -> bool:
+        """Tell whether it never counts a resource; then nobody else holds a plan to it."""
+        ...
+
+
 class Normalise(Enum):
     """How raw scores become 0-100 over the nodes that passed every filter (as kube-scheduler)."""
 

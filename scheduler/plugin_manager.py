@@ -36,6 +36,7 @@ from .hookspecs import (
     Filter,
     FoldableCoupling,
     FoldableScores,
+    Lenient,
     Mask,
     Mutual,
     MutualScorer,
@@ -94,6 +95,14 @@ class GuardedFilter:
         if verdict.coupling is None:
             return verdict
         return replace(verdict, coupling=GuardedCoupling(self, verdict.coupling, pod))
+
+    def ignores(self, resource: str) -> bool:
+        """Tell whether it never counts a resource; raises PluginError if the filter raises."""
+        try:
+            return isinstance(self._plugin, Lenient) and self._plugin.ignores(resource)
+        except Exception as error:
+            where = f"filter {self.name} of plugin {self.origin!r}"
+            raise PluginError(f"{where} failed on resource {resource!r}") from error
 
     def _check(self, verdict: Verdict, snapshot: Snapshot) -> None:
         room = verdict.room

@@ -16,7 +16,7 @@ from scheduler.placement.framework import Framework
 from scheduler.placement.inspection import inspect
 from scheduler.placement.state import ClusterState
 from scheduler.plugin_manager import PluginManager
-from scheduler.profile import PACKING, Profile, by_name
+from scheduler.profile import PACKING, Profile, by_name, read_profiles
 
 _numbers = itertools.count()
 
@@ -97,6 +97,14 @@ def every_rule():
     """Return the installed plugins' rules by schedulerName, as the service has them."""
     plugins = PluginManager.load()
     return {name: plugins.rules(profile) for name, profile in by_name().items()}
+
+
+def ignoring(*resources):
+    """Return the default profile, by which nodes may be asked for more of these than they have."""
+    config = [{"name": "NodeResourcesFit", "args": {"ignoredResources": list(resources)}}]
+    kind = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
+    (found,) = read_profiles({**kind, "profiles": [{"pluginConfig": config}]})
+    return found
 
 
 def default_framework(profile=PACKING) -> Framework:

@@ -5,7 +5,7 @@ node from pods' specs and nodes' declarations and reports every broken hard rule
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,6 +49,11 @@ class Counted(Protocol):
 
 
 GroupName = tuple[str, str]  # namespace, name
+Ignores = Callable[[PodClass, str], bool]
+
+
+def _nothing(_pod: PodClass, _resource: str) -> bool:
+    return False
 
 
 def check(
@@ -57,6 +62,7 @@ def check(
     bound: Counted,
     groups: Mapping[GroupName, int] | None = None,
     counted: CountedNodes | None = None,
+    ignores: Ignores = _nothing,
 ) -> list[Violation]:
     """Return what is wrong with a plan, nothing if it may be applied.
 
@@ -65,8 +71,9 @@ def check(
         bound: knows which pods are bound or assumed already.
         groups: minMember of every PodGroup that there is of those the plan has members of.
         counted: what plans before have shown of the nodes.
+        ignores: tells whether the profile of a class does not count a resource.
     """
-    found = _Check(snapshot, bound, counted or CountedNodes()).run(plan.allotments)
+    found = _Check(snapshot, bound, counted or CountedNodes(), ignores).run(plan.allotments)
     return found + _torn(plan.allotments, bound, groups or {}, {v.allotment for v in found})
 
 
@@ -75,6 +82,7 @@ class _Check:
     snapshot: Snapshot
     bound: Counted
     counted: CountedNodes
+    ignores: Ignores
     lodged: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
     seen: set[str] = field(default_factory=set[str])
     used: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
@@ -141,6 +149,8 @@ class _Check:
         used = self.used.setdefault(node, {})
         for name, amount in pod.requests.amounts.items():
             used[name] = used.get(name, 0) + amount * count
+            if self.ignores(pod, name):
+                continue
             resource = self.snapshot.resource_row.get(name)
             if resource is None:
                 yield f"node {node!r} has no {name}"

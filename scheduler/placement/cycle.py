@@ -28,7 +28,7 @@ from .checker import check, grouped
 from .displacement import Displaced, Displacement
 from .draft import Draft
 from .express import ExpressLane
-from .framework import Framework
+from .framework import Framework, ignored
 from .gang_preemption import Search
 from .gang_search import place_together
 from .gangs import Gangs, Muster
@@ -383,12 +383,15 @@ class Placement:
             self.queue.forgive(waits)
         self._wake.set()
 
+    def _ignores(self, pod: PodClass, resource: str) -> bool:
+        return ignored(resource, self._frameworks[pod.spec.scheduler_name].filters)
+
     def _checked(self, plan: Plan, snapshot: Snapshot, now: float) -> Plan:
         """Return the plan without allotments that break a hard rule (a plugin's or our bug)."""
         groups = self._surroundings.groups
         known = [group for name in grouped(plan) if (group := groups.get(*name)) is not None]
         least = {(g.meta.namespace, g.meta.name): g.spec.min_member for g in known}
-        violations = check(plan, snapshot, self._state, least, self._counted)
+        violations = check(plan, snapshot, self._state, least, self._counted, self._ignores)
         if not violations:
             return plan
         broken = {v.allotment: v.message for v in reversed(violations)}

@@ -17,6 +17,7 @@ from ..hookspecs import (
     Counts,
     Coupling,
     Filter,
+    Lenient,
     Mask,
     PodClass,
     Rejection,
@@ -133,6 +134,11 @@ class Decision:
             f": {fit} of {self.nodes} nodes fit{f' (refused: {refused})' if refused else ''}, "
             f"the best scored {best.total:.0f}{f' ({scores})' if scores else ''}"
         )
+
+
+def ignored(resource: str, filters: Iterable[Filter]) -> bool:
+    """Tell whether some filter lets nodes be asked for more of a resource than they offer."""
+    return any(isinstance(each, Lenient) and each.ignores(resource) for each in filters)
 
 
 class Framework:

@@ -13,8 +13,9 @@ from scheduler.objects.stored import ObjectKey, intern_body
 from scheduler.placement import batches
 from scheduler.placement.cycle import Placement
 from scheduler.placement.tenants import NODE
+from scheduler.plugin_manager import PluginManager
 from scheduler.store.operations import Bind, Remove, Replace
-from tests.placement_cases import every_rule, spec
+from tests.placement_cases import every_rule, ignoring, spec
 from tests.store_values import create, replace
 
 
@@ -108,6 +109,20 @@ async def explained(store, monkeypatch, count):
 
     monkeypatch.setattr(store, "record_explanations", note)
     return asyncio.ensure_future(enough())
+
+
+async def test_a_resource_that_the_profile_ignores_limits_nobody(store):
+    await store.write(create("namespaces", "default"))
+    rules = {"default-scheduler": PluginManager.load().rules(ignoring("example.com/licence"))}
+    async with store.leadership("test").hold() as epoch, asyncio.TaskGroup() as group:
+        service = Service(store, epoch, rules)
+        parts = (service.pods, service.nodes, service.events, service.placement)
+        tasks = [group.create_task(part.run()) for part in parts]
+        wanted = [pod(f"p{n}", cpu="1", requests={"example.com/licence": "1"}) for n in range(2)]
+        await service.write(node("n"), *wanted)
+        await service.seen(all_bound)
+        for task in tasks:
+            task.cancel()
 
 
 def all_bound(pods):

@@ -121,7 +121,7 @@ class NodeResourcesFit:
         """Say how many copies fit on each node."""
         room: Counts | None = None
         for name, amount in pod.requests.amounts.items():
-            if self._ignores(name):
+            if self.ignores(name):
                 continue
             row = snapshot.resource_row.get(name)
             if row is None:
@@ -174,10 +174,11 @@ class NodeResourcesFit:
                 there = present(load)
                 return share if there is None else share * there
 
-    def _ignores(self, name: str) -> bool:
-        if not (self.ignored or self.ignored_groups) or not is_extended(name):
+    def ignores(self, resource: str) -> bool:
+        """Tell whether the filter never looks at a resource."""
+        if not (self.ignored or self.ignored_groups) or not is_extended(resource):
             return False
-        return name in self.ignored or name.partition("/")[0] in self.ignored_groups
+        return resource in self.ignored or resource.partition("/")[0] in self.ignored_groups
 
     def _reasons(self, pod: PodClass, snapshot: Snapshot) -> Sequence[Rejection]:
         """Name every resource that is short, "pods" in its own words (InsufficientResource).
@@ -187,7 +188,7 @@ class NodeResourcesFit:
         short_of: list[tuple[str, Mask]] = []
         hopeless = snapshot.none()
         for name, amount in pod.requests.amounts.items():
-            if self._ignores(name):
+            if self.ignores(name):
                 continue
             row = snapshot.resource_row.get(name)
             if row is None:

@@ -115,7 +115,9 @@ def settle_cleared(
     snapshot = cluster.state.freeze(prepared.snapshot.revision)
     turns = tuple(in_turns(plan.allotments, followed.turns))
     one_by_one = Plan(plan.revision, turns)
-    said = [each.message for each in check(one_by_one, snapshot, cluster.state, prepared.groups)]
+    bound, groups, ignores = cluster.state, prepared.groups, prepared.ignores
+    found = check(one_by_one, snapshot, bound, groups, ignores=ignores)
+    said = [each.message for each in found]
     copies = counted(prepared.batch.hosts, followed.rows)
     for rule in prepared.rules:
         said += [f"{rule.name}: {each.said}" for each in rule.check(prepared.batch, copies)]
@@ -208,7 +210,7 @@ def _refused(prepared: Prepared, followed: Followed, bound: Counted) -> dict[Pod
     while True:
         kept = (each for each in allotments if each.pod not in refused)
         plan = Plan(prepared.snapshot.revision, tuple(in_turns(kept, followed.turns)))
-        found = check(plan, prepared.snapshot, bound, prepared.groups)
+        found = check(plan, prepared.snapshot, bound, prepared.groups, ignores=prepared.ignores)
         if not found:
             return refused
         for each in found:

@@ -6,6 +6,7 @@ committed, from the newest state; where something does not, the Placement is sol
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from ...objects.pod_class import PodClass
 from ...plugin_manager import Rules
 from ...snapshot import Counts, Snapshot
 from ..checker import check
+from ..framework import ignored
 from ..plan import Allotment, Plan
 from ..scenario import Scenario
 from .following import framework_for, hold
@@ -106,5 +108,11 @@ def _objections(
     for rule in rules.batch:
         for complaint in rule.check(batch, placed):
             yield f"{rule.name}: {complaint.said}"
-    for violation in check(plan, snapshot, cluster.state, least_members(cluster)):
+    least = least_members(cluster)
+    unasked = partial(_ignores, rules)
+    for violation in check(plan, snapshot, cluster.state, least, ignores=unasked):
         yield violation.message
+
+
+def _ignores(rules: Rules, _pod: PodClass, resource: str) -> bool:
+    return ignored(resource, rules.filters)

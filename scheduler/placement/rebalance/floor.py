@@ -19,7 +19,7 @@ from ...snapshot import Counts, Mask, Rows, Snapshot
 from ..batch.stated import Stated, state
 from ..checker import check
 from ..draft import Draft
-from ..framework import Decision, Framework
+from ..framework import Decision, Framework, ignored
 from ..inspection import inspect
 from ..plan import Allotment, PendingPod, Plan
 from ..residents import kinds_of
@@ -268,7 +268,7 @@ class Floor:
         """Carry a step out if the checker and batch rules find nothing wrong with it."""
         numbers = np.array([number for number, _ in step.moves], dtype=np.int64)
         self.what_if.send_away(numbers)
-        wrong = check(self._plan(step), self.snapshot(), _Nobody())
+        wrong = check(self._plan(step), self.snapshot(), _Nobody(), ignores=self._ignores)
         if wrong or (self.rulebook and self.rulebook.move(self._ways(step))):
             self.what_if.take_back(numbers)
             return False
@@ -317,7 +317,10 @@ class Floor:
             wanted[row] = 1
             if not framework.follow(self.tenants[number].pod, wanted, draft).size:
                 return False
-        return not check(self._plan(step), self.base, _Nobody())
+        return not check(self._plan(step), self.base, _Nobody(), ignores=self._ignores)
+
+    def _ignores(self, _pod: PodClass, resource: str) -> bool:
+        return ignored(resource, self.filters)
 
     def _ways(self, step: Step) -> list[tuple[PodClass, int, int]]:
         tenants = self.tenants

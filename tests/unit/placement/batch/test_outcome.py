@@ -13,6 +13,7 @@ from scheduler.placement.batch.valuing import held
 from scheduler.placement.solver.engine import solve
 from scheduler.placement.solver.solution import Goal
 from tests.batch_cases import host, job, prepared, rules, settled, template
+from tests.placement_cases import ignoring
 
 RULES = rules()
 FEWEST = ({"hosts": "fewest"},)
@@ -74,6 +75,17 @@ def test_pods_that_come_after_others_pass_the_checker(wanted):
     assert found.violations == ()
     assert found.placed == 3
     assert found.unplaced == ()
+
+
+def test_a_resource_that_the_profile_ignores_limits_nobody():
+    licence, unknown = "example.com/licence", "example.com/unknown"
+    one = host("a", cpu="8")
+    one["status"]["allocatable"][licence] = "1"
+    wanted = job(template("web", 3, cpu="1", requests={licence: "1", unknown: "1"}))
+    given = rules(profile=ignoring(licence, unknown))
+    found = settled(wanted, [one], given)
+    assert (found.placed, found.violations, found.solver.status) == (3, (), "optimal")
+    assert settled(wanted, [one], RULES).placed == 0
 
 
 @pytest.mark.parametrize("wanted", [following, in_turns])
