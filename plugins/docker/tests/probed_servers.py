@@ -16,14 +16,26 @@ async def server(
 ) -> AsyncIterator[int]:
     """A TCP server on this machine; the fake dialer reaches it by its port."""
 
+    answering: set[asyncio.Task[None]] = set()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            await answer(reader, writer)
-        writer.close()
+        task = asyncio.current_task()
+        assert task is not None
+        answering.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await answer(reader, writer)
+        finally:
+            answering.discard(task)
+            writer.close()
 
     listening = await asyncio.start_server(serve, address, 0, ssl=tls)
     async with listening:
         yield listening.sockets[0].getsockname()[1]
+    left = list(answering)  # connections that a peer has left open
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 def http(status: int, seen: list[bytes] | None = None):
