@@ -79,6 +79,7 @@ class GuardedFilter:
         self.wakes_on: Change = Change(plugin.wakes_on)
         self.origin = origin
         self.timing = Timing()
+        self._lenient = plugin if isinstance(plugin, Lenient) else None
 
     def filter(self, pod: PodClass, snapshot: Snapshot) -> Verdict | None:
         """Call the filter; raises PluginError if it raises or its answer has the wrong shape."""
@@ -99,7 +100,7 @@ class GuardedFilter:
     def ignores(self, resource: str) -> bool:
         """Tell whether it never counts a resource; raises PluginError if the filter raises."""
         try:
-            return isinstance(self._plugin, Lenient) and self._plugin.ignores(resource)
+            return self._lenient is not None and self._lenient.ignores(resource)
         except Exception as error:
             where = f"filter {self.name} of plugin {self.origin!r}"
             raise PluginError(f"{where} failed on resource {resource!r}") from error

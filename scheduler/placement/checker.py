@@ -5,7 +5,7 @@ node from pods' specs and nodes' declarations and reports every broken hard rule
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -122,15 +122,17 @@ class _Check:
         copies: dict[str, int] = {}
         for node in allotment.nodes:
             copies[node] = copies.get(node, 0) + 1
+        pod = allotment.pod
+        unlimited = {name for name in pod.requests.amounts if self.ignores(pod, name)}
         for node, count in copies.items():
             row = self.snapshot.row_of.get(node)
             if row is None:
                 yield f"node {node!r} does not exist"
                 continue
             facts = self.snapshot.nodes[row]
-            yield from self._declared(allotment.pod.spec, facts)
-            yield from self._resources(allotment.pod, count, facts.name, row)
-            yield from self._ports(allotment.pod, count, facts.name, row)
+            yield from self._declared(pod.spec, facts)
+            yield from self._resources(pod, count, facts.name, row, unlimited)
+            yield from self._ports(pod, count, facts.name, row)
 
     def _declared(self, spec: PodSpec, node: NodeFacts) -> Iterable[str]:
         if spec.node_name and spec.node_name != node.name:
@@ -145,11 +147,13 @@ class _Check:
         if not _liked(spec, node):
             yield f"node {node.name!r} matches no required node affinity term"
 
-    def _resources(self, pod: PodClass, count: int, node: str, row: int) -> Iterable[str]:
+    def _resources(
+        self, pod: PodClass, count: int, node: str, row: int, unlimited: Container[str]
+    ) -> Iterable[str]:
         used = self.used.setdefault(node, {})
         for name, amount in pod.requests.amounts.items():
             used[name] = used.get(name, 0) + amount * count
-            if self.ignores(pod, name):
+            if name in unlimited:
                 continue
             resource = self.snapshot.resource_row.get(name)
             if resource is None:

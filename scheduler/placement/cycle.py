@@ -28,7 +28,7 @@ from .checker import check, grouped
 from .displacement import Displaced, Displacement
 from .draft import Draft
 from .express import ExpressLane
-from .framework import Framework, ignored
+from .framework import Framework
 from .gang_preemption import Search
 from .gang_search import place_together
 from .gangs import Gangs, Muster
@@ -384,7 +384,7 @@ class Placement:
         self._wake.set()
 
     def _ignores(self, pod: PodClass, resource: str) -> bool:
-        return ignored(resource, self._frameworks[pod.spec.scheduler_name].filters)
+        return self._frameworks[pod.spec.scheduler_name].ignores(pod, resource)
 
     def _checked(self, plan: Plan, snapshot: Snapshot, now: float) -> Plan:
         """Return the plan without allotments that break a hard rule (a plugin's or our bug)."""

@@ -136,17 +136,21 @@ class Decision:
         )
 
 
-def ignored(resource: str, filters: Iterable[Filter]) -> bool:
-    """Tell whether some filter lets nodes be asked for more of a resource than they offer."""
-    return any(isinstance(each, Lenient) and each.ignores(resource) for each in filters)
-
-
 class Framework:
     """Decides with a fixed list of filters and scorers."""
 
     def __init__(self, filters: Sequence[Filter], scorers: Sequence[Scorer]) -> None:
         self.filters = tuple(filters)
         self.scorers = tuple(scorers)
+        self._lenient = [each for each in self.filters if isinstance(each, Lenient)]
+
+    def ignores(self, _pod: PodClass, resource: str) -> bool:
+        """Tell whether nodes may be asked for more of a resource than they offer.
+
+        Raises:
+            PluginError: a filter failed.
+        """
+        return any(each.ignores(resource) for each in self._lenient)
 
     def decide(
         self, pod: PodClass, count: int, draft: Draft, scored: Snapshot | None = None

@@ -16,7 +16,7 @@ import numpy as np
 from ...hookspecs import Filter
 from ...objects.pod_class import ANY_ADDRESS, HostPort, PodClass
 from ...snapshot import Counts, Mask, Rows, Snapshot
-from ..framework import ignored
+from ..framework import Framework
 from ..solver.objectives import Balanced, Objective
 from ..solver.problem import Problem
 from ..solver.rules import Exclusive, Floor, Gang
@@ -127,11 +127,12 @@ def model(
         feasible[c] &= mask
     free = np.maximum(snapshot.allocatable[:, hosts] - snapshot.requested[:, hosts], 0)
     demand = np.zeros((len(free), len(demands)), dtype=np.int64)
+    ignores = Framework(filters, ()).ignores
     for c, each in enumerate(demands):
         demand[:, c] = request_vector(each.pod, snapshot.resource_row)
-    for resource, row in snapshot.resource_row.items():
-        if ignored(resource, filters):
-            demand[row] = 0
+        for resource in each.pod.requests.amounts.keys() & snapshot.resource_row.keys():
+            if ignores(each.pod, resource):
+                demand[snapshot.resource_row[resource], c] = 0
     free, demand = _with_limits(free, demand, answers)
     likings = [each for each in wish.objectives if isinstance(each, Liking)]
     liked = [code for each in likings for code in each.codes()]

@@ -115,7 +115,7 @@ def settle_cleared(
     snapshot = cluster.state.freeze(prepared.snapshot.revision)
     turns = tuple(in_turns(plan.allotments, followed.turns))
     one_by_one = Plan(plan.revision, turns)
-    bound, groups, ignores = cluster.state, prepared.groups, prepared.ignores
+    bound, groups, ignores = cluster.state, prepared.groups, prepared.framework.ignores
     found = check(one_by_one, snapshot, bound, groups, ignores=ignores)
     said = [each.message for each in found]
     copies = counted(prepared.batch.hosts, followed.rows)
@@ -210,7 +210,9 @@ def _refused(prepared: Prepared, followed: Followed, bound: Counted) -> dict[Pod
     while True:
         kept = (each for each in allotments if each.pod not in refused)
         plan = Plan(prepared.snapshot.revision, tuple(in_turns(kept, followed.turns)))
-        found = check(plan, prepared.snapshot, bound, prepared.groups, ignores=prepared.ignores)
+        found = check(
+            plan, prepared.snapshot, bound, prepared.groups, ignores=prepared.framework.ignores
+        )
         if not found:
             return refused
         for each in found:

@@ -21,7 +21,7 @@ from ...objects.selectors import EVERYTHING
 from ...plugin_manager import GuardedBatchRule, Rules
 from ...snapshot import Counts, Rows, Snapshot
 from ..checker import GroupName
-from ..framework import Framework, ignored
+from ..framework import Framework
 from ..plan import PendingPod
 from ..rebalance.movability import Scope
 from ..scenario import Scenario, read_scenario
@@ -69,10 +69,6 @@ class Prepared:
     def pods(self) -> int:
         """How many pods are asked for."""
         return sum(map(len, self.members))
-
-    def ignores(self, _pod: PodClass, resource: str) -> bool:
-        """Tell whether the profile does not count a resource, for the checker."""
-        return ignored(resource, self.framework.filters)
 
     @property
     def worths(self) -> Reals:

@@ -6,7 +6,6 @@ committed, from the newest state; where something does not, the Placement is sol
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -16,7 +15,6 @@ from ...objects.pod_class import PodClass
 from ...plugin_manager import Rules
 from ...snapshot import Counts, Snapshot
 from ..checker import check
-from ..framework import ignored
 from ..plan import Allotment, Plan
 from ..scenario import Scenario
 from .following import framework_for, hold
@@ -109,10 +107,5 @@ def _objections(
         for complaint in rule.check(batch, placed):
             yield f"{rule.name}: {complaint.said}"
     least = least_members(cluster)
-    unasked = partial(_ignores, rules)
-    for violation in check(plan, snapshot, cluster.state, least, ignores=unasked):
+    for violation in check(plan, snapshot, cluster.state, least, ignores=framework.ignores):
         yield violation.message
-
-
-def _ignores(rules: Rules, _pod: PodClass, resource: str) -> bool:
-    return ignored(resource, rules.filters)

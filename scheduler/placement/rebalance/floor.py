@@ -19,7 +19,7 @@ from ...snapshot import Counts, Mask, Rows, Snapshot
 from ..batch.stated import Stated, state
 from ..checker import check
 from ..draft import Draft
-from ..framework import Decision, Framework, ignored
+from ..framework import Decision, Framework
 from ..inspection import inspect
 from ..plan import Allotment, PendingPod, Plan
 from ..residents import kinds_of
@@ -128,6 +128,7 @@ class Floor:
         self._coming = coming
         self.batch = tuple(batch)
         self.filters = tuple(filters)
+        self._framework = Framework(self.filters, ())
         self.base = scenario.state.freeze(scenario.revision)
         self.hosts = _hosts(self.base, scope)
         self.tenants = _tenants(scenario, self.base, scope)
@@ -268,7 +269,7 @@ class Floor:
         """Carry a step out if the checker and batch rules find nothing wrong with it."""
         numbers = np.array([number for number, _ in step.moves], dtype=np.int64)
         self.what_if.send_away(numbers)
-        wrong = check(self._plan(step), self.snapshot(), _Nobody(), ignores=self._ignores)
+        wrong = check(self._plan(step), self.snapshot(), _Nobody(), ignores=self._framework.ignores)
         if wrong or (self.rulebook and self.rulebook.move(self._ways(step))):
             self.what_if.take_back(numbers)
             return False
@@ -311,16 +312,13 @@ class Floor:
 
     def holds_beside(self, step: Step) -> bool:
         """Tell whether moves hold with every pod still where it is, as while they are made."""
-        framework, draft = Framework(self.filters, ()), Draft(self.base)
+        draft = Draft(self.base)
         for number, row in step.moves:
             wanted = np.zeros(self.base.size, dtype=np.int64)
             wanted[row] = 1
-            if not framework.follow(self.tenants[number].pod, wanted, draft).size:
+            if not self._framework.follow(self.tenants[number].pod, wanted, draft).size:
                 return False
-        return not check(self._plan(step), self.base, _Nobody(), ignores=self._ignores)
-
-    def _ignores(self, _pod: PodClass, resource: str) -> bool:
-        return ignored(resource, self.filters)
+        return not check(self._plan(step), self.base, _Nobody(), ignores=self._framework.ignores)
 
     def _ways(self, step: Step) -> list[tuple[PodClass, int, int]]:
         tenants = self.tenants
