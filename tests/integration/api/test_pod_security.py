@@ -11,6 +11,17 @@ def pod(name, **spec):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
+async def controller(api, ns, template):
+    """Make a ReplicationController of no pods."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "ReplicationController",
+        "metadata": {"name": "rc"},
+        "spec": {"replicas": 0, "selector": {"a": "b"}, "template": template},
+    }
+    return await api.post(f"/api/v1/namespaces/{ns}/replicationcontrollers", body)
+
+
 async def label(api, ns, **levels):
     labels = {LABEL + mode: level for mode, level in levels.items()}
     patch = {"metadata": {"labels": labels}}
@@ -42,13 +53,7 @@ async def test_warn_tells_and_lets_pass_templates_too(api, ns):
     assert answer.code == 201
     assert "would violate PodSecurity" in answer.headers["Warning"]
     template = {"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]}
-    controller = {
-        "apiVersion": "v1",
-        "kind": "ReplicationController",
-        "metadata": {"name": "rc"},
-        "spec": {"replicas": 0, "selector": {"a": "b"}, "template": template},
-    }
-    answer = await api.post(f"/api/v1/namespaces/{ns}/replicationcontrollers", controller)
+    answer = await controller(api, ns, template)
     assert answer.code == 201
     assert "would violate PodSecurity" in answer.headers["Warning"]
 
@@ -85,13 +90,7 @@ async def test_an_apparmor_profile_may_be_named_by_annotation(api, ns):
         "metadata": {"labels": {"a": "b"}, "annotations": {key + "c": "unconfined"}},
         "spec": pod("x")["spec"],
     }
-    controller = {
-        "apiVersion": "v1",
-        "kind": "ReplicationController",
-        "metadata": {"name": "rc"},
-        "spec": {"replicas": 0, "selector": {"a": "b"}, "template": template},
-    }
-    answer = await api.post(f"/api/v1/namespaces/{ns}/replicationcontrollers", controller)
+    answer = await controller(api, ns, template)
     assert "appArmorProfile" in answer.headers["Warning"]
     held = answer.body["spec"]["template"]["spec"]["containers"][0]
     assert "appArmorProfile" not in held.get("securityContext", {}), "templates stay as they are"

@@ -152,6 +152,18 @@ class Process:
             )
             assert made.code == 201, made.body
 
+    async def ironfree(self, *words):
+        """Run the command against it; return its exit code, what it printed, its complaints."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "scheduler", *words, "--server", self.url),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "HOME": str(self.directory)},
+        )
+        said, complaints = await process.communicate()
+        return process.returncode, said.decode(), complaints.decode()
+
     async def add_ready_hosts(self, count):
         """Add hosts and wait until their Nodes are ready."""
         await self.add_hosts(count)

@@ -79,19 +79,8 @@ async def test_drain_moves_every_pod_within_its_budget(postgres, processes, tmp_
 
 async def ironfree(service, *arguments):
     """Run the command-line client; return its exit code and everything it said."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "scheduler",
-        *arguments,
-        "--server",
-        service.url,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
+    code, said, complaints = await service.ironfree(*arguments)
+    return code, said + complaints
 
 
 async def spared(postgres, processes):

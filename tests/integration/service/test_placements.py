@@ -1,10 +1,7 @@
 """Placements by the whole service: planned, committed, cancelled, begun anew, by the command."""
 
-import asyncio
 import json
-import os
 import signal
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -205,17 +202,9 @@ async def test_a_spec_that_cannot_be_is_refused(service):
     assert fields == {"spec.mode", "spec.pods"}
 
 
-async def command(service, home, *arguments):
-    """Run `ironfree place`, and return its code, what it prints and what it complains of."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scheduler", "place", "--server", service.url, "--json"),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "HOME": str(home)},
-    )
-    said, complaints = await process.communicate()
-    return process.returncode, said, complaints.decode()
+async def command(service, *words):
+    """Run `ironfree place`."""
+    return await service.ironfree("place", "--json", *words)
 
 
 async def test_the_command_packs_shapes_of_a_table_and_draws_them(service, tmp_path):
@@ -225,9 +214,7 @@ async def test_the_command_packs_shapes_of_a_table_and_draws_them(service, tmp_p
         "host,big,3,8,32Gi,1\npod,web,5,3,1Gi,\npod,db,2,2,4Gi,1\n"
     )
     drawing = ("--picture", str(tmp_path / "packed.svg"))
-    code, said, complaints = await command(
-        service, tmp_path, "-f", str(table), "--deadline", "10", *drawing
-    )
+    code, said, complaints = await command(service, "-f", str(table), "--deadline", "10", *drawing)
     assert code == 0, complaints
     answer = json.loads(said)
     assert len(answer["assignments"]) == 7
@@ -242,7 +229,7 @@ async def test_the_command_packs_what_has_pods_of_an_application(service, tmp_pa
     hosts = tmp_path / "hosts.csv"
     hosts.write_text("kind,name,count,cpu,memory\nhost,big,2,8,32Gi\n")
     code, said, complaints = await command(
-        service, tmp_path, "-f", str(EXAMPLES / "guestbook"), "-f", str(hosts)
+        service, "-f", str(EXAMPLES / "guestbook"), "-f", str(hosts)
     )
     assert code == 0, complaints
     assert "left out, since it has no pods to choose hosts for: " in complaints
@@ -257,10 +244,10 @@ async def test_the_command_keeps_a_placement_that_has_a_name_of_its_own(service,
         "apiVersion: ironfree.dev/v1\nkind: Placement\nmetadata: {name: own}\n"
         "spec: {pods: {selector: {}}, deadlineSeconds: 20}\n"
     )
-    code, said, _ = await command(service, tmp_path, "-f", str(file), "--max-moves", "1")
+    code, said, _ = await command(service, "-f", str(file), "--max-moves", "1")
     assert code == 1
-    assert "--max-moves and a Placement are too much" in said.decode()
-    code, said, complaints = await command(service, tmp_path, "-f", str(file))
+    assert "--max-moves and a Placement are too much" in said
+    code, said, complaints = await command(service, "-f", str(file))
     assert code == 0, complaints
     assert json.loads(said)["status"]["phase"] == "Planned"
     kept = (await service.get(PLACEMENTS))["items"]
