@@ -1,6 +1,6 @@
 """What an objective of a Placement or a Rebalance may say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
 from ...errors import Cause
 from ..json import JsonObject
@@ -9,7 +9,15 @@ from ..objective import ALL, GOALS
 from .causes import invalid, one_of
 from .fields import text
 
+MOST_GOALS = 16
+
 _WORTH = ("count", "priority", "value")
+
+
+def number_causes(goals: Sized) -> Iterable[Cause]:
+    """Yield a cause where an objective has too many goals."""
+    if len(goals) > MOST_GOALS:
+        yield invalid("spec.objective", len(goals), f"must not have more than {MOST_GOALS} goals")
 
 
 def goal_causes(goal: JsonObject, path: str) -> Iterable[Cause]:

@@ -15,12 +15,11 @@ from ..placement_job import (
 )
 from .causes import forbidden, invalid, one_of, required
 from .fields import child, children, default_text, ensure, indexed, number, setdefault, text, texts
-from .objective_validation import goal_causes
+from .objective_validation import goal_causes, number_causes
 from .placement_validation import label_selector_causes
 from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
 
-_GOALS = 16
 _LIMITS = {
     "maxMoves": (0, 0, MOST_DISPLACED),
     "maxPreemptions": (0, 0, MOST_DISPLACED),
@@ -51,8 +50,7 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
     yield from _hosts_causes(child(spec, "hosts"), text(spec, "mode"))
     yield from _limits_causes(child(spec, "limits"), child(spec, "hosts"))
     goals = list(indexed(spec, "objective", "spec"))
-    if len(goals) > _GOALS:
-        yield invalid("spec.objective", len(goals), f"must not have more than {_GOALS} goals")
+    yield from number_causes(goals)
     for index, (path, goal) in enumerate(goals):
         yield from goal_causes(goal, path)
         if index == 0 and text(goal, "prefer"):

@@ -18,7 +18,7 @@ from .fields import (
     setdefault,
     text,
 )
-from .objective_validation import goal_causes
+from .objective_validation import goal_causes, number_causes
 from .placement_validation import label_selector_causes
 from .pod_templates import default_templates, template_causes
 from .printing import AGE, NAME, age, name, or_none
@@ -33,7 +33,6 @@ _NUMBERS = {
     "deadlineSeconds": (10, 1, 600),
     "minGainPercent": (1, 0, 100),
 }
-_GOALS = 16
 _BUDGET = {"maxMovesPerHour": (60, 0, 1000), "maxParallel": (2, 1, 30)}
 
 
@@ -89,8 +88,7 @@ def _objective_causes(spec: JsonObject) -> Iterable[Cause]:
         yield forbidden("spec.objective", "is for the goal improve only")
     if improves and not goals:
         yield required("spec.objective", "say what should become better")
-    if len(goals) > _GOALS:
-        yield invalid("spec.objective", len(goals), f"must not have more than {_GOALS} goals")
+    yield from number_causes(goals)
     for path, goal in goals:
         if text(goal, "place"):
             yield forbidden(f"{path}.place", "whoever runs is placed; set another goal")
