@@ -17,6 +17,7 @@ from scheduler.store.embedded import EmbeddedPostgres
 from scheduler.store.migration import upgrade
 from scheduler.store.postgres import connect
 from scheduler.store.store import Store
+from tests.watchdog import Watchdog
 
 # A busy machine is no failure: no test asserts how long an example or its making takes.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -118,6 +119,8 @@ class CompiledCode:
 
 
 def pytest_configure(config):
+    if not config.getvalue("usepdb"):
+        config.pluginmanager.register(Watchdog(float(config.getini("timeout"))))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(SharedServer())
         if os.environ.get("PYTHONDONTWRITEBYTECODE"):
