@@ -119,8 +119,7 @@ class _Step:
             return
         self._clear(there)
         surging = self._surges and len({self._updated(pod) for pod in alive}) == 2
-        if not surging:
-            self.deletes += alive[1:]
+        self.deletes += self._outlived(alive) if surging else alive[1:]
         if wanted and not there:
             self.creates.append(name)
 
@@ -171,14 +170,17 @@ class _Step:
         for name, there in eligible.items():
             alive = [pod for pod in there if pod.active]
             old = [pod for pod in alive if not self._updated(pod)]
-            new = next((pod for pod in alive if self._updated(pod)), None)
-            if old and new is not None:
-                if self._available(new) or not self._available(old[0]):
-                    self.deletes += old
+            if old and len(old) < len(alive):
                 doubled += 1
             elif old:
                 candidates.append(name)
         self.creates += candidates[: max(0, most - doubled)]
+
+    def _outlived(self, alive: Sequence[Pod]) -> Sequence[Pod]:
+        """Return the old pods of a node with old and new ones, once they are not waited for."""
+        old = [pod for pod in alive if not self._updated(pod)]
+        new = next(pod for pod in alive if self._updated(pod))
+        return old if self._available(new) or not self._available(old[0]) else ()
 
     def _updated(self, pod: Pod) -> bool:
         return pod.meta.labels.get(LABEL) == self.present

@@ -123,6 +123,10 @@ EVENTS = ("change", "node", "taint", "lose", "ready", "break", "fail", "end", "l
 
 @example(SURGING, 1, True, [("look", 0), ("change", 2), ("look", 0)])
 @example(STRATEGY, 1, False, [("look", 0), ("fail", 0), ("taint", 1)])
+@example(
+    *(SURGING, 1, False),
+    [("look", 0), ("ready", 0), ("change", 2), ("look", 0), ("taint", 0)],
+)
 @given(
     STRATEGIES,
     st.integers(0, 4),
