@@ -1,7 +1,7 @@
 """Copies images from host to host, for hosts that reach no registry.
 
 An image passes through this process in parts, as fast as the slower host takes them. Which hosts
-may have it, their Nodes say (status.images); whether one has it, it is asked itself.
+may have it, their Nodes say (status.images), a few minutes late; so some others are asked as well.
 """
 
 import random
@@ -14,7 +14,8 @@ from ..objects.node import node_view
 from ..objects.stored import ObjectKey, StoredObject
 
 HOSTS = "other hosts"  # in place of a registry's name
-_TRIES = 3
+_TRIES = 3  # hosts whose Nodes say that they have it
+_ASKED = 8  # others
 _ARCHITECTURE = "kubernetes.io/arch"
 
 
@@ -63,14 +64,12 @@ class ImageSharing:
         here = nodes.get(ObjectKey("nodes", "", node))
         if here is None:
             return
-        alike = [
-            each.meta.name
-            for each in nodes.values()
-            if each.meta.name != node
-            and architecture(each) == architecture(here)
-            and _has(each, image)
-        ]
-        for name in random.sample(alike, min(_TRIES, len(alike))):
+        told, others = list[str](), list[str]()
+        for each in nodes.values():
+            if each.meta.name != node and architecture(each) == architecture(here):
+                (told if _has(each, image) else others).append(each.meta.name)
+        chosen = random.sample(told, min(_TRIES, len(told)))
+        for name in chosen + random.sample(others, min(_ASKED, len(others))):
             host = self._host(name)
             if host is not None:
                 yield host.images
