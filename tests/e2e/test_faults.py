@@ -165,23 +165,31 @@ def test_short_outages_move_nothing_and_slow_nobody_else(
         assert {c.id for c in host.containers()} == containers[host.name]
 
 
+@pytest.mark.parametrize("end", ["killed", "stopped"])
 def test_a_dockerd_without_live_restore_starts_its_pods_again_in_place(
-    shared_ironfree: Ironfree, lab: Lab, recovery: Recovery
+    shared_ironfree: Ironfree, lab: Lab, recovery: Recovery, end: str
 ):
     ironfree = shared_ironfree
     apply(ironfree, replication_controller("web", 3, gone_after=240))
     before = ironfree.running(3)
     host = lab.host(before[0]["spec"]["nodeName"])
     hit = uids(on_host(before, host.name))
-    host.restart_daemon(live_restore=False)
+    if end == "stopped":  # one that was started without; it ends its containers in good order
+        host.restart_daemon(live_restore=False)
+        eventually(lambda: uids(ironfree.running(3)) == uids(before), what="they run again")
+        host.stop_daemon()
+        host.start_daemon()
+    else:
+        host.restart_daemon(live_restore=False)
+    times = {"killed": 1, "stopped": 2}[end]
 
     def restarted():
         pods = ironfree.pods()
-        again = uids(p for p in pods if restarts([p]) == [1] and is_ready(p))
+        again = uids(p for p in pods if restarts([p]) == [times] and is_ready(p))
         return again == hit
 
     with recovery("a restart of dockerd without live-restore"):
-        eventually(restarted, what="the host's pods have started once more")
+        eventually(restarted, what="the host's pods have started again")
     assert uids(settled(ironfree, lab.hosts, 3)) == uids(before)
     (said,) = [
         c

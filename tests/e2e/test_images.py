@@ -164,6 +164,14 @@ def driver_address(lab: Lab, host: Host) -> HostAddress:
     return HostAddress(host.name, f"tcp://{host.tcp_address}", tls, cluster="0a1b2c3d-1")
 
 
+def ready(ironfree: Ironfree, name: str) -> str:
+    """Wait until a pod is; return the id of its container's image."""
+    ironfree.kubectl(
+        "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=100s", seconds=110.0
+    )
+    return ironfree.get("pod", name)["status"]["containerStatuses"][0]["imageID"]
+
+
 def pulls(ironfree: Ironfree) -> dict[str, float]:
     """The metrics of pulls, by name and labels."""
     lines = ironfree.kubectl("get", "--raw", "/metrics").splitlines()
@@ -298,3 +306,58 @@ def test_images_are_on_hosts_before_pods_come(ironfree: Ironfree, lab: Lab):
     ironfree.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
     for host in lab.hosts:
         host.remove_image(name)
+
+
+def test_a_tag_that_moves_a_digest_that_does_not(ironfree: Ironfree, lab: Lab, tmp_path: Path):
+    host = lab.hosts[0]
+    name = f"{lab.registry().address}/{built(lab, tmp_path, 'moving/app:v1')}"
+
+    def here(image: str, policy: str):
+        main = {"name": "main", "image": image, "imagePullPolicy": policy}
+        main["command"] = ["sleep", "100000"]
+        return {"containers": [main], "nodeSelector": {"kubernetes.io/hostname": host.name}}
+
+    apply(ironfree, pod("first", name, **here(name, "Always")))
+    first = ready(ironfree, "first")
+    repository = name.rpartition(":")[0]
+    digests = host.run("image", "inspect", "--format", '{{join .RepoDigests " "}}', name).split()
+    (pinned,) = (each for each in digests if each.startswith(f"{repository}@sha256:"))
+    built(lab, tmp_path, "moving/app:v1")
+    apply(
+        ironfree,
+        pod("present", name, **here(name, "IfNotPresent")),
+        pod("never", name, **here(name, "Never")),
+    )
+    assert [ready(ironfree, each) for each in ("present", "never")] == [first, first]
+    apply(ironfree, pod("always", name, **here(name, "Always")))
+    assert ready(ironfree, "always") != first
+    elsewhere = here(pinned, "IfNotPresent")
+    elsewhere["nodeSelector"] = {"kubernetes.io/hostname": lab.hosts[1].name}
+    apply(ironfree, pod("pinned", pinned, **elsewhere))
+    assert ready(ironfree, "pinned") == first
+    apply(ironfree, pod("absent", name, **here("absent/image:v1", "Never")))
+    eventually(lambda: waiting(ironfree, "absent").get("reason") == "ErrImageNeverPull")
+    ironfree.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
+    host.remove_image(name)
+    for each, image in (host, pinned), (lab.hosts[1], pinned):
+        each.remove_image(image)
+
+
+def test_hosts_without_a_registry_have_images_from_others(
+    lab: Lab, database_url: str, tmp_path: Path
+):
+    service = Ironfree(tmp_path, database_url, IRONFREE_SHARE_IMAGES="true")
+    name = "127.0.0.1:9/only/here:v1"  # where no registry is
+    one, two = lab.hosts[:2]
+    one.run("tag", SHELL_IMAGE, name)
+    try:
+        service.start()
+        service.add_hosts(lab)
+        apply(service, pod("guest", name, nodeSelector={"kubernetes.io/hostname": two.name}))
+        ready(service, "guest")
+        assert name in two.run("images", "--format", "{{.Repository}}:{{.Tag}}")
+        service.kubectl("delete", "pod", "--all", "--timeout=100s", seconds=110.0)
+    finally:
+        service.stop()
+        for host in one, two:
+            host.remove_image(name)

@@ -130,6 +130,14 @@ class Host:
                 break
         self._daemon = None
 
+    def stop_daemon(self) -> None:
+        """SIGTERM dockerd and wait until it has ended, as `systemctl stop docker` does."""
+        if self._daemon is None:
+            return
+        os.kill(self._daemon_pid(), signal.SIGTERM)
+        self._daemon.wait(BOOT_TIMEOUT)
+        self._daemon = None
+
     def pause_daemon(self) -> None:
         """Hang dockerd: connections are accepted and never answered."""
         os.kill(self._daemon_pid(), signal.SIGSTOP)
