@@ -19,7 +19,7 @@ _SOFT = 0.2  # likewise, for a bound of soft limits, if that is so many seconds 
 _WORTHWHILE = 10.0
 _EARLY = 0.5  # of the time, before columns are generated, if it goes on so long
 _TRIES = 3  # targets
-_PROOFS = 8  # of single resources: those that say most
+_PROOFS = 16  # of single resources: those that say most
 
 
 def certify(search: Search) -> None:
