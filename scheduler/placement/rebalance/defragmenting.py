@@ -100,7 +100,7 @@ def bounds(
             demand = Demand(room.wanted.pod, room.wanted.count, 1.0)
             problem = relaxed(floor, [demand], floor.base.all_rows, Freedom(moves=True))
             most = bound_of((yield problem)) if problem is not None else None
-            bound = None if most is None else max(room.after, int(most + 1e-6))
+            bound = None if most is None or most < room.after - 1e-6 else int(most + 1e-6)
         found.append(replace(room, bound=bound))
     return tuple(found)
 

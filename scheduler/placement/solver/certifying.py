@@ -19,7 +19,7 @@ _SOFT = 0.2  # likewise, for a bound of soft limits, if that is so many seconds 
 _WORTHWHILE = 10.0
 _EARLY = 0.5  # of the time, before columns are generated, if it goes on so long
 _TRIES = 3  # targets
-_PROOFS = 8  # of single resources: those that say most
+_PROOFS = 16  # of single resources: those that say most
 
 
 def certify(search: Search) -> None:
@@ -39,6 +39,10 @@ def certify(search: Search) -> None:
             break
         prover.improve(search.pool, search.pricer, search.relaxed.prices, limited)
         incumbent.prove(question.goal, rounded(objective, prover.bound))
+        if incumbent.bounds[question.goal] <= rounded(
+            objective, prover.reach(search.pool, search.relaxed.x)
+        ):
+            break  # no prices prove more
     if question.must.any() and np.array_equal(question.cost, np.rint(question.cost)):
         best = min(prover.proofs, key=lambda proof: proof.bound, default=None)
         _assemble(search, question, [best] if best is not None else [], search.deadline)

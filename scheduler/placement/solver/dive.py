@@ -17,7 +17,7 @@ _PAYS = 1e-9
 
 
 @dataclass(slots=True)
-class _Rest:
+class Rest:
     """What a dive has fixed and what is left to decide: (T,) nodes and (C,) copies."""
 
     pool: Pool
@@ -59,7 +59,7 @@ def dive(
         number: (T,) nodes to fill, left: (C,) copies to place.
         basis: where a master of the same pool ended.
     """
-    rest = _Rest(pool, number.copy(), left.copy())
+    rest = Rest(pool, number.copy(), left.copy())
     master = Master(pool, basis)
     for _ in range(_ROUNDS):
         if deadline.over or not rest.number.any() or not rest.left.any():
@@ -76,7 +76,7 @@ def dive(
     return rest.chosen
 
 
-def _fix(relaxed: Relaxed, types: Counts, rest: _Rest) -> None:
+def _fix(relaxed: Relaxed, types: Counts, rest: Rest) -> None:
     """Take whole parts; then at least one and about a quarter of the fractional columns."""
     x = relaxed.x
     whole = np.floor(x + 1e-6).astype(np.int64)

@@ -22,6 +22,8 @@ from .softening import anneal, refine, settled_before
 from .solution import Goal, Progress, Solution, Status
 
 _NOISE = 1e-6
+_ENDING = 4e-8  # seconds for a class on a node: what is begun is ended, and the plan read off
+_MOST_ENDING = 0.1  # of the deadline
 
 
 def _nobody(_: Progress) -> None:
@@ -111,7 +113,8 @@ def _complete(found: Solution, most: Goal, wanted: float) -> Solution:
 
 
 def _solve(given: Problem, options: Options) -> Solution:
-    deadline = Deadline(options.seconds, options.clock, options.cancelled)
+    ending = min(_ENDING * given.count.size * given.group.size, _MOST_ENDING * options.seconds)
+    deadline = Deadline(options.seconds - ending, options.clock, options.cancelled)
     search = Search(given, Limits(deadline, options.gap), options.seed, options.report)
 
     def reached() -> bool:

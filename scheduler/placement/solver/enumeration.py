@@ -16,7 +16,7 @@ from .problem import MANY
 from .shapes import Shapes
 
 _MOST = 30_000  # contents: more than an integer programme can choose from
-_CHUNK = 3_000_000  # (content, class, proof, resource) looked at between two looks at the clock
+_CHUNK = 10_000_000  # (content, class, proof, resource) looked at between two looks at the clock
 _WORK = 300_000_000  # pairs looked at in all
 _NOISE = 1e-7
 

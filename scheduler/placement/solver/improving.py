@@ -15,7 +15,7 @@ from .search import Search
 _PATIENCE = 40  # rounds without any gain
 _PART = 0.15  # of the nodes, for a dive
 _PARTS = (0.2, 0.5, 1.0, 1.0)  # of the nodes in use, where nodes cost something
-_CHOSEN = (0.1, 0.2, 0.5)  # of the nodes in use, for an integer programme
+_CHOSEN = (0.2, 0.5, 1.0)  # of the nodes in use, for an integer programme
 _EVERY = 2  # rounds, one of which is such a one
 _PLEASING, _AGAIN = 0.3, 0.1  # of the time that is left, for single moves at first and later
 _MODELLED = 500_000  # (rule, node) pairs, beyond which CP-SAT's model takes too long to write
