@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-GRACE_SECONDS = 90
+_GRACE = 90  # seconds
 
 
 class Watchdog:
@@ -26,7 +26,7 @@ class Watchdog:
     def pytest_runtest_protocol(self, item):
         marker = item.get_closest_marker("timeout")
         limit = marker.args[0] if marker and marker.args else self._limit
-        timer = threading.Timer(limit + GRACE_SECONDS, self._end, [item.nodeid])
+        timer = threading.Timer(limit + _GRACE, self._end, [item.nodeid])
         timer.daemon = True
         timer.start()
         try:

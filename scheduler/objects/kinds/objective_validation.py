@@ -9,15 +9,15 @@ from ..objective import ALL, GOALS
 from .causes import invalid, one_of
 from .fields import text
 
-MOST_GOALS = 16
+_MOST_GOALS = 16
 
 _WORTH = ("count", "priority", "value")
 
 
 def number_causes(goals: Sized) -> Iterable[Cause]:
     """Yield a cause where an objective has too many goals."""
-    if len(goals) > MOST_GOALS:
-        yield invalid("spec.objective", len(goals), f"must not have more than {MOST_GOALS} goals")
+    if len(goals) > _MOST_GOALS:
+        yield invalid("spec.objective", len(goals), f"must not have more than {_MOST_GOALS} goals")
 
 
 def goal_causes(goal: JsonObject, path: str) -> Iterable[Cause]:

@@ -39,10 +39,6 @@ def certify(search: Search) -> None:
             break
         prover.improve(search.pool, search.pricer, search.relaxed.prices, limited)
         incumbent.prove(question.goal, rounded(objective, prover.bound))
-        if search.slots is None:  # else what is relaxed speaks of other contents
-            reach = rounded(objective, prover.reach(search.pool, search.relaxed.x))
-            if incumbent.bounds[question.goal] <= reach:
-                break  # no prices prove more
     if question.must.any() and np.array_equal(question.cost, np.rint(question.cost)):
         best = min(prover.proofs, key=lambda proof: proof.bound, default=None)
         _assemble(search, question, [best] if best is not None else [], search.deadline)

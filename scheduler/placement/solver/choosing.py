@@ -32,10 +32,7 @@ def choose(
     if relaxed is None:
         return {}
     if number.sum() > _FEW:
-        types = pool.types
-        whole = np.floor(relaxed.x + 1e-6).astype(np.int64)
-        for j in np.flatnonzero(whole).tolist():
-            rest.take(j, int(types[j]), int(whole[j]), relaxed.prices)
+        rest.take_whole(relaxed)
         relaxed = _priced(master, pricer, rest, deadline)
         if relaxed is None:
             return {}

@@ -41,6 +41,14 @@ class Rest:
         self.left[classes] = np.maximum(self.left[classes] - times * copies, 0)
         return times
 
+    def take_whole(self, relaxed: Relaxed) -> int:
+        """Use every column as often as the master does, less the fraction; return how often."""
+        whole = np.floor(relaxed.x + 1e-6).astype(np.int64)
+        types, taken = self.pool.types, 0
+        for j in np.argsort(-whole, kind="stable")[: int((whole > 0).sum())].tolist():
+            taken += self.take(j, int(types[j]), int(whole[j]), relaxed.prices)
+        return taken
+
 
 def dive(
     pool: Pool,
@@ -78,12 +86,8 @@ def dive(
 
 def _fix(relaxed: Relaxed, types: Counts, rest: Rest) -> None:
     """Take whole parts; then at least one and about a quarter of the fractional columns."""
-    x = relaxed.x
-    whole = np.floor(x + 1e-6).astype(np.int64)
-    taken = 0
-    for j in np.argsort(-whole, kind="stable")[: int((whole > 0).sum())].tolist():
-        taken += rest.take(j, int(types[j]), int(whole[j]), relaxed.prices)
-    fraction = x[: whole.size] - whole
+    taken = rest.take_whole(relaxed)
+    fraction = relaxed.x - np.floor(relaxed.x + 1e-6)
     some = np.flatnonzero(fraction > 1e-6)
     order = some[np.argsort(-fraction[some], kind="stable")].tolist()
     mass = float(fraction[some].sum())

@@ -68,20 +68,6 @@ class Prover:
         """Whether many steps were in vain, or the last ones did not even find a new content."""
         return self._vain >= _PATIENCE or (self.step <= _LEAST_STEP and not self._fresh)
 
-    def reach(self, pool: Pool, nodes: Reals) -> float:
-        """Return what fractional nodes (J,) of known contents come to: no proof is lower."""
-        columns, classes, copies = pool.entries()
-        known = columns < nodes.size
-        held = np.bincount(
-            classes[known], nodes[columns[known]] * copies[known], self.shape.count.size
-        )
-        placed = np.minimum(held, self.shape.count)
-        if (placed < self.shape.count - 1e-6)[self.question.must].any():
-            return -float("inf")
-        return float(
-            self.question.value @ placed - self.question.cost[pool.types[: nodes.size]] @ nodes
-        )
-
     def improve(self, pool: Pool, pricer: Pricer, prices: Reals, deadline: Deadline) -> bool:
         """Try prices between the best and the master's; tell whether anything was gained.
 
