@@ -1,49 +1,18 @@
-"""Filling nodes in an order of classes, skipping what does not fit; for few classes a node."""
-
-from dataclasses import dataclass
+"""Filling many nodes at once, each in an order of classes of its own."""
 
 import numpy as np
 
 from .arrays import Counts, Mask
-from .columns import take
+from .columns import quotient, shares, take
 from .problem import MANY
 from .shapes import Shapes
 
-
-@dataclass(slots=True)
-class _Rows:
-    """B nodes being filled, L places in their orders.
-
-    Args:
-        types: (B,) of nodes, chosen: (B, L) classes, most: (B, L) copies that may still be taken.
-        asked: (R, B, L), free: (B, R), devices: (B, G), content: (B, C).
-    """
-
-    types: Counts
-    chosen: Counts
-    most: Counts
-    asked: Counts
-    free: Counts
-    devices: Counts
-    content: Counts
-
-    def keep(self, rows: Mask) -> "_Rows":
-        """Return some of the nodes."""
-        return _Rows(
-            self.types[rows],
-            self.chosen[rows],
-            self.most[rows],
-            self.asked[:, rows],
-            self.free[rows],
-            self.devices[rows],
-            self.content[rows],
-        )
+_TOGETHER = 8192  # (node, place) pairs that are looked at at once, within bounds
+_LEAST, _MOST = 8, 64  # places
 
 
-def fill_sparsely(shape: Shapes, types: Counts, order: Counts, left: Counts) -> Counts:
-    """Return what `columns.fill` does, in steps of one class taken instead of one looked at.
-
-    Faster where nodes hold few of the classes; takes B · L · R numbers of memory.
+def fill(shape: Shapes, types: Counts, order: Counts, left: Counts) -> Counts:
+    """Fill a node for each row of `types`, taking classes in that row's order, all that fit.
 
     Args:
         types: (B,) types of nodes.
@@ -53,47 +22,66 @@ def fill_sparsely(shape: Shapes, types: Counts, order: Counts, left: Counts) -> 
     Returns:
         (B, C) int64 contents.
     """
-    chosen = np.maximum(order, 0)
-    rows = _Rows(
-        types=types,
-        chosen=chosen,
-        most=np.where(order >= 0, np.minimum(shape.fit, left)[types[:, None], chosen], 0),
-        asked=shape.demand.T[:, chosen],
-        free=shape.capacity[types],
-        devices=shape.devices[types],
-        content=np.zeros((types.size, left.size), dtype=np.int64),
-    )
-    number = np.arange(types.size)
-    contents = rows.content.copy()
-    while number.size:
-        fits = rows.most > 0
-        for asked, free in zip(rows.asked, rows.free.T, strict=True):
-            fits &= asked <= free[:, None]
-        some: Mask = np.any(fits, axis=1)
-        if not some.all():
-            contents[number[~some]] = rows.content[~some]
-            number, rows, fits = number[some], rows.keep(some), fits[some]
-        if number.size:
-            _step(shape, rows, fits.argmax(axis=1))
-    return contents
+    filling = _Filling(shape, types, left)
+    width = min(max(_TOGETHER // max(types.size, 1), _LEAST), _MOST)
+    for first in range(0, order.shape[1], width):
+        filling.go_on(order[:, first : first + width])
+    return filling.content
 
 
-def _step(shape: Shapes, rows: _Rows, at: Counts) -> None:
-    """Take as many copies as fit of the class at one place of each row's order."""
-    every = np.arange(at.size)
-    chosen = rows.chosen[every, at]
-    asked = shape.demand[chosen]
-    each = np.where(asked > 0, rows.free // np.maximum(asked, 1), MANY)
-    copies = np.minimum(rows.most[every, at], each.min(axis=1, initial=MANY))
-    units, share = shape.units[chosen], shape.share[chosen]
-    on = np.flatnonzero(units)
-    if on.size:
-        there = rows.devices[on] // share[on, None]
-        there = np.where((units[on] > 1)[:, None], np.minimum(there, 1), there)
-        copies[on] = np.minimum(copies[on], there.sum(axis=1) // units[on])
-        rows.devices[on] = take(rows.devices[on], share[on], copies[on], units[on])
-    rows.most[every, at] = 0
-    rows.content[every, chosen] += copies
-    rows.free -= copies[:, None] * asked
-    if shape.apart is not None:
-        rows.most[shape.apart[chosen[:, None], rows.chosen] & (copies > 0)[:, None]] = 0
+class _Filling:
+    """B nodes being filled."""
+
+    def __init__(self, shape: Shapes, types: Counts, left: Counts) -> None:
+        self.shape = shape
+        self.types = types
+        self.most = np.minimum(shape.fit, left)
+        self.free, self.devices = shape.capacity[types], shape.devices[types]
+        self.content = np.zeros((types.size, left.size), dtype=np.int64)
+
+    def go_on(self, order: Counts) -> None:
+        """Take what fits of the next places (B, W) of the orders.
+
+        In steps of one class taken by each row, instead of one class looked at.
+        """
+        rows, chosen = np.arange(self.types.size), np.maximum(order, 0)
+        most = np.where(order >= 0, self.most[self.types[:, None], chosen], 0)
+        if self.shape.apart is not None:
+            met = (self.content > 0) @ self.shape.apart
+            most[met[rows[:, None], chosen]] = 0
+        asked = self.shape.demand.T[:, chosen]
+        while rows.size:
+            fits = most > 0
+            for each, free in zip(asked, self.free[rows].T, strict=True):
+                fits &= each <= free[:, None]
+            some: Mask = np.any(fits, axis=1)
+            if not some.all():
+                rows, chosen, most, fits = rows[some], chosen[some], most[some], fits[some]
+                asked = asked[:, some]
+            if rows.size:
+                self._take(rows, chosen, most, fits.argmax(axis=1))
+
+    def _take(self, rows: Counts, chosen: Counts, most: Counts, at: Counts) -> None:
+        """Take as many copies as fit of the class at one place (M,) of each row's places (M, W)."""
+        every = np.arange(at.size)
+        classes = chosen[every, at]
+        asked, free = self.shape.demand[classes], self.free[rows]
+        each = np.where(asked > 0, quotient(free, np.maximum(asked, 1)), MANY)
+        copies = np.minimum(most[every, at], each.min(axis=1, initial=MANY))
+        on = np.flatnonzero(self.shape.units[classes])
+        if on.size:
+            copies[on] = self._take_devices(rows[on], classes[on], copies[on])
+        most[every, at] = 0
+        self.content[rows, classes] += copies
+        self.free[rows] = free - copies[:, None] * asked
+        if self.shape.apart is not None:
+            most[self.shape.apart[classes[:, None], chosen] & (copies > 0)[:, None]] = 0
+
+    def _take_devices(self, rows: Counts, classes: Counts, copies: Counts) -> Counts:
+        """Take shares of devices, the fullest first, for as many of `copies` as there are."""
+        share, units = self.shape.share[classes], self.shape.units[classes]
+        devices = self.devices[rows]
+        there = shares(devices, share, units)
+        copies = np.minimum(copies, there.sum(axis=1) // units)
+        self.devices[rows] = take(devices, share, there, copies * units)
+        return copies

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .arrays import Counts, Mask, Reals
-from .columns import take
+from .columns import shares, take
 from .devices import assign
 from .problem import MANY
 from .regulation import Regulation, Zoned, allowed, poured
@@ -142,7 +142,8 @@ class Occupancy:
         if shape.units[c]:
             same = np.full(nodes.size, shape.share[c])
             units = np.full(nodes.size, shape.units[c])
-            self.devices[nodes] = take(self.devices[nodes], same, copies, units)
+            there = shares(self.devices[nodes], same, units)
+            self.devices[nodes] = take(self.devices[nodes], same, there, copies * units)
         self.left[c] -= int(copies.sum())
 
     def _shared_out(

@@ -6,15 +6,14 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from .arrays import Counts, Reals
-from .columns import Pool, density_orders, fill
+from .columns import Pool, density_orders
 from .deadline import Deadline
 from .devices import assign, patterns
-from .filling import fill_sparsely
+from .filling import fill
 from .shapes import Shapes
 from .swaps import improve
 
 _SCALE = 1_000_000
-_SPARSE = 2_000_000  # numbers, up to which all places are looked at at once
 _ROWS = 256  # fillings in all: where there are few types, more of each
 _WORK = 1.0  # CP-SAT's deterministic seconds per node type
 
@@ -49,8 +48,7 @@ class Pricer:
         paid = _paid(shape, types, prices)
         order = density_orders(shape, types, paid, weights, self.random)
         all_types = np.tile(types, many)
-        small = order.size * shape.demand.shape[1] <= _SPARSE
-        contents = (fill_sparsely if small else fill)(shape, all_types, order, left)
+        contents = fill(shape, all_types, order, left)
         if shape.cost.any() and shape.bonus is None:
             contents = improve(shape, all_types, contents, prices)
         gains = (contents * np.tile(paid, (many, 1))).sum(axis=1)

@@ -28,7 +28,7 @@ from .slots import Slots
 from .slotting import fill_slots, slots
 from .solution import Progress
 
-_GREEDY = 0.1  # of the time
+_GREEDY = 0.2  # of the time: contents that greedies find spare many rounds of pricing
 _SLOTS = 0.35  # of the time that is left
 _GENERATION = 40  # rounds of pricing
 _GENERATING = 0.45  # of the time that is left

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .arrays import Counts, Reals
-from .columns import Pool, density_orders, fill
+from .columns import Pool, density_orders
 from .deadline import Deadline
 from .exchange import Kinds, core
+from .filling import fill
 from .pricing import Pricer
 from .shapes import Shapes
 from .swaps import improve

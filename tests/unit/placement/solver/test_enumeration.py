@@ -7,13 +7,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.placement.solver.columns import density_orders, fill
 from scheduler.placement.solver.deadline import Deadline
 from scheduler.placement.solver.enumeration import Proof, enumerate_contents
-from scheduler.placement.solver.filling import fill_sparsely
 from scheduler.placement.solver.problem import problem
 from scheduler.placement.solver.shapes import shapes
-from tests.solver_cases import problems
 
 
 @settings(max_examples=80, deadline=None)
@@ -40,23 +37,6 @@ def test_every_content_with_enough_earned_is_listed_once(data):
     }
     assert len(set(listed)) == len(listed)
     assert set(listed) == expected
-
-
-@settings(max_examples=60, deadline=None)
-@given(problems(), st.integers(0, 99))
-def test_both_ways_to_fill_nodes_give_the_same(given, seed):
-    shape = shapes(given)
-    if (shape.demand < 0).any():  # what a class brings along lets one way go back, not the other
-        return
-    random = np.random.default_rng(seed)
-    types = np.arange(shape.number.size)
-    prices = random.random((types.size, shape.count.size))
-    weights = random.random((3, shape.demand.shape[1] + 1)) + 0.1
-    order = density_orders(shape, types, prices, weights, random)
-    rows = np.tile(types, 3)
-    assert np.array_equal(
-        fill(shape, rows, order, shape.count), fill_sparsely(shape, rows, order, shape.count)
-    )
 
 
 def test_the_clock_is_looked_at_as_often_as_proofs_and_resources_cost():

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.placement.solver.columns import fill
 from scheduler.placement.solver.deadline import Deadline
 from scheduler.placement.solver.devices import assign
 from scheduler.placement.solver.exchange import core, exchange, handed_out
+from scheduler.placement.solver.filling import fill
 from scheduler.placement.solver.problem import problem
 from scheduler.placement.solver.shapes import shapes
 from scheduler.placement.solver.swaps import improve
