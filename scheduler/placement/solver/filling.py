@@ -30,7 +30,7 @@ def fill(shape: Shapes, types: Counts, order: Counts, left: Counts) -> Counts:
 
 
 class _Filling:
-    """B nodes being filled."""
+    """B nodes being filled; `barred` (B, C) says who must not join what a node holds."""
 
     def __init__(self, shape: Shapes, types: Counts, left: Counts) -> None:
         self.shape = shape
@@ -38,17 +38,20 @@ class _Filling:
         self.most = np.minimum(shape.fit, left)
         self.free, self.devices = shape.capacity[types], shape.devices[types]
         self.content = np.zeros((types.size, left.size), dtype=np.int64)
+        self.barred: Mask | None = None
+        if shape.apart is not None:
+            self.barred = np.zeros(self.content.shape, dtype=np.bool_)
 
     def go_on(self, order: Counts) -> None:
         """Take what fits of the next places (B, W) of the orders.
 
-        In steps of one class taken by each row, instead of one class looked at.
+        In steps of one class taken by each row, instead of one class looked at. Who brings capacity
+        along may so let one of these places fit that did not before.
         """
         rows, chosen = np.arange(self.types.size), np.maximum(order, 0)
         most = np.where(order >= 0, self.most[self.types[:, None], chosen], 0)
-        if self.shape.apart is not None:
-            met = (self.content > 0) @ self.shape.apart
-            most[met[rows[:, None], chosen]] = 0
+        if self.barred is not None:
+            most[self.barred[rows[:, None], chosen]] = 0
         asked = self.shape.demand.T[:, chosen]
         while rows.size:
             fits = most > 0
@@ -74,8 +77,10 @@ class _Filling:
         most[every, at] = 0
         self.content[rows, classes] += copies
         self.free[rows] = free - copies[:, None] * asked
-        if self.shape.apart is not None:
-            most[self.shape.apart[classes[:, None], chosen] & (copies > 0)[:, None]] = 0
+        if self.barred is not None and self.shape.apart is not None:
+            held = np.flatnonzero(copies)
+            self.barred[rows[held]] |= self.shape.apart[classes[held]]
+            most[self.barred[rows[:, None], chosen]] = 0
 
     def _take_devices(self, rows: Counts, classes: Counts, copies: Counts) -> Counts:
         """Take shares of devices, the fullest first, for as many of `copies` as there are."""
