@@ -16,9 +16,7 @@ from tests.solver_cases import problems
 @given(problems(), st.integers(0, 99), st.integers(1, 3))
 def test_nodes_hold_what_each_alone_takes(given, seed, width):
     shape = shapes(given)
-    assume(
-        not (shape.demand < 0).any()
-    )  # what is brought along lets earlier ones fit
+    assume(not (shape.demand < 0).any())  # what is brought along lets earlier ones fit
     random = np.random.default_rng(seed)
     types = np.arange(shape.number.size)
     prices = random.random((types.size, shape.count.size))
