@@ -11,9 +11,11 @@ from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.node import ContainerImage, Node, NodeSpec, NodeStatus, Taint
 from scheduler.objects.pod import Condition, Pod, PodSpec, PodStatus
 from scheduler.objects.pod_class import PodClass, pod_class
+from scheduler.objects.stored import ObjectKey
 from scheduler.placement.draft import Draft
-from scheduler.placement.framework import Framework
+from scheduler.placement.framework import Decision, Framework
 from scheduler.placement.inspection import inspect
+from scheduler.placement.plan import Allotment, PendingPod
 from scheduler.placement.state import ClusterState
 from scheduler.plugin_manager import PluginManager
 from scheduler.profile import PACKING, Profile, by_name, read_profiles
@@ -118,6 +120,16 @@ def decide(state, wanted, count=1, *, framework=None):
     snapshot = state.freeze(1)
     decision = (framework or default_framework()).decide(wanted, count, Draft(snapshot))
     return list(snapshot.names(decision.rows)), decision
+
+
+def allotment(number, wanted, names):
+    """Return what gives nodes by name to waiting pods of a class; `number` tells pods apart."""
+    pods = tuple(
+        PendingPod(ObjectKey("pods", "default", f"{number}-{i}"), f"{number}-{i}")
+        for i in range(len(names))
+    )
+    decision = Decision(wanted, len(names), np.zeros(0, dtype=np.int64))
+    return Allotment(wanted, pods, tuple(names), (), decision)
 
 
 def everywhere(size):

@@ -4,7 +4,7 @@ Semantics: Kubernetes' persistent volume controller and its component-helpers (p
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import cast
@@ -40,6 +40,13 @@ DATA = "ironfree.dev/docker-volume"
 """Finalizer of a volume whose data go with it; the node's agent removes them first."""
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 HOSTNAME = "kubernetes.io/hostname"
+ZONE_LABELS = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region": "topology.kubernetes.io/region",
+}
+"""Labels that say where volumes and nodes are, and what each is called now."""
 
 
 class ClaimReference(View, frozen=True):
@@ -138,6 +145,12 @@ class PersistentVolume(msgspec.Struct, frozen=True, dict=True):
             return False
         named = (reference.namespace, reference.name) == (claim.meta.namespace, claim.meta.name)
         return named and reference.uid in ("", claim.meta.uid)
+
+    @cached_property
+    def zones(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Its labels of ZONE_LABELS, and the values that nodes may have, listed by "__"."""
+        labels = self.meta.labels
+        return tuple((key, tuple(labels[key].split("__"))) for key in ZONE_LABELS if key in labels)
 
     @property
     def host(self) -> str:
@@ -272,17 +285,42 @@ def smallest(
     Args:
         labels: of the node that its first pod is on; None for a claim that does not wait.
     """
-    free: list[PersistentVolume] = []
+    return min(
+        (v for v in offers(claim, volumes) if labels is None or v.reachable_from(labels)),
+        key=lambda each: (not each.meant_for(claim), each.bytes, each.meta.name),
+        default=None,
+    )
+
+
+def offers(claim: Claim, volumes: Iterable[PersistentVolume]) -> Iterator[PersistentVolume]:
+    """Yield the volumes that a claim may get, wherever they are."""
     for volume in volumes:
         if volume.meta.deletion_timestamp is not None or not claim.takes(volume):
             continue
-        if labels is not None and not volume.reachable_from(labels):
-            continue
-        if volume.meant_for(claim):
-            return volume
-        if volume.spec.claim_ref is None and volume.phase in ("", "Pending", "Available"):
-            free.append(volume)
-    return min(free, key=lambda each: (each.bytes, each.meta.name), default=None)
+        unclaimed = volume.spec.claim_ref is None and volume.phase in _FREE
+        if unclaimed or volume.meant_for(claim):
+            yield volume
+
+
+_FREE = ("", "Pending", "Available")
+
+
+def left_over(
+    volumes: Mapping[str, PersistentVolume], awaited: Iterable[tuple[Claim, Mapping[str, str]]]
+) -> dict[str, PersistentVolume]:
+    """Return the volumes that are left when claims whose pods have nodes have got theirs.
+
+    Args:
+        volumes: by name.
+        awaited: claims without a volume, in the order in which they get one, and the labels of
+            the node that each's first pod is on.
+    """
+    left = dict(volumes)
+    for claim, labels in awaited:
+        given = smallest(claim, left.values(), labels)
+        if given is not None:
+            del left[given.meta.name]
+    return left
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from ..objects.selectors import integer
 from ..snapshot import NodeFacts, Snapshot, TaintKey
 from .plan import Allotment, LodgedPods, Plan
 from .topology_check import CountedNodes, TopologyCheck, holds
+from .volume_check import VolumeCheck
 
 _CORDON = TaintKey("node.kubernetes.io/unschedulable", "", "NoSchedule")
 
@@ -91,11 +92,13 @@ class _Check:
     def run(self, allotments: Sequence[Allotment]) -> list[Violation]:
         violations: list[Violation] = []
         topology = TopologyCheck(self.snapshot, admits, self.counted)
+        volumes = VolumeCheck(self.snapshot)
         row_of = self.snapshot.row_of
         for number, allotment in enumerate(allotments):
             found = [*self._identity(allotment), *self._nodes(allotment)]
             rows = [row_of[node] for node in allotment.nodes if node in row_of]
             found += topology.place(allotment.pod, rows)
+            found += volumes.place(allotment.pod, rows)
             violations += [Violation(number, message) for message in found]
         return violations
 

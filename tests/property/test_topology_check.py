@@ -1,16 +1,13 @@
 """The checker judges affinity and spreading as the rules do, and by other means."""
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.objects.stored import ObjectKey
 from scheduler.placement.checker import check
 from scheduler.placement.draft import Draft
-from scheduler.placement.framework import Decision
-from scheduler.placement.plan import Allotment, PendingPod, Plan
+from scheduler.placement.plan import Plan
 from scheduler.placement.stepping import openings
-from tests.placement_cases import a_class, cluster, default_framework, node, pod, spec
+from tests.placement_cases import a_class, allotment, cluster, default_framework, node, pod, spec
 
 HARD = "requiredDuringSchedulingIgnoredDuringExecution"
 FRAMEWORK = default_framework()
@@ -116,14 +113,6 @@ def clusters(draw):
     if draw(st.booleans()):
         state.set_namespace("other", {})
     return state
-
-
-def allotment(number, wanted, names):
-    pods = tuple(
-        PendingPod(ObjectKey("pods", "default", f"{number}-{i}"), f"{number}-{i}")
-        for i in range(len(names))
-    )
-    return Allotment(wanted, pods, tuple(names), (), Decision(wanted, len(names), np.zeros(0)))
 
 
 groups = st.lists(st.tuples(fields(), st.integers(1, 5)), min_size=1, max_size=3)

@@ -1,15 +1,16 @@
 """What a pod's claims say of where it may run: the numbers behind VolumeBinding and its sisters."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from scheduler.hookspecs import Mask, PodClass, Snapshot
+from scheduler.hookspecs import Mask, NodeFacts, PodClass, Snapshot
 from scheduler.objects.storage import (
     PROVISIONER,
     Claim,
     PersistentVolume,
     Storage,
     StorageClass,
-    smallest,
+    left_over,
+    offers,
 )
 
 from .node_terms import NodeTerm
@@ -48,56 +49,46 @@ def provisioned(kind: StorageClass | None) -> bool:
     return kind is not None and kind.provisioner == PROVISIONER
 
 
-def free_on(claim: Claim, snapshot: Snapshot, storage: Storage) -> Mask:
-    """Return (N,) where a free volume is left for a claim, after those that pods there wait for.
+def free_on(claims: Sequence[Claim], snapshot: Snapshot, storage: Storage) -> Mask:
+    """Return (N,) where a free volume is left for each of claims that no pod on a node has.
 
-    A pod that has its node but not its volumes yet takes the smallest that fits, as the volume
-    binder will give it.
+    Claims whose pods have their node but not their volumes yet take the smallest that fits, as the
+    volume binder will give it, on whatever node: a volume may be reached from several.
     """
-    found = snapshot.none()
-    volumes = [v for v in storage.volumes.values() if claim.takes(v)]
-    for row in _rows(volumes, snapshot):
-        labels = snapshot.nodes[row].labels
-        left = dict(storage.volumes)
-        for other in _awaited(snapshot, storage, row):
-            if other.meta.uid != claim.meta.uid:
-                given = smallest(other, left.values(), labels)
-                if given is not None:
-                    del left[given.meta.name]
-        found[row] = smallest(claim, left.values(), labels) is not None
+    left = left_over(storage.volumes, _awaited(snapshot, storage))
+    found = snapshot.every()
+    for claim in claims:
+        found &= _somewhere(offers(claim, left.values()), snapshot)
+    if len(claims) > 1:
+        rows: list[int] = found.nonzero()[0].tolist()
+        for row in rows:
+            found[row] = _enough(claims, left, snapshot.nodes[row].labels)
     return found
 
 
-def _rows(volumes: Iterable[PersistentVolume], snapshot: Snapshot) -> list[int]:
-    somewhere = snapshot.none()
+def _somewhere(volumes: Iterable[PersistentVolume], snapshot: Snapshot) -> Mask:
+    found = snapshot.none()
     for volume in volumes:
-        somewhere |= reachable(volume, snapshot)
-    rows: list[int] = somewhere.nonzero()[0].tolist()
-    return rows
+        found |= reachable(volume, snapshot)
+    return found
 
 
-def _awaited(snapshot: Snapshot, storage: Storage, row: int) -> list[Claim]:
-    """Return the claims of the pods on a node that have no volume yet, in the binder's order."""
-    found: dict[tuple[str, str], Claim] = {}
+def _enough(
+    claims: Sequence[Claim], volumes: Mapping[str, PersistentVolume], labels: Mapping[str, str]
+) -> bool:
+    """Tell whether each of the claims gets a volume of its own on a node."""
+    left = left_over(volumes, [(claim, labels) for claim in claims])
+    return len(left) == len(volumes) - len(claims)
+
+
+def _awaited(snapshot: Snapshot, storage: Storage) -> list[tuple[Claim, Mapping[str, str]]]:
+    """Return claims of pods on nodes that have no volume yet, by name, and their nodes' labels."""
+    found: dict[tuple[str, str], tuple[Claim, NodeFacts]] = {}
     for pod, rows in snapshot.claiming.items():
-        if not rows.get(row):
-            continue
-        for name, claim in claims_of(pod, storage):
+        nodes = [snapshot.nodes[row] for row, count in rows.items() if count]
+        for name, claim in claims_of(pod, storage) if nodes else ():
             if claim is not None and not claim.spec.volume_name:
-                found[pod.namespace, name] = claim
-    return [found[key] for key in sorted(found)]
-
-
-def zones(labels: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the topology labels of a volume and the values that nodes may have (VolumeZone)."""
-    for key in _TOPOLOGY:
-        if key in labels:
-            yield key, tuple(labels[key].split("__"))
-
-
-_TOPOLOGY = (
-    "failure-domain.beta.kubernetes.io/zone",
-    "failure-domain.beta.kubernetes.io/region",
-    "topology.kubernetes.io/zone",
-    "topology.kubernetes.io/region",
-)
+                key = pod.namespace, name
+                there = [found[key][1]] if key in found else []
+                found[key] = claim, min([*there, *nodes], key=lambda node: node.name)
+    return [(found[key][0], found[key][1].labels) for key in sorted(found)]

@@ -109,9 +109,7 @@ class _Judgement:
             return Verdict(self._snapshot.none(), _VOLUME_GONE, resolvable=False)
         if not waiting:
             return Verdict(room, _ELSEWHERE, resolvable=False)
-        free = room.copy()
-        for claim in waiting:
-            free &= self._to_be_had(claim)
+        free = room & self._to_be_had(waiting)
         elsewhere, none_free = ~room, room & ~free
 
         def because() -> Sequence[Rejection]:
@@ -122,10 +120,12 @@ class _Judgement:
 
         return Verdict(free, because, coupling=SameNode(free))
 
-    def _to_be_had(self, claim: Claim) -> Mask:
-        beside = users(self._snapshot, self._pod.namespace, claim.meta.name)
-        if beside.any():
-            return beside
-        if provisioned(self._storage.class_of(claim)):
-            return self._snapshot.every()
-        return free_on(claim, self._snapshot, self._storage)
+    def _to_be_had(self, claims: Sequence[Claim]) -> Mask:
+        room, unused = self._snapshot.every(), list[Claim]()
+        for claim in claims:
+            beside = users(self._snapshot, self._pod.namespace, claim.meta.name)
+            if beside.any():
+                room &= beside
+            elif not provisioned(self._storage.class_of(claim)):
+                unused.append(claim)
+        return room & free_on(unused, self._snapshot, self._storage) if unused else room

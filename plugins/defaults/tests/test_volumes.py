@@ -1,6 +1,5 @@
 """VolumeBinding, VolumeRestrictions and VolumeZone as kube-scheduler has them."""
 
-import json
 from datetime import UTC, datetime
 
 import pytest
@@ -8,70 +7,16 @@ from ironfree_defaults.volume_binding import VolumeBinding
 from ironfree_defaults.volume_restrictions import VolumeRestrictions
 from ironfree_defaults.volume_zone import VolumeZone
 
-from scheduler.objects.meta import ObjectMeta
-from scheduler.objects.storage import CLAIMS, CLASSES, VOLUMES
-from scheduler.objects.stored import Body, StoredObject
+from scheduler.objects.storage import CLAIMS
 from scheduler.placement.draft import Draft
 from tests.placement_cases import a_class, cluster, decide, default_framework, node, pod
+from tests.storage_cases import CLASSES_THERE, claim, mounting, stored, volume
 
 NODES = tuple(node(n, labels={"kubernetes.io/hostname": n}) for n in ("a", "b", "c"))
 ELSEWHERE = "node(s) didn't match PersistentVolume's node affinity"
 GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 NONE_FREE = "node(s) didn't find available persistent volumes to bind"
 IMMEDIATE = "pod has unbound immediate PersistentVolumeClaims"
-ONE_GIB = {"storage": "1Gi"}
-
-
-def stored(resource, name, body, status=None, namespace="", labels=None, **meta):
-    uid = f"uid-{name}"
-    known = ObjectMeta(name=name, namespace=namespace, uid=uid, labels=labels or {}, **meta)
-    encoded = json.dumps(status).encode() if status else b""
-    return StoredObject(resource, known, 1, 1, Body(json.dumps(body).encode()), encoded)
-
-
-def claim(name, volume="", phase=None, kind="wait", modes=("ReadWriteOnce",)):
-    spec = {
-        "accessModes": list(modes),
-        "resources": {"requests": ONE_GIB},
-        "storageClassName": kind,
-        "volumeName": volume,
-    }
-    phase = phase or ("Bound" if volume else "Pending")
-    return stored(CLAIMS, name, {"spec": spec}, {"phase": phase}, "default")
-
-
-def volume(name, *hosts, labels=None, size="1Gi", kind="wait", **spec):
-    spec = {
-        "capacity": {"storage": size},
-        "accessModes": ["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"],
-        "storageClassName": kind,
-        **spec,
-    }
-    if hosts:
-        wanted = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(hosts)}
-        term = {"matchExpressions": [wanted]}
-        spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": [term]}}
-    return stored(VOLUMES, name, {"spec": spec}, {"phase": "Available"}, labels=labels)
-
-
-def storage_class(name, provisioner, mode="WaitForFirstConsumer"):
-    return stored(CLASSES, name, {"provisioner": provisioner, "volumeBindingMode": mode})
-
-
-CLASSES_THERE = (
-    storage_class("wait", "kubernetes.io/no-provisioner"),
-    storage_class("make", "ironfree.dev/docker-volume"),
-    storage_class("other", "example.com/disks"),
-    storage_class("now", "kubernetes.io/no-provisioner", "Immediate"),
-)
-
-
-def mounting(*claims):
-    volumes = [
-        {"name": f"v{n}", "persistentVolumeClaim": {"claimName": each}}
-        for n, each in enumerate(claims)
-    ]
-    return {"volumes": volumes}
 
 
 def state(*objects, pods=(), nodes=NODES):
@@ -183,21 +128,42 @@ def test_a_claim_for_one_pod_is_not_given_to_two():
 
 
 ZONE = "topology.kubernetes.io/zone"
+REGION = "topology.kubernetes.io/region"
+OLD = "failure-domain.beta.kubernetes.io/zone"
 
 
 @pytest.mark.parametrize(
     ("labels", "where"),
     [
-        ({}, {"n", "m", "o"}),
-        ({ZONE: "1"}, {"n"}),
-        ({ZONE: "1__2"}, {"n", "m"}),
-        ({ZONE: "3"}, set()),
+        ({}, {"n", "m", "o", "p"}),
+        ({ZONE: "1"}, {"n", "o"}),
+        ({OLD: "1"}, {"n", "o"}),
+        ({ZONE: "1__2"}, {"n", "m", "o"}),
+        ({ZONE: "3"}, {"o"}),
+        ({REGION: "1", ZONE: "2"}, {"o"}),
+        ({REGION: "1"}, {"o", "p"}),
     ],
 )
-def test_volumes_with_a_zone_are_mounted_there(labels, where):
-    nodes = (node("n", labels={ZONE: "1"}), node("m", labels={ZONE: "2"}), node("o"))
+def test_volumes_with_a_zone_are_mounted_there_and_where_there_are_none(labels, where):
+    nodes = (
+        node("n", labels={ZONE: "1"}),
+        node("m", labels={ZONE: "2"}),
+        node("o"),
+        node("p", labels={REGION: "1"}),
+    )
     found = state(claim("x", "v"), volume("v", labels=labels), nodes=nodes)
     assert room(VolumeZone(), found, "x")[0] == where
+
+
+def test_a_volume_that_many_nodes_reach_is_not_counted_on_twice():
+    objects = (claim("x"), claim("y"), volume("v"), volume("w", "b"))
+    other = pod("p", node="a", **mounting("y"))
+    assert room(VolumeBinding(), state(*objects, pods=[other]), "x") == ({"b"}, {NONE_FREE})
+
+
+def test_claims_of_one_pod_do_not_count_on_one_volume():
+    objects = (claim("x"), claim("y"), volume("v", "a"), volume("w", "b"), volume("z", "b"))
+    assert room(VolumeBinding(), state(*objects), "x", "y") == ({"b"}, {NONE_FREE})
 
 
 def test_without_word_of_storage_nobody_objects():

@@ -8,19 +8,13 @@ from scheduler.objects.stored import ObjectKey
 from scheduler.placement.checker import check
 from scheduler.placement.framework import Decision
 from scheduler.placement.plan import Allotment, Gang, PendingPod, Plan
-from tests.placement_cases import a_class, cluster, node, pod
+from tests.placement_cases import a_class, allotment, cluster, node, pod
+from tests.storage_cases import CLASSES_THERE, claim, mounting, volume
 
 
 def violations(wanted, nodes, *allotments, bound=(), pods=()):
     """Check a plan that puts copies of a class on nodes by name, one allotment each list."""
-    made = []
-    for number, names in enumerate(allotments):
-        waiting = tuple(
-            PendingPod(ObjectKey("pods", "default", f"{number}-{i}"), f"{number}-{i}")
-            for i in range(len(names))
-        )
-        decision = Decision(wanted, len(names), np.zeros(0, dtype=np.int64))
-        made.append(Allotment(wanted, waiting, tuple(names), (), decision))
+    made = [allotment(number, wanted, names) for number, names in enumerate(allotments)]
     snapshot = cluster(*nodes, pods=pods).freeze(1)
     return [v.message for v in check(Plan(1, tuple(made)), snapshot, bound)]
 
@@ -141,3 +135,64 @@ def test_what_is_wrong_with_a_part_of_a_gang_is_wrong_with_all_of_it():
     found = torn((small, ["n"] * 3, GANG), (large, ["n"], GANG), (a_class(cpu="1"), ["n"], None))
     assert found[0] == "others of PodGroup default/g cannot be bound"
     assert found[1].startswith("node 'n' would be overcommitted")
+
+
+HOSTS = tuple(
+    node(name, labels={"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone})
+    for name, zone in (("a", "1"), ("b", "2"))
+)
+OLD_ZONE = "failure-domain.beta.kubernetes.io/zone"
+
+
+@pytest.mark.parametrize(
+    ("storage", "there", "wanted", "on", "complaints"),
+    [
+        ((), {}, ["x"], "a", ["claim default/x does not exist"]),
+        ((claim("x", "v"), volume("v", "a")), {}, ["x"], "a", []),
+        (
+            (claim("x", "v"), volume("v", "a")),
+            {},
+            ["x"],
+            "b",
+            ["volume v cannot be reached from node 'b'"],
+        ),
+        ((claim("x", "v"), volume("v", labels={OLD_ZONE: "1"})), {}, ["x"], "a", []),
+        (
+            (claim("x", "v"), volume("v", labels={OLD_ZONE: "1"})),
+            {},
+            ["x"],
+            "b",
+            [f"volume v is not in the zone of node 'b' ({OLD_ZONE})"],
+        ),
+        (
+            (claim("x"), claim("y"), volume("v", "a")),
+            {},
+            ["x", "y"],
+            "a",
+            ["claim default/y finds no free volume on 'a'"],
+        ),
+        (
+            (claim("x"), claim("y"), volume("v", "b"), volume("w", "a")),
+            {"y": ["b", "a"]},  # gets its volume where the first node by name is
+            ["x"],
+            "a",
+            ["claim default/x finds no free volume on 'a'"],
+        ),
+        ((claim("x"), claim("y", "w"), volume("v"), volume("w")), {"y": ["b"]}, ["x"], "a", []),
+        (
+            (claim("x", kind="make"),),
+            {"x": ["a"]},
+            ["x"],
+            "b",
+            ["claim default/x gets its volume elsewhere than on 'b'"],
+        ),
+    ],
+)
+def test_claims_that_cannot_be_mounted(storage, there, wanted, on, complaints):
+    pods = [pod(node=n, **mounting(name)) for name, nodes in there.items() for n in nodes]
+    state = cluster(*HOSTS, pods=pods)
+    state.storage.begin()
+    for each in (*CLASSES_THERE, *storage):
+        state.storage.set(each.key, each)
+    plan = Plan(1, (allotment(0, a_class(**mounting(*wanted)), [on]),))
+    assert [v.message for v in check(plan, state.freeze(1), ())] == complaints
