@@ -19,6 +19,7 @@ from ..drivers import (
     SandboxStatus,
 )
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
+from ..networks import PodNetwork
 from ..objects.kinds.runtime import RESOURCE as RUNTIME_CLASSES
 from ..objects.kinds.runtime import runtime_view
 from ..objects.pod import Container, EphemeralContainer, Pod
@@ -110,6 +111,7 @@ class Workshop:
     Args:
         host_ip, allocatable: of the node, for references in environments.
         limits: what the node sets for all of its containers.
+        network: that the host is part of, None for none.
         puller: has images on the host.
         news: of changes of an object that is waited for.
         tell: records an event of a pod: words and container.
@@ -125,6 +127,7 @@ class Workshop:
     host_ip: str
     allocatable: Mapping[str, str | int | float]
     limits: NodeLimits
+    network: PodNetwork | None
     tell: Callable[[Pod, Words, str], None]
 
 
@@ -208,7 +211,8 @@ async def _make_sandbox(shop: Workshop, subject: Subject, attempt: int) -> Effec
     if runtime is None:
         why = f'RuntimeClass "{pod.spec.runtime_class_name}" not found'
         return _refused(shop, EnsureSandbox(attempt), subject, why)
-    spec = with_fields(sandbox_spec(pod, attempt, shop.epoch), runtime=runtime)
+    made = sandbox_spec(pod, attempt, shop.epoch, shop.network)
+    spec = with_fields(made, runtime=runtime)
     return partial(_with_sandbox, spec.identity, await shop.host.ensure_sandbox(spec))
 
 

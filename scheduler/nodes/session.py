@@ -31,6 +31,7 @@ from .image_pulling import Words
 from .lifecycle import Decision, DesiredPod
 from .memory import Backoff, Eviction, PodMemory, as_left
 from .muster import STARTED, Settled
+from .network_telling import NetworkTelling
 from .office import Office, Question, anybody
 from .pod_worker import PodWorker
 from .pressure import Shortage, pressure_limits
@@ -53,6 +54,7 @@ class Told:
         shared: takes in what runs there that Ironfree does not manage.
         pressed: takes in which of MemoryPressure, PIDPressure and DiskPressure hold.
         sized: takes in how large its disk is, in bytes.
+        networked: takes in why Services are not served there, "" when they are.
     """
 
     stored: Callable[[tuple[ContainerImage, ...]], Awaitable[None]]
@@ -60,6 +62,7 @@ class Told:
     shared: Callable[[tuple[ForeignContainer, ...]], Awaitable[None]]
     pressed: Callable[[frozenset[str]], Awaitable[None]]
     sized: Callable[[int], Awaitable[None]]
+    networked: Callable[[str], Awaitable[None]]
 
 
 class Session:
@@ -115,6 +118,7 @@ class Session:
             self._node, host, limits, Before(made.pressures, made.disk), self, settings.pressure
         )
         self._limits = StorageLimitWatch(self._node, host, self, settings.storage_limits)
+        self._network = NetworkTelling(host, made.network, office.network, told.networked, pace)
 
     def _workshop(self, made: Registration) -> Workshop:
         return Workshop(
@@ -128,6 +132,7 @@ class Session:
             host_ip=made.address,
             allocatable=allocatable(made),
             limits=node_limits(made),
+            network=made.network,
             tell=self._tell,
         )
 
@@ -158,6 +163,7 @@ class Session:
                 group.create_task(self.others.run(), name=f"{self._node} others")
                 group.create_task(self.pressure.run(), name=f"{self._node} pressure")
                 group.create_task(self._limits.run(), name=f"{self._node} limits of storage")
+                group.create_task(self._network.run(), name=f"{self._node} network")
                 await self._look_forever()
             finally:
                 self._ended = True

@@ -32,6 +32,8 @@ class ServiceSpec(View, frozen=True):
     selector: dict[str, str] = {}
     ports: tuple[ServicePort, ...] = ()
     publish_not_ready_addresses: bool = False
+    external_name: str = ""
+    session_affinity: str = "None"
 
 
 class Service(msgspec.Struct, frozen=True, dict=True):

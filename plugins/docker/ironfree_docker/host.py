@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -24,6 +24,7 @@ from scheduler.drivers import (
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import FOREIGN, Adopted, ForeignContainer, ForeignDescription
 from scheduler.images import Filesystem
+from scheduler.networks import NetworkFeed, PodNetwork
 from scheduler.streams import (
     ContainerUsage,
     DiskUsage,
@@ -68,6 +69,7 @@ from .labels import (
 from .mounts import MountResolver
 from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
+from .pod_network import PodNetworkOfHost
 from .podman import PodmanContainers, PodmanVolumes
 from .podman import examined as examined_podman
 from .ports import Ports
@@ -90,7 +92,8 @@ class DockerHost:
     """An open engine.
 
     Options: `infraImage` (default: an image made on the host), `address`, `imageGC` ("all": images
-    that others put there are removed, too, when the disk is full).
+    that others put there are removed, too, when the disk is full), `network` ("none": its pods are
+    on the engine's own network, without Services).
     """
 
     def __init__(self, engine: Engine, address: HostAddress) -> None:
@@ -110,6 +113,7 @@ class DockerHost:
         self._mounts = MountResolver(engine, self._volumes, address.cluster)
         self._parts = VolumeParts(engine, self._containers, self._volumes)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
+        self._network = PodNetworkOfHost(engine, self._containers, address.cluster)
         self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
         look = self._filesystem if self._has_tools else None
@@ -239,6 +243,8 @@ class DockerHost:
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Have volumes and infra container; an infra container that has ended runs again."""
         await self._end_older_sandboxes(spec)
+        if spec.subnet:
+            await self._network.have(spec.subnet)
         named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
         others = (each for each in spec.volumes if isinstance(each, EmptyDir | FilesVolume))
         await together(
@@ -252,7 +258,7 @@ class DockerHost:
         if found is None or found.state.status != "running":
             made = [each for each, new in zip(named, fresh, strict=True) if new]
             await self._files.give_to_group(infra.id, spec, made)
-            found = await self._started(infra.id)
+            found = await self._started_sandbox(infra.id)
         if found.state.status != "running":
             raise EngineRejected(
                 f"host {self._engine.name} cannot start the sandbox of pod "
@@ -297,6 +303,13 @@ class DockerHost:
         found = await ensure_started(self._containers, container_id)
         self._inspections.keep(found, asked)
         return found
+
+    async def _started_sandbox(self, container_id: str) -> wire.Container:
+        try:
+            return await self._started(container_id)
+        except EngineRejected:
+            self._network.doubt()  # somebody may have removed it
+            raise
 
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """TERM, after the grace KILL; returns when it has stopped."""
@@ -415,6 +428,25 @@ class DockerHost:
         """Measure layers and volumes, which is dear."""
         return await self._disk.look(containers, volumes=volumes)
 
+    async def join(self, network: PodNetwork) -> bool:
+        """Have the subnet; not on Podman, and not where no program of ours runs or is wanted."""
+        unwanted = self._address.options.get("network", "") == "none"
+        if unwanted or self._engine.version.podman or not self._has_tools:
+            return False
+        self._network.doubt()
+        await self._network.have(network.subnet)
+        return True
+
+    @asynccontextmanager
+    async def network(self, network: PodNetwork) -> AsyncGenerator[NetworkFeed]:
+        """Have the program run that serves the network, and tell it."""
+        async with self._network.serve(network, await self._tools_image()) as feed:
+            yield feed
+
+    async def leave(self) -> None:
+        """Remove the program's container and the subnet."""
+        await self._network.leave()
+
     async def close(self) -> None:
         """Release the connections."""
         try:
@@ -436,15 +468,16 @@ class DockerHost:
     async def _infra(self, spec: SandboxSpec, name: str, labels: dict[str, str]) -> Ensured:
         """Have an infra container created; its image is looked for once, until it is missing."""
         image = self._known_image
+        network = self._network.name if spec.subnet else ""
         if image:
             try:
-                body = sandbox_body(spec, image, labels)
+                body = sandbox_body(spec, image, labels, network)
                 return await ensure_created(self._containers, name, labels, body)
             except ImageUnavailable:
                 self._known_image = ""
         image = await self._ensure_infra_image()
         made = await ensure_created(
-            self._containers, name, labels, sandbox_body(spec, image, labels)
+            self._containers, name, labels, sandbox_body(spec, image, labels, network)
         )
         self._known_image = image
         return made

@@ -1,0 +1,257 @@
+"""What every host is told of the network now, and news of it."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from ..informer import Delta, Informer, Subscription
+from ..networks import Entry, Key, Peer, PodNetwork
+from ..objects.endpoints import SERVICE_NAME, SLICES, Endpoint, EndpointSlice, slice_view
+from ..objects.node import Node
+from ..objects.pod import Pod
+from ..objects.pod_class import SERVICES
+from ..objects.service import Service, service_view
+from ..objects.stored import ObjectKey
+from ..store.store import Store
+from .secret import have_secret
+from .settings import NetworkSettings
+from .subnets import Subnets
+from .table import Port, Surroundings, entries_of
+
+_log = logging.getLogger(__name__)
+_BY_SERVICE = "service"
+_SETTLE = 0.05  # seconds in which changes are collected
+
+
+class NetworkNews:
+    """What has changed for a host since it last asked; the latest word on each thing."""
+
+    def __init__(self) -> None:
+        self._changed: dict[Key, Entry | None] = {}
+        self._wake = asyncio.Event()
+
+    def add(self, key: Key, entry: Entry | None) -> None:
+        """Take in what a thing is now, None for nothing."""
+        self._changed[key] = entry
+        self._wake.set()
+
+    async def next(self) -> Mapping[Key, Entry | None]:
+        """Wait for changes."""
+        await self._wake.wait()
+        found, self._changed = self._changed, {}
+        self._wake.clear()
+        return found
+
+
+class NetworkBook:
+    """One per leader.
+
+    Args:
+        pods, nodes: informers that somebody else runs.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        epoch: int,
+        settings: NetworkSettings,
+        pods: Informer[Pod],
+        nodes: Informer[Node],
+    ) -> None:
+        self._store = store
+        self._epoch = epoch
+        self._settings = settings
+        self._pods = pods
+        self._nodes = nodes
+        self._services = Informer[Service](store, SERVICES, service_view)
+        self._slices = Informer[EndpointSlice](store, SLICES, slice_view, {_BY_SERVICE: _service})
+        self._subnets = Subnets(settings.pod_range)
+        self._around = Surroundings(settings.zone, self._reaches, self._declared)
+        self._places: dict[str, _Place] = {}  # by node
+        self._said: dict[Key, dict[ObjectKey, Entry]] = {}  # by whom; those of one key agree
+        self._of: dict[ObjectKey, dict[Key, Entry]] = {}
+        self._behind: set[ObjectKey] = set()  # Services to look at
+        self._wake = asyncio.Event()
+        self._readers: set[NetworkNews] = set()
+        self._known = asyncio.Event()
+        self._secret = ""
+
+    async def run(self) -> None:
+        """Keep it, until cancelled."""
+        self._secret = await have_secret(self._store, self._epoch)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._services.run())
+            group.create_task(self._slices.run())
+            for informer in (self._nodes, self._services, self._slices):
+                await informer.synced()
+            nodes, services = self._nodes.subscribe(), self._services.subscribe()
+            slices = self._slices.subscribe()
+            self._take(nodes, services, slices)
+            self._known.set()
+            group.create_task(self._follow_nodes(nodes))
+            group.create_task(self._follow_services(services))
+            group.create_task(self._follow_slices(slices))
+            group.create_task(self._keep_up())
+
+    async def join(self, node: str) -> PodNetwork | None:
+        """Return a host's part of the network, None when there is no subnet left for it."""
+        await self._known.wait()
+        settings, subnet = self._settings, self._subnets.of(node)
+        if subnet is None:
+            _log.warning(
+                "node %s gets no network: every subnet of %s is taken; set a larger pod range",
+                node,
+                settings.pods,
+            )
+            return None
+        ranges, resolver = settings.ranges(subnet), settings.resolver
+        return PodNetwork(subnet, ranges, resolver, settings.zone, settings.port, self._secret)
+
+    def entries(self) -> list[Entry]:
+        """Return everything that a host is told."""
+        return [next(iter(each.values())) for each in self._said.values()]
+
+    def subscribe(self) -> NetworkNews:
+        """Return a feed of what changes from now on."""
+        news = NetworkNews()
+        self._readers.add(news)
+        return news
+
+    def unsubscribe(self, news: NetworkNews) -> None:
+        """Let go of a feed."""
+        self._readers.discard(news)
+
+    # --- what is followed -------------------------------------------------------------------
+
+    def _take(
+        self,
+        nodes: Subscription[Node],
+        services: Subscription[Service],
+        slices: Subscription[EndpointSlice],
+    ) -> None:
+        """Take in what there is at the beginning."""
+        for delta in nodes.take():
+            self._node(delta)
+        for delta in services.take():
+            self._behind.add(delta.key)
+        slices.take()
+        self._catch_up()
+
+    async def _follow_nodes(self, feed: Subscription[Node]) -> None:
+        async for deltas in feed:
+            for delta in deltas:
+                self._node(delta)
+
+    async def _follow_services(self, feed: Subscription[Service]) -> None:
+        async for deltas in feed:
+            for delta in deltas:
+                self._look_at(delta.key)
+
+    async def _follow_slices(self, feed: Subscription[EndpointSlice]) -> None:
+        async for deltas in feed:
+            for delta in deltas:
+                for each in (delta.old, delta.new):
+                    name = each.meta.labels.get(SERVICE_NAME, "") if each is not None else ""
+                    if name:
+                        self._look_at(ObjectKey(SERVICES, delta.key.namespace, name))
+
+    def _node(self, delta: Delta[Node]) -> None:
+        """Take in where a node is and which subnet is its; that bears on everybody there."""
+        name, node = delta.key.name, delta.new
+        place = _place(node) if node is not None else _NOWHERE
+        if place.subnet:
+            self._subnets.keep(name, place.subnet)
+        elif node is None:
+            self._subnets.forget(name)
+        if self._places.get(name, _NOWHERE) == place:
+            return
+        self._places[name] = place
+        peer = [Peer(place.subnet, place.address)] if place.subnet and place.address else []
+        self._say(delta.key, peer)
+        for key in self._services.items:
+            self._look_at(key)
+
+    def _look_at(self, service: ObjectKey) -> None:
+        self._behind.add(service)
+        self._wake.set()
+
+    async def _keep_up(self) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(_SETTLE)
+            self._wake.clear()
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        behind, self._behind = self._behind, set()
+        for key in behind:
+            service = self._services.get(key.namespace, key.name)
+            slices = self._slices.by_index(_BY_SERVICE, f"{key.namespace}/{key.name}")
+            self._say(key, entries_of(service, [*slices], self._around) if service else [])
+
+    # --- what is said -----------------------------------------------------------------------
+
+    def _say(self, who: ObjectKey, entries: Iterable[Entry]) -> None:
+        """Say exactly this of a Node or a Service."""
+        fresh = {entry.key: entry for entry in entries}
+        before = self._of.pop(who, {})
+        if fresh:
+            self._of[who] = fresh
+        for key in before.keys() - fresh.keys():
+            others = self._said[key]
+            del others[who]
+            if not others:
+                del self._said[key]
+            self._tell(key)
+        for key, entry in fresh.items():
+            if before.get(key) != entry:
+                self._said.setdefault(key, {})[who] = entry
+                self._tell(key)
+
+    def _tell(self, key: Key) -> None:
+        entry = next(iter(self._said.get(key, {}).values()), None)
+        for reader in self._readers:
+            reader.add(key, entry)
+
+    def _reaches(self, endpoint: Endpoint) -> bool:
+        """Tell whether every host can reach an endpoint: in the network, or on its host's own.
+
+        A pod that was made before its host had a subnet has an address that means something else
+        on every host.
+        """
+        if endpoint.node_name is None:
+            return True
+        place = self._places.get(endpoint.node_name, _NOWHERE)
+        address = endpoint.addresses[0]
+        inside = place.subnet and IPv4Address(address) in IPv4Network(place.subnet)
+        return bool(inside) or address == place.address
+
+    def _declared(self, endpoint: Endpoint) -> Iterator[Port]:
+        target = endpoint.target_ref
+        pod = self._pods.get(target.namespace, target.name) if target is not None else None
+        for container in pod.spec.containers if pod is not None else ():
+            for port in container.ports:
+                yield port.container_port, port.protocol
+
+
+class _Place(NamedTuple):
+    """Where a node is: the subnet of its pods, and the address that others know it by."""
+
+    subnet: str
+    address: str
+
+
+_NOWHERE = _Place("", "")
+
+
+def _place(node: Node) -> _Place:
+    known = (each.address for each in node.status.addresses if each.type == "InternalIP")
+    return _Place(node.spec.pod_cidr, next(known, ""))
+
+
+def _service(known: EndpointSlice) -> list[str]:
+    """Return the Service of a slice, as indexers do."""
+    name = known.meta.labels.get(SERVICE_NAME, "")
+    return [f"{known.meta.namespace}/{name}"] if name else []

@@ -1,0 +1,81 @@
+"""Keeps a host told of the network: all of it at first, then what changes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ..drivers import Host
+from ..errors import DriverError
+from ..network import NetworkBook, NetworkNews
+from ..networks import NetworkedHost, NetworkFeed, PodNetwork
+from .memory import Backoff
+
+_ANEW = 300.0  # seconds after which everything is said again, whatever went wrong unseen
+
+
+class NetworkTelling:
+    """One per session.
+
+    Args:
+        network: the host's part of it; None has nothing done.
+        told: takes in why Services are not served on the host, "" when they are.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        network: PodNetwork | None,
+        book: NetworkBook | None,
+        told: Callable[[str], Awaitable[None]],
+        pace: Backoff,
+    ) -> None:
+        self._host = host
+        self._network = network
+        self._book = book
+        self._told = told
+        self._pace = pace
+
+    async def run(self) -> None:
+        """Tell, until cancelled."""
+        host, network, book, failures = self._host, self._network, self._book, 0
+        if network is None or book is None or not isinstance(host, NetworkedHost):
+            return
+        while True:
+            news = book.subscribe()
+            try:
+                async with host.network(network) as feed:
+                    await self._begin(feed, book)
+                    failures = 0
+                    await self._keep_up(feed, book, news)
+            except DriverError as error:
+                await self._told(str(error))
+            finally:
+                book.unsubscribe(news)
+            failures += 1
+            await asyncio.sleep(self._pace.delay(failures).total_seconds())
+
+    async def _begin(self, feed: NetworkFeed, book: NetworkBook) -> None:
+        await feed.begin(book.entries())
+        await self._told("")
+
+    async def _keep_up(self, feed: NetworkFeed, book: NetworkBook, news: NetworkNews) -> None:
+        complaining = asyncio.create_task(feed.complaint())
+        changing = asyncio.create_task(news.next())
+        try:
+            while True:
+                done, _ = await asyncio.wait(
+                    (complaining, changing), timeout=_ANEW, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    await self._begin(feed, book)
+                if complaining in done:
+                    await self._told(complaining.result())
+                    complaining = asyncio.create_task(feed.complaint())
+                if changing in done:
+                    changed = changing.result()
+                    changing = asyncio.create_task(news.next())
+                    entries = [each for each in changed.values() if each is not None]
+                    await feed.change(entries, [k for k, each in changed.items() if each is None])
+        finally:
+            for task in (complaining, changing):
+                task.cancel()
+            await asyncio.wait((complaining, changing))
