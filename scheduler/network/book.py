@@ -67,6 +67,7 @@ class NetworkBook:
         self._nodes = nodes
         self._services = Informer[Service](store, SERVICES, service_view)
         self._slices = Informer[EndpointSlice](store, SLICES, slice_view, {_BY_SERVICE: _service})
+        self._service_range = IPv4Network(settings.services)
         self._subnets = Subnets(settings.pod_range)
         self._around = Surroundings(settings.zone, self._reaches, self._declared)
         self._places: dict[str, _Place] = {}  # by node
@@ -219,14 +220,22 @@ class NetworkBook:
         """Tell whether every host can reach an endpoint: in the network, or on its host's own.
 
         A pod that was made before its host had a subnet has an address that means something else
-        on every host.
+        on every host. Anybody may write slices: what is told must lead to no host itself, as
+        127.0.0.1 would, nor from a Service's address to another one (Kubernetes forbids most of
+        it).
         """
+        try:
+            address = IPv4Address(endpoint.addresses[0])
+        except ValueError:
+            return False
+        own = address.is_loopback or address.is_link_local or address in self._service_range
+        if own or address.is_unspecified or address.is_multicast:
+            return False
         if endpoint.node_name is None:
             return True
         place = self._places.get(endpoint.node_name, _NOWHERE)
-        address = endpoint.addresses[0]
-        inside = place.subnet and IPv4Address(address) in IPv4Network(place.subnet)
-        return bool(inside) or address == place.address
+        inside = place.subnet and address in IPv4Network(place.subnet)
+        return bool(inside) or str(address) == place.address
 
     def _declared(self, endpoint: Endpoint) -> Iterator[Port]:
         target = endpoint.target_ref

@@ -201,6 +201,8 @@ class NodeAgent:
             return False  # whoever has it removes what it does not know
         try:
             await empty(self._office, self.name, host)
+            if self._office.network is not None and isinstance(host, NetworkedHost):
+                await host.leave()
         finally:
             await self._close(host)
         return True

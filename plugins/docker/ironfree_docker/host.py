@@ -258,8 +258,13 @@ class DockerHost:
         if found is None or found.state.status != "running":
             made = [each for each, new in zip(named, fresh, strict=True) if new]
             await self._files.give_to_group(infra.id, spec, made)
-            found = await self._started_sandbox(infra.id)
+            try:
+                found = await self._started(infra.id)
+            except EngineRejected:
+                self._network.doubt()  # somebody may have removed it
+                raise
         if found.state.status != "running":
+            self._network.doubt()
             raise EngineRejected(
                 f"host {self._engine.name} cannot start the sandbox of pod "
                 f"{spec.identity.namespace}/{spec.identity.name}: {found.state.error}",
@@ -303,13 +308,6 @@ class DockerHost:
         found = await ensure_started(self._containers, container_id)
         self._inspections.keep(found, asked)
         return found
-
-    async def _started_sandbox(self, container_id: str) -> wire.Container:
-        try:
-            return await self._started(container_id)
-        except EngineRejected:
-            self._network.doubt()  # somebody may have removed it
-            raise
 
     async def stop_container(self, container_id: str, grace_seconds: int) -> None:
         """TERM, after the grace KILL; returns when it has stopped."""
