@@ -15,6 +15,7 @@ from ..objects.pod_class import SERVICES
 from ..objects.service import Service, service_view
 from ..objects.stored import ObjectKey
 from ..store.store import Store
+from .links import links
 from .secret import have_secret
 from .settings import NetworkSettings
 from .subnets import Subnets
@@ -22,6 +23,7 @@ from .table import Port, Surroundings, entries_of
 
 _log = logging.getLogger(__name__)
 _BY_SERVICE = "service"
+_BY_NAMESPACE = "namespace"
 _SETTLE = 0.05  # seconds in which changes are collected
 
 
@@ -65,7 +67,9 @@ class NetworkBook:
         self._settings = settings
         self._pods = pods
         self._nodes = nodes
-        self._services = Informer[Service](store, SERVICES, service_view)
+        self._services = Informer[Service](
+            store, SERVICES, service_view, {_BY_NAMESPACE: lambda each: [each.meta.namespace]}
+        )
         self._slices = Informer[EndpointSlice](store, SLICES, slice_view, {_BY_SERVICE: _service})
         self._service_range = IPv4Network(settings.services)
         self._subnets = Subnets(settings.pod_range)
@@ -109,6 +113,10 @@ class NetworkBook:
             return None
         ranges, resolver = settings.ranges(subnet), settings.resolver
         return PodNetwork(subnet, ranges, resolver, settings.zone, settings.port, self._secret)
+
+    def links(self, namespace: str) -> dict[str, str]:
+        """Return the variables that tell containers of a namespace of its Services."""
+        return links(self._services.by_index(_BY_NAMESPACE, namespace))
 
     def entries(self) -> list[Entry]:
         """Return everything that a host is told."""

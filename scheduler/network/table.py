@@ -13,6 +13,7 @@ from ..objects.service import EXTERNAL_NAME, HEADLESS, Service
 
 Port = tuple[int, str]  # number, protocol
 _CARRIED = ("TCP", "UDP")
+_EVERY = "0.0.0.0"  # noqa: S104  every address of the host: that is what a node's port is
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,10 @@ def _with_address(
             for endpoint, number in _behind(slices, port.name, port.protocol, around)
         ]
         sticky = spec.session_affinity == "ClientIP"
-        backends = sorted(set(backends))
-        yield Listener(spec.cluster_ip, port.port, port.protocol, tuple(backends), sticky)
+        behind = tuple(sorted(set(backends)))
+        yield Listener(spec.cluster_ip, port.port, port.protocol, behind, sticky)
+        if port.node_port:
+            yield Listener(_EVERY, port.node_port, port.protocol, behind, sticky)
 
 
 def _behind(

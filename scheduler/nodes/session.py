@@ -23,6 +23,7 @@ from .adoption import adopted, adopts
 from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .circuit import Circuit
 from .container_limits import node_limits
+from .environment import no_links
 from .execution import Workshop
 from .foreign_watch import ForeignWatch
 from .health import Watch
@@ -121,6 +122,7 @@ class Session:
         self._network = NetworkTelling(host, made.network, office.network, told.networked, pace)
 
     def _workshop(self, made: Registration) -> Workshop:
+        network = self._office.network
         return Workshop(
             node=self._node,
             host=self.host,
@@ -133,6 +135,7 @@ class Session:
             allocatable=allocatable(made),
             limits=node_limits(made),
             network=made.network,
+            links=network.links if network is not None and made.network is not None else no_links,
             tell=self._tell,
         )
 

@@ -21,6 +21,7 @@ class ServicePort(View, frozen=True):
     name: str = ""
     protocol: str = "TCP"
     target_port: int | str = 0
+    node_port: int = 0
     app_protocol: str | None = None
 
 

@@ -168,6 +168,23 @@ async def test_pods_find_names_by_their_host(networked, engines):
     assert asked["DnsOptions"] == ["ndots:5"]
 
 
+async def test_containers_are_told_of_services_unless_they_do_not_want_it(networked, engines):
+    await add_host(networked, 0)
+    await add_service(networked, "10.240.0.2")
+    await told(engines[0], f"name {WEB} a 10.96.0.20")
+    own = [{"name": "c", "image": "web:1", "env": [{"name": "URL", "value": "$(WEB_PORT)/"}]}]
+    await networked.add_pod("a", "h0", containers=own)
+    await networked.add_pod("b", "h0", containers=own, enableServiceLinks=False)
+    for name in "ab":
+        await networked.running(name)
+    env = {
+        name: next(c.body["Env"] for c in engines[0].containers.values() if f"_c_{name}_" in c.name)
+        for name in "ab"
+    }
+    assert {"WEB_SERVICE_HOST=10.96.0.20", "URL=tcp://10.96.0.20:80/"} < {*env["a"]}
+    assert env["b"] == ["URL=$(WEB_PORT)/"]
+
+
 async def test_a_server_that_ends_is_started_and_told_again(networked, engines):
     await add_host(networked, 0)
     (server,) = [c for c in engines[0].containers.values() if "network" in c.name]

@@ -90,6 +90,13 @@ def test_ports_are_told_apart_by_name_and_protocol():
     assert located[f"_dns._udp.{WEB}"] == (f"53:{WEB}",)
 
 
+def test_a_port_of_nodes_leads_to_the_same():
+    ports = [{"port": 80, "protocol": "TCP", "nodePort": 30080}]
+    entries = told(service(type="NodePort", ports=ports), slices(endpoint("10.240.1.2")))
+    assert backends(entries, 30080) == backends(entries, 80) == ["10.240.1.2:8080"]
+    assert ("listener", "0.0.0.0", "30080", "TCP") in entries
+
+
 def test_without_an_address_the_name_means_the_pods_and_each_has_one_of_its_own():
     found = slices(
         endpoint("10.240.1.2", hostname="web-0"),
