@@ -213,6 +213,7 @@ async def _serve_api(
         tls_key=settings.tls_key,
         token=settings.token,
         toleration_seconds=settings.toleration_seconds,
+        service_range=settings.service_range,
     )
     scheme = "https" if settings.tls_certificate else "http"
     application = server.build(store, REGISTRY, meter, consulted, api_settings, telemetry)
@@ -320,7 +321,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     )
     book = None
     if settings.pod_range != NO_NETWORK:
-        network = NetworkSettings(pods=settings.pod_range, port=settings.peer_port)
+        network = NetworkSettings(settings.pod_range, settings.service_range, settings.peer_port)
         book = NetworkBook(store, epoch, network, pods, nodes)
     shared = Shared(pods, service.rooms.pulls, book)
     agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, shared)

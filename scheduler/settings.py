@@ -61,6 +61,7 @@ class Settings:
             are removed until it is no fuller than the latter; 100 removes none.
         pod_range: that hosts' subnets of 254 addresses are taken from (CIDR, IPv4); "none" leaves
             pods on each engine's own network, without Services.
+        service_range: that Services' addresses are taken from; its tenth is the name server's.
         peer_port: TCP, where hosts reach each other for connections between their pods.
         share_images: copy an image that a host cannot pull, or may not, from a host that has it.
         profiles: a file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), whose
@@ -88,6 +89,7 @@ class Settings:
     image_gc_high_percent: int = 85
     image_gc_low_percent: int = 80
     pod_range: str = "10.240.0.0/12"
+    service_range: str = "10.96.0.0/16"
     peer_port: int = 7447
     share_images: bool = False
     profiles: Path | None = None
@@ -100,7 +102,7 @@ class Settings:
         for port in (self.port, self.peer_port):
             if not 0 <= port <= 65535:
                 raise ConfigurationError(f"port {port} is not between 0 and 65535")
-        _check_range(self.pod_range)
+        _check_ranges(self.pod_range, self.service_range)
         for name in _WHOLE:
             if getattr(self, name) < (name in _POSITIVE):
                 wanted = "be positive" if name in _POSITIVE else "not be negative"
@@ -122,20 +124,26 @@ class Settings:
             )
 
 
-def _check_range(text: str) -> None:
-    if text == NO_NETWORK:
+def _check_ranges(pods: str, services: str) -> None:
+    service_range = _range("service_range", services)
+    if pods == NO_NETWORK:
         return
+    pod_range = _range("pod_range", pods)
+    if pod_range.overlaps(service_range):
+        raise ConfigurationError(f"pod_range {pods} and service_range {services} overlap")
+
+
+def _range(name: str, text: str) -> IPv4Network:
     try:
-        prefix = IPv4Network(text).prefixlen
+        found = IPv4Network(text)
     except ValueError as error:
+        usual = getattr(Settings, name)
         raise ConfigurationError(
-            f'pod_range must be an IPv4 range such as {Settings.pod_range}, or "{NO_NETWORK}", '
-            f'not "{text}"'
+            f'{name} must be an IPv4 range such as {usual}, not "{text}": {error}'
         ) from error
-    if prefix > _LONGEST:
-        raise ConfigurationError(
-            f"pod_range {text} is too small: every host takes a /24 of it; use /{_LONGEST} or more"
-        )
+    if found.prefixlen > _LONGEST:
+        raise ConfigurationError(f"{name} {text} is too small: it must be /{_LONGEST} or larger")
+    return found
 
 
 def default_data_dir() -> Path:
@@ -178,6 +186,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         token=text("token"),
         profiles=path("profiles"),
         pod_range=text("pod_range") or Settings.pod_range,
+        service_range=text("service_range") or Settings.service_range,
         share_images=_switch("IRONFREE_SHARE_IMAGES", text("share_images")),
         log_level=(text("log_level") or Settings.log_level).upper(),
         **numbers,
