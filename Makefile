@@ -41,12 +41,13 @@ docs: .venv/.runtime
 # The static programs that travel with the Docker driver; needs gcc and gcc-aarch64-linux-gnu.
 TOOLS := plugins/docker/ironfree_docker/tools
 TOOLS_FLAGS := -Os -nostdlib -static -ffreestanding -fno-stack-protector -fno-pic -no-pie \
-	-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -Wall -Wextra \
+	-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -fno-strict-aliasing \
+	-Wall -Wextra \
 	-Wl,--build-id=none,-s,-z,noseparate-code,-z,norelro,-z,noexecstack
 
 tools:
-	gcc $(TOOLS_FLAGS) -o $(TOOLS)/tools-amd64 $(TOOLS)/tools.c
-	aarch64-linux-gnu-gcc $(TOOLS_FLAGS) -mno-outline-atomics -o $(TOOLS)/tools-arm64 $(TOOLS)/tools.c
+	gcc $(TOOLS_FLAGS) -o $(TOOLS)/tools-amd64 $(TOOLS)/*.c
+	aarch64-linux-gnu-gcc $(TOOLS_FLAGS) -mno-outline-atomics -o $(TOOLS)/tools-arm64 $(TOOLS)/*.c
 
 bench: bench-reach bench-shapes bench-c1m bench-openb bench-rules bench-queue bench-crowd bench-packing bench-vectorpack bench-roadef bench-hosts
 

@@ -1,0 +1,229 @@
+/* Datagrams to services: a session for each client of a listener, to one backend, until it has
+ * been idle for a minute. Through a peer each has its size before it; what cannot be sent at
+ * once, or kept in one buffer, is lost, as datagrams may be.
+ */
+
+#include "network.h"
+
+enum { HEADS = 1 << 16, IDLE_TIME = 60000, ROUNDS = 64 };
+
+static u32 heads[HEADS];
+static u8 datagram[65536];
+
+static u32 *find_session(u32 listener, u32 client, u32 port)
+{
+    u32 *at = &heads[mix(mix((u64)client << 16 | port) + listener) % HEADS];
+    for (struct connection *c; *at; at = &c->chain) {
+        c = connection(*at);
+        if (c->listener == listener && c->client == client && c->client_port == port)
+            break;
+    }
+    return at;
+}
+
+void forget_session(u32 index)
+{
+    struct connection *c = connection(index);
+    *find_session(c->listener, c->client, c->client_port) = c->chain;
+    ((struct listener *)item(&listeners, c->listener))->sessions--;
+}
+
+static int still_behind(struct listener *l, struct connection *c)
+{
+    struct address *list = l->count ? backends_of(l) : 0;
+    for (u32 i = 0; i < l->count; i++)
+        if (list[i].ip == c->ip && list[i].port == c->port)
+            return 1;
+    return 0;
+}
+
+/* After a listener or its backends have changed: sessions to what is no more are ended. */
+void check_sessions(u32 listener)
+{
+    struct listener *l = item(&listeners, listener);
+    for (u32 index = 1; l->sessions && index <= connections.top; index++) {
+        struct connection *c = connection(index);
+        if (c->used && c->state != DEAD && c->protocol == UDP && c->role == SERVICE
+            && c->listener == listener && (l->fd < 0 || !still_behind(l, c)))
+            drop(index, 0);
+    }
+}
+
+/* --- frames ------------------------------------------------------------------------------- */
+
+static void put_frame(struct side *side, const u8 *at, u32 size)
+{
+    if (!reserve(side) || side->size + size + 2 > BUFFER)
+        return;
+    u8 *start = pending(side);
+    memmove(start, start + side->at, side->size);
+    side->at = 0;
+    put16(start + side->size, size);
+    memcpy(start + side->size + 2, at, size);
+    side->size += size + 2;
+}
+
+static void to_client(struct connection *c, const u8 *at, u32 size)
+{
+    struct listener *l = item(&listeners, c->listener);
+    u8 where[16] = {2, 0};
+    put16(where + 2, c->client_port), put32(where + 4, c->client);
+    SYS(SENDTO, l->fd, at, size, QUIET, where, 16);
+}
+
+/* Sends on the whole datagrams that are there; 0 if one is longer than there are. */
+static int take_frames(struct connection *c, struct side *frames)
+{
+    u8 *start = pending(frames);
+    u32 at = 0;
+    while (at + 2 <= frames->size) {
+        u32 size = get16(start + at);
+        if (size > MOST_DATAGRAM)
+            return 0;
+        if (at + 2 + size > frames->size)
+            break;
+        if (c->role == SERVICE && c->through)
+            to_client(c, start + at + 2, size);
+        else
+            SYS(SENDTO, c->side[1].fd, start + at + 2, size, QUIET, 0, 0);
+        at += 2 + size;
+    }
+    frames->size -= at;
+    memmove(start, start + at, frames->size);
+    if (!frames->size)
+        release(frames);
+    return 1;
+}
+
+/* --- sessions ----------------------------------------------------------------------------- */
+
+static void settle(u32 index, int s)
+{
+    struct side *side = &connection(index)->side[s];
+    if (flush(side) < 0)
+        drop(index, 1);
+    else
+        watch_side(index, s, INPUT | (side->size ? OUTPUT : 0));
+}
+
+void datagrams_open(u32 index)
+{
+    struct connection *c = connection(index);
+    set_deadline(c, now + IDLE_TIME);
+    watch_side(index, 1, INPUT);
+    if (c->role == RECEIVER)
+        watch_side(index, 0, INPUT);
+    else if (c->through)
+        settle(index, 1);
+    else if (c->side[1].size)
+        take_frames(c, &c->side[1]);
+}
+
+static u32 new_session(u32 listener, u32 client, u32 port)
+{
+    struct listener *l = item(&listeners, listener);
+    u32 index = new_connection(SERVICE, UDP, -1);
+    if (!index)
+        return 0;
+    struct connection *c = connection(index);
+    c->listener = listener, c->serial = l->serial, c->client = client, c->client_port = port;
+    *find_session(listener, client, port) = index;
+    l->sessions++;
+    return index;
+}
+
+void take_datagrams(u32 from)
+{
+    struct listener *l = item(&listeners, from);
+    u8 where[16];
+    for (int i = 0; i < ROUNDS && l->fd >= 0; i++) {
+        int where_size = 16;
+        long size = SYS(RECVFROM, l->fd, datagram, sizeof datagram, 0x40, where, &where_size);
+        if (size < 0)
+            return;
+        u32 client = get16(where + 4) << 16 | get16(where + 6), port = get16(where + 2);
+        u32 known = *find_session(from, client, port);
+        u32 index = known ? known : new_session(from, client, port);
+        if (!index)
+            continue;
+        struct connection *c = connection(index);
+        if (c->state == RELAYING && !c->through) {
+            SYS(SENDTO, c->side[1].fd, datagram, size, QUIET, 0, 0);
+            set_deadline(c, now + IDLE_TIME);
+            continue;
+        }
+        put_frame(&c->side[1], datagram, size);
+        if (!known)
+            try_next(index);
+        else if (c->state == RELAYING)
+            set_deadline(c, now + IDLE_TIME), settle(index, 1);
+    }
+}
+
+/* A backend that refuses is told of by an error, or by a reset of the peer's connection. */
+static void move_on(u32 index)
+{
+    struct connection *c = connection(index);
+    if (c->role == RECEIVER) {
+        drop(index, 1);
+        return;
+    }
+    release(&c->side[0]), release(&c->side[1]);
+    try_next(index);
+}
+
+static void from_pod(u32 index)
+{
+    struct connection *c = connection(index);
+    for (int i = 0; i < ROUNDS; i++) {
+        long size = SYS(RECVFROM, c->side[1].fd, datagram, sizeof datagram, 0x40, 0, 0);
+        if (size == -AGAIN)
+            break;
+        if (size < 0) {
+            move_on(index);
+            return;
+        }
+        set_deadline(c, now + IDLE_TIME);
+        if (c->role == SERVICE)
+            to_client(c, datagram, size);
+        else
+            put_frame(&c->side[0], datagram, size);
+    }
+    if (c->role == RECEIVER)
+        settle(index, 0);
+}
+
+static void from_peer(u32 index, int s, int events)
+{
+    struct connection *c = connection(index);
+    struct side *side = &c->side[s], *frames = &c->side[!s];
+    if (events & (INPUT | HUNG_UP)) {
+        if (!reserve(frames))
+            return;
+        u32 room = BUFFER - frames->size;
+        long size = SYS(RECVFROM, side->fd, pending(frames) + frames->size, room, 0x40, 0, 0);
+        if (!size || (size < 0 && size != -AGAIN)) {
+            drop(index, 0);
+            return;
+        }
+        frames->size += size > 0 ? size : 0;
+        set_deadline(c, now + IDLE_TIME);
+        if (!take_frames(c, frames)) {
+            drop(index, 1);
+            return;
+        }
+    }
+    settle(index, s);
+}
+
+void relay_datagrams(u32 index, int s, int events)
+{
+    struct connection *c = connection(index);
+    int framed = c->role == RECEIVER ? !s : c->through;
+    if (framed && events & FAILED)
+        c->role == RECEIVER ? drop(index, 0) : move_on(index);
+    else if (framed)
+        from_peer(index, s, events);
+    else
+        from_pod(index);
+}

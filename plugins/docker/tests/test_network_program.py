@@ -1,0 +1,374 @@
+"""The program that gives pods the addresses and names of services, between hosts of namespaces."""
+
+import hashlib
+import random
+import socket
+import threading
+
+import pytest
+
+from plugins.docker.tests.network_hosts import (
+    KEY,
+    PEERS,
+    WAIT,
+    HostNetwork,
+    Hosts,
+    accept,
+    hello,
+    read_all,
+)
+
+RANGE = "range 10.96.0.0/16"
+SERVICE = "10.96.0.10"
+
+
+def ground(host: HostNetwork, other: HostNetwork) -> list[str]:
+    """What is said on every host."""
+    return [f"key {KEY}", f"self {host.pods}", RANGE, f"peer {other.pods} {other.address}"]
+
+
+def says(text: bytes):
+    """A server that says this and no more."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        read_all(connection)
+
+    return serve
+
+
+def backends(*pods: tuple[HostNetwork, int], port: int = 80) -> str:
+    return " ".join(f"{host.pod(number)}:{port}" for host, number in pods)
+
+
+def listen(*pods: tuple[HostNetwork, int], sticky: int = 0, protocol: str = "tcp") -> str:
+    return f"listen {SERVICE} 80 {protocol} {sticky} {backends(*pods)}".strip()
+
+
+# --- connections ------------------------------------------------------------------------------
+
+
+def test_a_service_answers_on_its_own_host_and_on_others(hosts: Hosts):
+    one = hosts[0]
+    one.serve(one.pod(1), 80, says(b"first"))
+    for host, peer in (hosts, hosts[::-1]):
+        assert host.run().state(*ground(host, peer), listen((one, 1))) == []
+        assert host.read(SERVICE, 80) == b"first"
+
+
+def test_connections_are_spread_over_backends_and_a_dead_one_is_passed_over(hosts: Hosts):
+    one, other = hosts
+    pods = [
+        one.serve(one.pod(1), 80, says(b"1")),
+        one.serve(one.pod(2), 80, says(b"2")),
+        other.serve(other.pod(1), 80, says(b"3")),
+    ]
+    program = one.run()
+    other.run().state(*ground(other, one))
+    program.state(*ground(one, other), listen((one, 1), (one, 2), (other, 1), (other, 2), (one, 3)))
+    answers = [one.read(SERVICE, 80) for _ in range(60)]
+    assert set(answers) == {b"1", b"2", b"3"}
+    assert sum(pod.served for pod in pods) == 60
+    assert max(pod.served for pod in pods) < 50
+    program.say(f"unpeer {other.pods}", listen((one, 1)))
+    assert one.read(SERVICE, 80) == b"1"
+
+
+def test_a_client_sticks_to_a_backend(hosts: Hosts):
+    one, other = hosts
+    pods = {number: one.serve(one.pod(number), 80, says(b"%d" % number)) for number in (1, 2, 3, 4)}
+    program = one.run()
+    program.state(*ground(one, other), listen(*((one, n) for n in pods), sticky=1))
+    chosen = {}
+    for source in (one.address, *(one.pod(n) for n in range(1, 6)), "127.0.0.1"):
+        answers = {one.read(SERVICE, 80, source) for _ in range(6)}
+        assert len(answers) == 1
+        chosen[source] = int(answers.pop())
+    assert len(set(chosen.values())) > 1
+    gone = chosen["127.0.0.1"]
+    left = [number for number in pods if number != gone]
+    pods[gone].close()
+    assert int(one.read(SERVICE, 80, "127.0.0.1")) in left
+    program.say(listen(*((one, n) for n in left), sticky=1))
+    for source, number in chosen.items():
+        if number != gone:
+            assert int(one.read(SERVICE, 80, source)) == number
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_much_is_carried_both_ways_and_ends_are_passed_on(hosts: Hosts, far: bool):
+    one, other = hosts
+    sizes = 20_000_000
+    there, back = (random.Random(seed).randbytes(sizes) for seed in (1, 2))
+    home = other if far else one
+    server = home.listen(home.pod(1), 80)
+    one.run().state(*ground(one, other), listen((home, 1)))
+    other.run().state(*ground(other, one))
+    with one.connect(SERVICE, 80) as client, accept(server) as pod:
+        got: dict[str, bytes] = {}
+
+        def read(name: str, connection: socket.socket) -> None:
+            got[name] = read_all(connection)
+
+        def send() -> None:
+            client.sendall(there)
+            client.shutdown(socket.SHUT_WR)
+
+        readers = [
+            threading.Thread(target=read, args=each) for each in (("pod", pod), ("client", client))
+        ]
+        sender = threading.Thread(target=send)
+        for thread in (*readers, sender):
+            thread.start()
+        pod.sendall(back)
+        sender.join(WAIT)
+        readers[0].join(WAIT)
+        assert hashlib.sha256(got["pod"]).digest() == hashlib.sha256(there).digest()
+        pod.sendall(b"the end")
+        pod.shutdown(socket.SHUT_WR)
+        readers[1].join(WAIT)
+        assert got["client"] == back + b"the end"
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_reset_is_passed_on(hosts: Hosts, far: bool):
+    one, other = hosts
+    home = other if far else one
+    server = home.listen(home.pod(1), 80)
+    one.run().state(*ground(one, other), listen((home, 1)))
+    other.run().state(*ground(other, one))
+    linger = b"\1\0\0\0\0\0\0\0"
+    for which in (0, 1):
+        with one.connect(SERVICE, 80) as client, accept(server) as pod:
+            ends = (client, pod)
+            ends[0].sendall(b"x")
+            assert ends[1].recv(1) == b"x"
+            ends[which].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            ends[which].close()
+            with pytest.raises(ConnectionResetError):
+                ends[1 - which].recv(1)
+
+
+def test_a_slow_reader_holds_up_only_its_own_connection(hosts: Hosts):
+    one, other = hosts
+    content = bytes(3_000_000)
+    one.serve(one.pod(1), 80, says(content))
+    one.run().state(*ground(one, other), listen((one, 1)))
+    with one.connect(SERVICE, 80) as slow:
+        for _ in range(3):
+            assert one.read(SERVICE, 80) == content
+        assert read_all(slow) == content
+
+
+def test_without_backends_connections_are_refused(hosts: Hosts):
+    one, other = hosts
+    one.serve(one.pod(1), 80, says(b"1"))
+    program = one.run()
+    program.state(*ground(one, other), listen((one, 1)))
+    assert one.read(SERVICE, 80) == b"1"
+    program.say(listen())
+    with pytest.raises(ConnectionRefusedError):
+        one.connect(SERVICE, 80)
+    program.say(listen((one, 1)))
+    assert one.read(SERVICE, 80) == b"1"
+    program.say(f"unlisten {SERVICE} 80 tcp")
+    with pytest.raises(ConnectionRefusedError):
+        one.connect(SERVICE, 80)
+
+
+def test_a_client_is_reset_when_no_backend_accepts(hosts: Hosts):
+    one, other = hosts
+    one.run().state(*ground(one, other), listen((one, 1), (other, 1)))
+    with pytest.raises(ConnectionResetError):
+        one.read(SERVICE, 80)
+
+
+# --- peers ------------------------------------------------------------------------------------
+
+
+def test_a_peer_is_answered_only_with_the_key_and_for_pods_of_this_host(hosts: Hosts):
+    one, other = hosts
+    one.serve(one.pod(1), 80, says(b"1"))
+    one.serve(one.address, 80, says(b"host"))
+    program = one.run()
+
+    def asked(said: bytes) -> bytes:
+        with other.connect(one.address, PEERS) as connection:
+            connection.sendall(said)
+            return read_all(connection)
+
+    good = hello(KEY, 6, one.pod(1), 80)
+    program.say(f"self {one.pods}")
+    assert asked(hello("00" * 32, 6, one.pod(1), 80)) == b""
+    program.say(f"key {KEY}")
+    assert asked(good) == b"\0" + b"1"
+    for bad in (
+        hello("5b" + KEY[2:], 6, one.pod(1), 80),
+        hello(KEY[:-2] + "5b", 6, one.pod(1), 80),
+        hello(KEY, 7, one.pod(1), 80),
+        hello(KEY, 6, one.address, 80),
+        hello(KEY, 6, "127.0.0.1", 80),
+        hello(KEY, 6, one.pod(1), 81),
+        b"IFN2" + good[4:],
+    ):
+        assert asked(bad) == b""
+    with other.connect(one.address, PEERS) as connection:
+        connection.sendall(good[:20])
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection) == b""
+    with other.connect(one.address, PEERS) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in good:
+            connection.sendall(bytes([byte]))
+        assert read_all(connection) == b"\0" + b"1"
+
+
+def test_silent_peers_are_few_and_are_cut_off(hosts: Hosts):
+    one, other = hosts
+    one.run().state(*ground(one, other))
+    silent = [other.connect(one.address, PEERS) for _ in range(256)]
+    with other.connect(one.address, PEERS) as surplus:
+        assert surplus.recv(1) == b""
+    for each in silent:
+        assert each.recv(1) == b""
+
+
+def test_a_peer_port_that_is_taken_is_told(hosts: Hosts):
+    one = hosts[0]
+    with one.listen("0.0.0.0", 7000):
+        assert one.run(port=7000).line() == "fail peers 98"
+
+
+# --- what is said -----------------------------------------------------------------------------
+
+
+def test_a_statement_drops_what_it_does_not_say_and_leaves_the_rest_alone(hosts: Hosts):
+    one, other = hosts
+    server = one.listen(one.pod(1), 80)
+    kept, gone = (f"listen 10.96.0.{n} 80 tcp 0 {one.pod(1)}:80" for n in (1, 2))
+    program = one.run()
+    program.state(*ground(one, other), "range 10.97.0.0/16", kept, gone)
+    with one.connect("10.96.0.1", 80) as client, accept(server) as pod:
+        program.write("reset .\n")
+        program.write("".join(f"{line} .\n" for line in (*ground(one, other), kept)))
+        with one.connect("10.96.0.2", 80), accept(server):
+            pass
+        assert program.say() == []
+        with pytest.raises(ConnectionRefusedError):
+            one.connect("10.96.0.2", 80)
+        client.sendall(b"still")
+        assert pod.recv(5) == b"still"
+        program.say(f"listen 10.96.0.1 80 tcp 0 {one.pod(2)}:80")
+        pod.sendall(b"there")
+        assert client.recv(5) == b"there"
+    routes = one.ip("route show table local")
+    assert "10.96.0.0/16" in routes
+    assert "10.97.0.0/16" not in routes
+    program.state()
+    assert "10.96.0.0/16" not in one.ip("route show table local")
+
+
+def test_lines_that_are_cut_or_not_understood_change_nothing(hosts: Hosts):
+    one, other = hosts
+    one.serve(one.pod(1), 80, says(b"1"))
+    program = one.run()
+    program.state(*ground(one, other), listen((one, 1)))
+    for bad in (
+        b"reset\n",
+        b"reset ",
+        b"reset  .\n",
+        b" reset .\n",
+        f"listen {SERVICE} 80 tcp 0\n".encode(),
+        f"listen {SERVICE} 80 tcp 0 10.1.0.2:8".encode(),
+        f"listen {SERVICE} 80 tcp 2 .\n".encode(),
+        f"listen {SERVICE} 80 tcp 0 10.1.0.2:99999 .\n".encode(),
+        f"listen {SERVICE} 80 tcp 0 10.1.0.256:80 .\n".encode(),
+        f"listen {SERVICE} 80 tcp 0 10.1.0.2 .\n".encode(),
+        f"listen {SERVICE}\0 80 tcp 0 .\n".encode(),
+        f"unlisten {SERVICE} 80 tcp x .\n".encode(),
+        f"key {KEY}00 .\n".encode(),
+        f"listen {SERVICE} 80 tcp 0 ".encode() + b"10.1.0.2:81 " * 6000 + b".\n",
+        b"commit 123456789012345678901 .\n",
+        b"commit -1 .\n",
+        random.Random(1).randbytes(200_000),
+    ):
+        program.write(bad)
+        program.write("\n")
+        assert program.say() == [], bad
+    assert one.read(SERVICE, 80) == b"1"
+    program.write(f"unlisten {SERVICE} 80 tc")
+    program.write("p .\n")
+    program.say()
+    with pytest.raises(ConnectionRefusedError):
+        one.connect(SERVICE, 80)
+
+
+def test_it_serves_on_after_its_feeder_is_gone(hosts: Hosts):
+    one, other = hosts
+    one.serve(one.pod(1), 80, says(b"1"))
+    program = one.run()
+    program.state(*ground(one, other), listen((one, 1)))
+    program.input.close()
+    program.output.close()
+    for _ in range(3):
+        assert one.read(SERVICE, 80) == b"1"
+    assert program.process.poll() is None
+    assert program.end() == 0
+
+
+def test_a_range_that_is_reached_otherwise_is_refused(hosts: Hosts):
+    one = hosts[0]
+    one.ip("route add 10.98.7.0/24 via 192.168.77.2", "route add default via 192.168.77.2")
+    one.ip("route add 10.99.0.0/16 via 192.168.77.2 table 100", "addr add 10.100.0.1/32 dev lo")
+    program = one.run()
+    assert program.state("range 10.98.0.0/16") == ["fail range 10.98.0.0/16 17"]
+    assert program.say("range 10.98.7.128/25") == ["fail range 10.98.7.128/25 17"]
+    assert program.say("range 10.99.3.0/24") == ["fail range 10.99.3.0/24 17"]
+    assert program.say("range 10.100.0.0/16") == ["fail range 10.100.0.0/16 17"]
+    assert program.say("range 10.98.8.0/24", "range 10.98.8.0/24", "range 10.98.0.0/22") == []
+    assert "10.98.7" not in one.ip("route show table local")
+    assert program.say("unrange 10.98.8.0/24", "unrange 10.98.0.0/22") == []
+    assert "10.98" not in one.ip("route show table local")
+
+
+def test_a_listener_that_cannot_be_had_is_told_once_and_tried_again(hosts: Hosts):
+    one, other = hosts
+    one.serve(one.pod(1), 8080, says(b"1"))
+    said = f"listen {SERVICE} 80 tcp 0 {one.pod(1)}:8080"
+    program = one.run()
+    program.state(*ground(one, other))
+    with one.listen("0.0.0.0", 80):
+        failed = [f"fail listen {SERVICE} 80 tcp 98"]
+        assert program.say(said) == failed
+        assert program.say(said) == []
+    assert program.say(said) == []
+    assert one.read(SERVICE, 80) == b"1"
+    outside = f"listen 10.55.0.1 80 tcp 0 {one.pod(1)}:8080"
+    assert program.say(outside) == ["fail listen 10.55.0.1 80 tcp 99"]
+    assert program.say("range 10.55.0.0/24") == []
+    assert one.read("10.55.0.1", 80) == b"1"
+
+
+def test_a_listener_on_a_pods_own_address_is_not_opened(hosts: Hosts):
+    one, other = hosts
+    program = one.run()
+    own = f"listen {one.pod(1)} 80 tcp 0 {one.pod(2)}:80"
+    one.serve(one.pod(2), 80, says(b"2"))
+    assert program.state(*ground(one, other), own) == []
+    one.listen(one.pod(1), 80).close()
+    program.state(own, f"key {KEY}", RANGE)
+    assert one.read(one.pod(1), 80) == b"2"
+    program.say(f"self {one.pods}")
+    with pytest.raises(ConnectionRefusedError):
+        one.connect(one.pod(1), 80)
+
+
+def test_its_end_removes_the_routes(hosts: Hosts):
+    one = hosts[0]
+    before = one.ip("route show table local")
+    program = one.run()
+    program.state(RANGE, "range 10.97.1.0/24")
+    assert one.ip("route show table local").count("proto 73") == 2
+    assert program.end() == 0
+    assert one.ip("route show table local") == before
