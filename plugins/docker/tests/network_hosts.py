@@ -207,6 +207,14 @@ def read_all(connection: socket.socket) -> bytes:
     return bytes(got)
 
 
+def read_exactly(connection: socket.socket, size: int) -> bytes:
+    """As many bytes, or fewer at the end. A socket with a timeout knows no MSG_WAITALL."""
+    got = bytearray()
+    while len(got) < size and (some := connection.recv(size - len(got))):
+        got += some
+    return bytes(got)
+
+
 def accept(server: socket.socket) -> socket.socket:
     connection, _ = server.accept()
     connection.settimeout(WAIT)

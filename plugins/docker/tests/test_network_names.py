@@ -16,6 +16,7 @@ from plugins.docker.tests.network_hosts import (
     Hosts,
     Program,
     read_all,
+    read_exactly,
 )
 
 RANGE = "range 10.96.0.0/16"
@@ -144,8 +145,8 @@ def ask_over(connection: socket.socket, message: bytes) -> bytes:
 
 
 def receive(connection: socket.socket) -> bytes:
-    (size,) = struct.unpack(">H", connection.recv(2, socket.MSG_WAITALL))
-    return connection.recv(size, socket.MSG_WAITALL)
+    (size,) = struct.unpack(">H", read_exactly(connection, 2))
+    return read_exactly(connection, size)
 
 
 @pytest.fixture
@@ -303,10 +304,10 @@ class NameServer:
 
     def serve(self, connection: socket.socket) -> None:
         while True:
-            head = connection.recv(2, socket.MSG_WAITALL)
+            head = read_exactly(connection, 2)
             if len(head) < 2:
                 return
-            message = connection.recv(int.from_bytes(head), socket.MSG_WAITALL)
+            message = read_exactly(connection, int.from_bytes(head))
             answer = self.answer(message)
             connection.sendall(struct.pack(">H", len(answer)) + answer)
 
