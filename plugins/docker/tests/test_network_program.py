@@ -375,6 +375,21 @@ def test_its_end_removes_the_routes(hosts: Hosts):
     assert one.ip("route show table local") == before
 
 
+def test_routes_that_a_killed_one_left_go_with_the_first_statement(hosts: Hosts):
+    one = hosts[0]
+    killed = one.run()
+    killed.state(RANGE, f"range {one.pods}")  # what is its own subnet now was another's before
+    killed.process.kill()
+    killed.process.wait()
+    kept = "route add local 10.98.0.0/16 dev lo table local proto 74"
+    one.ip(kept)
+    one.run().state(RANGE, f"self {one.pods}")
+    left = one.ip("route show table local")
+    assert one.pods not in left
+    assert RANGE.split()[1] in left
+    assert "10.98.0.0/16" in left, "it is somebody else's"
+
+
 # --- datagrams --------------------------------------------------------------------------------
 
 

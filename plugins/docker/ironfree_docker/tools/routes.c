@@ -1,5 +1,7 @@
 /* Ranges of addresses that lead to this host itself: routes of type "local" on lo, marked ours
- * by their protocol. A range that the host already reaches otherwise is refused.
+ * by their protocol. A range that the host already reaches otherwise is refused. What one before
+ * this program has left, which had no time to tidy up, goes with the first statement: it may hide
+ * the subnet that the host's pods have now.
  */
 
 #include "network.h"
@@ -22,8 +24,8 @@ struct message {
         } route;
     };
 };
-static struct range ranges[RANGES];
-static u32 ranges_count;
+static struct range ranges[RANGES], strays[RANGES];
+static u32 ranges_count, strays_count;
 
 static long open_routes(void)
 {
@@ -52,12 +54,23 @@ static u32 destination(const struct message *m)
     return 0;
 }
 
+static void note_stray(u32 ip, u32 length)
+{
+    for (u32 i = 0; i < ranges_count; i++)
+        if (ranges[i].ip == ip && ranges[i].length == length)
+            return;
+    if (strays_count < RANGES)
+        strays[strays_count++] = (struct range){ip, length, 0, 1};
+}
+
 static int bars(const struct message *m, u32 ip, u32 length)
 {
     if (m->type != NEW_ROUTE || m->length < sizeof *m)
         return 0;
     u32 shorter = m->route.to_length < length ? m->route.to_length : length;
     int ours = m->route.type == LOCAL && m->route.protocol == OURS;
+    if (ours)
+        note_stray(destination(m), m->route.to_length);
     int reaches = m->route.type == UNICAST ? m->route.to_length > 0 : m->route.type == LOCAL;
     return reaches && !ours && !((destination(m) ^ ip) & mask_of(shorter));
 }
@@ -155,11 +168,23 @@ void remove_range(u32 ip, u32 length)
         }
 }
 
+static void remove_strays(void)
+{
+    static int done;
+    if (done++)
+        return;
+    strays_count = 0;
+    ask(GET_ROUTE, 0x301, 0, 32);
+    while (strays_count--)
+        ask(DELETE_ROUTE, 5, strays[strays_count].ip, strays[strays_count].length);
+}
+
 void sweep_ranges(u32 generation)
 {
     for (u32 i = ranges_count; i--;)
         if (ranges[i].generation != generation)
             forget_range(i);
+    remove_strays();
 }
 
 void remove_ranges(void)
