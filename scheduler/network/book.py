@@ -80,6 +80,7 @@ class NetworkBook:
         self._behind: set[ObjectKey] = set()  # Services to look at
         self._wake = asyncio.Event()
         self._readers: set[NetworkNews] = set()
+        self._warned: set[str] = set()
         self._known = asyncio.Event()
         self._secret = ""
 
@@ -177,10 +178,23 @@ class NetworkBook:
         if self._places.get(name, _NOWHERE) == place:
             return
         self._places[name] = place
-        peer = [Peer(place.subnet, place.address)] if place.subnet and place.address else []
-        self._say(delta.key, peer)
+        self._say(delta.key, [Peer(*place)] if place.subnet and place.known else [])
+        self._warn_of_unknown()
         for key in self._services.items:
             self._look_at(key)
+
+    def _warn_of_unknown(self) -> None:
+        """Say once of whom the others have no address, as soon as there are others."""
+        places = {name: each for name, each in self._places.items() if each.subnet}
+        for name, place in places.items() if len(places) > 1 else ():
+            if not place.known and name not in self._warned:
+                self._warned.add(name)
+                _log.warning(
+                    "node %s: other hosts cannot reach its pods, for %s means themselves to them; "
+                    "set spec.options.address of its DockerHost to where they reach it",
+                    name,
+                    place.address or "no address",
+                )
 
     def _look_at(self, service: ObjectKey) -> None:
         self._behind.add(service)
@@ -258,6 +272,11 @@ class _Place(NamedTuple):
 
     subnet: str
     address: str
+
+    @property
+    def known(self) -> bool:
+        """Whether others can reach it there: a local engine may have no other than 127.0.0.1."""
+        return bool(self.address) and not self.address.startswith("127.")
 
 
 _NOWHERE = _Place("", "")

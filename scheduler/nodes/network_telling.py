@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ..drivers import Host
-from ..errors import DriverError
+from ..errors import DriverError, HostUnreachable
 from ..network import NetworkBook, NetworkNews
 from ..networks import NetworkedHost, NetworkFeed, PodNetwork
 from .memory import Backoff
 
+_STEADY = 30.0  # seconds that it must have gone well for, to count as the first failure again
+_TELLING = 3  # failures in a row after which the Node says so
 _ANEW = 300.0  # seconds after which everything is said again, whatever went wrong unseen
 
 
@@ -36,21 +38,24 @@ class NetworkTelling:
 
     async def run(self) -> None:
         """Tell, until cancelled."""
-        host, network, book, failures = self._host, self._network, self._book, 0
+        host, network, book = self._host, self._network, self._book
+        clock, failures = asyncio.get_running_loop().time, 0
         if network is None or book is None or not isinstance(host, NetworkedHost):
             return
         while True:
+            begun = clock()
             news = book.subscribe()
             try:
                 async with host.network(network) as feed:
                     await self._begin(feed, book)
-                    failures = 0
                     await self._keep_up(feed, book, news)
             except DriverError as error:
-                await self._told(str(error))
+                failures = 1 if clock() - begun > _STEADY else failures + 1
+                # What breaks off once goes on as it was last told.
+                if failures >= _TELLING or not isinstance(error, HostUnreachable):
+                    await self._told(str(error))
             finally:
                 book.unsubscribe(news)
-            failures += 1
             await asyncio.sleep(self._pace.delay(failures).total_seconds())
 
     async def _begin(self, feed: NetworkFeed, book: NetworkBook) -> None:

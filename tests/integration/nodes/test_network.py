@@ -12,8 +12,9 @@ from scheduler.network import NetworkBook, NetworkSettings
 from scheduler.network.secret import KEY
 from scheduler.nodes.directory import Shared
 from scheduler.objects.endpoints import SERVICE_NAME, SLICES
+from scheduler.objects.stored import Body
 from scheduler.store.operations import Remove
-from tests.store_values import create
+from tests.store_values import create, replace
 
 SETTINGS = NetworkSettings(pods="10.240.0.0/22")
 WEB = "web.default.svc.cluster.local"
@@ -132,6 +133,30 @@ async def test_a_new_leader_keeps_subnets_and_secret_and_tells_anew(networked, e
     assert after.spec.pod_cidr == before.spec.pod_cidr
     assert [c for c in engines[0].containers.values() if "network" in c.name] == [server]
     assert (await networked.store.get(KEY)).meta.namespace == "kube-system"
+
+
+async def test_a_secret_that_was_spoilt_is_made_anew(networked, engines):
+    await add_host(networked, 0)
+    stored = await networked.store.get(KEY)
+    for spoilt in (b'{"data":{"secret":"!"}}', b'{"data":{}}', b"[]"):
+        await stop_book(networked)
+        await networked.stop_agents()
+        await networked.store.write(replace(stored, expected=None, body=Body(spoilt)))
+        engines[0].told.clear()
+        await start(networked)
+        await told(engines[0], "self 10.240.0.0/24")
+        (key,) = [line for line in engines[0].told if line.startswith("key ")]
+        assert len(key) == len("key ") + 64
+
+
+async def test_a_host_whose_address_others_do_not_know_is_no_peer(networked, engines, caplog):
+    await networked.add_host("h0", address=networked.urls[0])
+    await serves(networked, "h0", "True")
+    assert "other hosts cannot reach" not in caplog.text
+    await add_host(networked, 1)
+    await told(engines[0], "peer 10.240.1.0/24 192.0.2.2")
+    assert not [line for line in engines[1].told if line.startswith("peer 10.240.0.0")]
+    assert caplog.text.count("node h0: other hosts cannot reach its pods") == 1
 
 
 async def test_addresses_that_mean_something_else_elsewhere_are_not_told(networked, engines):
