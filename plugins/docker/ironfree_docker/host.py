@@ -49,6 +49,7 @@ from .examination import examine
 from .execs import Execs
 from .foreign import Foreign
 from .image_builds import BuildingImages
+from .image_names import ImageNames
 from .inspections import Inspections
 from .labels import (
     ATTEMPT,
@@ -118,6 +119,7 @@ class DockerHost:
         every = address.options.get("imageGC", "") == "all"
         look = self._filesystem if self._has_tools else None
         self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
+        self._image_names = ImageNames(self._images)
         self._processes = Processes(engine, self._containers, address.cluster)
         self._ports = Ports(engine, self._containers, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
@@ -169,6 +171,7 @@ class DockerHost:
         self._execs.forget({each.id for each in listed if each.state == "running"})
         found = await self._inspections.look(listed)
         if list(map(id, found)) != list(map(id, self._seen)):  # else nothing has changed
+            await self._image_names.learn(each for each in found if not is_infra(each.labels))
             self._seen, self._observed = found, observations(found)
         return self._observed
 
@@ -301,6 +304,7 @@ class DockerHost:
         found = made.found
         if found is None or (found.state.status == "created" and not start_failed(found)):
             found = await self._started(made.id)
+        await self._image_names.learn((found,))
         return found
 
     async def _started(self, container_id: str) -> wire.Container:

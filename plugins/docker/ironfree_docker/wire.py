@@ -138,6 +138,7 @@ class Container(msgspec.Struct, rename="pascal"):
     config: Config
     name: str = ""
     image: str = ""  # the image's id
+    digest: str = ""  # not the engine's word: see image_names
     created: datetime | None = None
     network_settings: Networks | None = None
 
