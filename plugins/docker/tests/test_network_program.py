@@ -151,6 +151,20 @@ def test_a_reset_is_passed_on(hosts: Hosts, far: bool):
                 ends[1 - which].recv(1)
 
 
+def test_what_came_before_a_reset_arrives(hosts: Hosts):
+    one, other = hosts
+    server = one.listen(one.pod(1), 80)
+    one.run().state(*ground(one, other), listen((one, 1)))
+    with one.connect(SERVICE, 80) as client, accept(server) as pod:
+        client.sendall(b"x" * 100_000)
+        assert pod.recv(1) == b"x"
+        pod.sendall(b"too much")
+        pod.close()
+        assert client.recv(100) == b"too much"
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
 def test_a_slow_reader_holds_up_only_its_own_connection(hosts: Hosts):
     one, other = hosts
     content = bytes(3_000_000)

@@ -378,6 +378,14 @@ static void settle(u32 index)
         drop(index, 0);
 }
 
+/* What came before a reset is passed on as far as it is taken at once. */
+static void drain(struct connection *c, int s)
+{
+    for (int i = 0; i < 64 && !c->side[s].ended && !c->side[!s].size; i++)
+        if (pump(c, s) < 0)
+            return;
+}
+
 static void relay_bytes(u32 index, int s, int events)
 {
     struct connection *c = connection(index);
@@ -390,7 +398,7 @@ static void relay_bytes(u32 index, int s, int events)
     if (!result && events & (INPUT | HUNG_UP) && !side->ended && !c->side[!s].size)
         result = pump(c, s);
     if (result < 0)
-        drop(index, 1);
+        drain(c, 0), drain(c, 1), drop(index, 1);
     else
         settle(index);
 }
