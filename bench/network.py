@@ -104,7 +104,6 @@ def main() -> None:
             "zone cluster.local",
         ]
         for host, peer in ((one, other), (other, one)):
-            host.serve("0.0.0.0", BULK + 1000, pour)
             host.serve(host.pod(1), BULK, pour)
             host.serve(host.pod(1), SHORT, answer)
             host.serve(host.address, BULK, pour)

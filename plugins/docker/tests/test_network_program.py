@@ -151,6 +151,20 @@ def test_a_reset_is_passed_on(hosts: Hosts, far: bool):
                 ends[1 - which].recv(1)
 
 
+def test_what_came_before_a_reset_arrives(hosts: Hosts):
+    one, other = hosts
+    server = one.listen(one.pod(1), 80)
+    one.run().state(*ground(one, other), listen((one, 1)))
+    with one.connect(SERVICE, 80) as client, accept(server) as pod:
+        client.sendall(b"x" * 100_000)
+        assert pod.recv(1) == b"x"
+        pod.sendall(b"too much")
+        pod.close()
+        assert client.recv(100) == b"too much"
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+
+
 def test_a_slow_reader_holds_up_only_its_own_connection(hosts: Hosts):
     one, other = hosts
     content = bytes(3_000_000)
@@ -365,14 +379,34 @@ def test_a_listener_on_a_pods_own_address_is_not_opened(hosts: Hosts):
         one.connect(one.pod(1), 80)
 
 
+def test_it_never_connects_to_itself(hosts: Hosts):
+    """As it would for a service behind itself, or for pods of a host that it does not know."""
+    one, other = hosts
+    pod = one.serve(one.pod(1), 81, says(b"1"))
+    program = one.run()
+    inner = f"listen {SERVICE} 81 tcp 0 {one.pod(1)}:81"
+    outer = f"listen {SERVICE} 80 tcp 0 {SERVICE}:81"
+    program.state(*ground(one, other), inner, outer)
+    with pytest.raises(ConnectionResetError):
+        one.read(SERVICE, 80)
+    assert pod.served == 0
+    program.say(f"{outer} {one.pod(1)}:81")
+    assert {one.read(SERVICE, 80) for _ in range(8)} == {b"1"}
+
+
 def test_its_end_removes_the_routes(hosts: Hosts):
     one = hosts[0]
-    before = one.ip("route show table local")
+
+    def routes() -> set[str]:
+        shown = one.ip("route show table local").splitlines()
+        return {line.replace("linkdown", "").strip() for line in shown}
+
+    before = routes()
     program = one.run()
     program.state(RANGE, "range 10.97.1.0/24")
-    assert one.ip("route show table local").count("proto 73") == 2
+    assert len(routes() - before) == 2
     assert program.end() == 0
-    assert one.ip("route show table local") == before
+    assert routes() == before
 
 
 def test_routes_that_a_killed_one_left_go_with_the_first_statement(hosts: Hosts):

@@ -49,7 +49,7 @@ static inline long call(long number, long a, long b, long c, long d, long e, lon
 #define SYS(...) SYS_ALL(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
 
 enum { INTERRUPTED = 4, AGAIN = 11, EXISTS = 17, IS_DIRECTORY = 21, FULL_TABLE = 23, TOO_MANY = 24,
-       NO_BUFFER = 105, IN_PROGRESS = 115 };
+       NO_BUFFER = 105, IS_REFUSED = 111, IN_PROGRESS = 115 };
 
 struct pollfd {
     int fd;

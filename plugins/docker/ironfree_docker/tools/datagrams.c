@@ -71,7 +71,7 @@ static void to_client(struct connection *c, const u8 *at, u32 size)
     SYS(SENDTO, l->fd, at, size, QUIET, where, 16);
 }
 
-/* Sends on the whole datagrams that are there; 0 if one is longer than there are. */
+/* Sends on the whole datagrams that are there; 0 if one is longer than any, or refused. */
 static int take_frames(struct connection *c, struct side *frames)
 {
     u8 *start = pending(frames);
@@ -84,8 +84,8 @@ static int take_frames(struct connection *c, struct side *frames)
             break;
         if (c->role == SERVICE && c->through)
             to_client(c, start + at + 2, size);
-        else
-            SYS(SENDTO, c->side[1].fd, start + at + 2, size, QUIET, 0, 0);
+        else if (SYS(SENDTO, c->side[1].fd, start + at + 2, size, QUIET, 0, 0) == -IS_REFUSED)
+            return 0;
         at += 2 + size;
     }
     frames->size -= at;
@@ -132,6 +132,38 @@ static u32 new_session(u32 listener, u32 client, u32 port)
     return index;
 }
 
+/* A backend that refuses is told of by an error, or by a reset of the peer's connection. */
+static void move_on(u32 index)
+{
+    struct connection *c = connection(index);
+    if (c->role == RECEIVER) {
+        drop(index, 1);
+        return;
+    }
+    release(&c->side[0]), release(&c->side[1]);
+    try_next(index);
+}
+
+static void to_backend(u32 index, const u8 *at, u32 size)
+{
+    struct connection *c = connection(index);
+    if (c->state == RELAYING)
+        set_deadline(c, now + IDLE_TIME);
+    if (c->state == RELAYING && !c->through) {
+        /* The error is that of an earlier one. */
+        if (SYS(SENDTO, c->side[1].fd, at, size, QUIET, 0, 0) != -IS_REFUSED)
+            return;
+        put_frame(&c->side[1], at, size);
+        try_next(index);
+        return;
+    }
+    put_frame(&c->side[1], at, size);
+    if (c->state == RELAYING)
+        settle(index, 1);
+    else if (c->state == DEAD)
+        try_next(index);
+}
+
 void take_datagrams(u32 from)
 {
     struct listener *l = item(&listeners, from);
@@ -144,32 +176,9 @@ void take_datagrams(u32 from)
         u32 client = get16(where + 4) << 16 | get16(where + 6), port = get16(where + 2);
         u32 known = *find_session(from, client, port);
         u32 index = known ? known : new_session(from, client, port);
-        if (!index)
-            continue;
-        struct connection *c = connection(index);
-        if (c->state == RELAYING && !c->through) {
-            SYS(SENDTO, c->side[1].fd, datagram, size, QUIET, 0, 0);
-            set_deadline(c, now + IDLE_TIME);
-            continue;
-        }
-        put_frame(&c->side[1], datagram, size);
-        if (!known)
-            try_next(index);
-        else if (c->state == RELAYING)
-            set_deadline(c, now + IDLE_TIME), settle(index, 1);
+        if (index)
+            to_backend(index, datagram, size);
     }
-}
-
-/* A backend that refuses is told of by an error, or by a reset of the peer's connection. */
-static void move_on(u32 index)
-{
-    struct connection *c = connection(index);
-    if (c->role == RECEIVER) {
-        drop(index, 1);
-        return;
-    }
-    release(&c->side[0]), release(&c->side[1]);
-    try_next(index);
 }
 
 static void from_pod(u32 index)

@@ -67,8 +67,10 @@ static void flush_told(void)
     long no_time[2] = {0, 0};
     while (told_size && SYS(PPOLL, &out, 1, no_time, 0, 8) == 1 && out.revents & OUTPUT) {
         long put = SYS(WRITE, 1, told, told_size < 4096 ? told_size : 4096);
-        if (put <= 0)
+        if (put <= 0) {
+            told_size = put == -AGAIN || put == -INTERRUPTED ? told_size : 0;
             break;
+        }
         told_size -= put;
         memmove(told, told + put, told_size);
     }

@@ -66,6 +66,7 @@ int parse_address(const char *text, u32 *ip);
 void add_range(u32 ip, u32 length, u32 generation);
 void remove_range(u32 ip, u32 length);
 void sweep_ranges(u32 generation);
+int leads_here(u32 ip);
 void remove_ranges(void);
 
 /* --- services.c: listeners, their backends and where pods are ------------------------------ */

@@ -199,7 +199,13 @@ void try_next(u32 index)
     shut(&c->side[1], 1);
     while (choose(c)) {
         u32 host = c->ip;
-        c->through = c->role == SERVICE && !in_self(c->ip) && behind(c->ip, &host);
+        if (c->role == SERVICE && !in_self(c->ip)) {
+            c->through = behind(c->ip, &host);
+            if (!c->through && leads_here(c->ip))
+                continue; /* it would be a connection to ourselves, and so on without end */
+        } else {
+            c->through = 0;
+        }
         int type = c->protocol == TCP || c->through ? STREAM : DATAGRAM;
         long fd = address_socket(type, host, c->through ? peer_port : c->port, 0);
         if (fd < 0)
@@ -378,6 +384,14 @@ static void settle(u32 index)
         drop(index, 0);
 }
 
+/* What came before a reset is passed on as far as it is taken at once. */
+static void drain(struct connection *c, int s)
+{
+    for (int i = 0; i < 64 && !c->side[s].ended && !c->side[!s].size; i++)
+        if (pump(c, s) < 0)
+            return;
+}
+
 static void relay_bytes(u32 index, int s, int events)
 {
     struct connection *c = connection(index);
@@ -390,7 +404,7 @@ static void relay_bytes(u32 index, int s, int events)
     if (!result && events & (INPUT | HUNG_UP) && !side->ended && !c->side[!s].size)
         result = pump(c, s);
     if (result < 0)
-        drop(index, 1);
+        drain(c, 0), drain(c, 1), drop(index, 1);
     else
         settle(index);
 }

@@ -44,9 +44,10 @@ static void read_servers(void)
     static u64 known[32], about[32];
     static char text[8192 + 16];
     long fd = SYS(OPENAT, -100, "/etc/resolv.conf", 02000000, 0), size;
-    /* The inode, and when it was modified. */
+    /* The inode, the size, and when it was modified. */
     if (fd < 0 || SYS(STATX, fd, "", 0x1000, 0x7ff, about)
-        || (about[4] == known[4] && about[14] == known[14] && about[15] == known[15])) {
+        || (about[4] == known[4] && about[5] == known[5] && about[14] == known[14]
+            && about[15] == known[15])) {
         if (fd >= 0)
             SYS(CLOSE, fd);
         return;

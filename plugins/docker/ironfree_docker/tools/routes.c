@@ -179,6 +179,14 @@ static void remove_strays(void)
         ask(DELETE_ROUTE, 5, strays[strays_count].ip, strays[strays_count].length);
 }
 
+int leads_here(u32 ip)
+{
+    for (u32 i = 0; i < ranges_count; i++)
+        if ((ip & mask_of(ranges[i].length)) == ranges[i].ip)
+            return 1;
+    return 0;
+}
+
 void sweep_ranges(u32 generation)
 {
     for (u32 i = ranges_count; i--;)
