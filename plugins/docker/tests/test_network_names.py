@@ -227,7 +227,7 @@ def test_names_come_and_go(names: Names):
 
 def test_what_does_not_fit_is_told_and_had_over_a_connection(names: Names):
     name = "many.shop.svc.cluster.local"
-    for size, most in ((None, 512), (100, 512), (1000, 1000), (65535, 1232)):
+    for size, most in ((None, 512), (100, 512), (1000, 1000), (4096, 1232), (65535, 1232)):
         names.socket.send(query(name, A, size))
         message = names.socket.recv(65536)
         answer = parse(message)
@@ -296,9 +296,9 @@ class NameServer:
                 continue
             answer = self.answer(message)
             if name.startswith("forged"):
-                wrong = bytes([message[0] ^ 1]) + answer[1:]
-                self.socket.sendto(wrong, client)
-                self.socket.sendto(answer[:13] + b"X" + answer[14:], client)
+                wrong = answer[:-1] + b"\x63"
+                self.socket.sendto(bytes([wrong[0] ^ 1]) + wrong[1:], client)
+                self.socket.sendto(wrong[:13] + b"x" + wrong[14:], client)
                 self.socket.sendto(answer[:20], client)
             self.socket.sendto(answer, client)
 

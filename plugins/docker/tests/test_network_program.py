@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import signal
 import socket
 import threading
 
@@ -154,12 +155,15 @@ def test_a_reset_is_passed_on(hosts: Hosts, far: bool):
 def test_what_came_before_a_reset_arrives(hosts: Hosts):
     one, other = hosts
     server = one.listen(one.pod(1), 80)
-    one.run().state(*ground(one, other), listen((one, 1)))
+    program = one.run()
+    program.state(*ground(one, other), listen((one, 1)))
     with one.connect(SERVICE, 80) as client, accept(server) as pod:
         client.sendall(b"x" * 100_000)
         assert pod.recv(1) == b"x"
+        program.process.send_signal(signal.SIGSTOP)
         pod.sendall(b"too much")
         pod.close()
+        program.process.send_signal(signal.SIGCONT)
         assert client.recv(100) == b"too much"
         with pytest.raises(ConnectionResetError):
             client.recv(1)
@@ -245,6 +249,10 @@ def test_silent_peers_are_few_and_are_cut_off(hosts: Hosts):
     silent = [other.connect(one.address, PEERS) for _ in range(256)]
     with other.connect(one.address, PEERS) as surplus:
         assert surplus.recv(1) == b""
+    silent[0].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        silent[0].recv(1)
+    silent[0].settimeout(WAIT)
     for each in silent:
         assert each.recv(1) == b""
 
@@ -291,6 +299,7 @@ def test_lines_that_are_cut_or_not_understood_change_nothing(hosts: Hosts):
     program.state(*ground(one, other), listen((one, 1)))
     for bad in (
         b"reset\n",
+        b"resetx.\n",
         b"reset ",
         b"reset  .\n",
         b" reset .\n",
