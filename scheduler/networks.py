@@ -101,8 +101,12 @@ class NetworkFeed(Protocol):
     Raises HostUnreachable when it hears no more; begin anew then.
     """
 
-    async def begin(self, entries: Iterable[Entry]) -> None:
-        """Have the host know exactly these; what it knows already goes on undisturbed."""
+    async def begin(self, entries: Iterable[Entry]) -> str:
+        """Have the host know exactly these; what it knows already goes on undisturbed.
+
+        Returns:
+            What of it the host cannot do, and why; "" when it does everything.
+        """
         ...
 
     async def change(self, entries: Iterable[Entry], gone: Iterable[Key]) -> None:
@@ -117,6 +121,10 @@ class NetworkFeed(Protocol):
 @runtime_checkable
 class NetworkedHost(Protocol):
     """What a scheduler.drivers.Host may offer besides."""
+
+    async def subnet(self) -> str:
+        """Return the subnet that the host has for pods now, "" for none."""
+        ...
 
     async def join(self, network: PodNetwork) -> bool:
         """Have the subnet on the host, for sandboxes that name it; False where it cannot be had.

@@ -16,7 +16,7 @@ from ..objects.stored import Body, ObjectKey, StoredObject
 from ..store.operations import Create, Remove, Replace
 from ..store.store import Store
 
-_ABANDONED = timedelta(minutes=5)  # a record's Service is created within this time, or never
+_ABANDONED = timedelta(minutes=1)  # a record's Service is created within this time, or never
 
 
 class _Holder(msgspec.Struct):

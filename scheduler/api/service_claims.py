@@ -14,6 +14,7 @@ from ..store.store import Store
 from .reservations import Reservations
 
 _RESERVED = 16  # the first addresses, for the API itself and for DNS
+_SPECIAL = (0, 1, 10)  # the network's own, the API's, and the name server's
 _TRIES = 256
 
 
@@ -34,6 +35,7 @@ class ServiceClaims:
 
     def __init__(self, store: Store, network: str) -> None:
         self._network = IPv4Network(network)
+        self._special = {self._network[at] for at in (*_SPECIAL, -1)}
         self._addresses = Reservations(store, "ipaddresses.networking.k8s.io", '"{}"')
         self._ports = Reservations(store, "nodeports.ironfree.dev", '"nodePort":{}')
 
@@ -54,8 +56,7 @@ class ServiceClaims:
                 address = await self._address(meta, text(spec, "clusterIP"))
                 taken.addresses.append(address)
                 spec["clusterIP"], spec["clusterIPs"] = address, [address]
-            if has_node_ports(spec):
-                await self._have_ports(meta, spec, _ports(before), taken.ports)
+            await self._have_ports(meta, spec, _ports(before), taken.ports)
         except BaseException:
             await self.give_back(taken, meta.uid)
             raise
@@ -89,7 +90,9 @@ class ServiceClaims:
         raise Unavailable(f"no free cluster IP found in {self._network}; delete unused Services")
 
     async def _wanted_address(self, meta: ObjectMeta, wanted: str) -> str:
-        if IPv4Address(wanted) not in self._network:
+        if IPv4Address(wanted) in self._special:
+            why = f"the provided IP ({wanted}) is kept for the cluster itself"
+        elif IPv4Address(wanted) not in self._network:
             why = f"the provided IP ({wanted}) is not in the valid range: {self._network}"
         elif await self._addresses.take(wanted, meta):
             return wanted
@@ -100,14 +103,17 @@ class ServiceClaims:
     async def _have_ports(
         self, meta: ObjectMeta, spec: JsonObject, held: set[int], taken: list[int]
     ) -> None:
-        for at, port in enumerate(children(spec, "ports")):
+        ports = children(spec, "ports")
+        for at, port in enumerate(ports):
             wanted = number(port, "nodePort")
-            if wanted and wanted not in {*held, *taken}:
-                if not await self._ports.take(str(wanted), meta):
-                    where = f"spec.ports[{at}].nodePort: Invalid value: {wanted}"
-                    raise _invalid(meta, f"{where}: provided port is already allocated")
-                taken.append(wanted)
-            elif not wanted:
+            if not wanted or wanted in {*held, *taken}:
+                continue
+            if not await self._ports.take(str(wanted), meta):
+                where = f"spec.ports[{at}].nodePort: Invalid value: {wanted}"
+                raise _invalid(meta, f"{where}: provided port is already allocated")
+            taken.append(wanted)
+        for at, port in enumerate(ports if has_node_ports(spec) else ()):
+            if not number(port, "nodePort"):
                 port["nodePort"] = await self._free_port(f"{meta.uid}/{at}", meta)
                 taken.append(number(port, "nodePort"))
 

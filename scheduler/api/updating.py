@@ -96,6 +96,9 @@ class Updater:
         if call.kind.resource == SERVICES and isinstance(operation, Replace):
             return await self._store_service(current, operation)
         stored = await self.backend.store.write(operation)
+        if call.kind.resource == SERVICES:  # it went with its last finalizer
+            held = child(_object.decode(stored.body.json), "spec")
+            await self.backend.claims.let_go(stored.meta.uid, held, {})
         await self.backend.counts(stored.resource, stored.revision)
         return stored
 

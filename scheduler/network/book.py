@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from ..informer import Delta, Informer, Subscription
-from ..networks import Entry, Key, Peer, PodNetwork
+from ..networks import Entry, Key, Listener, Peer, PodNetwork
 from ..objects.endpoints import SERVICE_NAME, SLICES, Endpoint, EndpointSlice, slice_view
 from ..objects.node import Node
 from ..objects.pod import Pod
@@ -73,7 +73,7 @@ class NetworkBook:
         self._slices = Informer[EndpointSlice](store, SLICES, slice_view, {_BY_SERVICE: _service})
         self._service_range = IPv4Network(settings.services)
         self._subnets = Subnets(settings.pod_range)
-        self._around = Surroundings(settings.zone, self._reaches, self._declared)
+        self._around = Surroundings(settings.zone, self._reaches, self._inside, self._declared)
         self._places: dict[str, _Place] = {}  # by node
         self._said: dict[Key, dict[ObjectKey, Entry]] = {}  # by whom; those of one key agree
         self._of: dict[ObjectKey, dict[Key, Entry]] = {}
@@ -90,7 +90,7 @@ class NetworkBook:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._services.run())
             group.create_task(self._slices.run())
-            for informer in (self._nodes, self._services, self._slices):
+            for informer in (self._pods, self._nodes, self._services, self._slices):
                 await informer.synced()
             nodes, services = self._nodes.subscribe(), self._services.subscribe()
             slices = self._slices.subscribe()
@@ -101,10 +101,14 @@ class NetworkBook:
             group.create_task(self._follow_slices(slices))
             group.create_task(self._keep_up())
 
-    async def join(self, node: str) -> PodNetwork | None:
-        """Return a host's part of the network, None when there is no subnet left for it."""
+    async def join(self, node: str, present: str = "") -> PodNetwork | None:
+        """Return a host's part of the network, None when there is no subnet left for it.
+
+        Args:
+            present: the subnet that it has from before, "" for none.
+        """
         await self._known.wait()
-        settings, subnet = self._settings, self._subnets.of(node)
+        settings, subnet = self._settings, self._subnets.of(node, present)
         if subnet is None:
             _log.warning(
                 "node %s gets no network: every subnet of %s is taken; set a larger pod range",
@@ -212,7 +216,12 @@ class NetworkBook:
         for key in behind:
             service = self._services.get(key.namespace, key.name)
             slices = self._slices.by_index(_BY_SERVICE, f"{key.namespace}/{key.name}")
-            self._say(key, entries_of(service, [*slices], self._around) if service else [])
+            entries = entries_of(service, [*slices], self._around) if service else []
+            self._say(key, filter(self._may_be_told, entries))
+
+    def _may_be_told(self, entry: Entry) -> bool:
+        """Tell whether an entry leaves the name server alone."""
+        return not isinstance(entry, Listener) or entry.address != self._settings.resolver
 
     # --- what is said -----------------------------------------------------------------------
 
@@ -244,7 +253,7 @@ class NetworkBook:
         A pod that was made before its host had a subnet has an address that means something else
         on every host. Anybody may write slices: what is told must lead to no host itself, as
         127.0.0.1 would, nor from a Service's address to another one (Kubernetes forbids most of
-        it).
+        it). So an endpoint at a host's own address must name its node.
         """
         try:
             address = IPv4Address(endpoint.addresses[0])
@@ -253,11 +262,16 @@ class NetworkBook:
         own = address.is_loopback or address.is_link_local or address in self._service_range
         if own or address.is_unspecified or address.is_multicast:
             return False
-        if endpoint.node_name is None:
+        place = self._places.get(endpoint.node_name or "", _NOWHERE)
+        if str(address) == place.address:
             return True
-        place = self._places.get(endpoint.node_name, _NOWHERE)
-        inside = place.subnet and address in IPv4Network(place.subnet)
-        return bool(inside) or str(address) == place.address
+        if endpoint.node_name is None and not self._inside(str(address)):
+            return all(str(address) != each.address for each in self._places.values())
+        places = [place] if endpoint.node_name else self._places.values()
+        return any(_is_a_pods(address, IPv4Network(p.subnet)) for p in places if p.subnet)
+
+    def _inside(self, address: str) -> bool:
+        return IPv4Address(address) in self._settings.pod_range
 
     def _declared(self, endpoint: Endpoint) -> Iterator[Port]:
         target = endpoint.target_ref
@@ -276,7 +290,10 @@ class _Place(NamedTuple):
     @property
     def known(self) -> bool:
         """Whether others can reach it there: a local engine may have no other than 127.0.0.1."""
-        return bool(self.address) and not self.address.startswith("127.")
+        try:
+            return not IPv4Address(self.address).is_loopback
+        except ValueError:
+            return False
 
 
 _NOWHERE = _Place("", "")
@@ -284,7 +301,16 @@ _NOWHERE = _Place("", "")
 
 def _place(node: Node) -> _Place:
     known = (each.address for each in node.status.addresses if each.type == "InternalIP")
-    return _Place(node.spec.pod_cidr, next(known, ""))
+    try:
+        subnet = str(IPv4Network(node.spec.pod_cidr))
+    except ValueError:  # none, or what somebody else has written
+        subnet = ""
+    return _Place(subnet, next(known, ""))
+
+
+def _is_a_pods(address: IPv4Address, subnet: IPv4Network) -> bool:
+    """Tell whether an address of a subnet may be a pod's: the first is the host's own there."""
+    return address in subnet and subnet[1] < address < subnet[-1]
 
 
 def _service(known: EndpointSlice) -> list[str]:

@@ -20,8 +20,8 @@ class Subnets:
         self._given: dict[str, str] = {}  # by node
 
     def keep(self, node: str, subnet: str) -> None:
-        """Take in what a Node says that it has."""
-        if self._given.get(node) != subnet:
+        """Take in what a Node says that it has; what is not of the range counts as nothing."""
+        if self._fits(subnet) and self._given.get(node) != subnet:
             self.forget(node)
             self._given[node] = subnet
             self._taken[subnet] = node
@@ -32,14 +32,26 @@ class Subnets:
         if self._taken.get(subnet) == node:
             del self._taken[subnet]
 
-    def of(self, node: str) -> str | None:
-        """Return a node's subnet, a free one if it has none; None: all are taken."""
+    def of(self, node: str, present: str = "") -> str | None:
+        """Return a node's subnet, a free one if it has none; None: all are taken.
+
+        Args:
+            present: what its host has from before, which it keeps if it can.
+        """
         if node not in self._given:
-            free = self._free()
+            lasting = self._fits(present) and present not in self._taken
+            free = present if lasting else self._free()
             if free is None:
                 return None
             self.keep(node, free)
         return self._given[node]
+
+    def _fits(self, subnet: str) -> bool:
+        try:
+            found = IPv4Network(subnet)
+        except ValueError:
+            return False
+        return found.prefixlen == PREFIX and found.subnet_of(self._within)
 
     def _free(self) -> str | None:
         """Return the next free one, so that one is not used again for as long as possible."""

@@ -23,11 +23,13 @@ class Surroundings:
     Args:
         zone: of names, e.g. "cluster.local".
         reaches: tells whether an address of an endpoint can be reached from every host.
+        inside: tells whether an address is of the range of pods.
         declared: the ports that the pod behind an endpoint says that it has.
     """
 
     zone: str
     reaches: Callable[[Endpoint], bool]
+    inside: Callable[[str], bool]
     declared: Callable[[Endpoint], Iterable[Port]]
 
 
@@ -104,6 +106,8 @@ def _headless(name: str, slices: Sequence[EndpointSlice], around: Surroundings) 
                 if port.port and port.name:
                     wanted = f"_{port.name}._{(port.protocol or 'TCP').lower()}.{name}"
                     located.setdefault(wanted, set()).add(f"{port.port}:{own}")
+            if not around.inside(address):
+                continue  # it is there by itself, and hosts must not take it
             for number, protocol in {*_numbers(each.ports), *around.declared(endpoint)}:
                 if protocol in _CARRIED:
                     listeners[address, number, protocol] = Listener(

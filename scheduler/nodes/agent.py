@@ -308,7 +308,7 @@ class NodeAgent:
         book = self._office.network
         if book is None or not isinstance(host, NetworkedHost):
             return made
-        network = await book.join(self.name)
+        network = await book.join(self.name, await host.subnet())
         if network is None:
             return replace(made, network=None, offline="there is no subnet left for this host")
         try:

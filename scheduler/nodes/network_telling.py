@@ -12,6 +12,7 @@ from .memory import Backoff
 _STEADY = 30.0  # seconds that it must have gone well for, to count as the first failure again
 _TELLING = 3  # failures in a row after which the Node says so
 _ANEW = 300.0  # seconds after which everything is said again, whatever went wrong unseen
+_MENDING = 30.0  # the same while the host cannot do something
 
 
 class NetworkTelling:
@@ -35,6 +36,7 @@ class NetworkTelling:
         self._book = book
         self._told = told
         self._pace = pace
+        self._again = 0.0  # loop time at which all is said again
 
     async def run(self) -> None:
         """Tell, until cancelled."""
@@ -59,21 +61,26 @@ class NetworkTelling:
             await asyncio.sleep(self._pace.delay(failures).total_seconds())
 
     async def _begin(self, feed: NetworkFeed, book: NetworkBook) -> None:
-        await feed.begin(book.entries())
-        await self._told("")
+        problems = await feed.begin(book.entries())
+        self._again = asyncio.get_running_loop().time() + (_MENDING if problems else _ANEW)
+        await self._told(problems)
 
     async def _keep_up(self, feed: NetworkFeed, book: NetworkBook, news: NetworkNews) -> None:
+        clock = asyncio.get_running_loop().time
         complaining = asyncio.create_task(feed.complaint())
         changing = asyncio.create_task(news.next())
         try:
             while True:
                 done, _ = await asyncio.wait(
-                    (complaining, changing), timeout=_ANEW, return_when=asyncio.FIRST_COMPLETED
+                    (complaining, changing),
+                    timeout=max(0.0, self._again - clock()),
+                    return_when=asyncio.FIRST_COMPLETED,
                 )
-                if not done:
+                if clock() >= self._again:
                     await self._begin(feed, book)
                 if complaining in done:
                     await self._told(complaining.result())
+                    self._again = min(self._again, clock() + _MENDING)
                     complaining = asyncio.create_task(feed.complaint())
                 if changing in done:
                     changed = changing.result()

@@ -430,11 +430,20 @@ class DockerHost:
         """Measure layers and volumes, which is dear."""
         return await self._disk.look(containers, volumes=volumes)
 
+    async def subnet(self) -> str:
+        """The subnet of pods that the engine has a network for."""
+        return "" if self._engine.version.podman else await self._network.subnet()
+
     async def join(self, network: PodNetwork) -> bool:
-        """Have the subnet; not on Podman, and not where no program of ours runs or is wanted."""
-        unwanted = self._address.options.get("network", "") == "none"
-        if unwanted or self._engine.version.podman or not self._has_tools:
+        """Have the subnet; not on Podman, and not where no program of ours runs."""
+        if self._engine.version.podman or not self._has_tools:
             return False
+        if self._address.options.get("network", "") == "none":
+            await self._network.end()
+            raise EngineRejected(
+                "it takes no part in the network, as its DockerHost has it (spec.options.network)",
+                409,
+            )
         self._network.doubt()
         await self._network.have(network.subnet)
         return True

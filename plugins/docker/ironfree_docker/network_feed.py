@@ -34,8 +34,8 @@ class StreamedFeed:
         self._telling = asyncio.Lock()
         self._reading = asyncio.create_task(self._read())
 
-    async def begin(self, entries: Iterable[Entry]) -> None:
-        """Have the host know exactly these."""
+    async def begin(self, entries: Iterable[Entry]) -> str:
+        """Have the host know exactly these; returns what it cannot do of it."""
         network = self._network
         await self._tell(
             itertools.chain(
@@ -43,13 +43,14 @@ class StreamedFeed:
                 (f"key {network.secret}", f"self {network.subnet}"),
                 (f"range {each}" for each in network.ranges),
                 (f"zone {network.zone}", f"resolver {network.resolver} 53"),
-                _lines(entries),
+                _lines(map(_words, entries)),
             )
         )
+        return "; ".join(self._complaints.get_nowait() for _ in range(self._complaints.qsize()))
 
     async def change(self, entries: Iterable[Entry], gone: Iterable[Key]) -> None:
         """Have the host know these, too, or anew, and others no more."""
-        await self._tell(itertools.chain(_lines(entries), map(_end, gone)))
+        await self._tell(_lines(itertools.chain(map(_words, entries), map(_end, gone))))
 
     async def complaint(self) -> str:
         """Wait for something that the host cannot do."""
@@ -127,9 +128,10 @@ def _reason(what: str, code: int) -> str:
     return strerror(code).lower()
 
 
-def _lines(entries: Iterable[Entry]) -> Iterator[str]:
-    for entry in entries:
-        words = [*_words(entry)]
+def _lines(told: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield what is told, but for what has words that could pass for more than one."""
+    for each in told:
+        words = [*each]
         if all(map(_WORD.fullmatch, words)):
             yield " ".join(words)
 
@@ -145,12 +147,13 @@ def _words(entry: Entry) -> Iterator[str]:
             yield from ("name", entry.name, entry.kind.lower(), *entry.values[:_MOST_VALUES])
 
 
-def _end(key: Key) -> str:
+def _end(key: Key) -> Iterator[str]:
     what, *which = key
     if what == "peer":
-        return f"unpeer {which[0]}"
+        yield from ("unpeer", *which)
+        return
     *which, kind = which
-    return " ".join(("unlisten" if what == "listener" else "unname", *which, kind.lower()))
+    yield from ("unlisten" if what == "listener" else "unname", *which, kind.lower())
 
 
 def _chunks(lines: Iterable[str]) -> Iterator[bytes]:

@@ -44,6 +44,14 @@ class PodNetworkOfHost:
                 await self._ensure(subnet)
                 self._there = subnet
 
+    async def subnet(self) -> str:
+        """The subnet of the engine's network, "" when there is none of ours."""
+        try:
+            found = await self._inspect()
+        except EngineRejected:
+            return ""
+        return found.subnet if found is not None else ""
+
     def doubt(self) -> None:
         """Have the next call look for it again."""
         self._there = ""
@@ -138,10 +146,14 @@ class PodNetworkOfHost:
         body = _body(image, network.port, {CLUSTER: self._cluster, NETWORK: what})
         return await self._containers.create(self._server, body)
 
-    async def leave(self) -> None:
-        """Remove both; gone is fine."""
+    async def end(self) -> None:
+        """Have nothing served any more; gone is fine."""
         await self._containers.stop(self._server, _GRACE)
         await self._containers.remove(self._server, force=True)
+
+    async def leave(self) -> None:
+        """Remove both; gone is fine."""
+        await self.end()
         await self._remove()
         self.doubt()
 

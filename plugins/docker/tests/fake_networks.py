@@ -17,12 +17,13 @@ class FakeNetworks:
     Args:
         networks: bodies by name. inhabited: names of those with containers in them.
         told: whole lines that the program was told, by any feed.
-        complaints: what it says after the next commit, and no "done" when it has "mute".
+        failures: what it says before it has done the next commit; complaints: behind it.
     """
 
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
     inhabited: set[str] = field(default_factory=set)
     told: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     feeds: list[asyncio.Transport] = field(default_factory=list)
 
@@ -59,8 +60,9 @@ class FakeNetworks:
                 continue
             self.told.append(line.removesuffix(" ."))
             if line.startswith("commit "):
-                said = [f"done {line.split()[1]}", *self.complaints]
+                said = [*self.failures, f"done {line.split()[1]}", *self.complaints]
                 transport.write(frame(1, "".join(f"{each}\n" for each in said).encode()))
+                self.failures.clear()
                 self.complaints.clear()
 
 

@@ -70,11 +70,18 @@ async def test_addresses_that_the_host_uses_otherwise_are_named(
         await networked.join(NETWORK)
 
 
-async def test_a_host_may_stay_out(engine: FakeEngine, address: HostAddress):
+async def test_a_host_may_stay_out(
+    engine: FakeEngine, address: HostAddress, networked: NetworkedHost
+):
+    await networked.join(NETWORK)
+    assert await networked.subnet() == "10.240.3.0/24"
+    async with networked.network(NETWORK):
+        assert engine.containers
     host = await DockerDriver().connect(replace(address, options={"network": "none"}))
     assert isinstance(host, NetworkedHost)
-    assert not await host.join(NETWORK)
-    assert not engine.networks
+    with pytest.raises(EngineRejected, match="takes no part"):
+        await host.join(NETWORK)
+    assert not engine.containers
     await host.close()
 
 
@@ -131,28 +138,33 @@ async def test_an_older_server_and_one_that_has_ended_are_replaced(
 
 
 async def test_what_it_cannot_do_is_said_in_words(engine: FakeEngine, networked: NetworkedHost):
-    engine.complaints = [
-        "fail listen 10.96.0.20 80 tcp 98",
-        "fail range 10.96.0.0/16 17",
-        "nonsense",
-        "fail peers 98",
-    ]
     async with networked.network(NETWORK) as feed:
-        await feed.begin([WEB])
-        said = [await feed.complaint() for _ in range(3)]
-    assert said[0].endswith("cannot serve Service port 10.96.0.20 80 tcp: address already in use")
-    assert "10.96.0.0/16: they are used otherwise there" in said[1]
-    assert said[2].endswith("cannot serve port for other hosts: address already in use")
+        engine.failures = ["fail range 10.96.0.0/16 17", "nonsense"]
+        said = await feed.begin([WEB])
+        assert "10.96.0.0/16: they are used otherwise there" in said
+        engine.complaints = ["fail listen 10.96.0.20 80 tcp 98", "fail peers 98"]
+        await feed.change([WEB], [])
+        first, second = [await feed.complaint() for _ in range(2)]
+    assert first.endswith("cannot serve Service port 10.96.0.20 80 tcp: address already in use")
+    assert second.endswith("cannot serve port for other hosts: address already in use")
 
 
+@pytest.mark.parametrize("name", ["x .\nkey 00 .\ny", "bücher", "two words"])
 async def test_words_that_would_break_a_line_are_never_told(
-    engine: FakeEngine, networked: NetworkedHost
+    engine: FakeEngine, networked: NetworkedHost, name: str
 ):
-    evil = Record("a.default.svc.cluster.local", "CNAME", ("x .\nkey 00",))
+    evil = Record(f"{name}.default.svc.cluster.local", "A", ("10.96.0.1",))
+    alias = Record("a.default.svc.cluster.local", "CNAME", (name,))
     async with networked.network(NETWORK) as feed:
-        await feed.begin([evil, NAME])
-    assert not any("key 00" in line for line in engine.told)
-    assert engine.told[-2].startswith("name web.")
+        await feed.begin([evil, alias, NAME])
+        await feed.change([evil, alias], [evil.key, alias.key])
+    assert engine.told[-5:] == [
+        "resolver 10.96.0.10 53",
+        "name web.default.svc.cluster.local a 10.96.0.20",
+        "commit 1",
+        "unname a.default.svc.cluster.local cname",
+        "commit 2",
+    ]
 
 
 async def test_a_stream_that_ends_is_an_end(engine: FakeEngine, networked: NetworkedHost):

@@ -113,6 +113,7 @@ def _address(spec: JsonObject) -> Iterable[Cause]:
 def _ports(spec: JsonObject) -> Iterable[Cause]:
     names: set[str] = set()
     numbers: set[tuple[str, int]] = set()
+    opened: set[tuple[str, int]] = set()
     several = len(children(spec, "ports")) > 1
     for where, port in indexed(spec, "ports", "spec"):
         yield from port_causes(f"{where}.port", number(port, "port"))
@@ -134,6 +135,10 @@ def _ports(spec: JsonObject) -> Iterable[Cause]:
         if key in numbers:
             yield duplicate(where, f"{key[1]}/{key[0]}")
         numbers.add(key)
+        open_at = (text(port, "protocol"), number(port, "nodePort"))
+        if open_at[1] and open_at in opened:
+            yield duplicate(f"{where}.nodePort", str(open_at[1]))
+        opened.add(open_at)
 
 
 def _node_port(where: str, wanted: int, kind: str) -> Iterable[Cause]:

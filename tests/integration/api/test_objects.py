@@ -317,6 +317,9 @@ async def test_services_get_addresses_of_their_own(api, ns):
     assert "already allocated" in taken.body["message"]
     outside = await api.post(path, service("t", clusterIP="192.168.0.1"))
     assert "not in the valid range" in outside.body["message"]
+    for own in ("10.96.0.0", "10.96.0.1", "10.96.0.10", "10.96.255.255"):
+        kept = await api.post(path, service("t", clusterIP=own))
+        assert "is kept for the cluster itself" in kept.body["message"]
     assert (await api.post(path, service("h", clusterIP="None"))).body["spec"][
         "clusterIP"
     ] == "None"
@@ -364,6 +367,11 @@ async def test_ports_of_nodes_are_given_once_and_kept_and_given_back(api, ns):
     assert all(30000 <= port <= 32767 for port in given)
     without = service("own", web, kind="LoadBalancer", allocateLoadBalancerNodePorts=False)
     assert node_ports(await api.post(path, without)) == [None]
+    fixed = {"kind": "LoadBalancer", "allocateLoadBalancerNodePorts": False}
+    explicit = await api.post(path, service("fix", {**web, "nodePort": given[2]}, **fixed))
+    assert "already allocated" in explicit.body["message"]
+    twice = [{**web, "nodePort": 30000}, {**tls, "nodePort": 30000}]
+    assert (await api.post(path, service("twice", *twice))).code == 422
     taken = await api.post(path, service("t", {**web, "nodePort": given[0]}))
     assert (taken.code, "already allocated" in taken.body["message"]) == (422, True)
     outside = await api.post(path, service("t", {**web, "nodePort": 80}))

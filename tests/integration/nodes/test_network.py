@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from dataclasses import replace as replace_settings
 
 import msgspec
 import pytest
@@ -10,9 +11,10 @@ from ironfree_docker import DockerDriver
 from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.network import NetworkBook, NetworkSettings
 from scheduler.network.secret import KEY
+from scheduler.nodes import network_telling
 from scheduler.nodes.directory import Shared
 from scheduler.objects.endpoints import SERVICE_NAME, SLICES
-from scheduler.objects.stored import Body
+from scheduler.objects.stored import Body, ObjectKey
 from scheduler.store.operations import Remove
 from tests.store_values import create, replace
 
@@ -39,8 +41,8 @@ async def networked(cluster, engines, tmp_path):
     await stop_book(cluster)
 
 
-async def start(cluster):
-    book = NetworkBook(cluster.store, cluster.epoch, SETTINGS, cluster.pods, cluster.nodes)
+async def start(cluster, settings=SETTINGS):
+    book = NetworkBook(cluster.store, cluster.epoch, settings, cluster.pods, cluster.nodes)
     cluster.book = asyncio.create_task(book.run())
     await cluster.start_agents(Shared(network=book))
 
@@ -161,9 +163,67 @@ async def test_a_host_whose_address_others_do_not_know_is_no_peer(networked, eng
 
 async def test_addresses_that_mean_something_else_elsewhere_are_not_told(networked, engines):
     await add_host(networked, 0)
-    strange = ("172.17.0.2", "127.0.0.1", "10.96.0.99", "169.254.1.1", "0.0.0.0", "nonsense")
+    strange = ["172.17.0.2", "127.0.0.1", "10.96.0.99", "169.254.1.1", "0.0.0.0", "nonsense"]
+    strange += ["10.240.0.0", "10.240.0.1", "10.240.0.255", "10.240.1.2"]
     await add_service(networked, *strange, "10.240.0.2", "192.0.2.1")
     await told(engines[0], "listen 10.96.0.20 80 tcp 0 10.240.0.2:8080 192.0.2.1:8080")
+
+
+async def test_what_a_host_cannot_do_is_said_until_it_can(networked, engines, monkeypatch):
+    monkeypatch.setattr(network_telling, "_MENDING", 0.05)
+    engines[0].failures = ["fail listen 10.96.0.20 80 tcp 98"]
+    await networked.add_host("h0", address=networked.urls[0])
+    node = await serves(networked, "h0", "False")
+    assert "10.96.0.20 80 tcp" in node.status.condition("ServiceNetwork").message
+    await serves(networked, "h0", "True")
+
+
+async def test_another_range_of_pods_is_taken_over(networked, engines):
+    await add_host(networked, 0)
+    await networked.stop_agents()
+    await stop_book(networked)
+    await start(networked, replace_settings(SETTINGS, pods="10.232.0.0/16"))
+    await networked.until(
+        networked.nodes, "", "h0", lambda node: node.spec.pod_cidr == "10.232.0.0/24"
+    )
+    (network,) = engines[0].networks.values()
+    assert network["IPAM"]["Config"] == [{"Subnet": "10.232.0.0/24"}]
+
+
+async def test_a_node_that_is_made_anew_keeps_its_hosts_subnet(networked, engines):
+    await add_host(networked, 0)
+    await add_host(networked, 1)
+    await networked.stop_agents()
+    await stop_book(networked)
+    for name in ("h0", "h1"):
+        await networked.store.write(Remove(ObjectKey("nodes", "", name)))
+    await start(networked)
+    nodes = [await serves(networked, name, "True") for name in ("h1", "h0")]
+    assert [node.spec.pod_cidr for node in nodes] == ["10.240.1.0/24", "10.240.0.0/24"]
+
+
+async def test_nonsense_in_nodes_and_slices_stops_nobody(networked, engines):
+    await add_host(networked, 0)
+    for name, subnet in (("a", "fd00::/64"), ("b", "x")):
+        body = msgspec.json.encode({"spec": {"podCIDR": subnet}})
+        await networked.store.write(create("nodes", name, body=body))
+    await add_slice(networked, "10.240.0.9", node="a", name="odd")
+    endpoints = [{"addresses": ["10.240.0.8"], "targetRef": {}}]
+    body = {"addressType": "IPv4", "endpoints": endpoints, "ports": [{}]}
+    labels = {SERVICE_NAME: "web"}
+    odd = create(SLICES, "odd", "default", body=msgspec.json.encode(body), labels=labels)
+    await networked.store.write(odd)
+    await add_service(networked, "10.240.0.2")
+    await told(engines[0], "listen 10.96.0.20 80 tcp 0 10.240.0.2:8080")
+
+
+async def test_nobody_takes_the_place_of_the_name_server(networked, engines):
+    await add_host(networked, 0)
+    spec = {"clusterIP": "10.96.0.10", "ports": [{"port": 53, "protocol": "UDP"}]}
+    body = msgspec.json.encode({"spec": spec})  # made before there was a network
+    await networked.store.write(create("services", "dns", "default", body=body))
+    await told(engines[0], "name dns.default.svc.cluster.local a 10.96.0.10")
+    assert not [line for line in engines[0].told if line.startswith("listen 10.96.0.10")]
 
 
 async def test_a_host_that_cannot_have_the_subnet_says_so_and_runs_pods_without(networked, engines):

@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Network
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,19 @@ def test_what_nodes_say_counts_and_what_was_freed_rests():
     assert subnets.of("b") == "10.240.1.0/24"
     subnets.forget("b")
     assert subnets.of("c") == "10.240.2.0/24", "10.240.1.0/24 was in use a moment ago"
+
+
+@pytest.mark.parametrize("subnet", ["", "x", "fd00::/64", "10.240.1.1/24", "10.9.0.0/24"])
+def test_what_is_not_of_the_range_counts_as_nothing(subnet):
+    subnets = Subnets(FOUR)
+    subnets.keep("a", subnet)
+    assert subnets.of("a", subnet) == "10.240.0.0/24"
+
+
+def test_a_host_keeps_what_it_has_if_nobody_else_does():
+    subnets = Subnets(FOUR)
+    assert subnets.of("a", "10.240.2.0/24") == "10.240.2.0/24"
+    assert subnets.of("b", "10.240.2.0/24") == "10.240.0.0/24"
 
 
 @given(

@@ -35,7 +35,8 @@ def slices(*endpoints, ports=({"port": 8080, "name": "", "protocol": "TCP"},)):
 
 
 def told(of, found, reaches=lambda _: True, declared=lambda _: ()):
-    return {each.key: each for each in entries_of(of, found, Surroundings(ZONE, reaches, declared))}
+    around = Surroundings(ZONE, reaches, lambda address: address.startswith("10.240."), declared)
+    return {each.key: each for each in entries_of(of, found, around)}
 
 
 def backends(entries, port=80):
@@ -121,6 +122,14 @@ def test_without_an_address_the_name_means_the_pods_and_each_has_one_of_its_own(
         for address in ("10.240.1.2", "10.240.2.2")
         for port in (7000, 9042)
     }
+
+
+def test_an_address_that_is_no_pods_is_a_name_only():
+    found = slices(endpoint("192.0.2.1", hostname="node"), endpoint("10.240.1.2"))
+    entries = told(service(clusterIP="None"), found)
+    assert {e.address for e in entries.values() if isinstance(e, Listener)} == {"10.240.1.2"}
+    assert entries["record", WEB, "A"].values == ("10.240.1.2", "192.0.2.1")
+    assert entries["record", f"node.{WEB}", "A"].values == ("192.0.2.1",)
 
 
 @pytest.mark.parametrize("name", ["db.example.com", "DB.example.com."])
