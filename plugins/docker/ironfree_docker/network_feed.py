@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
@@ -14,6 +15,7 @@ from scheduler.streams import STDOUT
 from .frames import demultiplex
 from .hijack import Hijacked
 
+_log = logging.getLogger(__name__)
 _PATIENCE = 15.0
 _MOST_BACKENDS, _MOST_VALUES = 2000, 500  # of one line
 _CHUNK = 32 << 10
@@ -112,6 +114,13 @@ class StreamedFeed:
                 awaited = self._awaited.get(number)
                 if awaited is not None and not awaited.done():
                     awaited.set_result(None)
+            case ["fail", "nat", code]:
+                _log.warning(
+                    "host %s: its kernel has no nf_tables (%s): Services on ports that something "
+                    "else on the host has, or has published, are not served there",
+                    self._host,
+                    code,
+                )
             case ["fail", what, *which, code] if code.isdecimal() and len(code) < 5:
                 named = " ".join((_NAMES.get(what, what), *which))
                 if not self._complaints.full():
