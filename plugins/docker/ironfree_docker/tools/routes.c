@@ -175,8 +175,10 @@ static void remove_strays(void)
         return;
     strays_count = 0;
     ask(GET_ROUTE, 0x301, 0, 32);
-    while (strays_count--)
-        ask(DELETE_ROUTE, 5, strays[strays_count].ip, strays[strays_count].length);
+    for (; strays_count; strays_count--) {
+        const struct range *stray = &strays[strays_count - 1];
+        ask(DELETE_ROUTE, 5, stray->ip, stray->length);
+    }
 }
 
 int leads_here(u32 ip)
