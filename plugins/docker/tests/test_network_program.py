@@ -209,7 +209,10 @@ def test_a_client_is_reset_when_no_backend_accepts(hosts: Hosts):
 def test_a_peer_is_answered_only_with_the_key_and_for_pods_of_this_host(hosts: Hosts):
     one, other = hosts
     one.serve(one.pod(1), 80, says(b"1"))
-    one.serve(one.address, 80, says(b"host"))
+    own = ("10.1.0.0", "10.1.0.1", "10.1.0.255")
+    one.ip(*(f"addr add {ip}/32 dev lo" for ip in own))
+    for ip in (one.address, *own):
+        one.serve(ip, 80, says(b"host"))
     program = one.run()
 
     def asked(said: bytes) -> bytes:
@@ -228,6 +231,7 @@ def test_a_peer_is_answered_only_with_the_key_and_for_pods_of_this_host(hosts: H
         hello(KEY, 7, one.pod(1), 80),
         hello(KEY, 6, one.address, 80),
         hello(KEY, 6, "127.0.0.1", 80),
+        *(hello(KEY, 6, ip, 80) for ip in own),
         hello(KEY, 6, one.pod(1), 81),
         b"IFN2" + good[4:],
     ):
@@ -400,6 +404,22 @@ def test_it_never_connects_to_itself(hosts: Hosts):
         one.read(SERVICE, 80)
     assert pod.served == 0
     program.say(f"{outer} {one.pod(1)}:81")
+    assert {one.read(SERVICE, 80) for _ in range(8)} == {b"1"}
+
+
+def test_the_gateway_of_pods_is_no_backend(hosts: Hosts):
+    one, other = hosts
+    own = ("10.1.0.0", "10.1.0.1", "10.1.0.255")
+    one.ip(*(f"addr add {ip}/32 dev lo" for ip in own))
+    for ip in own:
+        one.serve(ip, 80, says(b"host"))
+    one.serve(one.pod(1), 80, says(b"1"))
+    host = " ".join(f"{ip}:80" for ip in own)
+    program = one.run()
+    program.state(*ground(one, other), f"listen {SERVICE} 80 tcp 0 {host}")
+    with pytest.raises(ConnectionResetError):
+        one.read(SERVICE, 80)
+    program.say(f"listen {SERVICE} 80 tcp 0 {host} {one.pod(1)}:80")
     assert {one.read(SERVICE, 80) for _ in range(8)} == {b"1"}
 
 

@@ -10,7 +10,8 @@
  *   reset .        a complete statement follows: what it does not say again, `commit` drops
  *   commit N .     answered by "done N"
  *   key HEX .      32 bytes that peers show each other
- *   self CIDR .    addresses of this host's own pods, the only ones that peers may ask for
+ *   self CIDR .    addresses of this host's own pods, the only ones that peers may ask for: but
+ *                  the first two, the network's and its gateway's, and the last
  *   range CIDR .   addresses that lead to this host              unrange CIDR .
  *   peer CIDR IP . pods behind another host                      unpeer CIDR .
  *   listen IP PORT tcp|udp STICKY IP:PORT... .                   unlisten IP PORT tcp|udp .

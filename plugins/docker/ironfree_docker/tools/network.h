@@ -89,6 +89,7 @@ extern u32 peer_port;
 static inline u32 mask_of(u32 length) { return length ? ~0u << (32 - length) : 0; }
 struct address *backends_of(struct listener *listener);
 int in_self(u32 ip);
+int is_pod(u32 ip);
 int behind(u32 ip, u32 *host);
 void say_listener(struct listener *said, const struct address *backends);
 void remove_listener(u32 ip, u32 port, u32 protocol);

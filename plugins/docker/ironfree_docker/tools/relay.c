@@ -193,19 +193,26 @@ static void connected(u32 index)
     watch_side(index, 1, INPUT);
 }
 
+/* Whether a backend may be asked: through the peer at `host`, or at its own address. */
+static int may_ask(struct connection *c, u32 *host)
+{
+    c->through = 0;
+    if (c->role != SERVICE)
+        return 1;
+    if (in_self(c->ip))
+        return is_pod(c->ip);
+    c->through = behind(c->ip, host);
+    return c->through || !leads_here(c->ip); /* else it connected to itself, without end */
+}
+
 void try_next(u32 index)
 {
     struct connection *c = connection(index);
     shut(&c->side[1], 1);
     while (choose(c)) {
         u32 host = c->ip;
-        if (c->role == SERVICE && !in_self(c->ip)) {
-            c->through = behind(c->ip, &host);
-            if (!c->through && leads_here(c->ip))
-                continue; /* it would be a connection to ourselves, and so on without end */
-        } else {
-            c->through = 0;
-        }
+        if (!may_ask(c, &host))
+            continue;
         int type = c->protocol == TCP || c->through ? STREAM : DATAGRAM;
         long fd = address_socket(type, host, c->through ? peer_port : c->port, 0);
         if (fd < 0)
@@ -312,7 +319,7 @@ static int welcome(const u8 *hello)
     for (int i = 0; i < 32; i++)
         differs |= hello[4 + i] ^ key[i];
     return !differs && !memcmp(hello, "IFN1", 4) && (hello[36] == TCP || hello[36] == UDP)
-        && in_self(get16(hello + 40) << 16 | get16(hello + 42));
+        && is_pod(get16(hello + 40) << 16 | get16(hello + 42));
 }
 
 static void check_hello(u32 index)

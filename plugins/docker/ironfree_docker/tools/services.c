@@ -208,6 +208,19 @@ int in_self(u32 ip)
     return 0;
 }
 
+/* Networks' own addresses, those of their gateways, which are this host, and the last ones are
+ * no pods'.
+ */
+int is_pod(u32 ip)
+{
+    for (u32 i = 0; i < selves_count; i++) {
+        u32 most = ~mask_of(selves[i].length), within = ip & most;
+        if (ip - within == selves[i].ip && (within < 2 || within == most))
+            return 0;
+    }
+    return in_self(ip);
+}
+
 void say_self(u32 ip, u32 length, u32 generation)
 {
     u32 i = 0;
