@@ -5,6 +5,8 @@ import random
 import signal
 import socket
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -405,6 +407,39 @@ def test_it_never_connects_to_itself(hosts: Hosts):
     assert pod.served == 0
     program.say(f"{outer} {one.pod(1)}:81")
     assert {one.read(SERVICE, 80) for _ in range(8)} == {b"1"}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_port_of_the_host_does_not_lead_to_itself(hosts: Hosts, protocol: str):
+    one, other = hosts
+    one.ip("addr add 192.168.77.9/24 dev cable")  # the kernel's own choice is the first one
+    other.serve(other.address, 30080, says(b"other"))
+    one.serve(one.address, 8080, says(b"host"))
+    program = one.run()
+    own = " ".join(f"{ip}:30080" for ip in (one.address, "192.168.77.9", "127.0.0.1", "127.8.0.1"))
+    every = f"listen 0.0.0.0 30080 {protocol} 0 {own}"
+    single = f"listen {one.address} 30081 {protocol} 0 {one.address}:30081"
+    program.state(*ground(one, other), every, single)
+
+    def sockets() -> int:
+        return len([*Path(f"/proc/{program.process.pid}/fd").iterdir()])
+
+    before = sockets()
+    for port in (30080, 30081):
+        if protocol == "tcp":
+            with pytest.raises(ConnectionResetError):
+                one.read(one.address, port)
+        else:
+            client = one.open(socket.SOCK_DGRAM)
+            client.sendto(b"?", (one.address, port))
+        assert program.say() == []
+        time.sleep(0.1)
+        assert sockets() <= before + 1
+    if protocol == "tcp":
+        program.say(f"listen 0.0.0.0 30080 tcp 0 {own} {other.address}:30080")
+        assert one.read("127.0.0.1", 30080) == b"other"
+        program.say(f"listen 0.0.0.0 30080 tcp 0 {own} {one.address}:8080")
+        assert one.read("127.0.0.1", 30080) == b"host"
 
 
 def test_the_gateway_of_pods_is_no_backend(hosts: Hosts):

@@ -67,6 +67,7 @@ void add_range(u32 ip, u32 length, u32 generation);
 void remove_range(u32 ip, u32 length);
 void sweep_ranges(u32 generation);
 int leads_here(u32 ip);
+int is_local(u32 ip);
 void remove_ranges(void);
 
 /* --- services.c: listeners, their backends and where pods are ------------------------------ */
@@ -99,6 +100,7 @@ void remove_peer(u32 ip, u32 length);
 void sweep_services(u32 generation);
 void retry_listeners(void);
 int is_resolver(u32 ip, u32 port);
+int is_served(u32 ip, u32 port, u32 protocol);
 long address_socket(int type, u32 ip, u32 port, int bound);
 
 /* --- relay.c: connections ----------------------------------------------------------------- */

@@ -202,7 +202,10 @@ static int may_ask(struct connection *c, u32 *host)
     if (in_self(c->ip))
         return is_pod(c->ip);
     c->through = behind(c->ip, host);
-    return c->through || !leads_here(c->ip); /* else it connected to itself, without end */
+    if (c->through)
+        return 1;
+    /* We would connect to ourselves, without end. */
+    return !leads_here(c->ip) && !(is_served(c->ip, c->port, c->protocol) && is_local(c->ip));
 }
 
 void try_next(u32 index)

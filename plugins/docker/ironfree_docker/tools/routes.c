@@ -189,6 +189,27 @@ int leads_here(u32 ip)
     return 0;
 }
 
+/* Whether the host itself gets what is sent there, as the kernel has it; if in doubt, it does. */
+int is_local(u32 ip)
+{
+    static u8 got[4096] __attribute__((aligned(8)));
+    struct {
+        struct message m;
+        u8 rest[8];
+    } out = {.m = {.length = sizeof out, .type = GET_ROUTE, .flags = 1, .sequence = 1}};
+    const struct message *m = (void *)got;
+    long fd = open_routes();
+    if (fd < 0)
+        return 1;
+    out.m.route.family = 2, out.m.route.to_length = 32, out.rest[0] = 8, out.rest[2] = 1;
+    put32(out.rest + 4, ip);
+    long size = SYS(SENDTO, fd, &out, sizeof out, 0, 0, 0);
+    if (size > 0)
+        size = SYS(RECVFROM, fd, got, sizeof got, 0, 0, 0);
+    SYS(CLOSE, fd);
+    return size < (long)sizeof *m || m->type != NEW_ROUTE || m->route.type == LOCAL;
+}
+
 void sweep_ranges(u32 generation)
 {
     for (u32 i = ranges_count; i--;)

@@ -198,6 +198,18 @@ int is_resolver(u32 ip, u32 port)
     return index && listener(index)->resolver;
 }
 
+static int serves(u32 index)
+{
+    struct listener *l = listener(index);
+    return index && !l->failed && (l->count || l->resolver);
+}
+
+/* Whether we listen there, if it is an address of this host. */
+int is_served(u32 ip, u32 port, u32 protocol)
+{
+    return serves(*find_listener(ip, port, protocol)) || serves(*find_listener(0, port, protocol));
+}
+
 /* --- where pods are ----------------------------------------------------------------------- */
 
 int in_self(u32 ip)
