@@ -251,15 +251,29 @@ def test_a_peer_is_answered_only_with_the_key_and_for_pods_of_this_host(hosts: H
 
 def test_silent_peers_are_few_and_are_cut_off(hosts: Hosts):
     one, other = hosts
-    one.run().state(*ground(one, other))
+    one.serve(one.pod(1), 80, says(b"1"))
+    program = one.run()
+    program.state(*ground(one, other))
     silent = [other.connect(one.address, PEERS) for _ in range(256)]
-    with other.connect(one.address, PEERS) as surplus:
-        assert surplus.recv(1) == b""
-    silent[0].setblocking(False)
+    silent[1].close()
+    with other.connect(one.address, PEERS) as peer:
+        peer.sendall(hello(KEY, 6, one.pod(1), 80))
+        assert read_all(peer) == b"\0" + b"1"
+    silent += [other.connect(one.address, PEERS) for _ in range(11)]
+    for each in (silent[0], *silent[2:11]):
+        each.settimeout(1)
+        assert each.recv(1) == b""
+    program.process.send_signal(signal.SIGSTOP)
+    silent[11].sendall(hello(KEY, 6, one.pod(1), 80))
+    silent += [other.connect(one.address, PEERS) for _ in range(2)]
+    program.process.send_signal(signal.SIGCONT)
+    assert read_all(silent[11]) == b"\0" + b"1", "it had said what it wanted"
+    assert silent[12].recv(1) == b""
+    silent[13].setblocking(False)
     with pytest.raises(BlockingIOError):
-        silent[0].recv(1)
-    silent[0].settimeout(WAIT)
-    for each in silent:
+        silent[13].recv(1)
+    silent[13].settimeout(WAIT)
+    for each in silent[13:]:
         assert each.recv(1) == b""
 
 

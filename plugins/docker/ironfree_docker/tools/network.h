@@ -113,7 +113,7 @@ struct side { /* what is pending is to be written to this side */
     u8 ended, shut;
 };
 struct connection {
-    u32 next, used, chain, dead, listener, serial, client, ip, start;
+    u32 next, used, chain, dead, older, newer, listener, serial, client, ip, start;
     u16 port, client_port;
     u8 state, role, protocol, through, tries;
     struct side side[2]; /* who connected; where it is carried to */

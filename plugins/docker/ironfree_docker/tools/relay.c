@@ -14,7 +14,7 @@ POOL(connections, sizeof(struct connection), sizeof(struct connection), 9, 2 * M
 POOL(buffers, BUFFER + 8, 8, 5, 4 * MOST_OF_KIND);
 u8 key[32];
 int keyed;
-static u32 dead, greeted, of_kind[2];
+static u32 dead, greeted, oldest, newest, of_kind[2];
 static int peers_fd = -1, peers_events, peers_failed, spare = -1;
 
 struct connection *connection(u32 index)
@@ -96,6 +96,22 @@ u32 new_connection(enum role role, int protocol, int fd)
     return index;
 }
 
+/* Peers that have yet to say what they want, in the order in which they came. */
+static void join_greeted(u32 index)
+{
+    struct connection *c = connection(index);
+    c->state = GREETED, c->older = newest;
+    *(newest ? &connection(newest)->newer : &oldest) = index;
+    newest = index, greeted++;
+}
+
+static void leave_greeted(struct connection *c)
+{
+    *(c->older ? &connection(c->older)->newer : &oldest) = c->newer;
+    *(c->newer ? &connection(c->newer)->older : &newest) = c->older;
+    greeted--;
+}
+
 /* Events of this round may still name it: it is given back behind them. */
 void drop(u32 index, int reset)
 {
@@ -103,7 +119,7 @@ void drop(u32 index, int reset)
     if (c->state == DEAD && c->dead)
         return;
     if (c->state == GREETED)
-        greeted--;
+        leave_greeted(c);
     if (c->protocol == UDP && c->role == SERVICE)
         forget_session(index);
     for (int s = 0; s < 2; s++)
@@ -296,26 +312,6 @@ void accept_clients(u32 from)
     }
 }
 
-void accept_peers(void)
-{
-    u8 where[16];
-    int least = HELLO;
-    for (int i = 0; i < 64; i++) {
-        long fd = accept(peers_fd, where);
-        if (fd < 0)
-            return;
-        u32 index = greeted < MOST_GREETED ? new_connection(RECEIVER, TCP, fd) : 0;
-        if (!index) {
-            SYS(CLOSE, fd);
-            continue;
-        }
-        SYS(SETSOCKOPT, fd, 1, 18, &least, 4);
-        connection(index)->state = GREETED, greeted++;
-        set_deadline(connection(index), now + HELLO_TIME);
-        watch_side(index, 0, INPUT);
-    }
-}
-
 static int welcome(const u8 *hello)
 {
     u8 differs = !keyed;
@@ -335,12 +331,34 @@ static void check_hello(u32 index)
         return;
     }
     SYS(SETSOCKOPT, c->side[0].fd, 1, 18, &least, 4);
-    greeted--;
+    leave_greeted(c);
     if (hello[36] == UDP)
         c->protocol = UDP, of_kind[0]--, of_kind[1]++;
     c->state = CONNECTING;
     c->port = get16(hello + 38), c->ip = get16(hello + 40) << 16 | get16(hello + 42);
     try_next(index);
+}
+
+void accept_peers(void)
+{
+    u8 where[16];
+    int least = HELLO;
+    for (int i = 0; i < 64; i++) {
+        long fd = accept(peers_fd, where);
+        if (fd < 0)
+            return;
+        if (greeted == MOST_GREETED)
+            check_hello(oldest); /* it has had longer than others will: those who are silent go */
+        u32 index = new_connection(RECEIVER, TCP, fd);
+        if (!index) {
+            SYS(CLOSE, fd);
+            continue;
+        }
+        SYS(SETSOCKOPT, fd, 1, 18, &least, 4);
+        join_greeted(index);
+        set_deadline(connection(index), now + HELLO_TIME);
+        watch_side(index, 0, INPUT);
+    }
 }
 
 void listen_to_peers(void)
