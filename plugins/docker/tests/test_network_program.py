@@ -280,7 +280,12 @@ def test_silent_peers_are_few_and_are_cut_off(hosts: Hosts):
 def test_a_peer_port_that_is_taken_is_told(hosts: Hosts):
     one = hosts[0]
     with one.listen("0.0.0.0", 7000):
-        assert one.run(port=7000).line() == "fail peers 98"
+        program = one.run(port=7000)
+        assert program.line() == "fail peers 98"
+        assert program.say() == []
+        for _ in range(2):
+            assert program.state() == ["fail peers 98"]
+    assert program.state() == []
 
 
 # --- what is said -----------------------------------------------------------------------------
@@ -376,7 +381,7 @@ def test_a_range_that_is_reached_otherwise_is_refused(hosts: Hosts):
     assert "10.98" not in one.ip("route show table local")
 
 
-def test_a_listener_that_cannot_be_had_is_told_once_and_tried_again(hosts: Hosts):
+def test_a_listener_that_cannot_be_had_is_told_with_each_statement_and_tried_again(hosts: Hosts):
     one, other = hosts
     one.serve(one.pod(1), 8080, says(b"1"))
     said = f"listen {SERVICE} 80 tcp 0 {one.pod(1)}:8080"
@@ -385,6 +390,9 @@ def test_a_listener_that_cannot_be_had_is_told_once_and_tried_again(hosts: Hosts
     with one.listen("0.0.0.0", 80):
         failed = [f"fail listen {SERVICE} 80 tcp 98"]
         assert program.say(said) == failed
+        assert program.say(said) == []
+        assert program.state(*ground(one, other), said) == failed
+        assert program.state(*ground(one, other), said) == failed
         assert program.say(said) == []
     assert program.say(said) == []
     assert one.read(SERVICE, 80) == b"1"

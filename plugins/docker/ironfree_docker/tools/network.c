@@ -17,7 +17,7 @@
  *   listen IP PORT tcp|udp STICKY IP:PORT... .                   unlisten IP PORT tcp|udp .
  *   resolver IP PORT .    where to answer names                  zone NAME .  all names known
  *   name FQDN a IP... . | srv PORT:TARGET... . | cname TARGET .  unname FQDN a|srv|cname .
- * Told on standard output, with Linux's numbers of errors:
+ * Told on standard output, with Linux's numbers of errors, once for each complete statement:
  *   done N    fail listen IP PORT tcp|udp ERRNO    fail range CIDR ERRNO    fail peers ERRNO
  *
  * A peer begins with 48 bytes: "IFN1", the key, u8 protocol (6 or 17), u8 0, u16 port, 4 bytes

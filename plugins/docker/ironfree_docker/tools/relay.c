@@ -375,6 +375,12 @@ void listen_to_peers(void)
     }
 }
 
+void tell_peers_again(void)
+{
+    waiting -= peers_failed, peers_failed = 0;
+    listen_to_peers();
+}
+
 /* --- bytes -------------------------------------------------------------------------------- */
 
 static long pump(struct connection *c, int s)

@@ -3,7 +3,7 @@
 #include "network.h"
 
 enum { HEADS = 1 << 16, PEER_HEADS = 1 << 14, SELVES = 64, MOST_BACKENDS = 1000000 };
-enum { NO_SPACE = 28 };
+enum { NO_SPACE = 28, TOLD = 1, TO_TELL = 2 };
 
 struct network {
     u32 ip, length, generation;
@@ -70,7 +70,9 @@ static void open_listener(u32 index)
     l->fd = address_socket(l->protocol == TCP ? STREAM : DATAGRAM, l->ip, l->port, 1);
     if (l->fd < 0) {
         if (!l->failed)
-            l->failed = 1, failing++, waiting++, tell_listen(l->ip, l->port, l->protocol, -l->fd);
+            failing++, waiting++;
+        if (l->failed != TOLD)
+            l->failed = TOLD, tell_listen(l->ip, l->port, l->protocol, -l->fd);
         l->fd = -1;
         return;
     }
@@ -114,6 +116,15 @@ void retry_listeners(void)
         if (listener(index)->used && listener(index)->failed)
             open_listener(index);
     listen_to_peers();
+}
+
+/* Whoever states all anew is to know of every failure, told before or not. */
+void tell_failures_again(void)
+{
+    for (u32 index = 1; failing && index <= listeners.top; index++)
+        if (listener(index)->used && listener(index)->failed)
+            listener(index)->failed = TO_TELL;
+    tell_peers_again();
 }
 
 /* --- listeners ---------------------------------------------------------------------------- */
