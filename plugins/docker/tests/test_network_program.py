@@ -632,3 +632,20 @@ def test_clients_keep_their_backend_and_leave_one_that_refuses(hosts: Hosts, far
     client.send(b"?")
     with pytest.raises(ConnectionRefusedError):
         client.recv(1)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_answers_come_from_the_address_that_was_asked(hosts: Hosts, far: bool):
+    one, other = hosts
+    home = other if far else one
+    second = "192.168.77.9"
+    one.ip(f"addr add {second}/24 dev cable")
+    pod = home.datagrams(home.pod(1), 80)
+    one.run().state(*ground(one, other), f"listen 0.0.0.0 30080 udp 0 {home.pod(1)}:80")
+    other.run().state(*ground(other, one))
+    for host in hosts:
+        client = host.open(socket.SOCK_DGRAM)
+        for asked in (one.address, second, one.address):
+            client.sendto(asked.encode(), (asked, 30080))
+            assert echo(pod) == asked.encode()
+            assert client.recvfrom(100) == (asked.encode()[::-1], (asked, 30080))

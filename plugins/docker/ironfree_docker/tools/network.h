@@ -6,7 +6,7 @@
 #include "calls.h"
 
 enum { TCP = 6, UDP = 17, INPUT = 1, OUTPUT = 4, FAILED = 8, HUNG_UP = 16, QUIET = 0x4040 };
-enum { STREAM = 1, DATAGRAM = 2, FRESH = 04000 | 02000000 };
+enum { STREAM = 1, DATAGRAM = 2, FRESH = 04000 | 02000000, PACKET_INFO = 8 };
 enum { MOST_LINE = 65536, MOST_NAME = 255, BUFFER = 65528, MOST_DATAGRAM = 65507 };
 
 /* --- memory.c: tables that grow as they are used ------------------------------------------ */
@@ -114,7 +114,7 @@ struct side { /* what is pending is to be written to this side */
     u8 ended, shut;
 };
 struct connection {
-    u32 next, used, chain, dead, older, newer, listener, serial, client, ip, start;
+    u32 next, used, chain, dead, older, newer, listener, serial, client, ip, local, start;
     u16 port, client_port;
     u8 state, role, protocol, through, tries;
     struct side side[2]; /* who connected; where it is carried to */

@@ -50,6 +50,8 @@ long address_socket(int type, u32 ip, u32 port, int bound)
     if (bound) {
         if (type == STREAM)
             option(fd, 1, 2, 1);
+        else
+            option(fd, 0, PACKET_INFO, 1);
         result = SYS(BIND, fd, where, 16);
         if (!result && type == STREAM)
             result = SYS(LISTEN, fd, 4096);
