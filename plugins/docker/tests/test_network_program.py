@@ -1,7 +1,9 @@
 """The program that gives pods the addresses and names of services, between hosts of namespaces."""
 
+import contextlib
 import hashlib
 import random
+import resource
 import signal
 import socket
 import threading
@@ -203,6 +205,43 @@ def test_a_client_is_reset_when_no_backend_accepts(hosts: Hosts):
     one.run().state(*ground(one, other), listen((one, 1), (other, 1)))
     with pytest.raises(ConnectionResetError):
         one.read(SERVICE, 80)
+
+
+def test_a_client_cannot_take_all_connections(hosts: Hosts):
+    one, other = hosts
+    program = one.run()
+    program.state(*ground(one, other), f"resolver {SERVICE} 53")  # which waits for queries
+    most = 8192
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 2 * most:
+        pytest.skip("too few files may be open")
+    with contextlib.ExitStack() as restoring:
+        restoring.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+
+        def connect(source: str) -> socket.socket:
+            client = restoring.enter_context(socket.socket())
+            client.settimeout(WAIT)
+            client.bind((source, 0))
+            client.connect((SERVICE, 53))
+            return client
+
+        for _ in range(most // 64):
+            held = one.do(lambda: [connect(one.pod(1)) for _ in range(64)])
+        surplus, another = one.do(connect, one.pod(1)), one.do(connect, one.pod(2))
+        with pytest.raises(ConnectionResetError):
+            surplus.recv(1)
+        for each in (another, held[-1]):
+            each.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                each.recv(1)
+        held[-1].close()
+        program.say()
+        time.sleep(0.2)
+        freed = one.do(connect, one.pod(1))
+        freed.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            freed.recv(1)
 
 
 # --- peers ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include "network.h"
 
 enum { MOST_TRIES = 8, MOST_GREETED = 256, MOST_OF_KIND = 32768, MANY_BUFFERS = 256, HELLO = 48 };
+enum { MOST_OF_CLIENT = MOST_OF_KIND / 4, CLIENTS = 1 << 16 };
 enum { CONNECT_TIME = 3000, GREETING_TIME = 4000, HELLO_TIME = 5000, QUERY_TIME = 30000 };
 
 POOL(connections, sizeof(struct connection), sizeof(struct connection), 9, 2 * MOST_OF_KIND);
@@ -15,6 +16,7 @@ POOL(buffers, BUFFER + 8, 8, 5, 4 * MOST_OF_KIND);
 u8 key[32];
 int keyed;
 static u32 dead, greeted, oldest, newest, of_kind[2];
+static u16 held[CLIENTS];
 static int peers_fd = -1, peers_events, peers_failed, spare = -1;
 
 struct connection *connection(u32 index)
@@ -96,6 +98,12 @@ u32 new_connection(enum role role, int protocol, int fd)
     return index;
 }
 
+/* How many connections a client has made. Few clients share a count with another one. */
+static u16 *held_by(u32 client)
+{
+    return &held[mix(client) % CLIENTS];
+}
+
 /* Peers that have yet to say what they want, in the order in which they came. */
 static void join_greeted(u32 index)
 {
@@ -122,6 +130,8 @@ void drop(u32 index, int reset)
         leave_greeted(c);
     if (c->protocol == UDP && c->role == SERVICE)
         forget_session(index);
+    else if (c->role != RECEIVER)
+        --*held_by(c->client);
     for (int s = 0; s < 2; s++)
         shut(&c->side[s], reset), release(&c->side[s]);
     set_deadline(c, 0);
@@ -294,14 +304,16 @@ void accept_clients(u32 from)
         long fd = accept(l->fd, where);
         if (fd < 0)
             return;
-        u32 index = new_connection(l->resolver ? UPSTREAM : SERVICE, TCP, fd);
+        u32 client = get16(where + 4) << 16 | get16(where + 6), index = 0;
+        if (*held_by(client) < MOST_OF_CLIENT)
+            index = new_connection(l->resolver ? UPSTREAM : SERVICE, TCP, fd);
         if (!index) {
             shut(&(struct side){.fd = fd}, 1);
             continue;
         }
         struct connection *c = connection(index);
         c->listener = from, c->serial = l->serial;
-        c->client = get16(where + 4) << 16 | get16(where + 6);
+        c->client = client, ++*held_by(client);
         if (!l->resolver) {
             try_next(index);
             continue;
