@@ -106,7 +106,7 @@ long address_socket(int type, u32 ip, u32 port, int bound);
 
 /* --- relay.c: connections ----------------------------------------------------------------- */
 
-enum state { DEAD, GREETED, ASKING, CONNECTING, GREETING, RELAYING };
+enum state { DEAD, GREETED, ASKING, ASKING_ON, CONNECTING, GREETING, RELAYING };
 enum role { SERVICE, RECEIVER, UPSTREAM };
 struct side { /* what is pending is to be written to this side */
     int fd, events;
@@ -178,11 +178,15 @@ const u8 *zone_of(const u8 *wire, u32 size, u32 *zone_size);
 struct query {
     const u8 *at;
     u32 size, question_end, type, class, limit, name_size;
+    u32 alias, end, count, most; /* of an answer that ends with an alias for a name elsewhere */
     u8 edns, version;
     u8 name[MOST_NAME + 1];
 };
-enum answer { SILENCE = 0, ELSEWHERE = -1 };
+enum answer { SILENCE = 0, ELSEWHERE = -1, ALIAS_ELSEWHERE = -2 };
+enum { OPT_SIZE = 11 };
 int answer_query(const u8 *at, u32 size, u8 *out, u32 most, struct query *query);
+u32 ask_alias(struct query *query, const u8 *out, u8 *question);
+int answer_alias(struct query *query, u8 *out, const u8 *got, u32 size);
 int answer_code(struct query *query, u8 *out, int code);
 
 /* --- resolve.c: what is asked ------------------------------------------------------------- */
