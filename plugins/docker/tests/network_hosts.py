@@ -128,7 +128,8 @@ class HostNetwork:
         self.closing.close()
 
     def pod(self, number: int) -> str:
-        return f"10.{self.number}.0.{number}"
+        """The address of a pod, behind the network's own and its gateway's."""
+        return f"10.{self.number}.0.{number + 1}"
 
     @property
     def pods(self) -> str:

@@ -4,7 +4,10 @@ import contextlib
 import random
 import socket
 import struct
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from plugins.docker.tests.network_hosts import (
 
 RANGE = "range 10.96.0.0/16"
 RESOLVER = "10.96.0.53"
-A, CNAME, SOA, AAAA, SRV, OPT = 1, 5, 6, 28, 33, 41
+A, CNAME, SOA, MX, AAAA, SRV, OPT, ANY = 1, 5, 6, 15, 28, 33, 41, 255
 KNOWN = (
     "zone cluster.local",
     "name web.shop.svc.cluster.local a 10.96.0.10",
@@ -30,6 +33,11 @@ KNOWN = (
     "8080:other.example",
     "name near.shop.svc.cluster.local cname web.shop.svc.cluster.local",
     "name out.shop.svc.cluster.local cname www.example.com",
+    "name twice.shop.svc.cluster.local cname out.shop.svc.cluster.local",
+    *(
+        f"name {name}.shop.svc.cluster.local cname {name}.example.com"
+        for name in ("missing", "refused", "silent", "large", "chain", "mail", "six", "broken")
+    ),
     "name loop.shop.svc.cluster.local cname loop.shop.svc.cluster.local",
     "name many.shop.svc.cluster.local a "
     + " ".join(f"10.2.{n // 200}.{n % 200}" for n in range(900)),
@@ -89,6 +97,8 @@ def read_record(message: bytes, at: int) -> tuple[tuple[str, int, int, object], 
         data = socket.inet_ntoa(message[at : at + 4])
     elif kind == CNAME:
         data = read_name(message, at)[0]
+    elif kind == MX:
+        data = read_name(message, at + 2)[0]
     elif kind == SRV:
         port = int.from_bytes(message[at + 4 : at + 6])
         data = port, read_name(message, at + 6)[0]
@@ -203,7 +213,8 @@ def test_services_and_aliases(names: Names):
     assert answer.answers == [alias, (web, A, 5, "10.96.0.10")]
     assert names.ask("near.shop.svc.cluster.local", AAAA).answers == [alias]
     assert names.ask("near.shop.svc.cluster.local", CNAME).answers == [alias]
-    assert names.ask("out.shop.svc.cluster.local").data == ["www.example.com"]
+    assert names.ask("out.shop.svc.cluster.local", CNAME).data == ["www.example.com"]
+    assert names.ask("out.shop.svc.cluster.local", ANY).data == ["www.example.com"]
     assert names.ask("loop.shop.svc.cluster.local").code == 0
 
 
@@ -260,6 +271,7 @@ class NameServer:
         self.socket = host.datagrams(ip, 53)
         self.server = host.serve(ip, 53, self.serve)
         self.says, self.asked, self.numbers, self.ports = says, [], [], []
+        self.chance = random.Random(4)
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
         host.closing.callback(self.close)
@@ -277,6 +289,22 @@ class NameServer:
             return head[:3] + b"\x85" + bytes([0, 1, 0, 0, 0, 0, 0, 0]) + message[12 : end + 4]
         if name.startswith("large"):
             return head[:6] + b"\0\x32" + head[8:] + message[12 : end + 4] + record * 50
+        if name.startswith("missing"):
+            return head[:3] + b"\x83" + bytes([0, 1, 0, 0, 0, 0, 0, 0]) + message[12 : end + 4]
+        asked = message[12 : end + 4]
+        if name.startswith(("chain", "mutated")):
+            alias = struct.pack(">HHHIH", 0xC00C, CNAME, 1, 60, 7) + b"\4edge\xc0\x0c"
+            owner = struct.pack(">H", 0xC000 | 12 + len(asked) + 12)
+            return head[:7] + b"\2" + head[8:] + asked + alias + owner + record[2:]
+        if name.startswith("mail"):
+            return head + asked + struct.pack(">HHHIHH", 0xC00C, MX, 1, 60, 7, 9) + b"\2mx\xc0\x0c"
+        if name.startswith("six"):
+            return head + asked + struct.pack(">HHHIH", 0xC00C, AAAA, 1, 60, 16) + bytes(16)
+        if name.startswith("broken"):
+            owner = struct.pack(">H", 0xC000 | 12 + len(asked))
+            return head + asked + owner + record[2:]
+        if message[end : end + 2] == struct.pack(">H", AAAA):
+            return head[:6] + b"\0\0" + head[8:] + asked
         return head + message[12 : end + 4] + record
 
     def run(self) -> None:
@@ -295,6 +323,13 @@ class NameServer:
             if name.startswith("silent"):
                 continue
             answer = self.answer(message)
+            if name.startswith("mutated"):
+                changed = bytearray(answer)
+                for _ in range(self.chance.randint(1, 4)):
+                    at = self.chance.choice([6, 7, *range(len(message), len(changed))])
+                    changed[at] = self.chance.choice([0, 1, 5, 63, 64, 192, 255, 12, 40])
+                cut = len(message) + self.chance.randrange(len(answer) - len(message) + 1)
+                answer = bytes(changed if self.chance.random() < 0.5 else changed[:cut])
             if name.startswith("forged"):
                 wrong = answer[:-1] + b"\x63"
                 self.socket.sendto(bytes([wrong[0] ^ 1]) + wrong[1:], client)
@@ -362,6 +397,124 @@ def test_a_connection_is_carried_on_to_a_name_server(names: Names, servers: list
             assert parse(ask_over(connection, query(name))).data[0] == "192.0.2.1"
         connection.shutdown(socket.SHUT_WR)
         assert read_all(connection) == b""
+
+
+# --- aliases of names elsewhere ---------------------------------------------------------------
+
+
+def test_what_an_alias_means_elsewhere_is_asked_for(names: Names, servers: list[NameServer]):
+    use(names, names.host.pod(1))
+    home = "shop.svc.cluster.local"
+    out = (f"out.{home}", CNAME, 5, "www.example.com")
+    there = ("www.example.com", A, 60, "192.0.2.1")
+    for size in (None, 1232):
+        assert names.ask(f"out.{home}", A, size).answers == [out, there]
+    assert names.ask(f"OUT.{home}".lower(), AAAA).answers == [out]
+    twice = (f"twice.{home}", CNAME, 5, f"out.{home}")
+    assert names.ask(f"twice.{home}").answers == [twice, out, there]
+    assert names.ask(f"chain.{home}").answers == [
+        (f"chain.{home}", CNAME, 5, "chain.example.com"),
+        ("chain.example.com", CNAME, 60, "edge.chain.example.com"),
+        ("edge.chain.example.com", A, 60, "192.0.2.1"),
+    ]
+    assert names.ask(f"mail.{home}", MX).answers[1] == (
+        "mail.example.com",
+        MX,
+        60,
+        "mx.mail.example.com",
+    )
+    assert names.ask(f"six.{home}", AAAA).data == ["six.example.com", bytes(16)]
+    assert set(servers[0].asked) == {
+        f"{name}.example.com" for name in ("www", "chain", "mail", "six")
+    }
+    missing = names.ask(f"missing.{home}")
+    assert (missing.code, missing.data) == (3, ["missing.example.com"])
+    broken = names.ask(f"broken.{home}")
+    assert (broken.code, broken.data) == (0, ["broken.example.com"])
+    large = names.ask(f"large.{home}")
+    assert not large.truncated
+    assert 20 < len(large.data) < 30
+    assert len(names.ask(f"large.{home}", A, 1232).data) == 51
+
+
+def test_an_alias_is_asked_of_the_next_name_server(names: Names, servers: list[NameServer]):
+    name = "refused.shop.svc.cluster.local"
+    assert names.ask(name).code == 2
+    use(names, names.host.pod(1), names.host.pod(2))
+    answer = names.ask(name)
+    assert (answer.code, answer.data) == (5, ["refused.example.com"])
+    assert [server.asked for server in servers] == [["refused.example.com"]] * 2
+
+
+def test_an_alias_that_changes_while_it_is_asked_for(names: Names, servers: list[NameServer]):
+    use(names, names.host.pod(1))
+    name = "silent.shop.svc.cluster.local"
+    names.socket.send(query(name))
+    while not servers[0].asked:
+        time.sleep(0.01)
+    names.program.say(f"unname {name} cname", f"name {name} a 10.96.0.77")
+    answer = parse(names.socket.recv(512))
+    assert (answer.number, answer.data) == (7, ["10.96.0.77"])
+
+
+def test_aliases_are_followed_over_a_connection(names: Names, servers: list[NameServer]):
+    use(names, names.host.pod(1))
+    name = "shop.svc.cluster.local"
+    with names.connect() as connection:
+        large = parse(ask_over(connection, query(f"large.{name}")))
+        assert len(large.data) == 51
+        several = [query(f"{'out' if n % 3 else 'web'}.{name}", number=n) for n in range(50)]
+        connection.sendall(b"".join(struct.pack(">H", len(each)) + each for each in several))
+        for number in range(50):
+            answer = parse(receive(connection))
+            assert answer.number == number
+            assert answer.data == (
+                ["www.example.com", "192.0.2.1"] if number % 3 else ["10.96.0.10"]
+            )
+        assert parse(ask_over(connection, query("www.example"))).data == ["192.0.2.1"]
+    use(names)
+    with names.connect() as connection:
+        connection.sendall(b"".join(struct.pack(">H", len(each)) + each for each in several * 20))
+        for number in range(1000):
+            assert parse(receive(connection)).code == (2 if number % 50 % 3 else 0)
+    use(names, names.host.pod(1))
+    leaving = names.connect()
+    message = query(f"silent.{name}")
+    leaving.sendall(struct.pack(">H", len(message)) + message)
+    while "silent.example.com" not in servers[0].asked:
+        time.sleep(0.01)
+    leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    leaving.close()
+    with names.connect() as connection:
+        time.sleep(5.5)
+        assert parse(ask_over(connection, query(f"web.{name}"))).data == ["10.96.0.10"]
+
+
+@pytest.mark.parametrize("options", ["", "use-vc", "edns0"])
+def test_a_stub_resolver_finds_what_is_elsewhere(
+    names: Names, servers: list[NameServer], tmp_path: Path, options: str
+):
+    use(names, names.host.pod(1))
+    settings = tmp_path / "stub.conf"
+    search = "search shop.svc.cluster.local svc.cluster.local cluster.local"
+    settings.write_text(f"nameserver {RESOLVER}\n{search}\noptions ndots:5 {options}\n")
+    program = "import socket; print(socket.getaddrinfo('out', 80, type=socket.SOCK_STREAM)[0][4])"
+    script = f'mount --bind {settings} /etc/resolv.conf && exec {sys.executable} -c "$0"'
+    command = ["unshare", "--mount", "sh", "-c", script, program]
+    found = names.host.do(lambda: subprocess.check_output(command, timeout=WAIT, text=True))
+    assert found == "('192.0.2.1', 80)\n"
+
+
+def test_nonsense_from_a_name_server_is_survived(names: Names, servers: list[NameServer]):
+    use(names, names.host.pod(1))
+    alias = "name mutated.shop.svc.cluster.local cname mutated.example.com"
+    names.program.say(alias)
+    for number in range(2000):
+        names.socket.send(query("mutated.shop.svc.cluster.local", number=number))
+        got = names.socket.recv(65536)
+        assert got[:2] == struct.pack(">H", number)
+        assert len(got) <= 512
+    assert names.ask("web.shop.svc.cluster.local").data == ["10.96.0.10"]
 
 
 # --- nonsense ---------------------------------------------------------------------------------

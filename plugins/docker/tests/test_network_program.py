@@ -1,10 +1,14 @@
 """The program that gives pods the addresses and names of services, between hosts of namespaces."""
 
+import contextlib
 import hashlib
 import random
+import resource
 import signal
 import socket
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -203,13 +207,53 @@ def test_a_client_is_reset_when_no_backend_accepts(hosts: Hosts):
         one.read(SERVICE, 80)
 
 
+def test_a_client_cannot_take_all_connections(hosts: Hosts):
+    one, other = hosts
+    program = one.run()
+    program.state(*ground(one, other), f"resolver {SERVICE} 53")  # which waits for queries
+    most = 8192
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 2 * most:
+        pytest.skip("too few files may be open")
+    with contextlib.ExitStack() as restoring:
+        restoring.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+
+        def connect(source: str) -> socket.socket:
+            client = restoring.enter_context(socket.socket())
+            client.settimeout(WAIT)
+            client.bind((source, 0))
+            client.connect((SERVICE, 53))
+            return client
+
+        for _ in range(most // 64):
+            held = one.do(lambda: [connect(one.pod(1)) for _ in range(64)])
+        surplus, another = one.do(connect, one.pod(1)), one.do(connect, one.pod(2))
+        with pytest.raises(ConnectionResetError):
+            surplus.recv(1)
+        for each in (another, held[-1]):
+            each.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                each.recv(1)
+        held[-1].close()
+        program.say()
+        time.sleep(0.2)
+        freed = one.do(connect, one.pod(1))
+        freed.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            freed.recv(1)
+
+
 # --- peers ------------------------------------------------------------------------------------
 
 
 def test_a_peer_is_answered_only_with_the_key_and_for_pods_of_this_host(hosts: Hosts):
     one, other = hosts
     one.serve(one.pod(1), 80, says(b"1"))
-    one.serve(one.address, 80, says(b"host"))
+    own = ("10.1.0.0", "10.1.0.1", "10.1.0.255")
+    one.ip(*(f"addr add {ip}/32 dev lo" for ip in own))
+    for ip in (one.address, *own):
+        one.serve(ip, 80, says(b"host"))
     program = one.run()
 
     def asked(said: bytes) -> bytes:
@@ -228,6 +272,7 @@ def test_a_peer_is_answered_only_with_the_key_and_for_pods_of_this_host(hosts: H
         hello(KEY, 7, one.pod(1), 80),
         hello(KEY, 6, one.address, 80),
         hello(KEY, 6, "127.0.0.1", 80),
+        *(hello(KEY, 6, ip, 80) for ip in own),
         hello(KEY, 6, one.pod(1), 81),
         b"IFN2" + good[4:],
     ):
@@ -245,22 +290,41 @@ def test_a_peer_is_answered_only_with_the_key_and_for_pods_of_this_host(hosts: H
 
 def test_silent_peers_are_few_and_are_cut_off(hosts: Hosts):
     one, other = hosts
-    one.run().state(*ground(one, other))
+    one.serve(one.pod(1), 80, says(b"1"))
+    program = one.run()
+    program.state(*ground(one, other))
     silent = [other.connect(one.address, PEERS) for _ in range(256)]
-    with other.connect(one.address, PEERS) as surplus:
-        assert surplus.recv(1) == b""
-    silent[0].setblocking(False)
+    silent[1].close()
+    with other.connect(one.address, PEERS) as peer:
+        peer.sendall(hello(KEY, 6, one.pod(1), 80))
+        assert read_all(peer) == b"\0" + b"1"
+    silent += [other.connect(one.address, PEERS) for _ in range(11)]
+    for each in (silent[0], *silent[2:11]):
+        each.settimeout(1)
+        assert each.recv(1) == b""
+    program.process.send_signal(signal.SIGSTOP)
+    silent[11].sendall(hello(KEY, 6, one.pod(1), 80))
+    silent += [other.connect(one.address, PEERS) for _ in range(2)]
+    program.process.send_signal(signal.SIGCONT)
+    assert read_all(silent[11]) == b"\0" + b"1", "it had said what it wanted"
+    assert silent[12].recv(1) == b""
+    silent[13].setblocking(False)
     with pytest.raises(BlockingIOError):
-        silent[0].recv(1)
-    silent[0].settimeout(WAIT)
-    for each in silent:
+        silent[13].recv(1)
+    silent[13].settimeout(WAIT)
+    for each in silent[13:]:
         assert each.recv(1) == b""
 
 
 def test_a_peer_port_that_is_taken_is_told(hosts: Hosts):
     one = hosts[0]
     with one.listen("0.0.0.0", 7000):
-        assert one.run(port=7000).line() == "fail peers 98"
+        program = one.run(port=7000)
+        assert program.line() == "fail peers 98"
+        assert program.say() == []
+        for _ in range(2):
+            assert program.state() == ["fail peers 98"]
+    assert program.state() == []
 
 
 # --- what is said -----------------------------------------------------------------------------
@@ -356,7 +420,7 @@ def test_a_range_that_is_reached_otherwise_is_refused(hosts: Hosts):
     assert "10.98" not in one.ip("route show table local")
 
 
-def test_a_listener_that_cannot_be_had_is_told_once_and_tried_again(hosts: Hosts):
+def test_a_listener_that_cannot_be_had_is_told_with_each_statement_and_tried_again(hosts: Hosts):
     one, other = hosts
     one.serve(one.pod(1), 8080, says(b"1"))
     said = f"listen {SERVICE} 80 tcp 0 {one.pod(1)}:8080"
@@ -365,6 +429,9 @@ def test_a_listener_that_cannot_be_had_is_told_once_and_tried_again(hosts: Hosts
     with one.listen("0.0.0.0", 80):
         failed = [f"fail listen {SERVICE} 80 tcp 98"]
         assert program.say(said) == failed
+        assert program.say(said) == []
+        assert program.state(*ground(one, other), said) == failed
+        assert program.state(*ground(one, other), said) == failed
         assert program.say(said) == []
     assert program.say(said) == []
     assert one.read(SERVICE, 80) == b"1"
@@ -400,6 +467,55 @@ def test_it_never_connects_to_itself(hosts: Hosts):
         one.read(SERVICE, 80)
     assert pod.served == 0
     program.say(f"{outer} {one.pod(1)}:81")
+    assert {one.read(SERVICE, 80) for _ in range(8)} == {b"1"}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_port_of_the_host_does_not_lead_to_itself(hosts: Hosts, protocol: str):
+    one, other = hosts
+    one.ip("addr add 192.168.77.9/24 dev cable")  # the kernel's own choice is the first one
+    other.serve(other.address, 30080, says(b"other"))
+    one.serve(one.address, 8080, says(b"host"))
+    program = one.run()
+    own = " ".join(f"{ip}:30080" for ip in (one.address, "192.168.77.9", "127.0.0.1", "127.8.0.1"))
+    every = f"listen 0.0.0.0 30080 {protocol} 0 {own}"
+    single = f"listen {one.address} 30081 {protocol} 0 {one.address}:30081"
+    program.state(*ground(one, other), every, single)
+
+    def sockets() -> int:
+        return len([*Path(f"/proc/{program.process.pid}/fd").iterdir()])
+
+    before = sockets()
+    for port in (30080, 30081):
+        if protocol == "tcp":
+            with pytest.raises(ConnectionResetError):
+                one.read(one.address, port)
+        else:
+            client = one.open(socket.SOCK_DGRAM)
+            client.sendto(b"?", (one.address, port))
+        assert program.say() == []
+        time.sleep(0.1)
+        assert sockets() <= before + 1
+    if protocol == "tcp":
+        program.say(f"listen 0.0.0.0 30080 tcp 0 {own} {other.address}:30080")
+        assert one.read("127.0.0.1", 30080) == b"other"
+        program.say(f"listen 0.0.0.0 30080 tcp 0 {own} {one.address}:8080")
+        assert one.read("127.0.0.1", 30080) == b"host"
+
+
+def test_the_gateway_of_pods_is_no_backend(hosts: Hosts):
+    one, other = hosts
+    own = ("10.1.0.0", "10.1.0.1", "10.1.0.255")
+    one.ip(*(f"addr add {ip}/32 dev lo" for ip in own))
+    for ip in own:
+        one.serve(ip, 80, says(b"host"))
+    one.serve(one.pod(1), 80, says(b"1"))
+    host = " ".join(f"{ip}:80" for ip in own)
+    program = one.run()
+    program.state(*ground(one, other), f"listen {SERVICE} 80 tcp 0 {host}")
+    with pytest.raises(ConnectionResetError):
+        one.read(SERVICE, 80)
+    program.say(f"listen {SERVICE} 80 tcp 0 {host} {one.pod(1)}:80")
     assert {one.read(SERVICE, 80) for _ in range(8)} == {b"1"}
 
 
@@ -555,3 +671,20 @@ def test_clients_keep_their_backend_and_leave_one_that_refuses(hosts: Hosts, far
     client.send(b"?")
     with pytest.raises(ConnectionRefusedError):
         client.recv(1)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_answers_come_from_the_address_that_was_asked(hosts: Hosts, far: bool):
+    one, other = hosts
+    home = other if far else one
+    second = "192.168.77.9"
+    one.ip(f"addr add {second}/24 dev cable")
+    pod = home.datagrams(home.pod(1), 80)
+    one.run().state(*ground(one, other), f"listen 0.0.0.0 30080 udp 0 {home.pod(1)}:80")
+    other.run().state(*ground(other, one))
+    for host in hosts:
+        client = host.open(socket.SOCK_DGRAM)
+        for asked in (one.address, second, one.address):
+            client.sendto(asked.encode(), (asked, 30080))
+            assert echo(pod) == asked.encode()
+            assert client.recvfrom(100) == (asked.encode()[::-1], (asked, 30080))

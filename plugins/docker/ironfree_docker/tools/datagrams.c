@@ -7,15 +7,38 @@
 
 enum { HEADS = 1 << 16, IDLE_TIME = 60000, ROUNDS = 64 };
 
+/* A message with the address of this host that it came to, or is to come from. */
+struct packet {
+    u8 where[16];
+    struct {
+        u8 *at;
+        u64 size;
+    } data;
+    struct {
+        u64 size;
+        int level, type, interface;
+        u8 local[4], to[4];
+    } info;
+    struct {
+        void *where;
+        u64 where_size;
+        void *data;
+        u64 count;
+        void *info;
+        u64 info_size, flags;
+    } header;
+};
 static u32 heads[HEADS];
 static u8 datagram[65536];
 
-static u32 *find_session(u32 listener, u32 client, u32 port)
+static u32 *find_session(u32 listener, u32 client, u32 port, u32 local)
 {
-    u32 *at = &heads[mix(mix((u64)client << 16 | port) + listener) % HEADS];
+    u64 ends = mix((u64)client << 16 | port) + ((u64)local << 16 | listener);
+    u32 *at = &heads[mix(ends) % HEADS];
     for (struct connection *c; *at; at = &c->chain) {
         c = connection(*at);
-        if (c->listener == listener && c->client == client && c->client_port == port)
+        if (c->listener == listener && c->client == client && c->client_port == port
+            && c->local == local)
             break;
     }
     return at;
@@ -24,7 +47,7 @@ static u32 *find_session(u32 listener, u32 client, u32 port)
 void forget_session(u32 index)
 {
     struct connection *c = connection(index);
-    *find_session(c->listener, c->client, c->client_port) = c->chain;
+    *find_session(c->listener, c->client, c->client_port, c->local) = c->chain;
     ((struct listener *)item(&listeners, c->listener))->sessions--;
 }
 
@@ -49,6 +72,33 @@ void check_sessions(u32 listener)
     }
 }
 
+/* --- packets ------------------------------------------------------------------------------ */
+
+static void lay_out(struct packet *p, const u8 *at, u64 size)
+{
+    p->data.at = (u8 *)at, p->data.size = size;
+    p->header.where = p->where, p->header.where_size = sizeof p->where;
+    p->header.data = &p->data, p->header.count = 1;
+    p->header.info = &p->info, p->header.info_size = sizeof p->info;
+}
+
+static long receive(int fd, struct packet *p)
+{
+    *p = (struct packet){0};
+    lay_out(p, datagram, sizeof datagram);
+    return SYS(RECVMSG, fd, &p->header, 0x40);
+}
+
+static void to_client(struct connection *c, const u8 *at, u32 size)
+{
+    struct listener *l = item(&listeners, c->listener);
+    struct packet p = {.where = {2, 0}, .info = {.size = 28, .type = PACKET_INFO}};
+    lay_out(&p, at, size);
+    put16(p.where + 2, c->client_port), put32(p.where + 4, c->client);
+    put32(p.info.local, c->local);
+    SYS(SENDMSG, l->fd, &p.header, QUIET);
+}
+
 /* --- frames ------------------------------------------------------------------------------- */
 
 static void put_frame(struct side *side, const u8 *at, u32 size)
@@ -61,14 +111,6 @@ static void put_frame(struct side *side, const u8 *at, u32 size)
     put16(start + side->size, size);
     memcpy(start + side->size + 2, at, size);
     side->size += size + 2;
-}
-
-static void to_client(struct connection *c, const u8 *at, u32 size)
-{
-    struct listener *l = item(&listeners, c->listener);
-    u8 where[16] = {2, 0};
-    put16(where + 2, c->client_port), put32(where + 4, c->client);
-    SYS(SENDTO, l->fd, at, size, QUIET, where, 16);
 }
 
 /* Sends on the whole datagrams that are there; 0 if one is longer than any, or refused. */
@@ -119,15 +161,16 @@ void datagrams_open(u32 index)
         take_frames(c, &c->side[1]);
 }
 
-static u32 new_session(u32 listener, u32 client, u32 port)
+static u32 new_session(u32 listener, u32 client, u32 port, u32 local)
 {
     struct listener *l = item(&listeners, listener);
     u32 index = new_connection(SERVICE, UDP, -1);
     if (!index)
         return 0;
     struct connection *c = connection(index);
-    c->listener = listener, c->serial = l->serial, c->client = client, c->client_port = port;
-    *find_session(listener, client, port) = index;
+    c->listener = listener, c->serial = l->serial;
+    c->client = client, c->client_port = port, c->local = local;
+    *find_session(listener, client, port, local) = index;
     l->sessions++;
     return index;
 }
@@ -167,15 +210,15 @@ static void to_backend(u32 index, const u8 *at, u32 size)
 void take_datagrams(u32 from)
 {
     struct listener *l = item(&listeners, from);
-    u8 where[16];
+    struct packet p;
     for (int i = 0; i < ROUNDS && l->fd >= 0; i++) {
-        int where_size = 16;
-        long size = SYS(RECVFROM, l->fd, datagram, sizeof datagram, 0x40, where, &where_size);
+        long size = receive(l->fd, &p);
         if (size < 0)
             return;
-        u32 client = get16(where + 4) << 16 | get16(where + 6), port = get16(where + 2);
-        u32 known = *find_session(from, client, port);
-        u32 index = known ? known : new_session(from, client, port);
+        u32 client = get16(p.where + 4) << 16 | get16(p.where + 6), port = get16(p.where + 2);
+        u32 local = get16(p.info.local) << 16 | get16(p.info.local + 2);
+        u32 known = *find_session(from, client, port, local);
+        u32 index = known ? known : new_session(from, client, port, local);
         if (index)
             to_backend(index, datagram, size);
     }

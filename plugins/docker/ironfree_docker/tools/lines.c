@@ -245,7 +245,7 @@ static void take_words(void)
 {
     char *verb = words[0];
     if (count == 1 && same(verb, "reset"))
-        generation++, stating = 1;
+        generation++, stating = 1, tell_failures_again();
     else if (count == 2 && same(verb, "commit"))
         commit(words + 1);
     else if (count == 2 && same(verb, "key"))

@@ -10,13 +10,14 @@
  *   reset .        a complete statement follows: what it does not say again, `commit` drops
  *   commit N .     answered by "done N"
  *   key HEX .      32 bytes that peers show each other
- *   self CIDR .    addresses of this host's own pods, the only ones that peers may ask for
+ *   self CIDR .    addresses of this host's own pods, the only ones that peers may ask for: but
+ *                  the first two, the network's and its gateway's, and the last
  *   range CIDR .   addresses that lead to this host              unrange CIDR .
  *   peer CIDR IP . pods behind another host                      unpeer CIDR .
  *   listen IP PORT tcp|udp STICKY IP:PORT... .                   unlisten IP PORT tcp|udp .
  *   resolver IP PORT .    where to answer names                  zone NAME .  all names known
  *   name FQDN a IP... . | srv PORT:TARGET... . | cname TARGET .  unname FQDN a|srv|cname .
- * Told on standard output, with Linux's numbers of errors:
+ * Told on standard output, with Linux's numbers of errors, once for each complete statement:
  *   done N    fail listen IP PORT tcp|udp ERRNO    fail range CIDR ERRNO    fail peers ERRNO
  *
  * A peer begins with 48 bytes: "IFN1", the key, u8 protocol (6 or 17), u8 0, u16 port, 4 bytes

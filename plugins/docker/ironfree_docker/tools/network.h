@@ -6,7 +6,7 @@
 #include "calls.h"
 
 enum { TCP = 6, UDP = 17, INPUT = 1, OUTPUT = 4, FAILED = 8, HUNG_UP = 16, QUIET = 0x4040 };
-enum { STREAM = 1, DATAGRAM = 2, FRESH = 04000 | 02000000 };
+enum { STREAM = 1, DATAGRAM = 2, FRESH = 04000 | 02000000, PACKET_INFO = 8 };
 enum { MOST_LINE = 65536, MOST_NAME = 255, BUFFER = 65528, MOST_DATAGRAM = 65507 };
 
 /* --- memory.c: tables that grow as they are used ------------------------------------------ */
@@ -67,6 +67,7 @@ void add_range(u32 ip, u32 length, u32 generation);
 void remove_range(u32 ip, u32 length);
 void sweep_ranges(u32 generation);
 int leads_here(u32 ip);
+int is_local(u32 ip);
 void remove_ranges(void);
 
 /* --- services.c: listeners, their backends and where pods are ------------------------------ */
@@ -89,6 +90,7 @@ extern u32 peer_port;
 static inline u32 mask_of(u32 length) { return length ? ~0u << (32 - length) : 0; }
 struct address *backends_of(struct listener *listener);
 int in_self(u32 ip);
+int is_pod(u32 ip);
 int behind(u32 ip, u32 *host);
 void say_listener(struct listener *said, const struct address *backends);
 void remove_listener(u32 ip, u32 port, u32 protocol);
@@ -97,12 +99,14 @@ void say_peer(u32 ip, u32 length, u32 host, u32 generation);
 void remove_peer(u32 ip, u32 length);
 void sweep_services(u32 generation);
 void retry_listeners(void);
+void tell_failures_again(void);
 int is_resolver(u32 ip, u32 port);
+int is_served(u32 ip, u32 port, u32 protocol);
 long address_socket(int type, u32 ip, u32 port, int bound);
 
 /* --- relay.c: connections ----------------------------------------------------------------- */
 
-enum state { DEAD, GREETED, ASKING, CONNECTING, GREETING, RELAYING };
+enum state { DEAD, GREETED, ASKING, ASKING_ON, CONNECTING, GREETING, RELAYING };
 enum role { SERVICE, RECEIVER, UPSTREAM };
 struct side { /* what is pending is to be written to this side */
     int fd, events;
@@ -110,7 +114,7 @@ struct side { /* what is pending is to be written to this side */
     u8 ended, shut;
 };
 struct connection {
-    u32 next, used, chain, dead, listener, serial, client, ip, start;
+    u32 next, used, chain, dead, older, newer, listener, serial, client, ip, local, start;
     u16 port, client_port;
     u8 state, role, protocol, through, tries;
     struct side side[2]; /* who connected; where it is carried to */
@@ -133,6 +137,7 @@ int flush(struct side *side);
 void accept_clients(u32 listener);
 void accept_peers(void);
 void listen_to_peers(void);
+void tell_peers_again(void);
 void serve_connection(u32 index, int side, int events);
 void check_deadlines(void);
 void reap(void);
@@ -173,11 +178,15 @@ const u8 *zone_of(const u8 *wire, u32 size, u32 *zone_size);
 struct query {
     const u8 *at;
     u32 size, question_end, type, class, limit, name_size;
+    u32 alias, end, count, most; /* of an answer that ends with an alias for a name elsewhere */
     u8 edns, version;
     u8 name[MOST_NAME + 1];
 };
-enum answer { SILENCE = 0, ELSEWHERE = -1 };
+enum answer { SILENCE = 0, ELSEWHERE = -1, ALIAS_ELSEWHERE = -2 };
+enum { OPT_SIZE = 11 };
 int answer_query(const u8 *at, u32 size, u8 *out, u32 most, struct query *query);
+u32 ask_alias(struct query *query, const u8 *out, u8 *question);
+int answer_alias(struct query *query, u8 *out, const u8 *got, u32 size);
 int answer_code(struct query *query, u8 *out, int code);
 
 /* --- resolve.c: what is asked ------------------------------------------------------------- */

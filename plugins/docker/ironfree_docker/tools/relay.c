@@ -8,13 +8,15 @@
 #include "network.h"
 
 enum { MOST_TRIES = 8, MOST_GREETED = 256, MOST_OF_KIND = 32768, MANY_BUFFERS = 256, HELLO = 48 };
+enum { MOST_OF_CLIENT = MOST_OF_KIND / 4, CLIENTS = 1 << 16 };
 enum { CONNECT_TIME = 3000, GREETING_TIME = 4000, HELLO_TIME = 5000, QUERY_TIME = 30000 };
 
 POOL(connections, sizeof(struct connection), sizeof(struct connection), 9, 2 * MOST_OF_KIND);
 POOL(buffers, BUFFER + 8, 8, 5, 4 * MOST_OF_KIND);
 u8 key[32];
 int keyed;
-static u32 dead, greeted, of_kind[2];
+static u32 dead, greeted, oldest, newest, of_kind[2];
+static u16 held[CLIENTS];
 static int peers_fd = -1, peers_events, peers_failed, spare = -1;
 
 struct connection *connection(u32 index)
@@ -96,6 +98,28 @@ u32 new_connection(enum role role, int protocol, int fd)
     return index;
 }
 
+/* How many connections a client has made. Few clients share a count with another one. */
+static u16 *held_by(u32 client)
+{
+    return &held[mix(client) % CLIENTS];
+}
+
+/* Peers that have yet to say what they want, in the order in which they came. */
+static void join_greeted(u32 index)
+{
+    struct connection *c = connection(index);
+    c->state = GREETED, c->older = newest;
+    *(newest ? &connection(newest)->newer : &oldest) = index;
+    newest = index, greeted++;
+}
+
+static void leave_greeted(struct connection *c)
+{
+    *(c->older ? &connection(c->older)->newer : &oldest) = c->newer;
+    *(c->newer ? &connection(c->newer)->older : &newest) = c->older;
+    greeted--;
+}
+
 /* Events of this round may still name it: it is given back behind them. */
 void drop(u32 index, int reset)
 {
@@ -103,9 +127,11 @@ void drop(u32 index, int reset)
     if (c->state == DEAD && c->dead)
         return;
     if (c->state == GREETED)
-        greeted--;
+        leave_greeted(c);
     if (c->protocol == UDP && c->role == SERVICE)
         forget_session(index);
+    else if (c->role != RECEIVER)
+        --*held_by(c->client);
     for (int s = 0; s < 2; s++)
         shut(&c->side[s], reset), release(&c->side[s]);
     set_deadline(c, 0);
@@ -193,19 +219,29 @@ static void connected(u32 index)
     watch_side(index, 1, INPUT);
 }
 
+/* Whether a backend may be asked: through the peer at `host`, or at its own address. */
+static int may_ask(struct connection *c, u32 *host)
+{
+    c->through = 0;
+    if (c->role != SERVICE)
+        return 1;
+    if (in_self(c->ip))
+        return is_pod(c->ip);
+    c->through = behind(c->ip, host);
+    if (c->through)
+        return 1;
+    /* We would connect to ourselves, without end. */
+    return !leads_here(c->ip) && !(is_served(c->ip, c->port, c->protocol) && is_local(c->ip));
+}
+
 void try_next(u32 index)
 {
     struct connection *c = connection(index);
     shut(&c->side[1], 1);
     while (choose(c)) {
         u32 host = c->ip;
-        if (c->role == SERVICE && !in_self(c->ip)) {
-            c->through = behind(c->ip, &host);
-            if (!c->through && leads_here(c->ip))
-                continue; /* it would be a connection to ourselves, and so on without end */
-        } else {
-            c->through = 0;
-        }
+        if (!may_ask(c, &host))
+            continue;
         int type = c->protocol == TCP || c->through ? STREAM : DATAGRAM;
         long fd = address_socket(type, host, c->through ? peer_port : c->port, 0);
         if (fd < 0)
@@ -268,14 +304,16 @@ void accept_clients(u32 from)
         long fd = accept(l->fd, where);
         if (fd < 0)
             return;
-        u32 index = new_connection(l->resolver ? UPSTREAM : SERVICE, TCP, fd);
+        u32 client = get16(where + 4) << 16 | get16(where + 6), index = 0;
+        if (*held_by(client) < MOST_OF_CLIENT)
+            index = new_connection(l->resolver ? UPSTREAM : SERVICE, TCP, fd);
         if (!index) {
             shut(&(struct side){.fd = fd}, 1);
             continue;
         }
         struct connection *c = connection(index);
         c->listener = from, c->serial = l->serial;
-        c->client = get16(where + 4) << 16 | get16(where + 6);
+        c->client = client, ++*held_by(client);
         if (!l->resolver) {
             try_next(index);
             continue;
@@ -286,33 +324,13 @@ void accept_clients(u32 from)
     }
 }
 
-void accept_peers(void)
-{
-    u8 where[16];
-    int least = HELLO;
-    for (int i = 0; i < 64; i++) {
-        long fd = accept(peers_fd, where);
-        if (fd < 0)
-            return;
-        u32 index = greeted < MOST_GREETED ? new_connection(RECEIVER, TCP, fd) : 0;
-        if (!index) {
-            SYS(CLOSE, fd);
-            continue;
-        }
-        SYS(SETSOCKOPT, fd, 1, 18, &least, 4);
-        connection(index)->state = GREETED, greeted++;
-        set_deadline(connection(index), now + HELLO_TIME);
-        watch_side(index, 0, INPUT);
-    }
-}
-
 static int welcome(const u8 *hello)
 {
     u8 differs = !keyed;
     for (int i = 0; i < 32; i++)
         differs |= hello[4 + i] ^ key[i];
     return !differs && !memcmp(hello, "IFN1", 4) && (hello[36] == TCP || hello[36] == UDP)
-        && in_self(get16(hello + 40) << 16 | get16(hello + 42));
+        && is_pod(get16(hello + 40) << 16 | get16(hello + 42));
 }
 
 static void check_hello(u32 index)
@@ -325,12 +343,34 @@ static void check_hello(u32 index)
         return;
     }
     SYS(SETSOCKOPT, c->side[0].fd, 1, 18, &least, 4);
-    greeted--;
+    leave_greeted(c);
     if (hello[36] == UDP)
         c->protocol = UDP, of_kind[0]--, of_kind[1]++;
     c->state = CONNECTING;
     c->port = get16(hello + 38), c->ip = get16(hello + 40) << 16 | get16(hello + 42);
     try_next(index);
+}
+
+void accept_peers(void)
+{
+    u8 where[16];
+    int least = HELLO;
+    for (int i = 0; i < 64; i++) {
+        long fd = accept(peers_fd, where);
+        if (fd < 0)
+            return;
+        if (greeted == MOST_GREETED)
+            check_hello(oldest); /* it has had longer than others will: those who are silent go */
+        u32 index = new_connection(RECEIVER, TCP, fd);
+        if (!index) {
+            SYS(CLOSE, fd);
+            continue;
+        }
+        SYS(SETSOCKOPT, fd, 1, 18, &least, 4);
+        join_greeted(index);
+        set_deadline(connection(index), now + HELLO_TIME);
+        watch_side(index, 0, INPUT);
+    }
 }
 
 void listen_to_peers(void)
@@ -345,6 +385,12 @@ void listen_to_peers(void)
         waiting++, peers_failed = 1;
         tell_peers(-peers_fd);
     }
+}
+
+void tell_peers_again(void)
+{
+    waiting -= peers_failed, peers_failed = 0;
+    listen_to_peers();
 }
 
 /* --- bytes -------------------------------------------------------------------------------- */

@@ -2,7 +2,8 @@
  *
  * A datagram is asked on from a socket of its own, so that its port cannot be guessed, with an
  * id of its own; the next server is tried after two seconds. A connection becomes one to a name
- * server when the first query comes that is to be asked on.
+ * server when the first query comes that is to be asked on; until then it waits while the meaning
+ * of an alias is asked for with datagrams.
  */
 
 #include "network.h"
@@ -11,8 +12,9 @@ enum { SERVERS = 8, MOST_ASKED = 4096, LONGEST = 4096, LARGE = 1232, NAME_SERVER
 enum { NEXT_TIME = 2000, GIVE_UP_TIME = 5000, IDLE_TIME = 30000, SERVER_FAILURE = 2 };
 
 struct asked {
-    u32 next, used, listener, serial, tries, size, question_end, limit, edns;
+    u32 next, used, listener, connection, serial, tries, size, question_end, limit, edns;
     u16 id;
+    u8 alias;
     int fd, events;
     u64 next_time, give_up;
     u8 client[16], message[LARGE];
@@ -88,8 +90,29 @@ static u32 usable_servers(void)
 
 /* --- datagrams ---------------------------------------------------------------------------- */
 
+/* It goes on from the loop: more queries may be waiting in it, more than calls may be nested. */
+static void answer_connection(struct asked *a, const u8 *at, u32 size)
+{
+    struct connection *c = connection(a->connection);
+    struct side *near = &c->side[0];
+    if (!c->used || c->state != ASKING_ON || c->start != a->serial)
+        return;
+    if (!reserve(near)) {
+        drop(a->connection, 1);
+        return;
+    }
+    put16(pending(near), size), memcpy(pending(near) + 2, at, size);
+    near->size = size + 2, c->state = ASKING;
+    set_deadline(c, now + IDLE_TIME);
+    watch_side(a->connection, 0, OUTPUT);
+}
+
 static void reply(struct asked *a, const u8 *at, u32 size)
 {
+    if (a->connection) {
+        answer_connection(a, at, size);
+        return;
+    }
     struct listener *l = item(&listeners, a->listener);
     if (l->used && l->serial == a->serial && l->fd >= 0)
         SYS(SENDTO, l->fd, at, size, QUIET, a->client, 16);
@@ -114,17 +137,50 @@ static void fail(u32 index)
     end(index);
 }
 
+/* The message to send: what came, or the question for what its answer, in `out`, ends with. */
+static const u8 *question_of(struct asked *a, struct query *q, u32 *size, u32 *question_end)
+{
+    static u8 question[LARGE];
+    *size = a->size, *question_end = a->question_end;
+    if (!a->alias)
+        return a->message;
+    if (answer_query(a->message, a->size, out, a->limit, q) != ALIAS_ELSEWHERE)
+        return 0;
+    *size = ask_alias(q, out, question), *question_end = *size - (a->edns ? OPT_SIZE : 0);
+    memcpy(question, a->message, 2);
+    return question;
+}
+
+/* What is known has changed since it was asked. */
+static void answer_anew(u32 index)
+{
+    struct asked *a = item(&asked, index);
+    struct query q;
+    int answer = answer_query(a->message, a->size, out, a->limit, &q);
+    if (answer <= 0)
+        answer = answer_code(&q, out, SERVER_FAILURE);
+    put16(out, a->id);
+    reply(a, out, answer);
+    end(index);
+}
+
 static void ask_next(u32 index)
 {
     struct asked *a = item(&asked, index);
-    u32 count = usable_servers(), most = count && count < 3 ? 3 : count, ip;
+    struct query q;
+    u32 count = usable_servers(), most = count && count < 3 ? 3 : count, ip, size, question_end;
     while (a->tries < most) {
         upstream(a->tries++ % count, &ip);
         if (a->fd >= 0)
             SYS(CLOSE, a->fd);
         a->fd = address_socket(DATAGRAM, ip, NAME_SERVER, 0), a->events = 0;
         put16(a->message, any_number());
-        if (a->fd < 0 || SYS(SENDTO, a->fd, a->message, a->size, QUIET, 0, 0) != a->size)
+        const u8 *question = question_of(a, &q, &size, &question_end);
+        if (!question) {
+            answer_anew(index);
+            return;
+        }
+        if (a->fd < 0 || SYS(SENDTO, a->fd, question, size, QUIET, 0, 0) != size)
             continue;
         watch(a->fd, &a->events, INPUT, QUERY, index);
         a->next_time = now + NEXT_TIME;
@@ -133,20 +189,30 @@ static void ask_next(u32 index)
     fail(index);
 }
 
-static void ask(u32 from, const u8 *client, struct query *q)
+static u32 new_asked(struct query *q, int answer)
+{
+    u32 index = q->size <= LARGE ? take(&asked) : 0;
+    if (!index)
+        return 0;
+    struct asked *a = item(&asked, index);
+    waiting++;
+    a->fd = -1, a->id = get16(q->at), a->alias = answer == ALIAS_ELSEWHERE;
+    a->size = q->size, a->question_end = q->question_end, a->limit = q->limit, a->edns = q->edns;
+    a->give_up = now + GIVE_UP_TIME;
+    memcpy(a->message, q->at, q->size);
+    return index;
+}
+
+static void ask(u32 from, const u8 *client, struct query *q, int answer)
 {
     struct listener *l = item(&listeners, from);
-    u32 index = q->size <= LARGE ? take(&asked) : 0;
+    u32 index = new_asked(q, answer);
     if (!index) {
         SYS(SENDTO, l->fd, out, answer_code(q, out, SERVER_FAILURE), QUIET, client, 16);
         return;
     }
     struct asked *a = item(&asked, index);
-    waiting++;
-    a->listener = from, a->serial = l->serial, a->fd = -1, a->id = get16(q->at);
-    a->size = q->size, a->question_end = q->question_end, a->limit = q->limit, a->edns = q->edns;
-    a->give_up = now + GIVE_UP_TIME;
-    memcpy(a->client, client, 16), memcpy(a->message, q->at, q->size);
+    a->listener = from, a->serial = l->serial, memcpy(a->client, client, 16);
     ask_next(index);
 }
 
@@ -163,8 +229,8 @@ void take_queries(u32 from)
         int answer = answer_query(got, size, out, 0, &q);
         if (answer > 0)
             SYS(SENDTO, l->fd, out, answer, QUIET, client, 16);
-        else if (answer == ELSEWHERE)
-            ask(from, client, &q);
+        else if (answer != SILENCE)
+            ask(from, client, &q, answer);
     }
 }
 
@@ -173,13 +239,12 @@ static int lower(int byte)
     return byte >= 'A' && byte <= 'Z' ? byte + 32 : byte;
 }
 
-static int answers(struct asked *a, const u8 *at, long size)
+static int answers(const u8 *question, u32 end, const u8 *at, long size)
 {
-    if (size < a->question_end || get16(at) != get16(a->message) || !(at[2] & 0x80)
-        || get16(at + 4) != 1)
+    if (size < end || get16(at) != get16(question) || !(at[2] & 0x80) || get16(at + 4) != 1)
         return 0;
-    for (u32 i = 12; i < a->question_end; i++)
-        if (lower(at[i]) != lower(a->message[i]))
+    for (u32 i = 12; i < end; i++)
+        if (lower(at[i]) != lower(question[i]))
             return 0;
     return 1;
 }
@@ -192,11 +257,24 @@ void take_answer(u32 index)
     long size = SYS(RECVFROM, a->fd, got, sizeof got, 0x40, 0, 0);
     if (size < 0 && size != -AGAIN)
         ask_next(index);
-    if (size < 0 || !answers(a, got, size))
+    if (size < 0)
+        return;
+    struct query q;
+    u32 asked_size, question_end;
+    const u8 *question = question_of(a, &q, &asked_size, &question_end);
+    if (!question)
+        answer_anew(index);
+    if (!question || !answers(question, question_end, got, size))
         return;
     int code = got[3] & 15;
     if ((code == SERVER_FAILURE || code >= 4) && a->tries < usable_servers()) {
         ask_next(index);
+        return;
+    }
+    if (a->alias) {
+        put16(out, a->id);
+        reply(a, out, answer_alias(&q, out, got, size));
+        end(index);
         return;
     }
     put16(got, a->id);
@@ -219,6 +297,17 @@ void check_queries(void)
 
 /* --- connections -------------------------------------------------------------------------- */
 
+static void ask_for(u32 index, u32 asking)
+{
+    struct connection *c = connection(index);
+    struct asked *a = item(&asked, asking);
+    c->state = ASKING_ON;
+    set_deadline(c, now + IDLE_TIME);
+    watch_side(index, 0, 0);
+    a->connection = index, a->serial = c->start, a->limit = BUFFER - 2;
+    ask_next(asking);
+}
+
 static int answer_message(u32 index, struct side *near, struct side *far)
 {
     struct query q;
@@ -234,8 +323,16 @@ static int answer_message(u32 index, struct side *near, struct side *far)
     }
     if (answer == SILENCE)
         return SILENCE;
+    u32 asking = 0;
+    if (answer == ALIAS_ELSEWHERE && !(asking = new_asked(&q, answer)))
+        answer = answer_code(&q, pending(near) + 2, SERVER_FAILURE);
     far->size -= size + 2;
     memmove(message, message + size + 2, far->size);
+    if (asking) {
+        release(near);
+        ask_for(index, asking);
+        return answer;
+    }
     put16(pending(near), answer), near->size = answer + 2;
     return flush(near) < 0 ? SILENCE : answer;
 }
@@ -263,7 +360,7 @@ void take_asked(u32 index, int events)
         if (bad || far->size < size + 2)
             break;
         int answer = answer_message(index, near, far);
-        if (answer == ELSEWHERE)
+        if (answer == ELSEWHERE || answer == ALIAS_ELSEWHERE)
             return;
         bad = answer == SILENCE;
     }

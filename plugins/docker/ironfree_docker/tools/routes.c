@@ -175,8 +175,10 @@ static void remove_strays(void)
         return;
     strays_count = 0;
     ask(GET_ROUTE, 0x301, 0, 32);
-    while (strays_count--)
-        ask(DELETE_ROUTE, 5, strays[strays_count].ip, strays[strays_count].length);
+    for (; strays_count; strays_count--) {
+        const struct range *stray = &strays[strays_count - 1];
+        ask(DELETE_ROUTE, 5, stray->ip, stray->length);
+    }
 }
 
 int leads_here(u32 ip)
@@ -185,6 +187,27 @@ int leads_here(u32 ip)
         if ((ip & mask_of(ranges[i].length)) == ranges[i].ip)
             return 1;
     return 0;
+}
+
+/* Whether the host itself gets what is sent there, as the kernel has it; if in doubt, it does. */
+int is_local(u32 ip)
+{
+    static u8 got[4096] __attribute__((aligned(8)));
+    struct {
+        struct message m;
+        u8 rest[8];
+    } out = {.m = {.length = sizeof out, .type = GET_ROUTE, .flags = 1, .sequence = 1}};
+    const struct message *m = (void *)got;
+    long fd = open_routes();
+    if (fd < 0)
+        return 1;
+    out.m.route.family = 2, out.m.route.to_length = 32, out.rest[0] = 8, out.rest[2] = 1;
+    put32(out.rest + 4, ip);
+    long size = SYS(SENDTO, fd, &out, sizeof out, 0, 0, 0);
+    if (size > 0)
+        size = SYS(RECVFROM, fd, got, sizeof got, 0, 0, 0);
+    SYS(CLOSE, fd);
+    return size < (long)sizeof *m || m->type != NEW_ROUTE || m->route.type == LOCAL;
 }
 
 void sweep_ranges(u32 generation)

@@ -3,7 +3,7 @@
 #include "network.h"
 
 enum { HEADS = 1 << 16, PEER_HEADS = 1 << 14, SELVES = 64, MOST_BACKENDS = 1000000 };
-enum { NO_SPACE = 28 };
+enum { NO_SPACE = 28, TOLD = 1, TO_TELL = 2 };
 
 struct network {
     u32 ip, length, generation;
@@ -50,6 +50,8 @@ long address_socket(int type, u32 ip, u32 port, int bound)
     if (bound) {
         if (type == STREAM)
             option(fd, 1, 2, 1);
+        else
+            option(fd, 0, PACKET_INFO, 1);
         result = SYS(BIND, fd, where, 16);
         if (!result && type == STREAM)
             result = SYS(LISTEN, fd, 4096);
@@ -70,7 +72,9 @@ static void open_listener(u32 index)
     l->fd = address_socket(l->protocol == TCP ? STREAM : DATAGRAM, l->ip, l->port, 1);
     if (l->fd < 0) {
         if (!l->failed)
-            l->failed = 1, failing++, waiting++, tell_listen(l->ip, l->port, l->protocol, -l->fd);
+            failing++, waiting++;
+        if (l->failed != TOLD)
+            l->failed = TOLD, tell_listen(l->ip, l->port, l->protocol, -l->fd);
         l->fd = -1;
         return;
     }
@@ -114,6 +118,15 @@ void retry_listeners(void)
         if (listener(index)->used && listener(index)->failed)
             open_listener(index);
     listen_to_peers();
+}
+
+/* Whoever states all anew is to know of every failure, told before or not. */
+void tell_failures_again(void)
+{
+    for (u32 index = 1; failing && index <= listeners.top; index++)
+        if (listener(index)->used && listener(index)->failed)
+            listener(index)->failed = TO_TELL;
+    tell_peers_again();
 }
 
 /* --- listeners ---------------------------------------------------------------------------- */
@@ -198,6 +211,18 @@ int is_resolver(u32 ip, u32 port)
     return index && listener(index)->resolver;
 }
 
+static int serves(u32 index)
+{
+    struct listener *l = listener(index);
+    return index && !l->failed && (l->count || l->resolver);
+}
+
+/* Whether we listen there, if it is an address of this host. */
+int is_served(u32 ip, u32 port, u32 protocol)
+{
+    return serves(*find_listener(ip, port, protocol)) || serves(*find_listener(0, port, protocol));
+}
+
 /* --- where pods are ----------------------------------------------------------------------- */
 
 int in_self(u32 ip)
@@ -206,6 +231,19 @@ int in_self(u32 ip)
         if ((ip & mask_of(selves[i].length)) == selves[i].ip)
             return 1;
     return 0;
+}
+
+/* Networks' own addresses, those of their gateways, which are this host, and the last ones are
+ * no pods'.
+ */
+int is_pod(u32 ip)
+{
+    for (u32 i = 0; i < selves_count; i++) {
+        u32 most = ~mask_of(selves[i].length), within = ip & most;
+        if (ip - within == selves[i].ip && (within < 2 || within == most))
+            return 0;
+    }
+    return in_self(ip);
 }
 
 void say_self(u32 ip, u32 length, u32 generation)
