@@ -533,6 +533,23 @@ def test_pods_are_refused_what_has_no_backends(hosts: Hosts, guest: HostNetwork)
         guest.connect(SERVICE, 80)
 
 
+def test_nobody_else_answers_for_a_service(hosts: Hosts, guest: HostNetwork):
+    one, other = hosts
+    one.serve("0.0.0.0", 80, says(b"host"))
+    one.serve("0.0.0.0", 22, says(b"host"))
+    one.serve(one.pod(1), 8080, says(b"pod"))
+    program = one.run()
+    program.state(*ground(one, other), listen())
+    for client in (one, guest):
+        assert client.read(one.address, 80) == b"host"
+        for port in (80, 22):
+            with pytest.raises(ConnectionRefusedError):
+                client.connect(SERVICE, port)
+    program.say(f"listen {SERVICE} 80 tcp 0 {one.pod(1)}:8080")
+    for client in (one, guest):
+        assert client.read(SERVICE, 80) == b"pod"
+
+
 def test_pods_stick_to_a_backend_by_their_own_address(hosts: Hosts, guest: HostNetwork):
     one, other = hosts
     numbers = (1, 2, 3, 4)

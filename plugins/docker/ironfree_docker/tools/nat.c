@@ -4,7 +4,9 @@
  * ports) has no hold of addresses that are services'.
  *
  * One table, "ironfree-PORT": two chains before Docker's, which go on to the third, and a set of
- * the addresses and ports that are served. It goes with the socket that made it, where the kernel
+ * the addresses and ports that are served. What else comes in for services' addresses by TCP is
+ * refused, or a program that listens on all addresses would answer in the place of a service
+ * without backends. The table goes with the socket that made it, where the kernel
  * knows that; else the next program of this name removes it. What changes is gathered in one
  * batch, which the kernel takes as a whole or not at all.
  */
@@ -16,9 +18,9 @@ enum { NEW_TABLE = 0xa00, DELETE_TABLE = 0xa02, NEW_CHAIN = 0xa03, NEW_RULE = 0x
        BATCH_BEGIN = 16, BATCH_END = 17, ERROR = 2 };
 enum { REQUEST = 1, ACK = 4, EXCLUSIVE = 0x200, CREATE = 0x400, APPEND = 0x800 };
 enum { OWNED = 2, NESTED = 0x8000, BATCH = 160 << 10, MOST_RULE = 512, MOST_LIST = 60000 };
-enum { PREROUTING = 0, OUTGOING = 3, BEFORE_DOCKER = -101, ADDRESS_AND_PORT = 7 << 6 | 13 };
+enum { PREROUTING = 0, INCOMING = 1, OUTGOING = 3, BEFORE_DOCKER = -101, ADDRESS_AND_PORT = 7 << 6 | 13 };
 enum { NETWORK_HEADER = 1, TRANSPORT_HEADER = 2, L4_PROTOCOL = 16, REGISTER = 1, NEXT_REGISTER = 9,
-       JUMP = -3, DESTINATION = 1, GIVEN_PORT = 2 };
+       JUMP = -3, DESTINATION = 1, GIVEN_PORT = 2, RESET = 1, NEW_CONNECTION = 8 };
 
 struct head {
     u32 length;
@@ -29,7 +31,8 @@ struct head {
 
 int natting, ranges_changed;
 static char table[16] = "ironfree-";
-static const char services[] = "services";
+static const char services[] = "services", input[] = "input", refused[] = "refused";
+static int refusing;
 static long nat_fd = -1;
 static u8 batch[BATCH] __attribute__((aligned(8)));
 static u32 size, message, list, nests[8], depth;
@@ -182,14 +185,38 @@ static void compare(const void *data, u32 bytes)
     end_expression();
 }
 
+static void match_tcp(void)
+{
+    start_expression("meta"), number(1, REGISTER), number(2, L4_PROTOCOL), end_expression();
+    compare(&(u8){TCP}, 1);
+}
+
+static void match_range(u32 ip, u32 length)
+{
+    u8 mask[4], wanted[4];
+    put32(mask, mask_of(length)), put32(wanted, ip);
+    load(REGISTER, NETWORK_HEADER, 16, 4);
+    start_expression("bitwise");
+    number(1, REGISTER), number(2, REGISTER), number(3, 4);
+    value(4, mask, 4), value(5, "\0\0\0", 4);
+    end_expression();
+    compare(wanted, 4);
+}
+
+static void jump(const char *chain)
+{
+    start_expression("immediate");
+    number(1, 0), open(2), open(2), number(1, JUMP), text(2, chain), shut(), shut();
+    end_expression();
+}
+
 /* tcp, ip daddr . tcp dport @services redirect to :PORT */
 static void put_redirect(void)
 {
     u8 port[2];
     put16(port, peer_port);
     start_rule(services);
-    start_expression("meta"), number(1, REGISTER), number(2, L4_PROTOCOL), end_expression();
-    compare(&(u8){TCP}, 1);
+    match_tcp();
     load(REGISTER, NETWORK_HEADER, 16, 4), load(NEXT_REGISTER, TRANSPORT_HEADER, 2, 2);
     start_expression("lookup"), text(1, services), number(2, REGISTER), end_expression();
     start_expression("immediate"), number(1, REGISTER), value(2, port, 2), end_expression();
@@ -202,15 +229,8 @@ static void put_redirect(void)
 /* ip daddr in the range, dnat to ip daddr: what is translated once is left alone after that. */
 static void put_range(u32 ip, u32 length)
 {
-    u8 mask[4], wanted[4];
-    put32(mask, mask_of(length)), put32(wanted, ip);
     start_rule(services);
-    load(REGISTER, NETWORK_HEADER, 16, 4);
-    start_expression("bitwise");
-    number(1, REGISTER), number(2, REGISTER), number(3, 4);
-    value(4, mask, 4), value(5, "\0\0\0", 4);
-    end_expression();
-    compare(wanted, 4);
+    match_range(ip, length);
     load(REGISTER, NETWORK_HEADER, 16, 4);
     start_expression("nat");
     number(1, DESTINATION), number(2, 2), number(3, REGISTER), number(4, REGISTER);
@@ -218,25 +238,51 @@ static void put_range(u32 ip, u32 length)
     shut();
 }
 
-static void put_rules(void)
+static void put_refusal(u32 ip, u32 length)
 {
-    make_room(BATCH / 2 + MOST_RULE);
-    start(DELETE_RULE, 0);
-    text(1, table), text(2, services);
-    put_redirect();
-    each_range(put_range);
+    start_rule(input);
+    match_range(ip, length);
+    jump(refused);
+    shut();
 }
 
-static void put_hook(const char *name, u32 hook)
+static void empty(const char *chain)
+{
+    start(DELETE_RULE, 0);
+    text(1, table), text(2, chain);
+}
+
+static void put_rules(void)
+{
+    make_room(BATCH / 2);
+    empty(services);
+    put_redirect();
+    each_range(put_range);
+    if (!refusing)
+        return;
+    make_room(BATCH / 2);
+    empty(input);
+    each_range(put_refusal);
+}
+
+static void put_chain(const char *name)
 {
     start(NEW_CHAIN, CREATE);
     text(1, table), text(3, name);
-    open(4), number(1, hook), number(2, BEFORE_DOCKER), shut();
-    text(7, "nat");
+}
+
+static void put_hook(const char *name, const char *type, u32 hook, u32 priority)
+{
+    put_chain(name);
+    open(4), number(1, hook), number(2, priority), shut();
+    text(7, type);
+}
+
+static void put_translation(const char *name, u32 hook)
+{
+    put_hook(name, "nat", hook, BEFORE_DOCKER);
     start_rule(name);
-    start_expression("immediate");
-    number(1, 0), open(2), open(2), number(1, JUMP), text(2, services), shut(), shut();
-    end_expression();
+    jump(services);
     shut();
 }
 
@@ -246,11 +292,25 @@ static long make_table(u32 flags)
     text(1, table), number(2, flags);
     start(NEW_SET, CREATE);
     text(1, table), text(2, services), number(4, ADDRESS_AND_PORT), number(5, 8), number(10, 1);
-    start(NEW_CHAIN, CREATE);
-    text(1, table), text(3, services);
-    put_hook("prerouting", PREROUTING), put_hook("output", OUTGOING);
-    put_rules();
+    put_chain(services);
+    put_translation("prerouting", PREROUTING), put_translation("output", OUTGOING);
+    put_redirect();
     return send();
+}
+
+/* Only what begins: a service's address is also that of this host's own clients of it. A kernel
+ * without this serves all the same. */
+static int make_refusals(void)
+{
+    put_hook(input, "filter", INCOMING, 0);
+    put_chain(refused);
+    start_rule(refused);
+    match_tcp();
+    start_expression("ct"), number(1, REGISTER), number(2, 0), end_expression();
+    compare(&(u32){NEW_CONNECTION}, 4);
+    start_expression("reject"), number(1, RESET), end_expression();
+    shut();
+    return !send();
 }
 
 static void delete_table(void)
@@ -265,7 +325,11 @@ static long make(void)
 {
     delete_table();
     long result = make_table(OWNED);
-    return result ? make_table(0) : 0;
+    if (result)
+        result = make_table(0);
+    if (!result)
+        refusing = make_refusals(), ranges_changed = 1;
+    return result;
 }
 
 /* --- what is served ----------------------------------------------------------------------- */
@@ -311,7 +375,7 @@ static void make_anew(void)
 {
     long result = make();
     if (!result)
-        catch_all(), result = size ? send() : 0;
+        ranges_changed = 0, put_rules(), catch_all(), result = send();
     result = broken ? broken : result;
     if (result)
         give_up(result), move_listeners();
@@ -349,7 +413,7 @@ void start_nat(void)
     if (result)
         give_up(result);
     else
-        natting = 1, ranges_changed = 1;
+        natting = 1;
 }
 
 void end_nat(void)
