@@ -147,6 +147,20 @@ class HostNetwork:
         self.do(lambda: subprocess.run(["ip", "-b", "-"], input=batch, check=True, timeout=WAIT))
         return ""
 
+    def command(self, *words: str) -> str:
+        """What a program of this host says."""
+        return self.do(lambda: subprocess.check_output(words, timeout=WAIT, text=True))
+
+    def held(self, *words: str) -> subprocess.Popen[str]:
+        """A program of this host that is talked to."""
+        process = self.do(
+            lambda: subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            )
+        )
+        self.closing.callback(lambda: (process.kill(), process.communicate()))
+        return process
+
     def run(self, *, port: int = PEERS, settings: Path | None = None) -> Program:
         """The program, and optionally a file in the place of /etc/resolv.conf."""
         command = [str(PROGRAM), "network", str(port)]
@@ -227,6 +241,14 @@ def join(one: HostNetwork, other: HostNetwork) -> None:
     one.ip(f"link add cable type veth peer name cable netns {other.namespace}")
     for host in (one, other):
         host.ip(f"addr add {host.address}/24 dev cable", "link set cable up")
+
+
+def lodge(guest: HostNetwork, host: HostNetwork) -> None:
+    """Give a host a pod in a namespace of its own, which reaches everything through its host."""
+    host.ip(f"link add guest type veth peer name eth0 netns {guest.namespace}")
+    host.ip("addr add 172.31.9.1/24 dev guest", "link set guest up")
+    guest.ip("addr add 172.31.9.2/24 dev eth0", "link set eth0 up")
+    guest.ip("route add default via 172.31.9.1")
 
 
 def hello(key: str, protocol: int, ip: str, port: int) -> bytes:

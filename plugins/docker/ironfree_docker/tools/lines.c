@@ -123,6 +123,7 @@ static void commit(char **at)
     if (stating)
         sweep_ranges(generation), sweep_services(generation), sweep_names(generation);
     stating = 0;
+    settle_nat();
     tell_done(at[0]);
 }
 

@@ -19,6 +19,7 @@
  *   name FQDN a IP... . | srv PORT:TARGET... . | cname TARGET .  unname FQDN a|srv|cname .
  * Told on standard output, with Linux's numbers of errors, once for each complete statement:
  *   done N    fail listen IP PORT tcp|udp ERRNO    fail range CIDR ERRNO    fail peers ERRNO
+ *   fail nat ERRNO    each service needs a socket of its own: nf_tables cannot be had
  *
  * A peer begins with 48 bytes: "IFN1", the key, u8 protocol (6 or 17), u8 0, u16 port, 4 bytes
  * of IPv4, 4 bytes 0. The answer is a byte 0 when the pod has accepted, else the end; then bytes
@@ -138,6 +139,12 @@ void tell_peers(long error)
         put_text("fail peers"), put_error(error);
 }
 
+void tell_nat(long error)
+{
+    if (room())
+        put_text("fail nat"), put_error(error);
+}
+
 /* --- the loop ----------------------------------------------------------------------------- */
 
 static void read_clock(void)
@@ -163,6 +170,7 @@ static void read_signals(void)
     static struct signal signal;
     if (SYS(READ, signals, &signal, sizeof signal) != sizeof signal)
         return;
+    end_nat();
     remove_ranges();
     for (;;)
         SYS(EXIT, 0);
@@ -208,6 +216,7 @@ static void serve(void)
 {
     static struct event events[EVENTS];
     for (u64 next_tick = 0;;) {
+        settle_nat();
         int pause = waiting || told_size ? TICK : -1;
         long count = SYS(EPOLL_PWAIT, epoll, events, EVENTS, pause, 0, 8);
         read_clock();

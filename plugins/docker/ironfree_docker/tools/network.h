@@ -55,6 +55,7 @@ void tell_done(const char *number);
 void tell_listen(u32 ip, u32 port, u32 protocol, long error);
 void tell_range(u32 ip, u32 length, long error);
 void tell_peers(long error);
+void tell_nat(long error);
 
 /* --- lines.c: what is read ---------------------------------------------------------------- */
 
@@ -68,7 +69,18 @@ void remove_range(u32 ip, u32 length);
 void sweep_ranges(u32 generation);
 int leads_here(u32 ip);
 int is_local(u32 ip);
+int in_range(u32 ip);
+void each_range(void (*visit)(u32 ip, u32 length));
 void remove_ranges(void);
+
+/* --- nat.c: services that nf_tables leads to the port of peers ------------------------------ */
+
+extern int natting, ranges_changed;
+void start_nat(void);
+void catch(u32 ip, u32 port);
+void let_go(u32 ip, u32 port);
+void settle_nat(void);
+void end_nat(void);
 
 /* --- services.c: listeners, their backends and where pods are ------------------------------ */
 
@@ -79,7 +91,7 @@ struct address {
 struct listener {
     u32 next, used, chain, generation, serial, ip, count, sessions;
     u16 port;
-    u8 protocol, sticky, resolver, failed;
+    u8 protocol, sticky, resolver, failed, caught;
     int fd, events;
     struct slab backends;
 };
@@ -100,6 +112,9 @@ void remove_peer(u32 ip, u32 length);
 void sweep_services(u32 generation);
 void retry_listeners(void);
 void tell_failures_again(void);
+void move_listeners(void);
+void catch_all(void);
+u32 caught_listener(u32 ip, u32 port);
 int is_resolver(u32 ip, u32 port);
 int is_served(u32 ip, u32 port, u32 protocol);
 long address_socket(int type, u32 ip, u32 port, int bound);

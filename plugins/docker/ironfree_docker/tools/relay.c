@@ -296,6 +296,28 @@ static long accept(int fd, u8 *where)
     return -AGAIN;
 }
 
+static void take_client(u32 from, long fd, const u8 *where)
+{
+    struct listener *l = item(&listeners, from);
+    u32 client = get16(where + 4) << 16 | get16(where + 6), index = 0;
+    if (*held_by(client) < MOST_OF_CLIENT)
+        index = new_connection(l->resolver ? UPSTREAM : SERVICE, TCP, fd);
+    if (!index) {
+        shut(&(struct side){.fd = fd}, 1);
+        return;
+    }
+    struct connection *c = connection(index);
+    c->listener = from, c->serial = l->serial;
+    c->client = client, ++*held_by(client);
+    if (!l->resolver) {
+        try_next(index);
+        return;
+    }
+    c->state = ASKING;
+    set_deadline(c, now + QUERY_TIME);
+    watch_side(index, 0, INPUT);
+}
+
 void accept_clients(u32 from)
 {
     struct listener *l = item(&listeners, from);
@@ -304,24 +326,20 @@ void accept_clients(u32 from)
         long fd = accept(l->fd, where);
         if (fd < 0)
             return;
-        u32 client = get16(where + 4) << 16 | get16(where + 6), index = 0;
-        if (*held_by(client) < MOST_OF_CLIENT)
-            index = new_connection(l->resolver ? UPSTREAM : SERVICE, TCP, fd);
-        if (!index) {
-            shut(&(struct side){.fd = fd}, 1);
-            continue;
-        }
-        struct connection *c = connection(index);
-        c->listener = from, c->serial = l->serial;
-        c->client = client, ++*held_by(client);
-        if (!l->resolver) {
-            try_next(index);
-            continue;
-        }
-        c->state = ASKING;
-        set_deadline(c, now + QUERY_TIME);
-        watch_side(index, 0, INPUT);
+        take_client(from, fd, where);
     }
+}
+
+/* Whom one is meant for who was led to the port of peers: 0 who came there by himself. */
+static int meant_for(long fd, u32 *ip, u32 *port)
+{
+    u8 own[16], meant[16];
+    int size = 16, meant_size = 16;
+    if (!natting || SYS(GETSOCKNAME, fd, own, &size)
+        || SYS(GETSOCKOPT, fd, 0, 80, meant, &meant_size) || !memcmp(own + 2, meant + 2, 6))
+        return 0;
+    *ip = get16(meant + 4) << 16 | get16(meant + 6), *port = get16(meant + 2);
+    return in_range(*ip);
 }
 
 static int welcome(const u8 *hello)
@@ -359,6 +377,15 @@ void accept_peers(void)
         long fd = accept(peers_fd, where);
         if (fd < 0)
             return;
+        u32 ip, port;
+        if (meant_for(fd, &ip, &port)) {
+            u32 listener = caught_listener(ip, port);
+            if (listener)
+                take_client(listener, fd, where);
+            else
+                shut(&(struct side){.fd = fd}, 1);
+            continue;
+        }
         if (greeted == MOST_GREETED)
             check_hello(oldest); /* it has had longer than others will: those who are silent go */
         u32 index = new_connection(RECEIVER, TCP, fd);
@@ -381,6 +408,7 @@ void listen_to_peers(void)
     if (peers_fd >= 0) {
         waiting -= peers_failed, peers_failed = 0;
         watch(peers_fd, &peers_events, INPUT, PEERS, 0);
+        start_nat();
     } else if (!peers_failed) {
         waiting++, peers_failed = 1;
         tell_peers(-peers_fd);

@@ -145,7 +145,9 @@ void add_range(u32 ip, u32 length, u32 generation)
         }
     }
     long result = ask(NEW_ROUTE, 0x605, ip, length);
-    ranges[i].added = !result || result == -EXISTS;
+    u32 added = !result || result == -EXISTS;
+    ranges_changed |= added != ranges[i].added;
+    ranges[i].added = added;
     if (ranges[i].added)
         retry_listeners();
     else
@@ -155,7 +157,7 @@ void add_range(u32 ip, u32 length, u32 generation)
 static void forget_range(u32 i)
 {
     if (ranges[i].added)
-        ask(DELETE_ROUTE, 5, ranges[i].ip, ranges[i].length);
+        ask(DELETE_ROUTE, 5, ranges[i].ip, ranges[i].length), ranges_changed = 1;
     ranges[i] = ranges[--ranges_count];
 }
 
@@ -208,6 +210,21 @@ int is_local(u32 ip)
         size = SYS(RECVFROM, fd, got, sizeof got, 0, 0, 0);
     SYS(CLOSE, fd);
     return size < (long)sizeof *m || m->type != NEW_ROUTE || m->route.type == LOCAL;
+}
+
+int in_range(u32 ip)
+{
+    for (u32 i = 0; i < ranges_count; i++)
+        if (ranges[i].added && (ip & mask_of(ranges[i].length)) == ranges[i].ip)
+            return 1;
+    return 0;
+}
+
+void each_range(void (*visit)(u32 ip, u32 length))
+{
+    for (u32 i = 0; i < ranges_count; i++)
+        if (ranges[i].added)
+            visit(ranges[i].ip, ranges[i].length);
 }
 
 void sweep_ranges(u32 generation)

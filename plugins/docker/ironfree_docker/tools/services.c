@@ -64,10 +64,10 @@ long address_socket(int type, u32 ip, u32 port, int bound)
     return result;
 }
 
-static void open_listener(u32 index)
+static void open_socket(u32 index)
 {
     struct listener *l = listener(index);
-    if (l->fd >= 0 || (!l->resolver && (!l->count || in_self(l->ip))))
+    if (l->fd >= 0)
         return;
     l->fd = address_socket(l->protocol == TCP ? STREAM : DATAGRAM, l->ip, l->port, 1);
     if (l->fd < 0) {
@@ -84,7 +84,7 @@ static void open_listener(u32 index)
     watch(l->fd, &l->events, INPUT, LISTENER, index);
 }
 
-static void close_listener(u32 index)
+static void close_socket(u32 index)
 {
     struct listener *l = listener(index);
     if (l->failed)
@@ -96,13 +96,30 @@ static void close_listener(u32 index)
     check_sessions(index);
 }
 
+static int is_catchable(struct listener *l)
+{
+    return natting && l->protocol == TCP && in_range(l->ip);
+}
+
+static void close_listener(u32 index)
+{
+    struct listener *l = listener(index);
+    if (l->caught)
+        l->caught = 0, let_go(l->ip, l->port);
+    close_socket(index);
+}
+
 static void reopen_listener(u32 index)
 {
     struct listener *l = listener(index);
-    if (l->resolver || (l->count && !in_self(l->ip)))
-        open_listener(index);
-    else
+    int wanted = l->resolver || (l->count && !in_self(l->ip));
+    int caught = wanted && is_catchable(l);
+    if (!wanted || l->caught > caught)
         close_listener(index);
+    if (caught && !l->caught)
+        l->caught = 1, catch(l->ip, l->port), close_socket(index);
+    else if (wanted && !caught)
+        open_socket(index);
 }
 
 static void each_listener(void (*visit)(u32))
@@ -116,7 +133,7 @@ void retry_listeners(void)
 {
     for (u32 index = 1; failing && index <= listeners.top; index++)
         if (listener(index)->used && listener(index)->failed)
-            open_listener(index);
+            reopen_listener(index);
     listen_to_peers();
 }
 
@@ -127,6 +144,32 @@ void tell_failures_again(void)
         if (listener(index)->used && listener(index)->failed)
             listener(index)->failed = TO_TELL;
     tell_peers_again();
+}
+
+/* A listener without its range stays without a socket too, until it is said anew. */
+static void move_listener(u32 index)
+{
+    struct listener *l = listener(index);
+    if (natting && l->caught && !is_catchable(l))
+        close_listener(index);
+    else if (l->caught || is_catchable(l))
+        reopen_listener(index);
+}
+
+void move_listeners(void)
+{
+    each_listener(move_listener);
+}
+
+static void catch_again(u32 index)
+{
+    if (listener(index)->caught)
+        catch(listener(index)->ip, listener(index)->port);
+}
+
+void catch_all(void)
+{
+    each_listener(catch_again);
 }
 
 /* --- listeners ---------------------------------------------------------------------------- */
@@ -203,6 +246,12 @@ void remove_listener(u32 ip, u32 port, u32 protocol)
     u32 *at = find_listener(ip, port, protocol);
     if (*at)
         forget_listener(at);
+}
+
+u32 caught_listener(u32 ip, u32 port)
+{
+    u32 index = *find_listener(ip, port, TCP);
+    return index && listener(index)->caught ? index : 0;
 }
 
 int is_resolver(u32 ip, u32 port)
