@@ -489,7 +489,12 @@ def test_a_port_of_the_host_does_not_lead_to_itself(hosts: Hosts, protocol: str)
     def sockets() -> int:
         return len([*Path(f"/proc/{program.process.pid}/fd").iterdir()])
 
-    before = sockets()
+    def opened() -> int:
+        text = one.do(Path("/proc/thread-self/net/snmp").read_text)
+        names, values = (line.split() for line in text.splitlines() if line.startswith("Tcp:"))
+        return int(values[names.index("ActiveOpens")])
+
+    before, opened_before = sockets(), opened()
     for port in (30080, 30081):
         if protocol == "tcp":
             with pytest.raises(ConnectionResetError):
@@ -500,6 +505,7 @@ def test_a_port_of_the_host_does_not_lead_to_itself(hosts: Hosts, protocol: str)
         assert program.say() == []
         time.sleep(0.1)
         assert sockets() <= before + 1
+    assert opened() <= opened_before + 2
     if protocol == "tcp":
         program.say(f"listen 0.0.0.0 30080 tcp 0 {own} {other.address}:30080")
         assert one.read("127.0.0.1", 30080) == b"other"
