@@ -155,6 +155,23 @@ def test_a_network_server_that_dies_is_there_again(shop: Ironfree, lab: Lab, rec
         eventually(lambda: all_answer(shop, "shop"), what="both answer")
 
 
+def test_a_port_that_the_host_has_published_is_still_the_services(shop: Ironfree, lab: Lab):
+    (asker,) = shop.pods("app=asker")
+    host = lab.host(asker["spec"]["nodeName"])
+    serve = "mkdir /www; echo foreign > /www/index.html; exec httpd -f -h /www"
+    published = ("-p", "80:80", "--label", "foreign", "lab-shell:v1", "sh", "-c", serve)
+    host.run("run", "-d", *published)
+
+    def said() -> str:
+        with urlopen(f"http://{host.address}/", timeout=5) as answer:
+            return answer.read().decode().strip()
+
+    eventually(lambda: said() == "foreign", what="whoever asks the host gets what it has published")
+    assert {ask(shop, "shop") for _ in range(8)} == {"shop-0", "shop-1"}
+    shop.kubectl("scale", "statefulset/shop", "--replicas=0")
+    eventually(lambda: ask(shop, "shop") == "", what="nobody else answers for a Service")
+
+
 def test_nothing_is_left_of_a_host_that_goes(shop: Ironfree, lab: Lab):
     host = lab.hosts[0]
     shop.kubectl("delete", "dockerhost", host.name, seconds=60)
