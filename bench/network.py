@@ -13,6 +13,7 @@ import contextlib
 import socket
 import statistics
 import struct
+import threading
 import time
 from collections.abc import Iterator
 
@@ -45,9 +46,20 @@ def pour(connection: socket.socket) -> None:
         left -= connection.send(part[: min(left, _PART)])
 
 
-def answer(connection: socket.socket) -> None:
-    """Send one byte."""
-    connection.sendall(b"1")
+def answer(host: HostNetwork, where: str) -> None:
+    """Send one byte to whoever connects, all on one thread."""
+    server = host.listen(where, SHORT)
+    server.settimeout(None)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # it is closed in the end
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    connection.sendall(b"1")
+
+    threading.Thread(target=serve, daemon=True).start()
+    host.closing.callback(server.shutdown, socket.SHUT_RDWR)
 
 
 def transfer(client: HostNetwork, where: str, size: int) -> float:
@@ -105,9 +117,9 @@ def main() -> None:
         ]
         for host, peer in ((one, other), (other, one)):
             host.serve(host.pod(1), BULK, pour)
-            host.serve(host.pod(1), SHORT, answer)
+            answer(host, host.pod(1))
+            answer(host, host.address)
             host.serve(host.address, BULK, pour)
-            host.serve(host.address, SHORT, answer)
             host.run().state(
                 *ground,
                 f"self {host.pods}",
