@@ -121,7 +121,8 @@ static void commit(char **at)
     if (!digits || digits > 20 || at[0][digits])
         return;
     if (stating)
-        sweep_ranges(generation), sweep_services(generation), sweep_names(generation);
+        sweep_ranges(generation), sweep_services(generation), sweep_names(generation),
+            ranges_changed = 1; /* and the table, if somebody has removed it */
     stating = 0;
     settle_nat();
     tell_done(at[0]);
