@@ -684,6 +684,21 @@ def test_pods_stick_to_a_backend_by_their_own_address(hosts: Hosts, guest: HostN
     assert len(set.union(*chosen)) > 1
 
 
+def test_a_port_of_a_pod_may_lead_to_several_services_at_once(hosts: Hosts, guest: HostNetwork):
+    one, other = hosts
+    numbers = (1, 2, 3)
+    for number in numbers:
+        one.serve(one.pod(number), 80, says(b"%d" % number))
+    said = [f"listen 10.96.0.{n} 80 tcp 0 {one.pod(n)}:80" for n in numbers]
+    one.run().state(*ground(one, other), *said)
+    clients = [guest.open() for _ in numbers]
+    for number, client in zip(numbers, clients, strict=True):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(("172.31.9.2", 4500))
+        client.connect((f"10.96.0.{number}", 80))
+    assert [read_all(client) for client in clients] == [b"1", b"2", b"3"]
+
+
 def test_one_that_was_led_here_too_late_is_reset(hosts: Hosts, guest: HostNetwork):
     one, other = hosts
     one.serve(one.pod(1), 80, says(b"1"))
@@ -746,8 +761,24 @@ def test_many_services_are_served_and_forgotten(hosts: Hosts):
     assert one.read(many[-1], 80) == b"1"
     assert program.state(*ground(one, other), *said[10:], "range 10.97.0.0/16") == []
     assert served(one) == {f"{ip} . 80" for ip in many[10:]}
+    assert program.say("self 10.96.0.0/17") == []
+    assert served(one) == set()
+    assert program.state(*ground(one, other), *said) == []
+    assert served(one) == {f"{ip} . 80" for ip in many}
     program.state(*ground(one, other), said[5])
     assert served(one) == {f"{many[5]} . 80"}
+
+
+def test_a_service_is_served_before_all_is_said(hosts: Hosts):
+    one, other = hosts
+    one.serve(one.pod(1), 80, says(b"1"))
+    program = one.run()
+    program.state(*ground(one, other))
+    program.write(f"{listen((one, 1))} .\n")
+    until = time.monotonic() + WAIT
+    while not served(one):
+        assert time.monotonic() < until
+    assert one.read(SERVICE, 80) == b"1"
 
 
 def test_its_table_goes_with_it(hosts: Hosts):

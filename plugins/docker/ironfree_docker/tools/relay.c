@@ -333,10 +333,9 @@ void accept_clients(u32 from)
 /* Whom one is meant for who was led to the port of peers: 0 who came there by himself. */
 static int meant_for(long fd, u32 *ip, u32 *port)
 {
-    u8 own[16], meant[16];
-    int size = 16, meant_size = 16;
-    if (!natting || SYS(GETSOCKNAME, fd, own, &size)
-        || SYS(GETSOCKOPT, fd, 0, 80, meant, &meant_size) || !memcmp(own + 2, meant + 2, 6))
+    u8 meant[16];
+    int size = 16;
+    if (!natting || SYS(GETSOCKOPT, fd, 0, 80, meant, &size))
         return 0;
     *ip = get16(meant + 4) << 16 | get16(meant + 6), *port = get16(meant + 2);
     return in_range(*ip);
