@@ -420,9 +420,12 @@ def _command_name(pid: int) -> str:
 
 
 def _remove(api: docker.APIClient, container: str) -> None:
-    try:
-        api.remove_container(container, force=True, v=True)
-    except docker.errors.APIError as error:
-        if "already in progress" not in str(error):
-            raise
-        api.wait(container, condition="removed")
+    """Remove it; if somebody else is at it, until it is gone: he may fail, and not try again."""
+    while True:
+        try:
+            api.remove_container(container, force=True, v=True)
+            return
+        except docker.errors.APIError as error:
+            if "already in progress" not in str(error):
+                raise
+        time.sleep(0.1)
