@@ -17,7 +17,7 @@ export UV_PROJECT_ENVIRONMENT := .venv
 MANIFESTS := uv.lock pyproject.toml $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs tools bench bench-c1m bench-crowd bench-hosts bench-openb bench-packing bench-queue bench-reach bench-roadef bench-rules bench-shapes bench-vectorpack clean
+.PHONY: help up test check docs tools bench bench-c1m bench-crowd bench-hosts bench-network bench-openb bench-packing bench-queue bench-reach bench-roadef bench-rules bench-shapes bench-vectorpack clean
 
 help:
 	@sed -n '3,6s/^# *//p' Makefile
@@ -41,16 +41,17 @@ docs: .venv/.runtime
 # The static programs that travel with the Docker driver; needs gcc and gcc-aarch64-linux-gnu.
 TOOLS := plugins/docker/ironfree_docker/tools
 TOOLS_FLAGS := -Os -nostdlib -static -ffreestanding -fno-stack-protector -fno-pic -no-pie \
-	-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -Wall -Wextra \
+	-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -fno-strict-aliasing \
+	-Wall -Wextra \
 	-Wl,--build-id=none,-s,-z,noseparate-code,-z,norelro,-z,noexecstack
 
 tools:
-	gcc $(TOOLS_FLAGS) -o $(TOOLS)/tools-amd64 $(TOOLS)/tools.c
-	aarch64-linux-gnu-gcc $(TOOLS_FLAGS) -mno-outline-atomics -o $(TOOLS)/tools-arm64 $(TOOLS)/tools.c
+	gcc $(TOOLS_FLAGS) -o $(TOOLS)/tools-amd64 $(TOOLS)/*.c
+	aarch64-linux-gnu-gcc $(TOOLS_FLAGS) -mno-outline-atomics -o $(TOOLS)/tools-arm64 $(TOOLS)/*.c
 
-bench: bench-reach bench-shapes bench-c1m bench-openb bench-rules bench-queue bench-crowd bench-packing bench-vectorpack bench-roadef bench-hosts
+bench: bench-reach bench-shapes bench-c1m bench-openb bench-rules bench-queue bench-crowd bench-packing bench-vectorpack bench-roadef bench-hosts bench-network
 
-bench-c1m bench-crowd bench-hosts bench-openb bench-packing bench-queue bench-reach bench-roadef bench-rules bench-shapes bench-vectorpack: bench-%: .venv/.runtime
+bench-c1m bench-crowd bench-hosts bench-network bench-openb bench-packing bench-queue bench-reach bench-roadef bench-rules bench-shapes bench-vectorpack: bench-%: .venv/.runtime
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 clean:

@@ -35,8 +35,9 @@ from .errors import AlreadyExists, ConfigurationError, Fenced, LeadershipLost, U
 from .informer import Informer
 from .meter import Meter
 from .metrics import Leading, Rooms, exposition, register
+from .network import NetworkBook, NetworkSettings
 from .nodes.adoption_planner import AdoptionPlanner
-from .nodes.directory import NodeAgents
+from .nodes.directory import NodeAgents, Shared
 from .nodes.image_collection import CollectionLimits
 from .nodes.settings import NodeSettings
 from .objects.json import JsonObject
@@ -59,7 +60,7 @@ from .placement.rebalance.marks import Marks
 from .placement.simulator import Simulator
 from .plugin_manager import PluginManager
 from .profile import Profile, by_name, read_profiles
-from .settings import Settings
+from .settings import NO_NETWORK, Settings
 from .store import migration
 from .store.compaction import Retention
 from .store.embedded import EmbeddedPostgres
@@ -212,6 +213,7 @@ async def _serve_api(
         tls_key=settings.tls_key,
         token=settings.token,
         toleration_seconds=settings.toleration_seconds,
+        service_range=settings.service_range,
     )
     scheme = "https" if settings.tls_certificate else "http"
     application = server.build(store, REGISTRY, meter, consulted, api_settings, telemetry)
@@ -317,8 +319,12 @@ async def _run_parts(service: Service, epoch: int) -> None:
         share_images=settings.share_images,
         collection=CollectionLimits(settings.image_gc_high_percent, settings.image_gc_low_percent),
     )
-    pulls = service.rooms.pulls
-    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, pods, pulls)
+    book = None
+    if settings.pod_range != NO_NETWORK:
+        network = NetworkSettings(settings.pod_range, settings.service_range, settings.peer_port)
+        book = NetworkBook(store, epoch, network, pods, nodes)
+    shared = Shared(pods, service.rooms.pulls, book)
+    agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, shared)
     service.hosts.current = leading.agents = agents
     async with asyncio.TaskGroup() as group:
         group.create_task(informers.run(), name="informers")
@@ -327,6 +333,8 @@ async def _run_parts(service: Service, epoch: int) -> None:
         group.create_task(rebalances.run(), name="rebalances")
         group.create_task(controllers.run(), name="controllers")
         group.create_task(agents.run(), name="node agents")
+        if book is not None:
+            group.create_task(book.run(), name="network")
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -134,6 +134,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
         volumes: a FilesVolume is made empty here, and filled by write_volumes.
         fs_group: whom the volumes belong to, None for nobody in particular.
         runtime: the engine's name of it, "" for its default.
+        subnet: of the network that it is in (scheduler.networks), "" for the engine's default.
     """
 
     identity: PodIdentity
@@ -151,6 +152,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     sysctls: tuple[tuple[str, str], ...] = ()
     fs_group: int | None = None
     runtime: str = ""
+    subnet: str = ""
 
 
 class Ulimit(NamedTuple):

@@ -6,6 +6,7 @@ Imports nothing of the package but its errors.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import platformdirs
@@ -14,6 +15,7 @@ from .errors import ConfigurationError
 
 _WHOLE = (
     "port",
+    "peer_port",
     "heartbeat_seconds",
     "node_grace_seconds",
     "toleration_seconds",
@@ -28,6 +30,8 @@ _WHOLE = (
     "image_gc_low_percent",
 )
 _POSITIVE = frozenset(_WHOLE) - {"port", "toleration_seconds"}
+NO_NETWORK = "none"
+_LONGEST = 23
 _LEVELS = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
 
 
@@ -55,6 +59,10 @@ class Settings:
             together pull at once from one registry.
         image_gc_high_percent, image_gc_low_percent: how full a host's disk is from which on images
             are removed until it is no fuller than the latter; 100 removes none.
+        pod_range: that hosts' subnets of 254 addresses are taken from (CIDR, IPv4); "none" leaves
+            pods on each engine's own network, without Services.
+        service_range: that Services' addresses are taken from; its tenth is the name server's.
+        peer_port: TCP, where hosts reach each other for connections between their pods.
         share_images: copy an image that a host cannot pull, or may not, from a host that has it.
         profiles: a file with a KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), whose
             profiles come on top of the built-in ones.
@@ -80,6 +88,9 @@ class Settings:
     pulls_per_registry: int = 32
     image_gc_high_percent: int = 85
     image_gc_low_percent: int = 80
+    pod_range: str = "10.240.0.0/12"
+    service_range: str = "10.96.0.0/16"
+    peer_port: int = 7447
     share_images: bool = False
     profiles: Path | None = None
 
@@ -88,8 +99,10 @@ class Settings:
             raise ConfigurationError(
                 f'log level "{self.log_level}" is unknown; use one of {", ".join(sorted(_LEVELS))}'
             )
-        if not 0 <= self.port <= 65535:
-            raise ConfigurationError(f"port {self.port} is not between 0 and 65535")
+        for port in (self.port, self.peer_port):
+            if not 0 <= port <= 65535:
+                raise ConfigurationError(f"port {port} is not between 0 and 65535")
+        _check_ranges(self.pod_range, self.service_range)
         for name in _WHOLE:
             if getattr(self, name) < (name in _POSITIVE):
                 wanted = "be positive" if name in _POSITIVE else "not be negative"
@@ -109,6 +122,28 @@ class Settings:
             raise ConfigurationError(
                 f'DATABASE_URL must begin with postgresql://, not "{scheme}://"'
             )
+
+
+def _check_ranges(pods: str, services: str) -> None:
+    service_range = _range("service_range", services)
+    if pods == NO_NETWORK:
+        return
+    pod_range = _range("pod_range", pods)
+    if pod_range.overlaps(service_range):
+        raise ConfigurationError(f"pod_range {pods} and service_range {services} overlap")
+
+
+def _range(name: str, text: str) -> IPv4Network:
+    try:
+        found = IPv4Network(text)
+    except ValueError as error:
+        usual = getattr(Settings, name)
+        raise ConfigurationError(
+            f'{name} must be an IPv4 range such as {usual}, not "{text}": {error}'
+        ) from error
+    if found.prefixlen > _LONGEST:
+        raise ConfigurationError(f"{name} {text} is too small: it must be /{_LONGEST} or larger")
+    return found
 
 
 def default_data_dir() -> Path:
@@ -150,6 +185,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         tls_key=path("tls_key"),
         token=text("token"),
         profiles=path("profiles"),
+        pod_range=text("pod_range") or Settings.pod_range,
+        service_range=text("service_range") or Settings.service_range,
         share_images=_switch("IRONFREE_SHARE_IMAGES", text("share_images")),
         log_level=(text("log_level") or Settings.log_level).upper(),
         **numbers,

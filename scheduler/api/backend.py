@@ -11,7 +11,6 @@ from ..objects.kind import KindRegistry
 from ..objects.limit_range import RESOURCE as LIMITS
 from ..objects.stored import StoredObject
 from ..store.store import Store
-from .addresses import ServiceAddresses
 from .configuration import ApiSettings
 from .limit_ranges import LimitRanges
 from .pages import Pages
@@ -19,6 +18,7 @@ from .pod_admission import PodAdmission
 from .pod_classes import PRIORITIES, RUNTIMES, PodClasses
 from .repeated_lists import RepeatedLists
 from .repeats import RepeatedSpecs
+from .service_claims import ServiceClaims
 
 Review = Callable[[StoredObject, str], AbstractAsyncContextManager[str]]
 """(pod, node) → why others' rules do not let it be bound there, "" if they do; bind it within."""
@@ -52,7 +52,7 @@ class Backend:
         repeats: pod specs seen before, already defaulted and validated.
         pages: the rest of paged lists.
         lists: what was written of lists that may be asked for again.
-        addresses: hands out cluster IPs.
+        claims: hands out what Services hold.
         answers: by resource, of the kinds that are computed.
         review: judges bindings that clients make.
     """
@@ -67,7 +67,7 @@ class Backend:
     repeats: RepeatedSpecs
     pages: Pages
     lists: RepeatedLists
-    addresses: ServiceAddresses
+    claims: ServiceClaims
     answers: Mapping[str, Answer]
     review: Review
 

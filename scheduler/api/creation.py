@@ -13,10 +13,9 @@ from ..objects.apply import Writer, record_update
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.apparmor_annotations import are_named
-from ..objects.kinds.fields import child, ensure, text
+from ..objects.kinds.fields import child, ensure
 from ..objects.kinds.limit_admission import FILLED
 from ..objects.kinds.pod_defaults import tolerate_lost_nodes
-from ..objects.kinds.service import HEADLESS
 from ..objects.meta import ObjectMeta, OwnerReference, new_uids, now_seconds
 from ..objects.stored import Body, ObjectKey, StoredObject
 from ..objects.wire import decompose
@@ -225,29 +224,21 @@ class Creator:
         return stored
 
     async def _store_service(self, operation: Create, dry_run: bool) -> StoredObject:
-        """Create a Service together with its address."""
+        """Create a Service together with its address and ports."""
+        if dry_run:
+            return await self.rehearse(operation)
         body = cast(JsonObject, msgspec.json.decode(operation.body.json))
-        spec = child(body, "spec")
-        wanted = text(spec, "clusterIP")
-        if wanted == HEADLESS or text(spec, "type") == "ExternalName" or dry_run:
-            return await (self.rehearse(operation) if dry_run else self._write(operation))
-        addresses = self.backend.addresses
-        address = await addresses.take(operation.meta, wanted)
-        spec["clusterIP"] = address
-        listed: list[Json] = [address]
-        spec["clusterIPs"] = listed
+        spec, meta, claims = child(body, "spec"), operation.meta, self.backend.claims
+        taken = await claims.take(meta, spec, {})
         body["spec"] = spec
         try:
-            with_address = Body(_encode(body, order="deterministic"))
-            return await self._write(
-                Create(operation.resource, operation.meta, with_address, operation.status)
+            whole = Body(_encode(body, order="deterministic"))
+            return await self.backend.store.write(
+                Create(operation.resource, meta, whole, operation.status)
             )
         except StatusError:
-            await addresses.give_back(address, operation.meta.uid)
+            await claims.give_back(taken, meta.uid)
             raise
-
-    async def _write(self, operation: Create) -> StoredObject:
-        return await self.backend.store.write(operation)
 
     async def rehearse(self, operation: Create) -> StoredObject:
         """Return what a create would make, without making it (dryRun)."""

@@ -156,9 +156,7 @@ class Remover:
         for each in gone:
             if each.resource == "services":
                 body = _object.decode(each.body.json)
-                address = text(child(body, "spec"), "clusterIP")
-                if address not in {"", "None"}:
-                    await self.backend.addresses.give_back(address, each.meta.uid)
+                await self.backend.claims.let_go(each.meta.uid, child(body, "spec"), {})
 
 
 def plan(kind: Kind, current: StoredObject, request: DeletionRequest) -> Replace | Remove | None:

@@ -18,7 +18,6 @@ from ..objects.kind import KindRegistry
 from ..store.store import Store
 from . import negotiation, openapi_v2, status_errors
 from .access_reviews import ANSWERS
-from .addresses import ServiceAddresses
 from .backend import Backend, Consulted
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
@@ -31,6 +30,7 @@ from .repeats import RepeatedSpecs
 from .request import Call, Query
 from .resources import Resources
 from .routes import find, unknown_path
+from .service_claims import ServiceClaims
 from .status_errors import JSON, Unauthorized
 from .traffic import GONE, Telemetry, Visit
 
@@ -199,7 +199,7 @@ def build(
         repeats=RepeatedSpecs(),
         pages=Pages(settings.page_ttl, settings.page_objects),
         lists=RepeatedLists(),
-        addresses=ServiceAddresses(store, settings.service_range),
+        claims=ServiceClaims(store, settings.service_range),
         answers={**ANSWERS, **consulted.answers},
         review=consulted.review,
     )

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import msgspec
 from msgspec.structs import replace
 
-from ..errors import BadRequest, Conflict, NotFound
+from ..errors import BadRequest, Conflict, NotFound, StatusError
 from ..objects.apply import Writer, record_update
 from ..objects.json import Json, JsonObject
 from ..objects.kind import Kind
 from ..objects.kinds.fields import child
 from ..objects.meta import NO_MANAGED_FIELDS, ObjectMeta, now_seconds
-from ..objects.stored import ObjectKey, StoredObject
+from ..objects.pod_class import SERVICES
+from ..objects.stored import Body, ObjectKey, StoredObject
 from ..objects.wire import decompose, document
 from ..store.operations import Remove, Replace
 from . import metadata, status_errors
@@ -20,6 +21,7 @@ from .backend import Backend
 from .creation import parse_meta
 from .request import Call
 
+_object: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict)
 RACES = 10  # times a write that lost a race is tried again
 
 
@@ -91,8 +93,30 @@ class Updater:
             await self.backend.admission.judge_body(call.kind, operation.meta, operation.body)
         if call.query.dry_run:
             return await self._rehearse(current, operation)
+        if call.kind.resource == SERVICES and isinstance(operation, Replace):
+            return await self._store_service(current, operation)
         stored = await self.backend.store.write(operation)
+        if call.kind.resource == SERVICES:  # it went with its last finalizer
+            held = child(_object.decode(stored.body.json), "spec")
+            await self.backend.claims.let_go(stored.meta.uid, held, {})
         await self.backend.counts(stored.resource, stored.revision)
+        return stored
+
+    async def _store_service(self, current: StoredObject, operation: Replace) -> StoredObject:
+        """Change a Service, and what it holds."""
+        body, claims = _object.decode(operation.body.json), self.backend.claims
+        before, spec = child(_object.decode(current.body.json), "spec"), child(body, "spec")
+        taken = await claims.take(current.meta, spec, before)
+        if taken.addresses or taken.ports:
+            body["spec"] = spec
+            whole = Body(msgspec.json.encode(body, order="deterministic"))
+            operation = replace(operation, body=whole)
+        try:
+            stored = await self.backend.store.write(operation)
+        except StatusError:
+            await claims.give_back(taken, current.meta.uid)
+            raise
+        await claims.let_go(current.meta.uid, before, spec)
         return stored
 
     async def _rehearse(self, current: StoredObject, operation: Replace | Remove) -> StoredObject:

@@ -19,12 +19,14 @@ from ..errors import (
     ConfigurationError,
     Conflict,
     DriverError,
+    EngineRejected,
     Fenced,
     HostUnreachable,
     NotFound,
     Unavailable,
 )
 from ..foreign import ForeignContainer
+from ..networks import NetworkedHost
 from ..objects.meta import now_seconds
 from ..objects.node import ContainerImage
 from ..objects.stored import ObjectKey, StoredObject
@@ -199,6 +201,8 @@ class NodeAgent:
             return False  # whoever has it removes what it does not know
         try:
             await empty(self._office, self.name, host)
+            if self._office.network is not None and isinstance(host, NetworkedHost):
+                await host.leave()
         finally:
             await self._close(host)
         return True
@@ -259,8 +263,16 @@ class NodeAgent:
             held = await hold(self._office, self.docker_host)
             if held is None:
                 return "its DockerHost is being deleted"
+            self._made = await self._joined(host, self._made)
             await self._office.pods.reached(await self._beat())
-            told = Told(self._stored, self._stuck, self._shared, self._pressed, self._sized)
+            told = Told(
+                self._stored,
+                self._stuck,
+                self._shared,
+                self._pressed,
+                self._sized,
+                self._networked,
+            )
             session = Session(self._office, self._made, host, self._memories, told)
             await session.look_around()
             await self.register()
@@ -287,7 +299,32 @@ class NodeAgent:
             foreign=before.foreign,
             pressures=before.pressures,
             disk=before.disk,
+            network=before.network,
+            offline=before.offline,
         )
+
+    async def _joined(self, host: Host, made: Registration) -> Registration:
+        """Have the host be part of the network; where it cannot be, its Node tells why."""
+        book = self._office.network
+        if book is None or not isinstance(host, NetworkedHost):
+            return made
+        network = await book.join(self.name, await host.subnet())
+        if network is None:
+            return replace(made, network=None, offline="there is no subnet left for this host")
+        try:
+            joins = await host.join(network)
+        except EngineRejected as error:
+            return replace(made, network=None, offline=str(error))
+        return replace(made, network=network if joins else None)
+
+    async def _networked(self, why: str) -> None:
+        """Put on the Node, and tell, whether Services are served on its host."""
+        if self._made is None or self._made.offline == why:
+            return
+        self._made = replace(self._made, offline=why)
+        if why:
+            self._office.events.record_node(self.name, ("Warning", "ServicesNotServed", why))
+        await self.register()
 
     async def _stored(self, images: tuple[ContainerImage, ...]) -> None:
         """Put on the Node which images its host has."""

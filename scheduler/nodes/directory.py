@@ -4,10 +4,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
 
 from ..drivers import Driver, Host, HostDirectory
 from ..errors import Conflict, Fenced, NotFound, StatusError, Unavailable
 from ..informer import CohortDelta, Delta, Informer
+from ..network import NetworkBook
 from ..objects.pod import Pod, pod_view
 from ..objects.stored import StoredObject
 from ..store.store import Store
@@ -48,14 +50,28 @@ def _itself(stored: StoredObject) -> StoredObject:
     return stored
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What agents share with other rooms.
+
+    Args:
+        pods: an informer with an index "node" that somebody else runs; None makes one.
+        pulls: where pulls of images are counted.
+        network: what hosts are told of Services; somebody else runs it. None tells them nothing.
+    """
+
+    pods: Informer[Pod] | None = None
+    pulls: PullMeasures = field(default_factory=PullMeasures)
+    network: NetworkBook | None = None
+
+
 class NodeAgents(HostDirectory):
     """Runs agents for every DockerHost in the store.
 
     Args:
         drivers: by the word in spec.driver.
         epoch: of this leader; every write carries it.
-        pods: an informer with an index "node" that somebody else runs; None makes one.
-        pulls: where pulls of images are counted.
+        shared: what other rooms know, too.
     """
 
     def __init__(
@@ -64,15 +80,17 @@ class NodeAgents(HostDirectory):
         drivers: Mapping[str, Driver],
         epoch: int,
         settings: NodeSettings | None = None,
-        pods: Informer[Pod] | None = None,
-        pulls: PullMeasures | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._store = store
         self._drivers = drivers
         self._settings = settings or NodeSettings()
         self._epoch = epoch
-        self._pods = pods or Informer(store, "pods", pod_view, {BY_NODE: lambda pod: [pod.node]})
-        self._runs_pods = pods is None
+        shared = shared or Shared()
+        self._pods = shared.pods or Informer(
+            store, "pods", pod_view, {BY_NODE: lambda pod: [pod.node]}
+        )
+        self._runs_pods = shared.pods is None
         self._hosts = Informer[DockerHost](
             store, RESOURCE, docker_host_view, {BY_ENGINE: engines_of}
         )
@@ -87,7 +105,7 @@ class NodeAgents(HostDirectory):
         self._pulse = Pulse(self._settings)
         self._logins = RegistryLogins(store, ConfigJson(default_path()))
         limits = PacingLimits(self._settings.pulls_per_host, self._settings.pulls_per_registry)
-        self._pacer = PullPacer(limits, pulls or PullMeasures())
+        self._pacer = PullPacer(limits, shared.pulls)
         self._builds = ImageBuilds(store, epoch, self._build_tools(), BuildLimits())
         puller = self._puller()
         self._pre_pulls = ImagePrePulls(store, epoch, puller, lambda: self._nodes.items, self.host)
@@ -106,6 +124,7 @@ class NodeAgents(HostDirectory):
             puller,
             self._nodes,
             self._pulse,
+            shared.network,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}

@@ -19,6 +19,12 @@ Data = Mapping[str, str | None]  # None: the value is not text
 
 _ENTRY = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]\Z")
 _TOKEN = re.compile(r"\$(?:\$|\(([^)]*)\))")
+_NO_LINKS: Mapping[str, str] = {}
+
+
+def no_links(_namespace: str) -> Mapping[str, str]:
+    """Return the variables of Services where none is served."""
+    return _NO_LINKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +102,17 @@ def _text(encoded: str) -> str | None:
 
 
 def resolve(
-    container: Container, facts: PodFacts, sources: Sources
+    container: Container,
+    facts: PodFacts,
+    sources: Sources,
+    links: Mapping[str, str] = _NO_LINKS,
 ) -> tuple[tuple[str, str], ...] | ConfigProblem:
     """Return the container's variables in order, or why they cannot be had yet.
 
-    envFrom comes first, then env; a later entry of a name replaces an earlier one. Every key is a
-    variable name of Kubernetes 1.34: validation allows no others.
+    Links to Services come first, then envFrom, then env; a later entry of a name replaces an
+    earlier one. Every key is a variable name of Kubernetes 1.34: validation allows no others.
     """
-    values: dict[str, str] = {}
+    values = dict(links)
     try:
         for source in container.env_from:
             values.update(_from_source(source, facts, sources))

@@ -19,6 +19,7 @@ from ..drivers import (
     SandboxStatus,
 )
 from ..errors import EngineRejected, HostUnreachable, ImageUnavailable
+from ..networks import PodNetwork
 from ..objects.kinds.runtime import RESOURCE as RUNTIME_CLASSES
 from ..objects.kinds.runtime import runtime_view
 from ..objects.pod import Container, EphemeralContainer, Pod
@@ -27,7 +28,16 @@ from ..volumes import FilesVolume
 from .assigned_pod import AssignedPod, service_account
 from .claims import ClaimProblem, News, with_claims
 from .container_limits import NodeLimits, limited
-from .environment import ConfigProblem, Data, PodFacts, Sources, references, resolve, secret_data
+from .environment import (
+    ConfigProblem,
+    Data,
+    PodFacts,
+    Sources,
+    no_links,
+    references,
+    resolve,
+    secret_data,
+)
 from .health import post_start
 from .hooks import LEAST_GRACE, pod_address, prepare_stop, run_hook
 from .image_pulling import ImagePuller, ImageRequest, Words
@@ -110,6 +120,8 @@ class Workshop:
     Args:
         host_ip, allocatable: of the node, for references in environments.
         limits: what the node sets for all of its containers.
+        network: that the host is part of, None for none.
+        links: the variables that tell containers of a namespace of its Services.
         puller: has images on the host.
         news: of changes of an object that is waited for.
         tell: records an event of a pod: words and container.
@@ -125,6 +137,8 @@ class Workshop:
     host_ip: str
     allocatable: Mapping[str, str | int | float]
     limits: NodeLimits
+    network: PodNetwork | None
+    links: Callable[[str], Mapping[str, str]]
     tell: Callable[[Pod, Words, str], None]
 
 
@@ -208,7 +222,8 @@ async def _make_sandbox(shop: Workshop, subject: Subject, attempt: int) -> Effec
     if runtime is None:
         why = f'RuntimeClass "{pod.spec.runtime_class_name}" not found'
         return _refused(shop, EnsureSandbox(attempt), subject, why)
-    spec = with_fields(sandbox_spec(pod, attempt, shop.epoch), runtime=runtime)
+    made = sandbox_spec(pod, attempt, shop.epoch, shop.network)
+    spec = with_fields(made, runtime=runtime)
     return partial(_with_sandbox, spec.identity, await shop.host.ensure_sandbox(spec))
 
 
@@ -335,8 +350,10 @@ async def _stop(shop: Workshop, step: StopContainer, subject: Subject) -> None:
 async def _environment(
     shop: Workshop, subject: Subject, container: Container, sandbox: SandboxStatus
 ) -> tuple[tuple[str, str], ...] | ConfigProblem:
-    sources = await _sources(shop, subject.pod.meta.namespace, container)
-    return resolve(container, _facts(shop, subject, sandbox), sources)
+    namespace = subject.pod.meta.namespace
+    link = shop.links if subject.pod.spec.enable_service_links else no_links
+    sources = await _sources(shop, namespace, container)
+    return resolve(container, _facts(shop, subject, sandbox), sources, link(namespace))
 
 
 def _facts(shop: Workshop, subject: Subject, sandbox: SandboxStatus) -> PodFacts:

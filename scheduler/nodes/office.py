@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..informer import Informer
+from ..network import NetworkBook
 from ..objects.lots import Crowd
 from ..objects.pod import Pod
 from ..objects.stored import StoredObject
@@ -36,6 +37,7 @@ class Office:
     Args:
         work, looks: the pace of workers on pods, and of looks at hosts.
         evictions: of pods, by the resource that was short.
+        network: what hosts are told of Services; None where they are not served.
         judged: what questions about specs were answered, by question and digest of the body.
     """
 
@@ -50,6 +52,7 @@ class Office:
     puller: ImagePuller
     nodes: Informer[StoredObject]
     pulse: Pulse
+    network: NetworkBook | None = None
     work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
     looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
     evictions: Counter[str] = field(default_factory=Counter[str])

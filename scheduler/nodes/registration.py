@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from ..drivers import HostInfo
 from ..foreign import ForeignContainer
+from ..networks import PodNetwork
 from ..objects import quantity
 from ..objects.json import JsonObject
 from ..objects.maintenance import CONDITION
@@ -48,6 +49,8 @@ _PRESSED = {
 }
 _WORKING = ("EngineStuck", "False", "EngineWorks", "the container engine does what it is told")
 
+_SERVED = ("ServiceNetwork", "True", "Served", "pods here reach Services by address and name")
+
 
 @dataclass(frozen=True, slots=True)
 class Registration:
@@ -61,6 +64,8 @@ class Registration:
         foreign: what else runs on the host, None where that cannot be told.
         disk: bytes where containers and volumes are, 0 until that was looked at.
         pressures: conditions MemoryPressure, PIDPressure and DiskPressure, if they hold.
+        network: that the host is part of.
+        offline: why Services are not served there, "" when they are; None: nothing is known.
     """
 
     host: DockerHost
@@ -72,6 +77,8 @@ class Registration:
     foreign: tuple[ForeignContainer, ...] | None = None
     disk: int = 0
     pressures: frozenset[str] = frozenset()
+    network: PodNetwork | None = None
+    offline: str | None = None
 
     @property
     def address(self) -> str:
@@ -145,13 +152,13 @@ def node_write(
         annotations=_annotations(made, present.meta.annotations),
         owner_references=_owned(present.meta, made.host),
     )
-    status = _node_status(made, node, now)
-    if meta == present.meta and status == node.status:
+    status, body = _node_status(made, node, now), _with_subnet(made, node, present.body)
+    if meta == present.meta and status == node.status and body is present.body:
         return None
     return Replace(
         "nodes",
         meta,
-        present.body,
+        body,
         _merged(present.status, status),
         expected_revision=present.revision,
         epoch=made.epoch,
@@ -165,6 +172,7 @@ def _new_node(made: Registration, now: datetime) -> Create:
         spec["unschedulable"] = True
     if host.spec.taints:
         spec["taints"] = host.spec.taints
+    spec |= _subnet(made)
     meta = ObjectMeta(
         name=host.name,
         uid=str(uuid.uuid4()),
@@ -176,6 +184,22 @@ def _new_node(made: Registration, now: datetime) -> Create:
     status = _node_status(made, None, now)
     body = Body(msgspec.json.encode({"spec": spec}))
     return Create("nodes", meta, body, msgspec.json.encode(status), epoch=made.epoch)
+
+
+def _subnet(made: Registration) -> JsonObject:
+    subnet = made.network.subnet if made.network is not None else ""
+    return {"podCIDR": subnet, "podCIDRs": [subnet]} if subnet else {}
+
+
+def _with_subnet(made: Registration, node: Node, body: Body) -> Body:
+    """Return a Node's body with its subnet, the very body if it has it."""
+    wanted = _subnet(made)
+    if not wanted or node.spec.pod_cidr == wanted["podCIDR"]:
+        return body
+    fields = _object.decode(body.json)
+    spec = fields.get("spec")
+    fields["spec"] = {**(spec if isinstance(spec, dict) else {}), **wanted}
+    return Body(msgspec.json.encode(fields))
 
 
 def _annotations(made: Registration, present: Mapping[str, str]) -> dict[str, str]:
@@ -235,7 +259,14 @@ def _conditions(made: Registration) -> tuple[tuple[str, str, str, str], ...]:
     stuck = ("EngineStuck", "True", "CallsUnanswered", made.stuck) if made.stuck else _WORKING
     said = ((h[0], "True", *_PRESSED[h[0]]) if h[0] in pressed else h for h in _HEALTHY)
     foreign = () if made.foreign is None else (words(made.foreign),)
-    return (*said, stuck, *foreign)
+    return (*said, stuck, *foreign, *_served(made.offline))
+
+
+def _served(offline: str | None) -> tuple[tuple[str, str, str, str], ...]:
+    """Return whether pods of the host reach Services, if that is known."""
+    if offline is None:
+        return ()
+    return (("ServiceNetwork", "False", "NotServed", offline) if offline else _SERVED,)
 
 
 def _holds(status: NodeStatus, kind: str) -> bool:

@@ -23,6 +23,7 @@ from .adoption import adopted, adopts
 from .assigned_pod import BY_NODE, AssignedPod, assigned
 from .circuit import Circuit
 from .container_limits import node_limits
+from .environment import no_links
 from .execution import Workshop
 from .foreign_watch import ForeignWatch
 from .health import Watch
@@ -31,6 +32,7 @@ from .image_pulling import Words
 from .lifecycle import Decision, DesiredPod
 from .memory import Backoff, Eviction, PodMemory, as_left
 from .muster import STARTED, Settled
+from .network_telling import NetworkTelling
 from .office import Office, Question, anybody
 from .pod_worker import PodWorker
 from .pressure import Shortage, pressure_limits
@@ -53,6 +55,7 @@ class Told:
         shared: takes in what runs there that Ironfree does not manage.
         pressed: takes in which of MemoryPressure, PIDPressure and DiskPressure hold.
         sized: takes in how large its disk is, in bytes.
+        networked: takes in why Services are not served there, "" when they are.
     """
 
     stored: Callable[[tuple[ContainerImage, ...]], Awaitable[None]]
@@ -60,6 +63,7 @@ class Told:
     shared: Callable[[tuple[ForeignContainer, ...]], Awaitable[None]]
     pressed: Callable[[frozenset[str]], Awaitable[None]]
     sized: Callable[[int], Awaitable[None]]
+    networked: Callable[[str], Awaitable[None]]
 
 
 class Session:
@@ -115,8 +119,10 @@ class Session:
             self._node, host, limits, Before(made.pressures, made.disk), self, settings.pressure
         )
         self._limits = StorageLimitWatch(self._node, host, self, settings.storage_limits)
+        self._network = NetworkTelling(host, made.network, office.network, told.networked, pace)
 
     def _workshop(self, made: Registration) -> Workshop:
+        network = self._office.network
         return Workshop(
             node=self._node,
             host=self.host,
@@ -128,6 +134,8 @@ class Session:
             host_ip=made.address,
             allocatable=allocatable(made),
             limits=node_limits(made),
+            network=made.network,
+            links=network.links if network is not None and made.network is not None else no_links,
             tell=self._tell,
         )
 
@@ -158,6 +166,7 @@ class Session:
                 group.create_task(self.others.run(), name=f"{self._node} others")
                 group.create_task(self.pressure.run(), name=f"{self._node} pressure")
                 group.create_task(self._limits.run(), name=f"{self._node} limits of storage")
+                group.create_task(self._network.run(), name=f"{self._node} network")
                 await self._look_forever()
             finally:
                 self._ended = True

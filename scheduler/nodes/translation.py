@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from posixpath import join
+from typing import NamedTuple
 
 from ..drivers import ContainerSpec, PidMode, PodIdentity, PortMapping, PullPolicy, SandboxSpec
+from ..networks import PodNetwork
 from ..objects import quantity
 from ..objects.image_reference import default_pull_policy
 from ..objects.meta import ObjectMeta
@@ -18,14 +20,21 @@ from .volume_content import is_written, projections
 _LONGEST_HOSTNAME, _LONGEST_FQDN = 63, 64
 
 
-def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
+def sandbox_spec(
+    pod: Pod, attempt: int, epoch: int, network: PodNetwork | None = None
+) -> SandboxSpec:
     """Return the pod's sandbox.
 
     Args:
         epoch: of the leader that makes it.
+        network: that the host is part of.
     """
     meta, spec = pod.meta, pod.spec
     host = spec.host_network
+    cluster = _cluster_names(pod, network)
+    options = dict(cluster.options)
+    for each in spec.dns_config.options:
+        options[each.name] = each.name if each.value is None else f"{each.name}:{each.value}"
     full = spec.set_hostname_as_fqdn and bool(spec.subdomain)
     return SandboxSpec(
         identity=PodIdentity(meta.uid, meta.namespace, meta.name, epoch),
@@ -42,16 +51,32 @@ def sandbox_spec(pod: Pod, attempt: int, epoch: int) -> SandboxSpec:
         volumes=tuple(_volumes(spec)),
         host_network=host,
         host_aliases=tuple((name, a.ip) for a in spec.host_aliases for name in a.hostnames),
-        dns_servers=spec.dns_config.nameservers,
-        dns_searches=_searches(spec),
-        dns_options=tuple(
-            o.name if o.value is None else f"{o.name}:{o.value}" for o in spec.dns_config.options
-        ),
+        dns_servers=(*cluster.servers, *spec.dns_config.nameservers),
+        dns_searches=(*cluster.searches, *_searches(spec)),
+        dns_options=tuple(options.values()),
         domain="" if full else domain(spec, meta.namespace),  # an engine would append it
         host_ipc=spec.host_ipc,
         sysctls=tuple((s.name, s.value) for s in spec.security_context.sysctls),
         fs_group=spec.security_context.fs_group,
+        subnet="" if host or network is None else network.subnet,
     )
+
+
+class _Resolving(NamedTuple):
+    servers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()  # by name, as resolv.conf(5) has them
+
+
+def _cluster_names(pod: Pod, network: PodNetwork | None) -> _Resolving:
+    """Return how a pod finds Services by name (kubelet's dnsPolicy)."""
+    policy = pod.spec.dns_policy
+    first = policy == "ClusterFirst" and not pod.spec.host_network
+    if network is None or not (first or policy == "ClusterFirstWithHostNet"):
+        return _Resolving()
+    zone = network.zone
+    searches = (f"{pod.meta.namespace}.svc.{zone}", f"svc.{zone}", zone)
+    return _Resolving((network.resolver,), searches, (("ndots", "ndots:5"),))
 
 
 def _searches(spec: PodSpec) -> tuple[str, ...]:

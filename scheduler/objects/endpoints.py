@@ -20,10 +20,10 @@ MOST = 100
 class Target(View, frozen=True):
     """core/v1 ObjectReference to a pod."""
 
-    kind: str
-    namespace: str
-    name: str
-    uid: str
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
 
 
 class EndpointConditions(msgspec.Struct, frozen=True):
@@ -53,9 +53,9 @@ class Endpoint(View, frozen=True):
 class EndpointPort(View, frozen=True):
     """discovery/v1 and core/v1 EndpointPort; clients insist on a name, which may be empty."""
 
-    name: str | None
-    port: int | None
-    protocol: str | None
+    name: str | None = None
+    port: int | None = None
+    protocol: str | None = None
     app_protocol: str | None = None
 
 

@@ -32,6 +32,7 @@ class NodeSpec(View, frozen=True):
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
     provider_id: str = msgspec.field(name="providerID", default="")
+    pod_cidr: str = msgspec.field(name="podCIDR", default="")
 
 
 class ContainerImage(View, frozen=True):

@@ -337,6 +337,7 @@ class PodSpec(View, frozen=True):
     host_ipc: bool = msgspec.field(name="hostIPC", default=False)
     subdomain: str = ""
     set_hostname_as_fqdn: bool = msgspec.field(name="setHostnameAsFQDN", default=False)
+    enable_service_links: bool = True
     dns_policy: str = "ClusterFirst"
     dns_config: DNSConfig = DNSConfig()
     security_context: PodSecurityContext = PodSecurityContext()

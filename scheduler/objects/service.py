@@ -21,6 +21,7 @@ class ServicePort(View, frozen=True):
     name: str = ""
     protocol: str = "TCP"
     target_port: int | str = 0
+    node_port: int = 0
     app_protocol: str | None = None
 
 
@@ -32,6 +33,8 @@ class ServiceSpec(View, frozen=True):
     selector: dict[str, str] = {}
     ports: tuple[ServicePort, ...] = ()
     publish_not_ready_addresses: bool = False
+    external_name: str = ""
+    session_affinity: str = "None"
 
 
 class Service(msgspec.Struct, frozen=True, dict=True):

@@ -1,5 +1,6 @@
 """The classic guestbook on three real Docker hosts, driven by the stock kubectl."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -18,15 +19,7 @@ FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5
 @pytest.fixture
 def guestbook(ironfree: Ironfree) -> Ironfree:
     """Leader, two followers and three front ends, applied as the example's README says."""
-    ironfree.kubectl("apply", "-f", str(MANIFESTS / "leader.yaml"))
-    ironfree.running(1, "role=leader")
-    (leader,) = ironfree.pods("role=leader")
-    config = (MANIFESTS / "config.yaml").read_text()
-    ironfree.kubectl(
-        "apply", "-f", "-", given=config.replace("127.0.0.1", leader["status"]["hostIP"])
-    )
-    for name in ("follower.yaml", "frontend.yaml"):
-        ironfree.kubectl("apply", "-f", str(MANIFESTS / name))
+    ironfree.kubectl("apply", "-f", str(MANIFESTS))
     ironfree.running(6, "app=guestbook")
     return ironfree
 
@@ -45,7 +38,13 @@ def test_it_runs_packed_and_answers(guestbook: Ironfree, lab: Lab):
     pods = guestbook.pods("app=guestbook")
     assert len({pod["spec"]["nodeName"] for pod in pods}) == 1, "packing puts all on one host"
     first, second = guestbook.pods("role=frontend")[:2]
-    fetch(lab, first, "/set?key=visitor&value=ada")
+
+    def signed() -> bool:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return bool(fetch(lab, first, "/set?key=visitor&value=ada"))
+        return False
+
+    eventually(signed, what="the front end finds the leader by name")
     eventually(lambda: "ada" in fetch(lab, second, "/get?key=visitor"), what="it reads its writes")
     node = first["spec"]["nodeName"]
     guestbook.kubectl("cordon", node)

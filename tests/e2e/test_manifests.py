@@ -83,7 +83,8 @@ spec:
       initContainers:
       - name: seed
         image: lab-shell:v1
-        command: [sh, -c, cp -n /config/index.html /www/index.html]
+        command: [sh, -c, "until echo | nc site-db 3306; do sleep 1; done
+          && cp -n /config/index.html /www/index.html"]
         volumeMounts:
         - {name: files, mountPath: /www}
         - {name: config, mountPath: /config, readOnly: true}
@@ -101,6 +102,8 @@ spec:
       - name: config
         configMap: {name: site-config}
 """
+
+_GET = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc {} {} | tail -1"
 
 # A collector of the hosts' logs: on every host, cordoned ones too.
 COLLECTOR = """
@@ -292,6 +295,9 @@ def test_a_guestbook_is_rolled_out_scaled_and_changed(ironfree: Ironfree, lab: L
     kubectl("set", "env", "deployment/frontend", "GET_HOSTS_FROM=env")
     kubectl("rollout", "status", "deployment/frontend", "--timeout=50s")
     pods = ironfree.running(5, "app=guestbook")
+    for name in ("redis-leader", "redis-follower"):
+        asked = ("exec", pods[0]["metadata"]["name"], "--", "sh", "-c", _GET.format(name, 6379))
+        eventually(lambda a=asked, n=name: kubectl(*a).strip() == n, what=f"{name} answers")
     values = [pod["spec"]["containers"][0]["env"][0]["value"] for pod in pods]
     assert values == ["env"] * 5
     kubectl("delete", "-f", "-", "--wait=false", given=GUESTBOOK)

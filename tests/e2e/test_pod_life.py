@@ -448,7 +448,7 @@ def test_what_a_container_is_told_and_given(ironfree: Ironfree, lab: Lab):
         "P_colour=blue",
         "SUM=blue-blue",
     ]
-    assert said[6:10] == ["0", "3000", "0", "192.0.2.53"]
+    assert said[6:10] == ["0", "3000", "0", "127.0.0.11"], "the engine's, which asks the pod's"
     shm, other = sorted(said[10:])
     assert shm.startswith("tmpfs,/dev/shm,tmpfs,rw")
     assert "size=8192k" in shm.split(",")
@@ -458,6 +458,7 @@ def test_what_a_container_is_told_and_given(ironfree: Ironfree, lab: Lab):
         container.labels["ironfree.dev/container"]: lab.host(node).inspect(container.id)
         for container in lab.host(node).containers()
     }
+    assert shares["POD"]["HostConfig"]["Dns"] == ["192.0.2.53"]
     assert {name: shares[name]["HostConfig"]["CpuShares"] for name in ("main", "idle")} == {
         "main": 512,
         "idle": 512,

@@ -45,6 +45,11 @@ def test_everything_can_be_set():
         ("IRONFREE_PORT", "70000", "port 70000 is not between 0 and 65535"),
         ("IRONFREE_LOG_LEVEL", "loud", 'log level "LOUD" is unknown'),
         ("IRONFREE_EVENT_SECONDS", "0", "event_seconds must be positive"),
+        ("IRONFREE_PEER_PORT", "0", "peer_port must be positive"),
+        ("IRONFREE_POD_RANGE", "10.0.0.1/8", "pod_range must be an IPv4 range such as 10.240"),
+        ("IRONFREE_POD_RANGE", "10.9.0.0/24", "pod_range 10.9.0.0/24 is too small"),
+        ("IRONFREE_SERVICE_RANGE", "none", "service_range must be an IPv4 range"),
+        ("IRONFREE_SERVICE_RANGE", "10.241.0.0/16", "10.240.0.0/12 and service_range .* overlap"),
         ("DATABASE_URL", "mysql://h/d", 'must begin with postgresql://, not "mysql://"'),
     ],
 )
@@ -61,10 +66,13 @@ def test_nodes_and_access_can_be_set():
             "IRONFREE_NODE_GRACE_SECONDS": "6",
             "IRONFREE_HEARTBEAT_SECONDS": "1",
             "IRONFREE_TOLERATION_SECONDS": "0",
+            "IRONFREE_POD_RANGE": "none",
+            "IRONFREE_SERVICE_RANGE": "10.240.0.0/16",
         }
     )
     assert (settings.node_grace_seconds, settings.heartbeat_seconds) == (6, 1)
     assert (settings.toleration_seconds, settings.tls_key) == (0, Path("/key"))
+    assert (settings.pod_range, settings.service_range) == ("none", "10.240.0.0/16")
     assert settings.token == "secret"
     assert "secret" not in repr(settings)
 

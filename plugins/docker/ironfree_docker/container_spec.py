@@ -17,8 +17,12 @@ _UNCHECKED: JsonObject = {"Test": ["NONE"]}
 """No HEALTHCHECK of the image (kubelet): each is an exec, and nobody asks for what they find."""
 
 
-def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonObject:
+def sandbox_body(
+    spec: SandboxSpec, image: str, labels: dict[str, str], network: str = ""
+) -> JsonObject:
     """The infra container: namespaces, names, ports, and a first mount of every volume.
+
+    `network` is the engine's name of the one it is in, "" for its default.
 
     Directories of the host that are mounted in parts are there, too: missing parts are made
     through it.
@@ -57,6 +61,8 @@ def sandbox_body(spec: SandboxSpec, image: str, labels: dict[str, str]) -> JsonO
     if spec.host_network:
         host["NetworkMode"] = "host"
     else:
+        if network:
+            host["NetworkMode"] = network
         body["Hostname"] = spec.hostname
         body["Domainname"] = spec.domain
         body["ExposedPorts"] = {port: {} for port in ports}

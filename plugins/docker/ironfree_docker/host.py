@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -24,6 +24,7 @@ from scheduler.drivers import (
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import FOREIGN, Adopted, ForeignContainer, ForeignDescription
 from scheduler.images import Filesystem
+from scheduler.networks import NetworkFeed, PodNetwork
 from scheduler.streams import (
     ContainerUsage,
     DiskUsage,
@@ -48,6 +49,7 @@ from .examination import examine
 from .execs import Execs
 from .foreign import Foreign
 from .image_builds import BuildingImages
+from .image_names import ImageNames
 from .inspections import Inspections
 from .labels import (
     ATTEMPT,
@@ -68,6 +70,7 @@ from .labels import (
 from .mounts import MountResolver
 from .named_volumes import NamedVolumes
 from .observation import container_status, is_infra, observations, sandbox_status, start_failed
+from .pod_network import PodNetworkOfHost
 from .podman import PodmanContainers, PodmanVolumes
 from .podman import examined as examined_podman
 from .ports import Ports
@@ -90,7 +93,8 @@ class DockerHost:
     """An open engine.
 
     Options: `infraImage` (default: an image made on the host), `address`, `imageGC` ("all": images
-    that others put there are removed, too, when the disk is full).
+    that others put there are removed, too, when the disk is full), `network` ("none": its pods are
+    on the engine's own network, without Services).
     """
 
     def __init__(self, engine: Engine, address: HostAddress) -> None:
@@ -110,10 +114,12 @@ class DockerHost:
         self._mounts = MountResolver(engine, self._volumes, address.cluster)
         self._parts = VolumeParts(engine, self._containers, self._volumes)
         self._dialer = Dialer(engine, self._containers, address.cluster, self._tools_image)
+        self._network = PodNetworkOfHost(engine, self._containers, address.cluster)
         self._has_tools = pause.program(engine.version.arch) is not None
         every = address.options.get("imageGC", "") == "all"
         look = self._filesystem if self._has_tools else None
         self._images = BuildingImages(engine, self._containers, address.cluster, look, every=every)
+        self._image_names = ImageNames(self._images)
         self._processes = Processes(engine, self._containers, address.cluster)
         self._ports = Ports(engine, self._containers, address.cluster)
         self._infra_image = address.options.get("infraImage", "")
@@ -165,6 +171,7 @@ class DockerHost:
         self._execs.forget({each.id for each in listed if each.state == "running"})
         found = await self._inspections.look(listed)
         if list(map(id, found)) != list(map(id, self._seen)):  # else nothing has changed
+            await self._image_names.learn(each for each in found if not is_infra(each.labels))
             self._seen, self._observed = found, observations(found)
         return self._observed
 
@@ -239,6 +246,8 @@ class DockerHost:
     async def ensure_sandbox(self, spec: SandboxSpec) -> SandboxStatus:
         """Have volumes and infra container; an infra container that has ended runs again."""
         await self._end_older_sandboxes(spec)
+        if spec.subnet:
+            await self._network.have(spec.subnet)
         named = [each for each in spec.volumes if isinstance(each, NamedVolume)]
         others = (each for each in spec.volumes if isinstance(each, EmptyDir | FilesVolume))
         await together(
@@ -252,8 +261,13 @@ class DockerHost:
         if found is None or found.state.status != "running":
             made = [each for each, new in zip(named, fresh, strict=True) if new]
             await self._files.give_to_group(infra.id, spec, made)
-            found = await self._started(infra.id)
+            try:
+                found = await self._started(infra.id)
+            except EngineRejected:
+                self._network.doubt()  # somebody may have removed it
+                raise
         if found.state.status != "running":
+            self._network.doubt()
             raise EngineRejected(
                 f"host {self._engine.name} cannot start the sandbox of pod "
                 f"{spec.identity.namespace}/{spec.identity.name}: {found.state.error}",
@@ -290,6 +304,7 @@ class DockerHost:
         found = made.found
         if found is None or (found.state.status == "created" and not start_failed(found)):
             found = await self._started(made.id)
+        await self._image_names.learn((found,))
         return found
 
     async def _started(self, container_id: str) -> wire.Container:
@@ -415,6 +430,34 @@ class DockerHost:
         """Measure layers and volumes, which is dear."""
         return await self._disk.look(containers, volumes=volumes)
 
+    async def subnet(self) -> str:
+        """The subnet of pods that the engine has a network for."""
+        return "" if self._engine.version.podman else await self._network.subnet()
+
+    async def join(self, network: PodNetwork) -> bool:
+        """Have the subnet; not on Podman, and not where no program of ours runs."""
+        if self._engine.version.podman or not self._has_tools:
+            return False
+        if self._address.options.get("network", "") == "none":
+            await self._network.end()
+            raise EngineRejected(
+                "it takes no part in the network, as its DockerHost has it (spec.options.network)",
+                409,
+            )
+        self._network.doubt()
+        await self._network.have(network.subnet)
+        return True
+
+    @asynccontextmanager
+    async def network(self, network: PodNetwork) -> AsyncGenerator[NetworkFeed]:
+        """Have the program run that serves the network, and tell it."""
+        async with self._network.serve(network, await self._tools_image()) as feed:
+            yield feed
+
+    async def leave(self) -> None:
+        """Remove the program's container and the subnet."""
+        await self._network.leave()
+
     async def close(self) -> None:
         """Release the connections."""
         try:
@@ -436,15 +479,16 @@ class DockerHost:
     async def _infra(self, spec: SandboxSpec, name: str, labels: dict[str, str]) -> Ensured:
         """Have an infra container created; its image is looked for once, until it is missing."""
         image = self._known_image
+        network = self._network.name if spec.subnet else ""
         if image:
             try:
-                body = sandbox_body(spec, image, labels)
+                body = sandbox_body(spec, image, labels, network)
                 return await ensure_created(self._containers, name, labels, body)
             except ImageUnavailable:
                 self._known_image = ""
         image = await self._ensure_infra_image()
         made = await ensure_created(
-            self._containers, name, labels, sandbox_body(spec, image, labels)
+            self._containers, name, labels, sandbox_body(spec, image, labels, network)
         )
         self._known_image = image
         return made

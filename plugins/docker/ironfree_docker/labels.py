@@ -40,6 +40,9 @@ COMMITTED = _PREFIX + "committed"
 RUNTIME = _PREFIX + "runtime"
 """On the infra container: the engine's name of the runtime, where it is not its default."""
 
+NETWORK = _PREFIX + "network"
+"""On the container that serves the network of pods: of which image and on which port."""
+
 INFRA = "POD"
 
 

@@ -43,7 +43,7 @@ def container_status(found: wire.Container) -> ContainerStatus:
         spec_hash=found.labels.get(SPEC_HASH, ""),
         state=engine_state,
         image=found.config.image,
-        image_id=found.image,
+        image_id=found.digest or found.image,
         exit_code=state.exit_code,
         oom_killed=state.oom_killed,
         created_at=_time(found.created),

@@ -103,6 +103,33 @@ class Networks(msgspec.Struct, rename="pascal"):
     networks: dict[str, Endpoint | None] | None = None
 
 
+class Subnet(msgspec.Struct, rename="pascal"):
+    """One of a network's."""
+
+    subnet: str = ""
+
+
+class Ipam(msgspec.Struct, rename="pascal"):
+    """`IPAM` of a network."""
+
+    config: list[Subnet] | None = None
+
+
+class Network(msgspec.Struct, rename="pascal"):
+    """`GET /networks/{name}`."""
+
+    id: str
+    ipam: Ipam = msgspec.field(default_factory=Ipam, name="IPAM")
+    labels: dict[str, str] | None = None
+    containers: dict[str, object] | None = None
+
+    @property
+    def subnet(self) -> str:
+        """Its only subnet, "" for none or several."""
+        known = [each.subnet for each in self.ipam.config or ()]
+        return known[0] if len(known) == 1 else ""
+
+
 class Container(msgspec.Struct, rename="pascal"):
     """`GET /containers/{id}/json`."""
 
@@ -111,6 +138,7 @@ class Container(msgspec.Struct, rename="pascal"):
     config: Config
     name: str = ""
     image: str = ""  # the image's id
+    digest: str = ""  # not the engine's word: see image_names
     created: datetime | None = None
     network_settings: Networks | None = None
 

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from plugins.docker.tests.fake_dialer import PROC, frame, speak
 from plugins.docker.tests.fake_images import UNNAMED, FakeImages, image_id, refusal
+from plugins.docker.tests.fake_networks import FakeNetworks
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 NOW = "2026-01-02T03:04:05.123456789Z"
@@ -58,7 +59,7 @@ class FakeExec:
 
 
 @dataclass
-class FakeEngine(FakeImages):
+class FakeEngine(FakeImages, FakeNetworks):
     """The engine and its faults, by action ("create", "start", "inspect", "list", …).
 
     Args:
@@ -201,6 +202,9 @@ class FakeEngine(FakeImages):
             ("GET", "/volumes", self._volumes, "volumes"),
             ("DELETE", "/volumes/{name}", self._remove_volume, "remove-volume"),
             ("GET", "/system/df", self._measure, "df"),
+            ("GET", "/networks/{name}", self.answer_network, "network"),
+            ("POST", "/networks/create", self.answer_new_network, "new-network"),
+            ("DELETE", "/networks/{name}", self.answer_gone_network, "gone-network"),
         ]
 
     def _faulty(self, handler: Handler, action: str) -> Handler:
@@ -425,6 +429,9 @@ class FakeEngine(FakeImages):
         return web.json_response(state | {"Pid": 4711 if started else 0})
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
+        found = self.find(request.match_info["name"])
+        if found is not None and "network" in (found.body.get("Entrypoint") or ()):
+            return await self.serve_network(request)
         return await speak(request, self.disk, self.files)
 
     async def _put_archive(self, request: web.Request) -> web.Response:

@@ -21,6 +21,7 @@ class FakeImages:
 
     Args:
         pull_lines: what a pull says before its end; silent_pulls: it then says nothing more.
+        digests: repository@digest of the image that every container has.
         marks: further tags of images, with the image's id.
         archive: what every image is saved as; loaded: what was loaded.
         platforms: what registries say of images, by whole name.
@@ -41,6 +42,7 @@ class FakeImages:
     builds: list[dict[str, Any]] = field(default_factory=list)
     build_lines: list[dict[str, Any]] = field(default_factory=list)
     silent_builds: bool = False
+    digests: list[str] = field(default_factory=list)
     image_config: dict[str, Any] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
     accounts: list[dict[str, str] | None] = field(default_factory=list)
@@ -121,7 +123,8 @@ class FakeImages:
         name = request.match_info["name"]
         if name not in self.images and name != UNNAMED:
             return refusal(404, f"No such image: {name}")
-        found = {"Id": image_id(name), "RepoTags": [name], "Size": 7}
+        digests = self.digests if name == UNNAMED else []
+        found = {"Id": image_id(name), "RepoTags": [name], "RepoDigests": digests, "Size": 7}
         return web.json_response(found | {"Config": self.image_config or None})
 
     async def answer_save(self, _: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from msgspec.structs import replace as with_fields
 
 from plugins.docker.tests.fake_dialer import frame
 from plugins.docker.tests.fake_engine import FakeContainer, FakeEngine
+from plugins.docker.tests.fake_images import UNNAMED
 from scheduler.drivers import (
     ContainerSpec,
     EngineState,
@@ -418,3 +419,23 @@ async def test_a_host_has_no_more_streams_open_than_it_may(
     await followed[0].aclose()  # type: ignore[attr-defined]
     assert await anext(host.logs(app, LogOptions())) == b"a"
     await host.close()
+
+
+async def test_an_image_is_told_by_its_digest_in_the_repository_that_it_is_named_by(
+    engine: FakeEngine, host: Host
+):
+    one, other = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    engine.digests = [f"registry.example.com/app@{other}", f"app@{one}"]
+    sandbox = await host.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    status = await host.ensure_container(sandbox, ContainerSpec("app", "app:v1", 0, "h"))
+    assert status.image_id == f"docker.io/library/app@{one}"
+    asked = engine.calls.count("image")
+    (seen,) = await host.observe()
+    assert seen.containers[0].image_id == status.image_id
+    assert engine.calls.count("image") == asked, "once is enough"
+
+
+async def test_an_image_that_was_never_in_a_registry_is_told_by_its_id(host: Host):
+    sandbox = await host.ensure_sandbox(SandboxSpec(POD, "web-0"))
+    status = await host.ensure_container(sandbox, ContainerSpec("app", "app:v1", 0, "h"))
+    assert status.image_id == UNNAMED

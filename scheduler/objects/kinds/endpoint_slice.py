@@ -9,6 +9,7 @@ from ..kind import Cell, Column, Kind, Printer, text_at
 from .causes import invalid, one_of, required
 from .endpoint_fields import address_causes, port_causes_of, shown
 from .fields import children, indexed, number, text, texts
+from .pod_validation import label_name_complaints
 from .printing import AGE, NAME, age, name
 
 _TYPES = ("FQDN", "IPv4", "IPv6")
@@ -35,6 +36,8 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
         if len(addresses) > _MOST_ADDRESSES:
             said = f"must have at most {_MOST_ADDRESSES} items"
             yield Cause(f"{where}.addresses", f"Too many: {said}", "FieldValueTooMany")
+        for complaint in label_name_complaints(text(endpoint, "hostname") or "a"):
+            yield invalid(f"{where}.hostname", text(endpoint, "hostname")[:63], complaint)
         if kind != "FQDN":
             for index, address in enumerate(addresses):
                 yield from address_causes(f"{where}.addresses[{index}]", address)

@@ -83,7 +83,7 @@ POD_SPEC: Table = {
     "serviceAccountName": _supported("for imagePullSecrets; no token is mounted"),
     "serviceAccount": _kept("no service account token is mounted"),
     "automountServiceAccountToken": _kept("no service account token is mounted"),
-    "enableServiceLinks": _kept("no variables of Services are set"),
+    "enableServiceLinks": _supported("where the host is part of the network of pods"),
     "initContainers": _YES,
     "activeDeadlineSeconds": _YES,
     "hostPID": _YES,
@@ -100,10 +100,12 @@ POD_SPEC: Table = {
     "subdomain": _supported("the pod's own name; the domain is cluster.local"),
     "setHostnameAsFQDN": _YES,
     "dnsPolicy": _supported(
-        "there is no cluster DNS: all but None begin with the host's resolver, whose options stay "
-        "with None, too, unless dnsConfig has others"
+        "with Default, and where the host is no part of the network of pods, it is the host's "
+        "resolver, whose options stay with None, too, unless dnsConfig has others"
     ),
-    "dnsConfig": _supported("name servers, searches and options given here replace the host's"),
+    "dnsConfig": _supported(
+        "what is given here comes behind the cluster's, and replaces the host's"
+    ),
     "readinessGates": _YES,
     "evictionResponders": _warn("nobody is asked before an eviction"),
     "securityContext": _YES,

@@ -24,6 +24,21 @@ from .printing import AGE, NAME, age, name, or_none, selector
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 HEADLESS = "None"
+NODE_PORTS = range(30000, 32768)
+_OPEN = frozenset({"NodePort", "LoadBalancer"})
+_LONGEST_NAME = 253
+
+
+def has_address(spec: JsonObject) -> bool:
+    """Tell whether a Service is to have an address of the cluster."""
+    return text(spec, "clusterIP") != HEADLESS and text(spec, "type") != "ExternalName"
+
+
+def has_node_ports(spec: JsonObject) -> bool:
+    """Tell whether a Service's ports are to be open on nodes."""
+    kind = text(spec, "type")
+    wanted = spec.get("allocateLoadBalancerNodePorts") is not False
+    return kind == "NodePort" or (kind == "LoadBalancer" and wanted)
 
 
 def _default(obj: JsonObject) -> None:
@@ -43,7 +58,7 @@ def _default(obj: JsonObject) -> None:
     setdefault(spec, "ipFamilies", ["IPv4"])
     default_text(spec, "ipFamilyPolicy", "SingleStack")
     default_text(spec, "internalTrafficPolicy", "Cluster")
-    if text(spec, "type") in {"NodePort", "LoadBalancer"}:
+    if text(spec, "type") in _OPEN:
         default_text(spec, "externalTrafficPolicy", "Cluster")
     if text(spec, "type") == "LoadBalancer":
         setdefault(spec, "allocateLoadBalancerNodePorts", True)
@@ -60,8 +75,7 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
     yield from one_of("spec.sessionAffinity", text(spec, "sessionAffinity"), ("ClientIP", "None"))
     yield from label_map_causes(child(spec, "selector"), "spec.selector")
     if kind == "ExternalName":
-        if not text(spec, "externalName"):
-            yield required("spec.externalName")
+        yield from _external_name(text(spec, "externalName"))
         if text(spec, "clusterIP") not in {"", HEADLESS}:
             yield forbidden("spec.clusterIP", "may not be set when `type` is 'ExternalName'")
     elif not children(spec, "ports") and text(spec, "clusterIP") != HEADLESS:
@@ -70,6 +84,18 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
     yield from _ports(spec)
     if "IPv6" in texts(spec, "ipFamilies") or text(spec, "ipFamilyPolicy") == "RequireDualStack":
         yield forbidden("spec.ipFamilies", "not supported by Ironfree: addresses are IPv4 only")
+
+
+def _external_name(wanted: str) -> Iterable[Cause]:
+    if not wanted:
+        yield required("spec.externalName")
+        return
+    for part in wanted.removesuffix(".").split("."):
+        for complaint in label_name_complaints(part):
+            yield invalid("spec.externalName", wanted[:_LONGEST_NAME], complaint)
+            return
+    if len(wanted) > _LONGEST_NAME:
+        yield invalid("spec.externalName", wanted[:_LONGEST_NAME], "must be no more than 253 bytes")
 
 
 def _address(spec: JsonObject) -> Iterable[Cause]:
@@ -87,6 +113,7 @@ def _address(spec: JsonObject) -> Iterable[Cause]:
 def _ports(spec: JsonObject) -> Iterable[Cause]:
     names: set[str] = set()
     numbers: set[tuple[str, int]] = set()
+    opened: set[tuple[str, int]] = set()
     several = len(children(spec, "ports")) > 1
     for where, port in indexed(spec, "ports", "spec"):
         yield from port_causes(f"{where}.port", number(port, "port"))
@@ -94,6 +121,7 @@ def _ports(spec: JsonObject) -> Iterable[Cause]:
         target = port.get("targetPort")
         if isinstance(target, int):
             yield from port_causes(f"{where}.targetPort", target)
+        yield from _node_port(f"{where}.nodePort", number(port, "nodePort"), text(spec, "type"))
         own = text(port, "name")
         if not own and several:
             yield required(f"{where}.name")
@@ -107,16 +135,45 @@ def _ports(spec: JsonObject) -> Iterable[Cause]:
         if key in numbers:
             yield duplicate(where, f"{key[1]}/{key[0]}")
         numbers.add(key)
+        open_at = (text(port, "protocol"), number(port, "nodePort"))
+        if open_at[1] and open_at in opened:
+            yield duplicate(f"{where}.nodePort", str(open_at[1]))
+        opened.add(open_at)
+
+
+def _node_port(where: str, wanted: int, kind: str) -> Iterable[Cause]:
+    if wanted and kind not in _OPEN:
+        yield forbidden(where, "may not be used when `type` is 'ClusterIP'")
+    elif wanted and wanted not in NODE_PORTS:
+        within = f"{NODE_PORTS.start}-{NODE_PORTS.stop - 1}"
+        yield invalid(where, str(wanted), f"the range of valid ports is {within}")
 
 
 def _carry_over(old: JsonObject, new: JsonObject) -> None:
     before, after = child(old, "spec"), ensure(new, "spec")
+    _carry_node_ports(before, after)
     if text(after, "type") not in {"", "ClusterIP", "NodePort", "LoadBalancer"}:
         return
     if not text(after, "clusterIP") and text(before, "clusterIP"):
         for field in ("clusterIP", "clusterIPs"):
             if field in before:
                 after[field] = before[field]
+
+
+def _carry_node_ports(before: JsonObject, after: JsonObject) -> None:
+    """Keep ports of nodes that an update leaves out, and drop those of a type that has none."""
+    held = {
+        (text(port, "protocol") or "TCP", number(port, "port")): number(port, "nodePort")
+        for port in children(before, "ports")
+    }
+    kept = {number(port, "nodePort") for port in children(after, "ports")}
+    for port in children(after, "ports"):
+        known = held.get((text(port, "protocol") or "TCP", number(port, "port")), 0)
+        wanted = number(port, "nodePort")
+        if text(after, "type") not in _OPEN and wanted and wanted == known:
+            del port["nodePort"]
+        elif text(after, "type") in _OPEN and not wanted and known and known not in kept:
+            port["nodePort"] = known
 
 
 def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
@@ -129,12 +186,10 @@ def _validate_update(old: JsonObject, new: JsonObject) -> Iterable[Cause]:
 def _warnings(obj: JsonObject) -> Iterable[str]:
     spec = child(obj, "spec")
     kind = text(spec, "type") or "ClusterIP"
-    if kind != "ExternalName" and text(spec, "clusterIP") != HEADLESS:
-        ports = "" if kind == "ClusterIP" else f"{kind} opens no port on nodes in Ironfree; "
-        yield (
-            f"spec.clusterIP: {ports}the address is allocated but no network serves it yet; "
-            "use hostPort on a container to reach it"
-        )
+    if kind == "LoadBalancer":
+        yield "spec.type: there is no load balancer in Ironfree; use the ports of nodes (nodePort)"
+    if any(text(port, "protocol") == "SCTP" for port in children(spec, "ports")):
+        yield "spec.ports: SCTP is not carried in Ironfree"
     for field in ("externalIPs", "loadBalancerIP", "loadBalancerSourceRanges", "loadBalancerClass"):
         if spec.get(field):
             yield f"spec.{field}: has no effect in Ironfree"

@@ -19,6 +19,7 @@ from .slot import Slot, kill_namespace, remove_cgroups, run
 
 BOOT_TIMEOUT = 30.0
 API_PORT = 2376
+_HELPERS = ("/ironfree-dialer-", "/ironfree-network")
 _INIT = """
 set -e
 hostname "$1"
@@ -222,7 +223,7 @@ class Host:
         """All containers, running or not, that carry `label` ("key" or "key=value").
 
         Args:
-            dialers: with those that come and go with Ironfree's own looks at the host.
+            dialers: with Ironfree's own, which dial for it and serve its network.
         """
         with self._api() as api:
             found = api.containers(all=True, filters={"label": label} if label else None)
@@ -236,7 +237,7 @@ class Host:
                 labels=item["Labels"] or {},
             )
             for item in found
-            if dialers or not any("/ironfree-dialer-" in name for name in item["Names"])
+            if dialers or not any(name.startswith(_HELPERS) for name in item["Names"])
         ]
 
     def inspect(self, container: str) -> dict[str, Any]:
@@ -281,7 +282,7 @@ class Host:
         return run("docker", "-H", f"unix://{self.unix_socket}", *arguments)
 
     def reset(self) -> None:
-        """End every fault and remove all containers and volumes; images stay."""
+        """End every fault and remove all containers, volumes and networks; images stay."""
         self.boot(wait=False)
         if self._daemon is not None:
             self.resume_daemon()
@@ -296,6 +297,9 @@ class Host:
             for volume in api.volumes()["Volumes"] or []:
                 with contextlib.suppress(docker.errors.NotFound):  # the scheduler was faster
                     api.remove_volume(volume["Name"], force=True)
+            for network in api.networks(filters={"type": "custom"}):
+                with contextlib.suppress(docker.errors.APIError):  # a container has just come
+                    api.remove_network(network["Id"])
 
     def _remove_containers(self, api: docker.APIClient) -> None:
         for item in api.containers(all=True, quiet=True):
@@ -416,9 +420,12 @@ def _command_name(pid: int) -> str:
 
 
 def _remove(api: docker.APIClient, container: str) -> None:
-    try:
-        api.remove_container(container, force=True, v=True)
-    except docker.errors.APIError as error:
-        if "already in progress" not in str(error):
-            raise
-        api.wait(container, condition="removed")
+    """Remove it; if somebody else is at it, until it is gone: he may fail, and not try again."""
+    while True:
+        try:
+            api.remove_container(container, force=True, v=True)
+            return
+        except docker.errors.APIError as error:
+            if "already in progress" not in str(error):
+                raise
+        time.sleep(0.1)

@@ -317,6 +317,9 @@ async def test_services_get_addresses_of_their_own(api, ns):
     assert "already allocated" in taken.body["message"]
     outside = await api.post(path, service("t", clusterIP="192.168.0.1"))
     assert "not in the valid range" in outside.body["message"]
+    for own in ("10.96.0.0", "10.96.0.1", "10.96.0.10", "10.96.255.255"):
+        kept = await api.post(path, service("t", clusterIP=own))
+        assert "is kept for the cluster itself" in kept.body["message"]
     assert (await api.post(path, service("h", clusterIP="None"))).body["spec"][
         "clusterIP"
     ] == "None"
@@ -330,21 +333,75 @@ async def test_services_get_addresses_of_their_own(api, ns):
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ({}, 1),
-        ({"type": "NodePort"}, 1),
-        ({"type": "LoadBalancer"}, 1),
-        ({"clusterIP": "None"}, 0),
-        ({"type": "ExternalName", "externalName": "example.org"}, 0),
+        ({}, ""),
+        ({"type": "NodePort"}, ""),
+        ({"type": "LoadBalancer"}, "there is no load balancer"),
+        ({"ports": [{"port": 80, "protocol": "SCTP"}]}, "SCTP is not carried"),
     ],
 )
-async def test_a_service_says_that_nothing_serves_its_address(api, ns, spec, told):
+async def test_a_service_says_what_is_not_served(api, ns, spec, told):
     body = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}], **spec}}
     answer = await api.post(f"/api/v1/namespaces/{ns}/services", body)
     assert answer.code == 201
     warnings = answer.headers.getall("Warning", [])
-    assert len(warnings) == told
-    assert all("is allocated but no network serves it yet" in each for each in warnings)
-    assert all(("opens no port on nodes" in each) == ("type" in spec) for each in warnings)
+    assert [told in each for each in warnings] == ([True] if told else [])
+
+
+def node_ports(answer):
+    return [port.get("nodePort") for port in answer.body["spec"]["ports"]]
+
+
+async def test_ports_of_nodes_are_given_once_and_kept_and_given_back(api, ns):
+    path = f"/api/v1/namespaces/{ns}/services"
+
+    def service(name, *ports, kind="NodePort", **spec):
+        return {"metadata": {"name": name}, "spec": {"type": kind, "ports": [*ports], **spec}}
+
+    web, tls = {"name": "web", "port": 80}, {"name": "tls", "port": 443}
+    made = await asyncio.gather(
+        *[api.post(path, service(f"s{n}", web, tls)) for n in range(10)],
+        api.post(path, service("lb", web, kind="LoadBalancer")),
+    )
+    given = [port for answer in made for port in node_ports(answer)]
+    assert len({*given}) == 21
+    assert all(30000 <= port <= 32767 for port in given)
+    without = service("own", web, kind="LoadBalancer", allocateLoadBalancerNodePorts=False)
+    assert node_ports(await api.post(path, without)) == [None]
+    fixed = {"kind": "LoadBalancer", "allocateLoadBalancerNodePorts": False}
+    explicit = await api.post(path, service("fix", {**web, "nodePort": given[2]}, **fixed))
+    assert "already allocated" in explicit.body["message"]
+    twice = [{**web, "nodePort": 30000}, {**tls, "nodePort": 30000}]
+    assert (await api.post(path, service("twice", *twice))).code == 422
+    taken = await api.post(path, service("t", {**web, "nodePort": given[0]}))
+    assert (taken.code, "already allocated" in taken.body["message"]) == (422, True)
+    outside = await api.post(path, service("t", {**web, "nodePort": 80}))
+    assert "30000-32767" in outside.body["message"]
+    inside = await api.post(path, service("t", {**web, "nodePort": 30001}, kind="ClusterIP"))
+    assert "may not be used" in inside.body["message"]
+
+    kept = await api.call("PUT", f"{path}/s0", service("s0", tls, selector={"a": "b"}))
+    assert node_ports(kept) == [given[1]]
+    again = await api.post(path, service("t", {**web, "nodePort": given[0]}))
+    assert node_ports(again) == [given[0]], "s0 has it no more"
+    closed = await api.call("PUT", f"{path}/s0", service("s0", tls, kind="ClusterIP"))
+    assert node_ports(closed) == [None]
+    opened = await api.call("PUT", f"{path}/s0", service("s0", {**tls, "nodePort": given[1]}))
+    assert node_ports(opened) == [given[1]]
+    await api.call("DELETE", f"{path}/s0")
+    last = await api.post(path, service("u", {**web, "nodePort": given[1]}))
+    assert node_ports(last) == [given[1]]
+
+
+async def test_a_service_that_stops_being_a_name_elsewhere_gets_an_address(api, ns):
+    path = f"/api/v1/namespaces/{ns}/services"
+    spec = {"type": "ExternalName", "externalName": "example.org"}
+    await api.post(path, {"metadata": {"name": "s"}, "spec": spec})
+    own = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
+    changed = await api.call("PUT", f"{path}/s", own)
+    assert changed.body["spec"]["clusterIP"].startswith("10.96.")
+    spec["externalName"] = "x .\nkey"
+    wrong = await api.call("PUT", f"{path}/s", {"metadata": {"name": "s"}, "spec": spec})
+    assert (wrong.code, "spec.externalName" in wrong.body["message"]) == (422, True)
 
 
 async def test_a_failed_service_gives_its_address_back(api, ns):

@@ -57,10 +57,11 @@ class Cluster:
         self.agents = None
         self._running = None
 
-    async def start_agents(self, **changes):
+    async def start_agents(self, shared=None, **changes):
         """Start agents, as a leader does; with other settings than usual if they are given."""
         settings = replace_settings(FAST, **changes)
-        self.agents = NodeAgents(self.store, {"simulated": self.driver}, self.epoch, settings)
+        drivers = {"simulated": self.driver}
+        self.agents = NodeAgents(self.store, drivers, self.epoch, settings, shared)
         self._running = asyncio.create_task(self.agents.run())
 
     async def stop_agents(self):

@@ -31,7 +31,8 @@ async def add(cluster, name, image, *, priority=0, request="0", limits=None, **s
     resources = {"requests": {"memory": request}, "limits": limits or {}}
     containers = [{"name": "c", "image": image, "resources": resources}]
     await cluster.add_pod(name, "h1", containers=containers, priority=priority, **spec)
-    return await cluster.running(name)
+    started = ("Running", "Failed")  # it may be evicted before anybody has seen it run
+    return await cluster.pod(name, lambda p: p is not None and p.status.phase in started)
 
 
 def node(cluster, kind, status):

@@ -2,6 +2,7 @@
  *
  *   tools dial                 connect to TCP ports for whoever is on standard input and output
  *   tools swap DIRECTORY NAME  let DIRECTORY/..data point to NAME at once; remove what it was
+ *   tools network PORT         give a host's pods the addresses and names of services: network.c
  *
  * `dial` carries many connections over one stream of frames. A frame is a little-endian header
  * {u32 id, u16 kind, u16 length} and its payload of at most 4096 bytes. It ends with its input.
@@ -10,48 +11,17 @@
  *   in:  HEADS (paths, each with a 0 behind it)     out: DATA (how each file begins), … CLOSED
  *
  * Without a C library, so that it is small enough to travel inside the driver: `make tools`
- * builds it for every processor. Numbers of the calls: Linux's system call tables.
+ * builds it for every processor.
  */
 
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
+#include "calls.h"
 
 #if defined(__x86_64__)
-enum { READ = 0, WRITE = 1, CLOSE = 3, SOCKET = 41, CONNECT = 42, SENDTO = 44, GETSOCKOPT = 55,
-       STATFS = 137, GETDENTS = 217, EXIT = 231, OPENAT = 257, UNLINKAT = 263, RENAMEAT = 264, SYMLINKAT = 266,
-       READLINKAT = 267, FACCESSAT = 269, PPOLL = 271, DIRECTORY = 0200000, NOFOLLOW = 0400000 };
 __asm__(".globl _start\n_start: xor %ebp,%ebp\n mov %rsp,%rdi\n and $-16,%rsp\n call begin\n");
-static long call(long number, long a, long b, long c, long d, long e)
-{
-    long result;
-    register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = 0;
-    __asm__ volatile("syscall" : "=a"(result)
-                     : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-                     : "rcx", "r11", "memory");
-    return result;
-}
 #elif defined(__aarch64__)
-enum { READ = 63, WRITE = 64, CLOSE = 57, SOCKET = 198, CONNECT = 203, SENDTO = 206,
-       GETSOCKOPT = 209, STATFS = 43, GETDENTS = 61, EXIT = 94, OPENAT = 56, UNLINKAT = 35, RENAMEAT = 38,
-       SYMLINKAT = 36, READLINKAT = 78, FACCESSAT = 48, PPOLL = 73, DIRECTORY = 040000,
-       NOFOLLOW = 0100000 };
 __asm__(".globl _start\n_start: mov x29,#0\n mov x0,sp\n bl begin\n");
-static long call(long number, long a, long b, long c, long d, long e)
-{
-    register long x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b;
-    register long x2 __asm__("x2") = c, x3 __asm__("x3") = d, x4 __asm__("x4") = e;
-    register long x5 __asm__("x5") = 0;
-    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
-                     : "memory");
-    return x0;
-}
 #endif
 
-#define SYS(number, a, b, c, d, e) \
-    call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
-
-enum { AGAIN = 11, IS_DIRECTORY = 21, TOO_MANY = 24, NO_BUFFER = 105, IN_PROGRESS = 115 };
 enum { MOST = 4096, SLOTS = 512, HEAD = 256 };
 enum { OPEN = 1, DATA = 2, SHUT = 3, STAT = 4, HEADS = 5, STAT_SIZE = 120 };
 
@@ -61,7 +31,7 @@ static void leave(int status)
         SYS(EXIT, status, 0, 0, 0, 0);
 }
 
-static int same(const char *a, const char *b)
+int same(const char *a, const char *b)
 {
     while (*a && *a == *b)
         a++, b++;
@@ -74,10 +44,6 @@ struct frame {
     u32 id;
     u16 kind, length;
     u8 payload[MOST];
-};
-struct pollfd {
-    int fd;
-    u16 events, revents;
 };
 static struct frame in, out;
 static struct pollfd polls[SLOTS + 1];
@@ -289,5 +255,7 @@ __attribute__((used)) void begin(long *stack)
         dial();
     if (count == 4 && same(words[1], "swap"))
         leave(swap(words[2], words[3]));
+    if (count == 3 && same(words[1], "network"))
+        leave(network(words[2]));
     leave(64);
 }

@@ -1,0 +1,93 @@
+"""Keeps a host told of the network: all of it at first, then what changes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ..drivers import Host
+from ..errors import DriverError, HostUnreachable
+from ..network import NetworkBook, NetworkNews
+from ..networks import NetworkedHost, NetworkFeed, PodNetwork
+from .memory import Backoff
+
+_STEADY = 30.0  # seconds that it must have gone well for, to count as the first failure again
+_TELLING = 3  # failures in a row after which the Node says so
+_ANEW = 300.0  # seconds after which everything is said again, whatever went wrong unseen
+_MENDING = 30.0  # the same while the host cannot do something
+
+
+class NetworkTelling:
+    """One per session.
+
+    Args:
+        network: the host's part of it; None has nothing done.
+        told: takes in why Services are not served on the host, "" when they are.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        network: PodNetwork | None,
+        book: NetworkBook | None,
+        told: Callable[[str], Awaitable[None]],
+        pace: Backoff,
+    ) -> None:
+        self._host = host
+        self._network = network
+        self._book = book
+        self._told = told
+        self._pace = pace
+        self._again = 0.0  # loop time at which all is said again
+
+    async def run(self) -> None:
+        """Tell, until cancelled."""
+        host, network, book = self._host, self._network, self._book
+        clock, failures = asyncio.get_running_loop().time, 0
+        if network is None or book is None or not isinstance(host, NetworkedHost):
+            return
+        while True:
+            begun = clock()
+            news = book.subscribe()
+            try:
+                async with host.network(network) as feed:
+                    await self._begin(feed, book)
+                    await self._keep_up(feed, book, news)
+            except DriverError as error:
+                failures = 1 if clock() - begun > _STEADY else failures + 1
+                # What breaks off once goes on as it was last told.
+                if failures >= _TELLING or not isinstance(error, HostUnreachable):
+                    await self._told(str(error))
+            finally:
+                book.unsubscribe(news)
+            await asyncio.sleep(self._pace.delay(failures).total_seconds())
+
+    async def _begin(self, feed: NetworkFeed, book: NetworkBook) -> None:
+        problems = await feed.begin(book.entries())
+        self._again = asyncio.get_running_loop().time() + (_MENDING if problems else _ANEW)
+        await self._told(problems)
+
+    async def _keep_up(self, feed: NetworkFeed, book: NetworkBook, news: NetworkNews) -> None:
+        clock = asyncio.get_running_loop().time
+        complaining = asyncio.create_task(feed.complaint())
+        changing = asyncio.create_task(news.next())
+        try:
+            while True:
+                done, _ = await asyncio.wait(
+                    (complaining, changing),
+                    timeout=max(0.0, self._again - clock()),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if clock() >= self._again:
+                    await self._begin(feed, book)
+                if complaining in done:
+                    await self._told(complaining.result())
+                    self._again = min(self._again, clock() + _MENDING)
+                    complaining = asyncio.create_task(feed.complaint())
+                if changing in done:
+                    changed = changing.result()
+                    changing = asyncio.create_task(news.next())
+                    entries = [each for each in changed.values() if each is not None]
+                    await feed.change(entries, [k for k, each in changed.items() if each is None])
+        finally:
+            for task in (complaining, changing):
+                task.cancel()
+            await asyncio.wait((complaining, changing))
