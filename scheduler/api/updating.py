@@ -93,19 +93,24 @@ class Updater:
             await self.backend.admission.judge_body(call.kind, operation.meta, operation.body)
         if call.query.dry_run:
             return await self._rehearse(current, operation)
-        if call.kind.resource == SERVICES and isinstance(operation, Replace):
-            return await self._store_service(current, operation)
-        stored = await self.backend.store.write(operation)
-        if call.kind.resource == SERVICES:  # it went with its last finalizer
-            held = child(_object.decode(stored.body.json), "spec")
-            await self.backend.claims.let_go(stored.meta.uid, held, {})
+        if call.kind.resource == SERVICES:
+            stored = await self._store_service(current, operation)
+        else:
+            stored = await self.backend.store.write(operation)
         await self.backend.counts(stored.resource, stored.revision)
         return stored
 
-    async def _store_service(self, current: StoredObject, operation: Replace) -> StoredObject:
+    async def _store_service(
+        self, current: StoredObject, operation: Replace | Remove
+    ) -> StoredObject:
         """Change a Service, and what it holds."""
-        body, claims = _object.decode(operation.body.json), self.backend.claims
-        before, spec = child(_object.decode(current.body.json), "spec"), child(body, "spec")
+        claims, before = self.backend.claims, child(_object.decode(current.body.json), "spec")
+        if isinstance(operation, Remove):  # it goes with its last finalizer
+            stored = await self.backend.store.write(operation)
+            await claims.let_go(current.meta.uid, before, {})
+            return stored
+        body = _object.decode(operation.body.json)
+        spec = child(body, "spec")
         taken = await claims.take(current.meta, spec, before)
         if taken.addresses or taken.ports:
             body["spec"] = spec

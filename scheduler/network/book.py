@@ -24,6 +24,8 @@ from .table import Port, Surroundings, entries_of
 _log = logging.getLogger(__name__)
 _BY_SERVICE = "service"
 _BY_NAMESPACE = "namespace"
+_BY_NODE = "node"
+_NO_NODE = ""
 _SETTLE = 0.05  # seconds in which changes are collected
 
 
@@ -70,8 +72,9 @@ class NetworkBook:
         self._services = Informer[Service](
             store, SERVICES, service_view, {_BY_NAMESPACE: lambda each: [each.meta.namespace]}
         )
-        self._slices = Informer[EndpointSlice](store, SLICES, slice_view, {_BY_SERVICE: _service})
-        self._service_range = IPv4Network(settings.services)
+        self._slices = Informer[EndpointSlice](
+            store, SLICES, slice_view, {_BY_SERVICE: _service, _BY_NODE: _nodes}
+        )
         self._subnets = Subnets(settings.pod_range)
         self._around = Surroundings(settings.zone, self._reaches, self._inside, self._declared)
         self._places: dict[str, _Place] = {}  # by node
@@ -80,7 +83,8 @@ class NetworkBook:
         self._behind: set[ObjectKey] = set()  # Services to look at
         self._wake = asyncio.Event()
         self._readers: set[NetworkNews] = set()
-        self._warned: set[str] = set()
+        self._part: set[str] = set()  # nodes that have a subnet
+        self._unknown: set[str] = set()  # of them, whose address others do not know
         self._known = asyncio.Event()
         self._secret = ""
 
@@ -167,38 +171,53 @@ class NetworkBook:
         async for deltas in feed:
             for delta in deltas:
                 for each in (delta.old, delta.new):
-                    name = each.meta.labels.get(SERVICE_NAME, "") if each is not None else ""
-                    if name:
-                        self._look_at(ObjectKey(SERVICES, delta.key.namespace, name))
+                    if each is not None:
+                        self._look_behind(each)
 
     def _node(self, delta: Delta[Node]) -> None:
         """Take in where a node is and which subnet is its; that bears on everybody there."""
         name, node = delta.key.name, delta.new
         place = _place(node) if node is not None else _NOWHERE
-        if place.subnet:
-            self._subnets.keep(name, place.subnet)
+        if place.subnet is not None:
+            self._subnets.keep(name, str(place.subnet))
         elif node is None:
             self._subnets.forget(name)
         if self._places.get(name, _NOWHERE) == place:
             return
-        self._places[name] = place
-        self._say(delta.key, [Peer(*place)] if place.subnet and place.known else [])
-        self._warn_of_unknown()
-        for key in self._services.items:
-            self._look_at(key)
+        if node is None:
+            del self._places[name]
+        else:
+            self._places[name] = place
+        peer = place.subnet is not None and place.known
+        self._say(delta.key, [Peer(str(place.subnet), place.address)] if peer else [])
+        self._note_part(name, place)
+        for where in (name, _NO_NODE):  # what names no node must be no node's own address
+            for each in self._slices.by_index(_BY_NODE, where):
+                self._look_behind(each)
 
-    def _warn_of_unknown(self) -> None:
-        """Say once of whom the others have no address, as soon as there are others."""
-        places = {name: each for name, each in self._places.items() if each.subnet}
-        for name, place in places.items() if len(places) > 1 else ():
-            if not place.known and name not in self._warned:
-                self._warned.add(name)
-                _log.warning(
-                    "node %s: other hosts cannot reach its pods, for %s means themselves to them; "
-                    "set spec.options.address of its DockerHost to where they reach it",
-                    name,
-                    place.address or "no address",
-                )
+    def _note_part(self, name: str, place: "_Place") -> None:
+        """Say of whom the others have no address, as soon as there are others."""
+        for noted in (self._part, self._unknown):
+            noted.discard(name)
+        if place.subnet is not None:
+            self._part.add(name)
+            if not place.known:
+                self._unknown.add(name)
+        if len(self._part) < 2:
+            return
+        for each in sorted(self._unknown):
+            _log.warning(
+                "node %s: other hosts cannot reach its pods, for %s means themselves to them; "
+                "set spec.options.address of its DockerHost to where they reach it",
+                each,
+                self._places[each].address or "no address",
+            )
+        self._unknown.clear()
+
+    def _look_behind(self, known: EndpointSlice) -> None:
+        name = known.meta.labels.get(SERVICE_NAME, "")
+        if name:
+            self._look_at(ObjectKey(SERVICES, known.meta.namespace, name))
 
     def _look_at(self, service: ObjectKey) -> None:
         self._behind.add(service)
@@ -259,7 +278,9 @@ class NetworkBook:
             address = IPv4Address(endpoint.addresses[0])
         except ValueError:
             return False
-        own = address.is_loopback or address.is_link_local or address in self._service_range
+        own = (
+            address.is_loopback or address.is_link_local or address in self._settings.service_range
+        )
         if own or address.is_unspecified or address.is_multicast:
             return False
         place = self._places.get(endpoint.node_name or "", _NOWHERE)
@@ -268,7 +289,7 @@ class NetworkBook:
         if endpoint.node_name is None and not self._inside(str(address)):
             return all(str(address) != each.address for each in self._places.values())
         places = [place] if endpoint.node_name else self._places.values()
-        return any(_is_a_pods(address, IPv4Network(p.subnet)) for p in places if p.subnet)
+        return any(_is_a_pods(address, each.subnet) for each in places if each.subnet)
 
     def _inside(self, address: str) -> bool:
         return IPv4Address(address) in self._settings.pod_range
@@ -284,7 +305,7 @@ class NetworkBook:
 class _Place(NamedTuple):
     """Where a node is: the subnet of its pods, and the address that others know it by."""
 
-    subnet: str
+    subnet: IPv4Network | None
     address: str
 
     @property
@@ -296,15 +317,15 @@ class _Place(NamedTuple):
             return False
 
 
-_NOWHERE = _Place("", "")
+_NOWHERE = _Place(None, "")
 
 
 def _place(node: Node) -> _Place:
     known = (each.address for each in node.status.addresses if each.type == "InternalIP")
     try:
-        subnet = str(IPv4Network(node.spec.pod_cidr))
+        subnet = IPv4Network(node.spec.pod_cidr)
     except ValueError:  # none, or what somebody else has written
-        subnet = ""
+        subnet = None
     return _Place(subnet, next(known, ""))
 
 
@@ -317,3 +338,8 @@ def _service(known: EndpointSlice) -> list[str]:
     """Return the Service of a slice, as indexers do."""
     name = known.meta.labels.get(SERVICE_NAME, "")
     return [f"{known.meta.namespace}/{name}"] if name else []
+
+
+def _nodes(known: EndpointSlice) -> list[str]:
+    """Return the nodes of a slice's endpoints, as indexers do."""
+    return [*{each.node_name or _NO_NODE for each in known.endpoints}]

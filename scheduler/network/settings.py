@@ -31,10 +31,15 @@ class NetworkSettings:
         """The range of pods' addresses."""
         return IPv4Network(self.pods)
 
+    @cached_property
+    def service_range(self) -> IPv4Network:
+        """The range of Services' addresses."""
+        return IPv4Network(self.services)
+
     @property
     def resolver(self) -> str:
         """The address of the name server."""
-        return str(IPv4Network(self.services)[_RESOLVER])
+        return str(self.service_range[_RESOLVER])
 
     def ranges(self, subnet: str) -> tuple[str, ...]:
         """Return what is to lead to a host itself: every range but its own subnet."""

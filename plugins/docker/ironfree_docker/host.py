@@ -444,7 +444,6 @@ class DockerHost:
                 "it takes no part in the network, as its DockerHost has it (spec.options.network)",
                 409,
             )
-        self._network.doubt()
         await self._network.have(network.subnet)
         return True
 

@@ -25,7 +25,7 @@ class ImageNames:
 
     async def learn(self, containers: Iterable[wire.Container]) -> None:
         """Find out what the images of these are called, and write it on them."""
-        there = [each for each in containers if each.image]
+        there = [each for each in containers if each.image and not each.digest]
         unknown = {each.image for each in there} - self._digests.keys()
         if len(self._digests) + len(unknown) > _MOST:
             self._digests.clear()
@@ -44,6 +44,8 @@ class ImageNames:
 
 def _named(digests: tuple[str, ...], wanted: str) -> str:
     """Return the digest in the repository that a container names, else any; "" for none."""
+    if not digests:
+        return ""
     own = image_reference(wanted)
     known = [each for each in map(image_reference, digests) if isinstance(each, ImageReference)]
     if isinstance(own, ImageReference):

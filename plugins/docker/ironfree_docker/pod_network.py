@@ -50,7 +50,8 @@ class PodNetworkOfHost:
             found = await self._inspect()
         except EngineRejected:
             return ""
-        return found.subnet if found is not None else ""
+        self._there = found.subnet if found is not None else ""
+        return self._there
 
     def doubt(self) -> None:
         """Have the next call look for it again."""
