@@ -3,11 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.placement.checker import check
-from scheduler.placement.draft import Draft
-from scheduler.placement.plan import Plan
-from scheduler.placement.stepping import openings
-from tests.placement_cases import a_class, allotment, cluster, default_framework, node, pod, spec
+from tests.checker_agreement import assert_agreed
+from tests.placement_cases import a_class, cluster, default_framework, node, pod, spec
 
 HARD = "requiredDuringSchedulingIgnoredDuringExecution"
 FRAMEWORK = default_framework()
@@ -122,16 +119,4 @@ groups = st.lists(st.tuples(fields(), st.integers(1, 5)), min_size=1, max_size=3
 @given(clusters(), groups)
 def test_what_the_framework_decides_passes_and_nothing_else_would(state, wanted):
     """Step by step: a node is open to the next copy just where the checker would accept it."""
-    snapshot = state.freeze(1)
-    draft, plan = Draft(snapshot), []
-    for number, (fields_, count) in enumerate(wanted):
-        chosen = a_class(**fields_)
-        room, couplings, _ = FRAMEWORK._room(chosen, draft.snapshot, 1)
-        room = openings(room, couplings)
-        for row in range(snapshot.size):
-            tried = allotment(number, chosen, [snapshot.nodes[row].name])
-            found = check(Plan(1, (*plan, tried)), snapshot, ())
-            assert bool(room[row]) == (not found), (snapshot.nodes[row].name, found)
-        decision = FRAMEWORK.decide(chosen, count, draft)
-        plan.append(allotment(number, chosen, snapshot.names(decision.rows)))
-    assert check(Plan(1, tuple(plan)), snapshot, ()) == []
+    assert_agreed(FRAMEWORK, state, [(a_class(**fields_), count) for fields_, count in wanted])

@@ -6,11 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from scheduler.placement.checker import check
-from scheduler.placement.draft import Draft
-from scheduler.placement.plan import Plan
-from scheduler.placement.stepping import openings
-from tests.placement_cases import a_class, allotment, cluster, default_framework, node, pod
+from tests.checker_agreement import assert_agreed
+from tests.placement_cases import a_class, cluster, default_framework, node, pod
 from tests.storage_cases import CLASSES_THERE, claim, mounting, volume
 
 FRAMEWORK = default_framework()
@@ -89,16 +86,6 @@ groups = st.lists(st.tuples(claimed, st.integers(1, 3)), min_size=1, max_size=3)
 @settings(max_examples=500, deadline=None)
 @given(clusters(), groups)
 def test_a_node_is_open_to_the_next_pod_just_where_the_checker_accepts_it(state, wanted):
-    snapshot = state.freeze(1)
-    draft, plan = Draft(snapshot), []
-    for number, (names, count) in enumerate(wanted):
-        chosen = a_class(**mounting(*names))
-        room, couplings, _ = FRAMEWORK._room(chosen, draft.snapshot, 1)
-        room = openings(room, couplings)
-        for row in range(snapshot.size):
-            tried = allotment(number, chosen, [snapshot.nodes[row].name])
-            found = check(Plan(1, (*plan, tried)), snapshot, ())
-            assert bool(room[row]) == (not found), (snapshot.nodes[row].name, found)
-        decision = FRAMEWORK.decide(chosen, count, draft)
-        plan.append(allotment(number, chosen, snapshot.names(decision.rows)))
-    assert check(Plan(1, tuple(plan)), snapshot, ()) == []
+    assert_agreed(
+        FRAMEWORK, state, [(a_class(**mounting(*names)), count) for names, count in wanted]
+    )

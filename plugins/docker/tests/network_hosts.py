@@ -255,3 +255,44 @@ def hello(key: str, protocol: int, ip: str, port: int) -> bytes:
     """How a peer begins."""
     where = struct.pack(">BBH4s4x", protocol, 0, port, socket.inet_aton(ip))
     return b"IFN1" + bytes.fromhex(key) + where
+
+
+RANGE = "range 10.96.0.0/16"
+SERVICE = "10.96.0.10"
+
+
+def ground(host: HostNetwork, other: HostNetwork) -> list[str]:
+    """What is said on every host."""
+    return [f"key {KEY}", f"self {host.pods}", RANGE, f"peer {other.pods} {other.address}"]
+
+
+def says(text: bytes):
+    """A server that says this and no more."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        read_all(connection)
+
+    return serve
+
+
+def backends(*pods: tuple[HostNetwork, int], port: int = 80) -> str:
+    return " ".join(f"{host.pod(number)}:{port}" for host, number in pods)
+
+
+def listen(*pods: tuple[HostNetwork, int], sticky: int = 0, protocol: str = "tcp") -> str:
+    return f"listen {SERVICE} 80 {protocol} {sticky} {backends(*pods)}".strip()
+
+
+def echo(pod: socket.socket) -> bytes:
+    """Answers what comes with what came, backwards."""
+    got, client = pod.recvfrom(65536)
+    pod.sendto(got[::-1], client)
+    return got
+
+
+def client_of(host: HostNetwork) -> socket.socket:
+    client = host.open(socket.SOCK_DGRAM)
+    client.connect((SERVICE, 80))
+    return client
