@@ -16,7 +16,7 @@ from ..objects.service import Service, service_view
 from ..objects.stored import ObjectKey
 from ..store.store import Store
 from .links import links
-from .secret import have_secret
+from .secret import network_secret
 from .settings import NetworkSettings
 from .subnets import Subnets
 from .table import Port, Surroundings, entries_of
@@ -90,7 +90,7 @@ class NetworkBook:
 
     async def run(self) -> None:
         """Keep it, until cancelled."""
-        self._secret = await have_secret(self._store, self._epoch)
+        self._secret = await network_secret(self._store, self._epoch)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._services.run())
             group.create_task(self._slices.run())

@@ -1,0 +1,123 @@
+"""Tokens of ServiceAccounts: JSON Web Tokens that this cluster signs and reads itself.
+
+Source: RFC 7519; Kubernetes' claims of bound service account tokens (KEP-1205). They are signed
+with a key that only processes of this cluster have (HS256): others ask by a TokenReview.
+"""
+
+# PyJWT's types name those of a library that it can do without.
+# pyright: reportUnknownMemberType=false
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import jwt
+import msgspec
+
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+AUDIENCE = ISSUER
+"""Whom tokens are for that name nobody else: the API itself."""
+
+_ALGORITHM = "HS256"
+_SLACK = 10  # seconds by which clocks of processes may differ
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The ServiceAccount a token speaks for, and the pod it was made for.
+
+    Args:
+        pod, pod_uid: "" when it is bound to no pod; else it ends with that pod.
+    """
+
+    namespace: str
+    account: str
+    account_uid: str
+    pod: str = ""
+    pod_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token and when it expires, in seconds since 1970."""
+
+    text: str = field(repr=False)
+    expires: int
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+    uid: str
+
+
+class _Bound(msgspec.Struct, frozen=True):
+    namespace: str
+    serviceaccount: _Named
+    pod: _Named | None = None
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    bound: _Bound = msgspec.field(name="kubernetes.io")
+
+
+class Tokens:
+    """Signs and reads.
+
+    Args:
+        key: of the cluster, 32 bytes.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def issue(
+        self, holder: Holder, seconds: int, audiences: Sequence[str] = (AUDIENCE,)
+    ) -> IssuedToken:
+        """Return a token that holds from now for so long."""
+        now = int(time.time())
+        expires = now + seconds
+        bound = {
+            "namespace": holder.namespace,
+            "serviceaccount": {"name": holder.account, "uid": holder.account_uid},
+        }
+        if holder.pod:
+            bound["pod"] = {"name": holder.pod, "uid": holder.pod_uid}
+        claims = {
+            "iss": ISSUER,
+            "aud": list(audiences),
+            "sub": f"system:serviceaccount:{holder.namespace}:{holder.account}",
+            "iat": now,
+            "nbf": now,
+            "exp": expires,
+            "jti": str(uuid4()),
+            "kubernetes.io": bound,
+        }
+        return IssuedToken(jwt.encode(claims, self._key, _ALGORITHM), expires)
+
+    def read(self, text: str, audiences: Sequence[str] = (AUDIENCE,)) -> Holder | None:
+        """Return whom a token speaks for; None if it is not ours, too old, or for others.
+
+        Whether the account and the pod are still there is not looked at.
+        """
+        try:
+            claims = jwt.decode(
+                text,
+                self._key,
+                algorithms=[_ALGORITHM],
+                audience=list(audiences),
+                issuer=ISSUER,
+                leeway=_SLACK,
+                options={"require": ["exp", "iat", "aud", "iss"]},
+            )
+            bound = msgspec.convert(claims, _Claims).bound
+        except (jwt.InvalidTokenError, msgspec.ValidationError):
+            return None
+        pod = bound.pod or _Named("", "")
+        account = bound.serviceaccount
+        return Holder(bound.namespace, account.name, account.uid, pod.name, pod.uid)
+
+
+def looks_like_one(text: str) -> bool:
+    """Tell whether a bearer token may be one of a ServiceAccount, by its form alone."""
+    return text.startswith("ey") and text.count(".") == 2
