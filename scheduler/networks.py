@@ -5,12 +5,14 @@ which host, where Services listen and who is behind them, and what names mean. W
 address leads to is therefore decided on the host of whoever connects.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
 Key = tuple[str, ...]
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,32 @@ class NetworkFeed(Protocol):
 
     async def complaint(self) -> str:
         """Wait for, and return, something that the host cannot do, and why."""
+        ...
+
+
+class Gateway(Protocol):
+    """What takes connections in for the API on a host, and carries them here."""
+
+    @property
+    def backend(self) -> Backend:
+        """Where the host's network reaches it."""
+        ...
+
+    async def over(self) -> None:
+        """Wait until it carries no more; begin anew then."""
+        ...
+
+
+@runtime_checkable
+class GatewayHost(Protocol):
+    """What a scheduler.drivers.Host may offer besides: its pods reach the API over its engine."""
+
+    def gateway(self, connect: Connect) -> AbstractAsyncContextManager[Gateway]:
+        """Carry what connects to the backend on the host to the API, while the context lasts.
+
+        Args:
+            connect: opens one connection to the API; OSError when that does not answer.
+        """
         ...
 
 

@@ -1,8 +1,7 @@
 """TCP connections made on the host itself: how probes reach pods without an agent.
 
-A pod's address is only known on its host. So a container on the host's network runs `tools dial`
-(tools.c), which connects wherever it is told over the one stream that is attached to it; no exec
-and no event a probe. It has no rights and no files, and ends and is removed with the stream.
+A pod's address is only known on its host. So `tools dial` (tools.c) runs there, which connects
+wherever it is told over the one stream that is attached to it; no exec and no event a probe.
 """
 
 import asyncio
@@ -12,28 +11,24 @@ import os
 import re
 import socket
 import struct
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 
 from scheduler.drivers import Connection, DialFailure
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable
 from scheduler.images import Filesystem
-from scheduler.objects.json import JsonObject
-from scheduler.streams import STDOUT, Level, Signals
+from scheduler.streams import Level, Signals
 
-from . import tools
 from .containers import Containers
 from .engine import INSPECT, Engine
-from .frames import demultiplex
 from .hijack import Hijacked
-from .labels import CLUSTER
+from .host_program import frames, packed, running
 
 _OPEN, _DATA, _CLOSE, _STAT, _HEADS = 1, 2, 3, 4, 5
-_HEADER = struct.Struct("<IHH")
 _STATFS = struct.Struct("<7Q")
 """Of Linux's struct statfs: type, block size, blocks, free, free for all; inodes, free ones."""
 _MOST = 4096
+_PROGRAM_MEMORY = 16 << 20
 _MOST_PLACES = 8
 """Addresses of a name that are tried."""
 _SIGNALS = (
@@ -113,7 +108,7 @@ class _Link:
     async def send(self, number: int, kind: int, payload: bytes) -> bool:
         """Send a frame; returns whether there is still somebody to take it."""
         async with self._writing:
-            await self._stream.write(_HEADER.pack(number, kind, len(payload)) + payload)
+            await self._stream.write(packed(number, kind, payload))
         return self.up
 
     async def close(self) -> None:
@@ -122,32 +117,17 @@ class _Link:
         await self._lease.aclose()
 
     async def _read(self) -> None:
-        rest = b""
         try:
-            async with aclosing(demultiplex(self._chunks(), self._host)) as parts:
-                async for stream, data in parts:
-                    if stream == STDOUT:
-                        rest = self._take(rest + data)
+            async with aclosing(frames(self._stream, self._host)) as said:
+                async for number, kind, payload in said:
+                    found = self.connections.get(number)
+                    if found is not None:
+                        found.arrive(kind, payload)
         except DriverError:
             pass  # those who wait are told below
         finally:
             for each in self.connections.values():
                 each.arrive(_CLOSE, struct.pack("<i", -1))
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while data := await self._stream.read():
-            yield data
-
-    def _take(self, data: bytes) -> bytes:
-        while len(data) >= _HEADER.size:
-            number, kind, length = _HEADER.unpack_from(data)
-            if len(data) < _HEADER.size + length:
-                break
-            found = self.connections.get(number)
-            if found is not None:
-                found.arrive(kind, data[_HEADER.size : _HEADER.size + length])
-            data = data[_HEADER.size + length :]
-        return data
 
 
 class Dialer:
@@ -273,15 +253,14 @@ class Dialer:
             return self._link
 
     async def _start(self) -> _Link:
-        name = f"ironfree-dialer-{uuid.uuid4()}"
-        query = {"stream": "1", "stdin": "1", "stdout": "1"}
+        engine, image = self._engine, await self._image()
         try:
-            made = await self._containers.create(name, _body(await self._image(), self._cluster))
             async with AsyncExitStack() as stack:
-                attached = self._engine.hijack(f"/containers/{made}/attach", query=query)
-                stream = await stack.enter_async_context(attached)
-                await self._containers.start(made)
-                return _Link(self._engine.name, stream, stack.pop_all())
+                program = running(
+                    engine, self._containers, self._cluster, image, "dial", _PROGRAM_MEMORY
+                )
+                stream = await stack.enter_async_context(program)
+                return _Link(engine.name, stream, stack.pop_all())
         except EngineRejected as error:
             raise DriverError(f"pods cannot be reached for probes: {error}") from error
 
@@ -299,31 +278,6 @@ def _signals(heads: list[bytes]) -> Signals | None:
         memory=Level(memory[b"MemAvailable"], memory[b"MemTotal"]),
         pids=Level(max(0, most - int(tasks[1])), most),
     )
-
-
-def _body(image: str, cluster: str) -> JsonObject:
-    return {
-        "Image": image,
-        "Entrypoint": [tools.PATH, "dial"],
-        "User": "65534:65534",
-        "OpenStdin": True,
-        "StdinOnce": True,
-        "AttachStdin": True,
-        "AttachStdout": True,
-        "Labels": {CLUSTER: cluster},
-        "HostConfig": {
-            "NetworkMode": "host",
-            "UsernsMode": "host",
-            "AutoRemove": True,
-            "ReadonlyRootfs": True,
-            "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges"],
-            "PidsLimit": 16,
-            "Memory": 16 << 20,
-            "MemorySwap": 16 << 20,
-            "LogConfig": {"Type": "none"},
-        },
-    }
 
 
 async def _resolved(address: str) -> list[str]:

@@ -19,7 +19,7 @@ from .slot import Slot, kill_namespace, remove_cgroups, run
 
 BOOT_TIMEOUT = 30.0
 API_PORT = 2376
-_HELPERS = ("/ironfree-dialer-", "/ironfree-network")
+_HELPERS = ("/ironfree-dial-", "/ironfree-gateway-", "/ironfree-network")
 _INIT = """
 set -e
 hostname "$1"

@@ -56,7 +56,10 @@ struct pollfd {
     u16 events, revents;
 };
 
+void *memcpy(void *to, const void *from, u64 size);
+void *memmove(void *to, const void *from, u64 size);
 int same(const char *a, const char *b);
 int network(const char *port);
+int gateway(void);
 
 #endif

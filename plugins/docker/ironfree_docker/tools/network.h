@@ -27,8 +27,6 @@ struct slab { /* room for 8 << class bytes */
     u32 at, class;
 };
 
-void *memcpy(void *to, const void *from, u64 size);
-void *memmove(void *to, const void *from, u64 size);
 void *memset(void *at, int value, u64 size);
 int memcmp(const void *a, const void *b, u64 size);
 void *item(struct pool *pool, u32 index);

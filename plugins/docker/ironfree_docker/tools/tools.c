@@ -3,6 +3,7 @@
  *   tools dial                 connect to TCP ports for whoever is on standard input and output
  *   tools swap DIRECTORY NAME  let DIRECTORY/..data point to NAME at once; remove what it was
  *   tools network PORT         give a host's pods the addresses and names of services: network.c
+ *   tools gateway              carry connections of a host's pods to the API: gateway.c
  *
  * `dial` carries many connections over one stream of frames. A frame is a little-endian header
  * {u32 id, u16 kind, u16 length} and its payload of at most 4096 bytes. It ends with its input.
@@ -257,5 +258,7 @@ __attribute__((used)) void begin(long *stack)
         leave(swap(words[2], words[3]));
     if (count == 3 && same(words[1], "network"))
         leave(network(words[2]));
+    if (count == 2 && same(words[1], "gateway"))
+        leave(gateway());
     leave(64);
 }
