@@ -33,9 +33,11 @@ from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Replace
 from .assigned_pod import BY_NODE, AssignedPod
 from .circuit import CircuitState
+from .company import HostCompany
 from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
 from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
 from .engines import EngineTaken
+from .host_report import Told
 from .memory import Backoff, PodMemory
 from .office import Office
 from .reconnection import Reconnection
@@ -50,7 +52,7 @@ from .registration import (
     pressures_of,
     reachability,
 )
-from .session import Session, Told
+from .session import Session
 
 _log = logging.getLogger(__name__)
 _RACES = 8  # optimistic writes tried before giving up until the next occasion
@@ -375,10 +377,10 @@ class NodeAgent:
     # --- news -------------------------------------------------------------------------------
 
     @property
-    def company(self) -> Session | None:
-        """The session, if its host can start many pods at once now."""
-        session = self._session
-        return session if session is not None and session.crowd_host is not None else None
+    def company(self) -> HostCompany | None:
+        """Who starts pods of cohorts there, if the host can start many at once now."""
+        company = self._session.company if self._session is not None else None
+        return company if company is not None and company.crowd_host is not None else None
 
     def notice(self, uid: str, current: AssignedPod | None) -> None:
         """Take in a pod's present state in the store."""

@@ -67,6 +67,14 @@ class Containers:
             "/containers/json", list[wire.Summary], query=query, within=LIST
         )
 
+    async def ours(self, cluster: str, label: str) -> list[wire.Summary]:
+        """Those of installation `cluster` that carry the label.
+
+        The engine cannot be asked for "this label or none", so it lists all.
+        """
+        listed = await self.list(label)
+        return [each for each in listed if belongs(each.labels or {}, cluster)]
+
     async def list(self, *labels: str) -> list[wire.Summary]:
         """All containers, running or not, that carry every label ("key" or "key=value")."""
         found = await self._list({"label": labels})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from . import wire
 from .containers import Containers
+from .ensure import ensure_started
 from .together import together
 
 _OLD = 300.0  # seconds; for running containers
@@ -78,6 +79,13 @@ class Inspections:
             found = await self._containers.inspect(listed.id)
         if found is not None and found.state.status == listed.state:
             self.keep(found, asked)
+        return found
+
+    async def started(self, container_id: str) -> wire.Container:
+        """Start a container (`ensure_started`), and describe it."""
+        asked = self.heard_until
+        found = await ensure_started(self._containers, container_id)
+        self.keep(found, asked)
         return found
 
     def keep(self, found: wire.Container, asked: int) -> None:
