@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 
 PREFIX = 24
 """Of a host's subnet: 253 pods."""
-_RESOLVER = 10
+_API, _RESOLVER = 1, 10
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class NetworkSettings:
 
     Args:
         pods: the range that hosts' subnets are taken from.
-        services: the range of Services' addresses; its tenth is the name server's (as kubeadm has
-            it).
+        services: the range of Services' addresses; its first is the API's, its tenth the name
+            server's (as kubeadm has it).
         port: TCP, where hosts reach each other.
         zone: names below it are the cluster's.
     """
@@ -40,6 +40,17 @@ class NetworkSettings:
     def resolver(self) -> str:
         """The address of the name server."""
         return str(self.service_range[_RESOLVER])
+
+    @property
+    def api(self) -> str:
+        """The address where pods find the API."""
+        return str(self.service_range[_API])
+
+    @property
+    def api_names(self) -> tuple[str, ...]:
+        """Everything that pods know the API by."""
+        name = "kubernetes.default"
+        return ("kubernetes", name, f"{name}.svc", f"{name}.svc.{self.zone}", self.api)
 
     def ranges(self, subnet: str) -> tuple[str, ...]:
         """Return what is to lead to a host itself: every range but its own subnet."""

@@ -15,6 +15,7 @@ from ..objects.stored import StoredObject
 from ..store.store import Store
 from .adopter import Adopter
 from .agent import Connects, NodeAgent
+from .api_gateway import ApiService
 from .assigned_pod import BY_NODE, assigned
 from .build_sources import BuildSources
 from .build_work import BuildTools
@@ -58,11 +59,13 @@ class Shared:
         pods: an informer with an index "node" that somebody else runs; None makes one.
         pulls: where pulls of images are counted.
         network: what hosts are told of Services; somebody else runs it. None tells them nothing.
+        api: that pods may ask; None where they may not.
     """
 
     pods: Informer[Pod] | None = None
     pulls: PullMeasures = field(default_factory=PullMeasures)
     network: NetworkBook | None = None
+    api: ApiService | None = None
 
 
 class NodeAgents(HostDirectory):
@@ -125,6 +128,7 @@ class NodeAgents(HostDirectory):
             self._nodes,
             self._pulse,
             shared.network,
+            shared.api,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}

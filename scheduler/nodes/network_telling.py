@@ -1,12 +1,15 @@
-"""Keeps a host told of the network: all of it at first, then what changes."""
+"""Keeps a host told of the network: all of it at first, then what changes.
+
+What is true on this host alone is told in place of what all hosts are told.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from ..drivers import Host
 from ..errors import DriverError, HostUnreachable
 from ..network import NetworkBook, NetworkNews
-from ..networks import NetworkedHost, NetworkFeed, PodNetwork
+from ..networks import Entry, Key, NetworkedHost, NetworkFeed, PodNetwork
 from .memory import Backoff
 
 _STEADY = 30.0  # seconds that it must have gone well for, to count as the first failure again
@@ -37,6 +40,14 @@ class NetworkTelling:
         self._told = told
         self._pace = pace
         self._again = 0.0  # loop time at which all is said again
+        self._own: dict[Key, Entry] = {}
+        self._news: NetworkNews | None = None
+
+    def have(self, entry: Entry) -> None:
+        """Have this host know something that holds on it alone."""
+        self._own[entry.key] = entry
+        if self._news is not None:
+            self._news.add(entry.key, entry)
 
     async def run(self) -> None:
         """Tell, until cancelled."""
@@ -46,7 +57,7 @@ class NetworkTelling:
             return
         while True:
             begun = clock()
-            news = book.subscribe()
+            news = self._news = book.subscribe()
             try:
                 async with host.network(network) as feed:
                     await self._begin(feed, book)
@@ -61,7 +72,9 @@ class NetworkTelling:
             await asyncio.sleep(self._pace.delay(failures).total_seconds())
 
     async def _begin(self, feed: NetworkFeed, book: NetworkBook) -> None:
-        problems = await feed.begin(book.entries())
+        own = dict(self._own)
+        everywhere = (each for each in book.entries() if each.key not in own)
+        problems = await feed.begin([*everywhere, *own.values()])
         self._again = asyncio.get_running_loop().time() + (_MENDING if problems else _ANEW)
         await self._told(problems)
 
@@ -83,7 +96,7 @@ class NetworkTelling:
                     self._again = min(self._again, clock() + _MENDING)
                     complaining = asyncio.create_task(feed.complaint())
                 if changing in done:
-                    changed = changing.result()
+                    changed = self._here(changing.result())
                     changing = asyncio.create_task(news.next())
                     entries = [each for each in changed.values() if each is not None]
                     await feed.change(entries, [k for k, each in changed.items() if each is None])
@@ -91,3 +104,7 @@ class NetworkTelling:
             for task in (complaining, changing):
                 task.cancel()
             await asyncio.wait((complaining, changing))
+
+    def _here(self, changed: Mapping[Key, Entry | None]) -> Mapping[Key, Entry | None]:
+        """Return what has changed on this host."""
+        return {key: self._own.get(key, entry) for key, entry in changed.items()}

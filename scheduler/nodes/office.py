@@ -10,6 +10,7 @@ from ..objects.lots import Crowd
 from ..objects.pod import Pod
 from ..objects.stored import StoredObject
 from ..store.store import Store
+from .api_gateway import ApiService
 from .engines import Engines
 from .event_recorder import EventRecorder
 from .image_pulling import ImagePuller
@@ -38,6 +39,7 @@ class Office:
         work, looks: the pace of workers on pods, and of looks at hosts.
         evictions: of pods, by the resource that was short.
         network: what hosts are told of Services; None where they are not served.
+        api: that pods may ask; None where they may not.
         judged: what questions about specs were answered, by question and digest of the body.
     """
 
@@ -53,6 +55,7 @@ class Office:
     nodes: Informer[StoredObject]
     pulse: Pulse
     network: NetworkBook | None = None
+    api: ApiService | None = None
     work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
     looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
     evictions: Counter[str] = field(default_factory=Counter[str])

@@ -16,6 +16,7 @@ from ..objects.pod import Pod, PodStatus
 from ..objects.stored import ObjectKey
 from ..store.operations import Remove, Replace
 from .adoption import adopted, adopts
+from .api_gateway import ApiGateway
 from .assigned_pod import AssignedPod
 from .circuit import Circuit
 from .company import HostCompany
@@ -97,6 +98,8 @@ class Session:
         )
         self._limits = StorageLimitWatch(self._node, host, desk, settings.storage_limits)
         self._network = NetworkTelling(host, made.network, office.network, told.networked, pace)
+        api = office.api if made.network is not None else None
+        self._api = ApiGateway(self._node, host, api, self._network.have, pace)
 
     def _workshop(self, made: Registration) -> Workshop:
         network = self._office.network
@@ -142,6 +145,7 @@ class Session:
                 group.create_task(self.pressure.run(), name=f"{self._node} pressure")
                 group.create_task(self._limits.run(), name=f"{self._node} limits of storage")
                 group.create_task(self._network.run(), name=f"{self._node} network")
+                group.create_task(self._api.run(), name=f"{self._node} API of pods")
                 await self._look_forever()
             finally:
                 self._ended = True

@@ -23,7 +23,7 @@ from scheduler.drivers import (
 from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
 from scheduler.foreign import Adopted, ForeignContainer, ForeignDescription
 from scheduler.images import Filesystem
-from scheduler.networks import NetworkFeed, PodNetwork
+from scheduler.networks import Connect, Gateway, NetworkFeed, PodNetwork
 from scheduler.streams import (
     ContainerUsage,
     DiskUsage,
@@ -46,6 +46,8 @@ from .engine import INSPECT, Engine
 from .examination import examine
 from .execs import Execs
 from .foreign import Foreign
+from .gateway import MEMORY, WHAT, carried
+from .host_program import running
 from .image_builds import BuildingImages
 from .image_names import ImageNames
 from .infra_image import InfraImage, has_tools
@@ -366,6 +368,15 @@ class DockerHost:
         """Have the program run that serves the network, and tell it."""
         async with self._network.serve(network, await self._infra_image.have_tools()) as feed:
             yield feed
+
+    @asynccontextmanager
+    async def gateway(self, connect: Connect) -> AsyncGenerator[Gateway]:
+        """Have the program run that takes pods' connections to the API in, and carry them."""
+        engine, cluster = self._engine, self._address.cluster
+        image = await self._infra_image.have_tools()
+        program = running(engine, self._containers, cluster, image, WHAT, MEMORY)
+        async with program as stream, carried(engine.name, stream, connect) as gateway:
+            yield gateway
 
     async def leave(self) -> None:
         """Remove the program's container and the subnet."""

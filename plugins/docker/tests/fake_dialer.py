@@ -57,6 +57,23 @@ async def speak(
                 writer.close()
 
 
+async def keep_gateway(
+    request: web.Request, port: int, frames: list[bytes], kept: list[asyncio.Transport]
+) -> NoReturn:
+    """Say that a gateway listens, say these frames, and answer like a pod that sends all back."""
+    assert request.transport is not None
+    kept.append(request.transport)
+    incoming, transport = _Raw(), request.transport
+    request.protocol.set_parser(incoming)
+    transport.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+    transport.write(frame(1, struct.pack("<IHHH", 0, 7, 2, port) + b"".join(frames)))
+    while True:
+        number, kind, length = struct.unpack("<IHH", await incoming.exactly(8))
+        payload = await incoming.exactly(length)
+        if kind in {2, 6}:
+            transport.write(frame(1, struct.pack("<IHH", number, kind, length) + payload))
+
+
 class _Raw:
     """What comes on a connection that is no longer HTTP."""
 

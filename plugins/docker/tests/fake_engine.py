@@ -20,7 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
-from plugins.docker.tests.fake_dialer import PROC, frame, speak
+from plugins.docker.tests.fake_dialer import PROC, frame, keep_gateway, speak
 from plugins.docker.tests.fake_images import UNNAMED, FakeImages, image_id, refusal
 from plugins.docker.tests.fake_networks import FakeNetworks
 
@@ -430,8 +430,11 @@ class FakeEngine(FakeImages, FakeNetworks):
 
     async def _attach(self, request: web.Request) -> web.StreamResponse:
         found = self.find(request.match_info["name"])
-        if found is not None and "network" in (found.body.get("Entrypoint") or ()):
+        entrypoint = (found.body.get("Entrypoint") or ()) if found is not None else ()
+        if "network" in entrypoint:
             return await self.serve_network(request)
+        if "gateway" in entrypoint:
+            return await keep_gateway(request, 7445, self.from_pods, self.gateways)
         return await speak(request, self.disk, self.files)
 
     async def _put_archive(self, request: web.Request) -> web.Response:

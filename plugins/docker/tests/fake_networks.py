@@ -18,6 +18,7 @@ class FakeNetworks:
         networks: bodies by name. inhabited: names of those with containers in them.
         told: whole lines that the program was told, by any feed.
         failures: what it says before it has done the next commit; complaints: behind it.
+        from_pods: frames that a gateway says when it begins.
     """
 
     networks: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -26,6 +27,8 @@ class FakeNetworks:
     failures: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     feeds: list[asyncio.Transport] = field(default_factory=list)
+    from_pods: list[bytes] = field(default_factory=list)
+    gateways: list[asyncio.Transport] = field(default_factory=list)
 
     async def answer_network(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

@@ -11,8 +11,11 @@ from ironfree_docker.gateway import StreamedGateway, carried
 from ironfree_docker.host_program import packed
 
 from plugins.docker.tests.fake_dialer import frame
+from plugins.docker.tests.fake_engine import FakeEngine
 from plugins.docker.tests.network_hosts import PROGRAM
+from scheduler.drivers import Host
 from scheduler.errors import HostUnreachable
+from scheduler.networks import Backend, GatewayHost
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 BIG = os.urandom(1 << 20)
@@ -265,3 +268,30 @@ async def test_what_is_no_frame_ends_it_at_most(said: bytes) -> None:
     async with program(ends=(0, 1)) as piped:
         await piped.output.readexactly(10)
         await piped.write(said)
+
+
+async def test_a_docker_host_carries_its_pods_to_the_api(engine: FakeEngine, host: Host) -> None:
+    """The engine's pod connects and sends a word, and sends back whatever it hears."""
+    heard = asyncio.get_running_loop().create_future()
+
+    async def api(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(5))
+        heard.set_result(await reader.readexactly(5))
+        writer.transport.abort()
+
+    engine.from_pods += [packed(1, 1), packed(1, 2, b"hello")]
+    assert isinstance(host, GatewayHost)
+    async with await asyncio.start_server(api, "127.0.0.1", 0) as server:
+        where = server.sockets[0].getsockname()
+        async with host.gateway(lambda: asyncio.open_connection(*where)) as gateway:
+            assert gateway.backend == Backend("127.0.0.1", 7445)
+            assert await asyncio.wait_for(heard, 10) == b"hello"
+            (program,) = engine.containers.values()
+
+    assert program.body["User"] == "65534:65534"
+    limits = program.body["HostConfig"]
+    assert (limits["NetworkMode"], limits["CapDrop"], limits["AutoRemove"]) == (
+        "host",
+        ["ALL"],
+        True,
+    )

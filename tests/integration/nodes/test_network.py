@@ -7,11 +7,13 @@ from dataclasses import replace as replace_settings
 import msgspec
 import pytest
 from ironfree_docker import DockerDriver
+from ironfree_docker.host_program import packed
 
 from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.network import NetworkBook, NetworkSettings
 from scheduler.network.secret import NAME
 from scheduler.nodes import network_telling
+from scheduler.nodes.api_gateway import ApiService
 from scheduler.nodes.directory import Shared
 from scheduler.objects.endpoints import SERVICE_NAME, SLICES
 from scheduler.objects.stored import Body, ObjectKey
@@ -41,10 +43,10 @@ async def networked(cluster, engines, tmp_path):
     await stop_book(cluster)
 
 
-async def start(cluster, settings=SETTINGS):
+async def start(cluster, settings=SETTINGS, api=None):
     book = NetworkBook(cluster.store, cluster.epoch, settings, cluster.pods, cluster.nodes)
     cluster.book = asyncio.create_task(book.run())
-    await cluster.start_agents(Shared(network=book))
+    await cluster.start_agents(Shared(network=book, api=api))
 
 
 async def stop_book(cluster):
@@ -304,3 +306,48 @@ async def test_when_there_is_no_subnet_left_the_node_says_so(networked, engines)
     node = await serves(networked, "h0", "False")
     assert "no subnet left" in node.status.condition("ServiceNetwork").message
     assert not engines[0].networks
+
+
+async def test_pods_are_led_to_the_api_through_what_their_host_has_for_that(
+    networked, engines, monkeypatch
+):
+    monkeypatch.setattr(network_telling, "_ANEW", 0.1)
+    await networked.stop_agents()
+    await stop_book(networked)
+    asked = asyncio.Event()
+
+    async def api(_reader, writer):
+        asked.set()
+        writer.transport.abort()
+
+    engines[0].from_pods.append(packed(1, 1))  # a pod connects
+    async with await asyncio.start_server(api, "127.0.0.1", 0) as server:
+        where = server.sockets[0].getsockname()
+        way = ApiService("10.96.0.1", 443, lambda: asyncio.open_connection(*where))
+        await start(networked, api=way)
+        await add_host(networked, 0)
+        led = "listen 10.96.0.1 443 tcp 0 127.0.0.1:7445"
+        await told(engines[0], led)
+        await asyncio.wait_for(asked.wait(), 10)
+
+        # The Service that all hosts are told of does not take its place.
+        await add_api_service(networked)
+        await told(engines[0], "name kubernetes.default.svc.cluster.local a 10.96.0.1")
+        engines[0].told.clear()
+        await told(engines[0], "reset", led)  # all is told anew
+        assert "listen 10.96.0.1 443 tcp 0" not in engines[0].told
+
+        # The program is killed: pods are refused until another one runs.
+        (program,) = [c for c in engines[0].containers.values() if "gateway" in c.name]
+        engines[0].told.clear()
+        engines[0].gateways[-1].abort()
+        await told(engines[0], "listen 10.96.0.1 443 tcp 0", led)
+        assert [c.name for c in engines[0].containers.values() if "gateway" in c.name] != [
+            program.name
+        ]
+
+
+async def add_api_service(cluster):
+    spec = {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443, "protocol": "TCP"}]}
+    body = msgspec.json.encode({"spec": spec})
+    await cluster.store.write(create("services", "kubernetes", "default", body=body))

@@ -8,6 +8,7 @@ from pathlib import Path
 from ironfree_docker.image_archive import ImageSettings, RootFile, image_archive
 
 SHELL_IMAGE = "lab-shell:v1"
+CLIENT_IMAGE = "lab-client:v1"
 GUESTBOOK_IMAGES = {role: f"guestbook-{role}:v1" for role in ("leader", "follower", "frontend")}
 _SOURCE = Path(__file__).with_name("guestbook.c")
 
@@ -31,6 +32,12 @@ def shell_image(name: str = SHELL_IMAGE, ballast: int = 0) -> bytes:
         "ballast": RootFile(os.urandom(ballast)),
     }
     return image_archive(name, files, _settings(command=["sh"]))
+
+
+def client_image(kubectl: Path) -> bytes:
+    """The shell with kubectl, which finds the API as any client within a pod does."""
+    files = _busybox() | {"bin/kubectl": RootFile(kubectl.read_bytes(), 0o755)}
+    return image_archive(CLIENT_IMAGE, files, _settings(command=["sh"]))
 
 
 def guestbook_images(directory: Path) -> list[bytes]:
