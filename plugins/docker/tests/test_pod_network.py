@@ -79,9 +79,15 @@ async def test_a_host_may_stay_out(
         assert engine.containers
     host = await DockerDriver().connect(replace(address, options={"network": "none"}))
     assert isinstance(host, NetworkedHost)
-    with pytest.raises(EngineRejected, match="takes no part"):
-        await host.join(NETWORK)
-    assert not engine.containers
+    assert not await host.join(NETWORK)
+    engine.inhabited.add("ironfree")
+    with pytest.raises(EngineRejected, match="active endpoints"):
+        await host.leave()
+    assert not engine.containers, "nothing serves old pods any more"
+    assert await host.subnet() == "10.240.3.0/24"
+    engine.inhabited.clear()
+    await host.leave()
+    assert not await host.subnet()
     await host.close()
 
 
