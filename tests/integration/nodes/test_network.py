@@ -130,7 +130,7 @@ async def test_a_new_leader_keeps_subnets_and_secret_and_tells_anew(networked, e
     (server,) = [c for c in engines[0].containers.values() if "network" in c.name]
     engines[0].told.clear()
     await start(networked)
-    await told(engines[0], "reset", key, "listen 10.96.0.20 80 tcp 0 10.240.0.2:8080")
+    await told(engines[0], key, "listen 10.96.0.20 80 tcp 0 10.240.0.2:8080")
     after = await serves(networked, "h0", "True")
     assert after.spec.pod_cidr == before.spec.pod_cidr
     assert [c for c in engines[0].containers.values() if "network" in c.name] == [server]
@@ -303,7 +303,7 @@ async def test_a_server_that_ends_is_started_and_told_again(networked, engines):
     engines[0].told.clear()
     server.status = "exited"
     engines[0].feeds[-1].close()
-    await told(engines[0], "reset", "self 10.240.0.0/24")
+    await told(engines[0], "self 10.240.0.0/24")
     (fresh,) = [c for c in engines[0].containers.values() if "network" in c.name]
     assert fresh.id != server.id
     await serves(networked, "h0", "True")
