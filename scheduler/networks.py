@@ -155,7 +155,7 @@ class NetworkedHost(Protocol):
         ...
 
     async def join(self, network: PodNetwork) -> bool:
-        """Have the subnet on the host, for sandboxes that name it; False where it cannot be had.
+        """Have the subnet on the host, for sandboxes that name it; False: it takes no part.
 
         Raises EngineRejected: the host cannot have this one; its message says what to mend.
         """
@@ -166,5 +166,8 @@ class NetworkedHost(Protocol):
         ...
 
     async def leave(self) -> None:
-        """Have it serve no more, and remove the subnet, in which there are no pods any more."""
+        """Have it serve no more, and remove the subnet.
+
+        Raises EngineRejected: there are pods in it, which it keeps.
+        """
         ...

@@ -237,7 +237,7 @@ class Creator:
                 Create(operation.resource, meta, whole, operation.status)
             )
         except StatusError:
-            await claims.give_back(taken, meta.uid)
+            await claims.give_back(taken)
             raise
 
     async def rehearse(self, operation: Create) -> StoredObject:

@@ -156,7 +156,9 @@ class Remover:
         for each in gone:
             if each.resource == "services":
                 body = _object.decode(each.body.json)
-                await self.backend.claims.let_go(each.meta.uid, child(body, "spec"), {})
+                claims = self.backend.claims
+                had = await claims.given_up(each.meta.uid, child(body, "spec"), {})
+                await claims.give_back(had)
 
 
 def plan(kind: Kind, current: StoredObject, request: DeletionRequest) -> Replace | Remove | None:

@@ -1,84 +1,84 @@
 """Things of which each is one Service's at most: unique by the store's primary key.
 
 Everything in use is a small record named after it, created before its Service is, so two Services
-can never hold one thing, whoever creates them. A record left behind by a crash or by a Service
-that went with its namespace is taken over when its turn comes.
+can never hold one thing, whoever creates them. A record left behind by a crash is taken over when
+its turn comes.
 """
 
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import uuid4
 
-import msgspec
+from msgspec.structs import replace
 
 from ..errors import AlreadyExists, Conflict, NotFound
 from ..objects.meta import ObjectMeta, now_seconds
-from ..objects.stored import Body, ObjectKey, StoredObject
+from ..objects.service import service_view
+from ..objects.service_records import Holder, holder_of, records_of
+from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Create, Remove, Replace
 from ..store.store import Store
 
 _ABANDONED = timedelta(minutes=1)  # a record's Service is created within this time, or never
 
 
-class _Holder(msgspec.Struct):
-    namespace: str
-    name: str
+class Reserved(NamedTuple):
+    """A record as it was known at some moment; whoever takes the thing anew changes it."""
+
+    key: ObjectKey
     uid: str
-
-
-_holder = msgspec.json.Decoder(_Holder)
+    revision: int
 
 
 class Reservations:
-    """One sort of thing.
+    """Hands out things by the keys of their records."""
 
-    Args:
-        resource: what the records are.
-        written: how a thing is written in the body of a Service that has it; {} is its name.
-    """
-
-    def __init__(self, store: Store, resource: str, written: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._resource = resource
-        self._written = written
 
-    async def take(self, thing: str, meta: ObjectMeta) -> bool:
-        """Reserve a thing for the Service with this metadata; False when it is another's."""
-        record = ObjectMeta(name=thing, uid=str(uuid4()), creation_timestamp=now_seconds())
-        body = Body(msgspec.json.encode(_Holder(meta.namespace, meta.name, meta.uid)))
+    async def take(self, key: ObjectKey, meta: ObjectMeta) -> Reserved | None:
+        """Reserve a thing for the Service with this metadata; None when it is another's."""
+        record = ObjectMeta(name=key.name, uid=str(uuid4()), creation_timestamp=now_seconds())
+        holder = Holder(meta.namespace, meta.name, meta.uid)
         try:
-            await self._store.write(Create(self._resource, record, body))
+            made = await self._store.write(Create(key.resource, record, holder.body()))
         except AlreadyExists:
-            return await self._take_over(thing, body)
-        return True
+            return await self._take_over(key, holder)
+        return _reserved(made)
 
-    async def give_back(self, thing: str, uid: str) -> None:
-        """Free what a Service held that is gone, unless it is another's by now."""
-        key = ObjectKey(self._resource, "", thing)
+    async def held(self, key: ObjectKey, uid: str) -> Reserved | None:
+        """Return a thing as the Service with this uid holds it now, None when it does not."""
         record = await self._store.get(key)
-        if record is None or _holder.decode(record.body.json).uid != uid:
-            return
+        return _reserved(record) if record and holder_of(record).uid == uid else None
+
+    async def give_back(self, reserved: Reserved) -> None:
+        """Free a thing, unless it has been taken anew since, be it by the same Service."""
         try:
-            await self._store.write(Remove(key, record.meta.uid, record.revision))
+            await self._store.write(Remove(*reserved))
         except (NotFound, Conflict):
             return
 
-    async def _take_over(self, thing: str, body: Body) -> bool:
-        record = await self._store.get(ObjectKey(self._resource, "", thing))
-        if record is None or not await self._abandoned(record, thing):
-            return False
-        fresh = msgspec.structs.replace(record.meta, creation_timestamp=now_seconds())
+    async def _take_over(self, key: ObjectKey, holder: Holder) -> Reserved | None:
+        record = await self._store.get(key)
+        if record is None or not await self._abandoned(record):
+            return None
+        fresh = replace(record.meta, creation_timestamp=now_seconds())
+        taken = Replace(key.resource, fresh, holder.body(), b"", record.revision)
         try:
-            await self._store.write(Replace(self._resource, fresh, body, b"", record.revision))
+            return _reserved(await self._store.write(taken))
         except (NotFound, Conflict):
-            return False
-        return True
+            return None
 
-    async def _abandoned(self, record: StoredObject, thing: str) -> bool:
+    async def _abandoned(self, record: StoredObject) -> bool:
         created = record.meta.creation_timestamp
         if created is None or now_seconds() - created < _ABANDONED:
             return False
-        holder = _holder.decode(record.body.json)
-        service = await self._store.get(ObjectKey("services", holder.namespace, holder.name))
+        holder = holder_of(record)
+        service = await self._store.get(holder.key)
         if service is None or service.meta.uid != holder.uid:
             return True
-        return self._written.format(thing).encode() not in service.body.json
+        return record.key not in records_of(service_view(service).spec)
+
+
+def _reserved(record: StoredObject) -> Reserved:
+    return Reserved(record.key, record.meta.uid, record.revision)

@@ -106,22 +106,24 @@ class Updater:
         """Change a Service, and what it holds."""
         claims, before = self.backend.claims, child(_object.decode(current.body.json), "spec")
         if isinstance(operation, Remove):  # it goes with its last finalizer
+            given_up = await claims.given_up(current.meta.uid, before, {})
             stored = await self.backend.store.write(operation)
-            await claims.let_go(current.meta.uid, before, {})
+            await claims.give_back(given_up)
             return stored
         body = _object.decode(operation.body.json)
         spec = child(body, "spec")
+        given_up = await claims.given_up(current.meta.uid, before, spec)
         taken = await claims.take(current.meta, spec, before)
-        if taken.addresses or taken.ports:
+        if taken:
             body["spec"] = spec
             whole = Body(msgspec.json.encode(body, order="deterministic"))
             operation = replace(operation, body=whole)
         try:
             stored = await self.backend.store.write(operation)
         except StatusError:
-            await claims.give_back(taken, current.meta.uid)
+            await claims.give_back(taken)
             raise
-        await claims.let_go(current.meta.uid, before, spec)
+        await claims.give_back(given_up)
         return stored
 
     async def _rehearse(self, current: StoredObject, operation: Replace | Remove) -> StoredObject:

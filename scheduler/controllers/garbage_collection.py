@@ -18,6 +18,7 @@ from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Replace
 from .clock import Clock
 from .deletion_writes import deletion, finalized
+from .deletions import delete
 from .fenced_store import FencedStore, raise_failures
 from .informers import OWNER, Informers, Owned, OwnedDelta, OwnedInformer
 from .ownership import (
@@ -169,7 +170,7 @@ class GarbageCollection:
     async def _delete(self, stored: StoredObject, request: DeletionRequest) -> None:
         write = deletion(stored, request, self._clock.now())
         if write is not None:
-            raise_failures(await self._store.write_many([write]))
+            await delete(self._store, [write])
 
     async def _fate(self, reference: OwnerReference, namespace: str) -> Owner:
         if reference.uid in self._absent:
@@ -227,7 +228,7 @@ class GarbageCollection:
         await self._let_go(owner, ORPHAN)
 
     async def _let_go(self, owner: StoredObject, finalizer: str) -> None:
-        raise_failures(await self._store.write_many([finalized(owner, finalizer)]))
+        await delete(self._store, [finalized(owner, finalizer)])
 
 
 def _key(resource: str, item: Owned) -> ObjectKey:

@@ -13,7 +13,8 @@ from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from .clock import Clock
 from .deletion_writes import deletion, removal
-from .fenced_store import FencedStore, raise_failures
+from .deletions import delete
+from .fenced_store import FencedStore
 from .informers import Informers, OwnedInformer
 from .settings import ControllerSettings
 from .work_queue import WorkQueue
@@ -96,7 +97,7 @@ class NamespaceContent:
             if write is not None:
                 writes.append(write)
         for start in range(0, len(writes), _CHUNK):
-            raise_failures(await self._store.write_many(writes[start : start + _CHUNK]))
+            await delete(self._store, writes[start : start + _CHUNK])
         return len(listing.objects) - sum(isinstance(write, Remove) for write in writes)
 
 

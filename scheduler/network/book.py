@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..informer import Delta, Informer, Subscription
 from ..networks import Entry, Key, Listener, Peer, PodNetwork
 from ..objects.endpoints import SERVICE_NAME, SLICES, Endpoint, EndpointSlice, slice_view
-from ..objects.node import Node
+from ..objects.node import NO_PART, SERVICE_NETWORK, Node
 from ..objects.pod import Pod
 from ..objects.pod_class import SERVICES
 from ..objects.service import Service, service_view
@@ -178,8 +178,9 @@ class NetworkBook:
         """Take in where a node is and which subnet is its; that bears on everybody there."""
         name, node = delta.key.name, delta.new
         place = _place(node) if node is not None else _NOWHERE
-        if place.subnet is not None:
-            self._subnets.keep(name, str(place.subnet))
+        subnet = _subnet(node) if node is not None else None
+        if subnet is not None:
+            self._subnets.keep(name, str(subnet))
         elif node is None:
             self._subnets.forget(name)
         if self._places.get(name, _NOWHERE) == place:
@@ -322,11 +323,16 @@ _NOWHERE = _Place(None, "")
 
 def _place(node: Node) -> _Place:
     known = (each.address for each in node.status.addresses if each.type == "InternalIP")
+    served = node.status.condition(SERVICE_NETWORK)
+    apart = served is not None and served.reason == NO_PART  # what old pods have nobody reaches
+    return _Place(None if apart else _subnet(node), next(known, ""))
+
+
+def _subnet(node: Node) -> IPv4Network | None:
     try:
-        subnet = IPv4Network(node.spec.pod_cidr)
+        return IPv4Network(node.spec.pod_cidr)
     except ValueError:  # none, or what somebody else has written
-        subnet = None
-    return _Place(subnet, next(known, ""))
+        return None
 
 
 def _is_a_pods(address: IPv4Address, subnet: IPv4Network) -> bool:

@@ -19,7 +19,6 @@ from ..errors import (
     ConfigurationError,
     Conflict,
     DriverError,
-    EngineRejected,
     Fenced,
     HostUnreachable,
     NotFound,
@@ -39,9 +38,11 @@ from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_ad
 from .engines import EngineTaken
 from .host_report import Told
 from .memory import Backoff, PodMemory
+from .network_part import joined, left
 from .office import Office
 from .reconnection import Reconnection
 from .registration import (
+    Part,
     Registration,
     disk_of,
     host_write,
@@ -265,7 +266,7 @@ class NodeAgent:
             held = await hold(self._office, self.docker_host)
             if held is None:
                 return "its DockerHost is being deleted"
-            self._made = await self._joined(host, self._made)
+            self._made = await joined(self._office.network, host, self._made)
             await self._office.pods.reached(await self._beat())
             told = Told(
                 self._stored,
@@ -274,6 +275,7 @@ class NodeAgent:
                 self._pressed,
                 self._sized,
                 self._networked,
+                self._left,
             )
             session = Session(self._office, self._made, host, self._memories, told)
             await session.look_around()
@@ -303,21 +305,8 @@ class NodeAgent:
             disk=before.disk,
             network=before.network,
             offline=before.offline,
+            part=before.part,
         )
-
-    async def _joined(self, host: Host, made: Registration) -> Registration:
-        """Have the host be part of the network; where it cannot be, its Node tells why."""
-        book = self._office.network
-        if book is None or not isinstance(host, NetworkedHost):
-            return made
-        network = await book.join(self.name, await host.subnet())
-        if network is None:
-            return replace(made, network=None, offline="there is no subnet left for this host")
-        try:
-            joins = await host.join(network)
-        except EngineRejected as error:
-            return replace(made, network=None, offline=str(error))
-        return replace(made, network=network if joins else None)
 
     async def _networked(self, why: str) -> None:
         """Put on the Node, and tell, whether Services are served on its host."""
@@ -326,6 +315,14 @@ class NodeAgent:
         self._made = replace(self._made, offline=why)
         if why:
             self._office.events.record_node(self.name, ("Warning", "ServicesNotServed", why))
+        await self.register()
+
+    async def _left(self) -> None:
+        """Have the host leave the network if no pod keeps it, and its Node have no subnet."""
+        if self.host is None or self._made is None or self._made.part is not Part.LEAVING:
+            return
+        part = (await left(self.host, self._made)).part
+        self._made = replace(self._made, part=part)
         await self.register()
 
     async def _stored(self, images: tuple[ContainerImage, ...]) -> None:

@@ -18,6 +18,7 @@ class Told:
         pressed: takes in which of MemoryPressure, PIDPressure and DiskPressure hold.
         sized: takes in how large its disk is, in bytes.
         networked: takes in why Services are not served there, "" when they are.
+        leaving: has the host leave the network, if it is to and can by now.
     """
 
     stored: Callable[[tuple[ContainerImage, ...]], Awaitable[None]]
@@ -26,3 +27,4 @@ class Told:
     pressed: Callable[[frozenset[str]], Awaitable[None]]
     sized: Callable[[int], Awaitable[None]]
     networked: Callable[[str], Awaitable[None]]
+    leaving: Callable[[], Awaitable[None]]

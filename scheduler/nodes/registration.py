@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 
 import msgspec
 from msgspec.structs import replace
@@ -20,7 +21,16 @@ from ..objects.json import JsonObject
 from ..objects.maintenance import CONDITION
 from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.names import label_name_complaints
-from ..objects.node import ContainerImage, Node, NodeAddress, NodeStatus, NodeSystemInfo, node_view
+from ..objects.node import (
+    NO_PART,
+    SERVICE_NETWORK,
+    ContainerImage,
+    Node,
+    NodeAddress,
+    NodeStatus,
+    NodeSystemInfo,
+    node_view,
+)
 from ..objects.node_ports import FOREIGN_PORTS, written
 from ..objects.pod import Condition
 from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY
@@ -49,7 +59,18 @@ _PRESSED = {
 }
 _WORKING = ("EngineStuck", "False", "EngineWorks", "the container engine does what it is told")
 
-_SERVED = ("ServiceNetwork", "True", "Served", "pods here reach Services by address and name")
+_CIDRS = ("podCIDR", "podCIDRs")
+_SERVED = (SERVICE_NETWORK, "True", "Served", "pods here reach Services by address and name")
+
+
+class Part(Enum):
+    """A host's part in the network."""
+
+    TAKEN = auto()
+    """It has its subnet, is to have it, or there is no network."""
+    LEAVING = auto()
+    """Nothing serves its subnet any more, but pods may have addresses of it."""
+    NONE = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +86,7 @@ class Registration:
         disk: bytes where containers and volumes are, 0 until that was looked at.
         pressures: conditions MemoryPressure, PIDPressure and DiskPressure, if they hold.
         network: that the host is part of.
+        part: whether it is, or may be.
         offline: why Services are not served there, "" when they are; None: nothing is known.
     """
 
@@ -79,6 +101,7 @@ class Registration:
     pressures: frozenset[str] = frozenset()
     network: PodNetwork | None = None
     offline: str | None = None
+    part: Part = Part.TAKEN
 
     @property
     def address(self) -> str:
@@ -188,17 +211,19 @@ def _new_node(made: Registration, now: datetime) -> Create:
 
 def _subnet(made: Registration) -> JsonObject:
     subnet = made.network.subnet if made.network is not None else ""
-    return {"podCIDR": subnet, "podCIDRs": [subnet]} if subnet else {}
+    return dict(zip(_CIDRS, (subnet, [subnet]), strict=True)) if subnet else {}
 
 
 def _with_subnet(made: Registration, node: Node, body: Body) -> Body:
     """Return a Node's body with its subnet, the very body if it has it."""
     wanted = _subnet(made)
-    if not wanted or node.spec.pod_cidr == wanted["podCIDR"]:
+    known = bool(wanted) or made.part is Part.NONE
+    if not known or node.spec.pod_cidr == wanted.get("podCIDR", ""):
         return body
     fields = _object.decode(body.json)
     spec = fields.get("spec")
-    fields["spec"] = {**(spec if isinstance(spec, dict) else {}), **wanted}
+    others = {k: v for k, v in spec.items() if k not in _CIDRS} if isinstance(spec, dict) else {}
+    fields["spec"] = {**others, **wanted}
     return Body(msgspec.json.encode(fields))
 
 
@@ -259,14 +284,15 @@ def _conditions(made: Registration) -> tuple[tuple[str, str, str, str], ...]:
     stuck = ("EngineStuck", "True", "CallsUnanswered", made.stuck) if made.stuck else _WORKING
     said = ((h[0], "True", *_PRESSED[h[0]]) if h[0] in pressed else h for h in _HEALTHY)
     foreign = () if made.foreign is None else (words(made.foreign),)
-    return (*said, stuck, *foreign, *_served(made.offline))
+    return (*said, stuck, *foreign, *_served(made))
 
 
-def _served(offline: str | None) -> tuple[tuple[str, str, str, str], ...]:
+def _served(made: Registration) -> tuple[tuple[str, str, str, str], ...]:
     """Return whether pods of the host reach Services, if that is known."""
-    if offline is None:
+    if made.offline is None:
         return ()
-    return (("ServiceNetwork", "False", "NotServed", offline) if offline else _SERVED,)
+    reason = "NotServed" if made.part is Part.TAKEN else NO_PART
+    return ((SERVICE_NETWORK, "False", reason, made.offline) if made.offline else _SERVED,)
 
 
 def _holds(status: NodeStatus, kind: str) -> bool:

@@ -15,6 +15,7 @@ from ..foreign import FOREIGN, Adopted, AdoptingHost
 from ..objects.pod import Pod, PodStatus
 from ..objects.stored import ObjectKey
 from ..store.operations import Remove, Replace
+from . import network_part
 from .adoption import adopted, adopts
 from .api_gateway import ApiGateway
 from .assigned_pod import AssignedPod
@@ -38,7 +39,7 @@ from .pod_worker import PodWorker
 from .pressure import pressure_limits
 from .pressure_watch import Before, PressureWatch
 from .probing import ProbedPod, Prober
-from .registration import Registration, allocatable
+from .registration import Part, Registration, allocatable
 from .roster import Roster
 from .storage_limit_watch import StorageLimitWatch
 
@@ -97,6 +98,7 @@ class Session:
             self._node, host, limits, Before(made.pressures, made.disk), desk, settings.pressure
         )
         self._limits = StorageLimitWatch(self._node, host, desk, settings.storage_limits)
+        self._leaves = made.part is Part.LEAVING
         self._network = NetworkTelling(host, made.network, office.network, told.networked, pace)
         api = office.api if made.network is not None else None
         self._api = ApiGateway(self._node, host, api, self._network.have, pace)
@@ -146,6 +148,9 @@ class Session:
                 group.create_task(self._limits.run(), name=f"{self._node} limits of storage")
                 group.create_task(self._network.run(), name=f"{self._node} network")
                 group.create_task(self._api.run(), name=f"{self._node} API of pods")
+                if self._leaves:
+                    leaving = network_part.leaving(self._node, self._told.leaving)
+                    group.create_task(leaving, name=f"{self._node} old subnet")
                 await self._look_forever()
             finally:
                 self._ended = True

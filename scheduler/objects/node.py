@@ -35,6 +35,12 @@ class NodeSpec(View, frozen=True):
     pod_cidr: str = msgspec.field(name="podCIDR", default="")
 
 
+SERVICE_NETWORK = "ServiceNetwork"
+"""The condition that tells whether pods of a Node's host reach Services."""
+NO_PART = "TakesNoPart"
+"""Its reason where the host is not of the network: nothing serves a subnet it may have had."""
+
+
 class ContainerImage(View, frozen=True):
     """core/v1 ContainerImage."""
 

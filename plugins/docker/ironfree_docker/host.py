@@ -20,7 +20,7 @@ from scheduler.drivers import (
     SandboxSpec,
     SandboxStatus,
 )
-from scheduler.errors import DriverError, EngineRejected, HostUnreachable, ImageUnavailable
+from scheduler.errors import DriverError, HostUnreachable, ImageUnavailable
 from scheduler.foreign import Adopted, ForeignContainer, ForeignDescription
 from scheduler.images import Filesystem
 from scheduler.networks import Connect, Gateway, NetworkFeed, PodNetwork
@@ -351,15 +351,11 @@ class DockerHost:
         return "" if self._engine.version.podman else await self._network.subnet()
 
     async def join(self, network: PodNetwork) -> bool:
-        """Have the subnet; not on Podman, and not where no program of ours runs."""
+        """Have the subnet; not on Podman, not where no program of ours runs, nor unasked."""
         if self._engine.version.podman or not self._has_tools:
             return False
         if self._address.options.get("network", "") == "none":
-            await self._network.end()
-            raise EngineRejected(
-                "it takes no part in the network, as its DockerHost has it (spec.options.network)",
-                409,
-            )
+            return False
         await self._network.have(network.subnet)
         return True
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import random
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
@@ -30,7 +31,8 @@ class StreamedFeed:
         self._host = host
         self._stream = stream
         self._network = network
-        self._numbers = itertools.count(1)
+        # Another leader's feed may be told of on the same streams: numbers are one's own.
+        self._numbers = itertools.count(random.getrandbits(62))
         self._awaited: dict[str, asyncio.Future[None]] = {}
         self._complaints: asyncio.Queue[str] = asyncio.Queue(64)
         self._telling = asyncio.Lock()
@@ -41,12 +43,12 @@ class StreamedFeed:
         network = self._network
         await self._tell(
             itertools.chain(
-                ("reset",),
                 (f"key {network.secret}", f"self {network.subnet}"),
                 (f"range {each}" for each in network.ranges),
                 (f"zone {network.zone}", f"resolver {network.resolver} 53"),
                 _lines(map(_words, entries)),
-            )
+            ),
+            whole=True,
         )
         return "; ".join(self._complaints.get_nowait() for _ in range(self._complaints.qsize()))
 
@@ -70,13 +72,19 @@ class StreamedFeed:
         self._reading.cancel()
         await asyncio.wait((self._reading,))
 
-    async def _tell(self, lines: Iterable[str]) -> None:
+    async def _tell(self, lines: Iterable[str], *, whole: bool = False) -> None:
+        """Tell, and wait until it has been taken in.
+
+        Args:
+            whole: what it knows besides, it is to forget.
+        """
         number = str(next(self._numbers))
+        begins = [f"reset {number}"] if whole else []
         done = self._awaited[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(_PATIENCE), self._telling:
                 # What a feed before this one was cut off at ends here.
-                for chunk in _chunks(itertools.chain(("",), lines, (f"commit {number}",))):
+                for chunk in _chunks(itertools.chain(("",), begins, lines, (f"commit {number}",))):
                     await self._stream.write(chunk)
                 await asyncio.wait((done, self._reading), return_when=asyncio.FIRST_COMPLETED)
             if not done.done():

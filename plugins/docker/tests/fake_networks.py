@@ -46,6 +46,8 @@ class FakeNetworks:
         return web.json_response({"Id": body["Name"], "Warning": ""}, status=201)
 
     async def answer_gone_network(self, request: web.Request) -> web.Response:
+        if request.match_info["name"] in self.inhabited:
+            return refusal(403, "network has active endpoints")
         if self.networks.pop(request.match_info["name"], None) is None:
             return refusal(404, "network not found")
         return web.Response(status=204)

@@ -1,5 +1,6 @@
 """What the program that serves a host's network makes of what it is told."""
 
+import contextlib
 import random
 import socket
 import time
@@ -45,6 +46,40 @@ def test_a_statement_drops_what_it_does_not_say_and_leaves_the_rest_alone(hosts:
     assert "10.96.0.0/16" not in one.ip("route show table local")
 
 
+def test_statements_of_two_feeders_drop_nothing_that_the_other_says(hosts: Hosts):
+    one, other = hosts
+    one.serve(one.pod(1), 80, says(b"1"))
+    first, second, third = (f"listen 10.96.0.{n} 80 tcp 0 {one.pod(1)}:80" for n in (1, 2, 3))
+    program = one.run()
+    program.state(*ground(one, other), first, second, third)
+
+    def served() -> list[int]:
+        found: list[int] = []
+        for number in (1, 2, 3):
+            with contextlib.suppress(ConnectionRefusedError):
+                assert one.read(f"10.96.0.{number}", 80) == b"1"
+                found.append(number)
+        return found
+
+    def feed(*lines: str) -> None:
+        program.write("".join(f"{line} .\n" for line in lines))
+        if lines[-1].startswith("commit"):
+            assert program.line() == lines[-1].replace("commit", "done")
+
+    feed("reset 18446744073709551615", *ground(one, other), first)
+    feed("commit 77")
+    assert served() == [1, 2, 3], "the commit was of nothing that had begun"
+    feed(second, "commit 18446744073709551615")
+    assert served() == [1, 2]
+    feed("reset 78", third)
+    feed("reset 79", *ground(one, other), first, "commit 79")
+    assert served() == [1, 3], "what was said by the one that began first"
+    feed(second, "commit 78")
+    assert served() == [1, 2, 3], "that is over"
+    feed("reset 80", *ground(one, other), first, "commit 80")
+    assert served() == [1]
+
+
 def test_lines_that_are_cut_or_not_understood_change_nothing(hosts: Hosts):
     one, other = hosts
     one.serve(one.pod(1), 80, says(b"1"))
@@ -54,6 +89,8 @@ def test_lines_that_are_cut_or_not_understood_change_nothing(hosts: Hosts):
         b"reset\n",
         b"resetx.\n",
         b"reset ",
+        b"reset x .\n",
+        b"reset 123456789012345678901 .\n",
         b"reset  .\n",
         b" reset .\n",
         f"listen {SERVICE} 80 tcp 0\n".encode(),

@@ -3,10 +3,13 @@
 import asyncio
 import base64
 import json
+from datetime import timedelta
 
 import pytest
 
+from scheduler.api import reservations
 from scheduler.objects.stored import ObjectKey
+from scheduler.store.operations import Replace
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -390,6 +393,31 @@ async def test_ports_of_nodes_are_given_once_and_kept_and_given_back(api, ns):
     await api.call("DELETE", f"{path}/s0")
     last = await api.post(path, service("u", {**web, "nodePort": given[1]}))
     assert node_ports(last) == [given[1]]
+
+
+async def test_a_port_that_is_retaken_while_it_is_given_back_is_kept(api, ns, monkeypatch):
+    monkeypatch.setattr(reservations, "_ABANDONED", timedelta(0))
+    path, web = f"/api/v1/namespaces/{ns}/services", {"port": 80, "nodePort": 31999}
+
+    def service(name, kind, *ports):
+        return {"metadata": {"name": name}, "spec": {"type": kind, "ports": [*ports]}}
+
+    assert (await api.post(path, service("s", "NodePort", web))).code == 201
+    write, retaken = api.store.write, []
+
+    async def written(operation):
+        stored = await write(operation)
+        if isinstance(operation, Replace) and operation.resource == "services" and not retaken:
+            retaken.append(None)
+            retaken[0] = await api.call("PUT", f"{path}/s", service("s", "NodePort", web))
+        return stored
+
+    monkeypatch.setattr(api.store, "write", written)
+    closed = await api.call("PUT", f"{path}/s", service("s", "ClusterIP", {"port": 80}))
+    assert (node_ports(closed), node_ports(retaken[0])) == ([None], [31999])
+    assert (await api.post(path, service("t", "NodePort", web))).code == 422
+    assert (await api.call("DELETE", f"{path}/s")).code == 200
+    assert (await api.post(path, service("t", "NodePort", web))).code == 201
 
 
 async def test_a_service_that_stops_being_a_name_elsewhere_gets_an_address(api, ns):

@@ -1,8 +1,15 @@
 """Garbage collection by owner references, and the end of namespaces."""
 
+import uuid
+
+import msgspec
+
+from scheduler.api.service_claims import ServiceClaims
 from scheduler.errors import Forbidden
-from scheduler.objects.meta import OwnerReference
-from scheduler.objects.stored import ObjectKey
+from scheduler.objects.meta import ObjectMeta, OwnerReference
+from scheduler.objects.service_records import record_keys
+from scheduler.objects.stored import Body, ObjectKey
+from scheduler.store.operations import Create
 from tests.store_values import key
 
 
@@ -122,6 +129,32 @@ async def test_a_namespace_goes_with_its_content(cluster):
     assert await cluster.store.get(made.key) is None
     assert (await cluster.store.list("events", "doomed")).objects == ()
     assert await cluster.store.get(kept.key) is not None
+
+
+async def exposed(cluster, namespace, **meta):
+    """Create a Service with an address and a port of nodes, as the API does."""
+    meta = ObjectMeta(name="web", namespace=namespace, uid=str(uuid.uuid4()), **meta)
+    spec = {"type": "NodePort", "clusterIP": "10.96.7.7"}
+    spec["ports"] = [{"port": 80, "protocol": "TCP", "nodePort": 31000}]
+    await ServiceClaims(cluster.store, "10.96.0.0/16").take(meta, spec, {})
+    body = Body(msgspec.json.encode({"spec": spec}))
+    return await cluster.store.write(Create("services", meta, body))
+
+
+async def test_what_services_held_is_free_when_their_namespace_is_gone(cluster):
+    for _ in range(2):
+        await cluster.create("namespaces", "doomed", status={"phase": "Active"})
+        await exposed(cluster, "doomed")
+        await cluster.delete(key("namespaces", "doomed"))
+        await cluster.gone(key("namespaces", "doomed"))
+
+
+async def test_what_a_service_held_is_freed_when_its_owner_is_gone(cluster):
+    owner = await cluster.create("configmaps", "owner")
+    await exposed(cluster, "default", owner_references=owned_by(owner))
+    await cluster.delete(owner.key)
+    for record in record_keys("10.96.7.7", [31000]):
+        await cluster.gone(record)
 
 
 async def test_a_namespace_waits_for_bound_pods_and_finalizers(cluster):

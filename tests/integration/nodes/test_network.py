@@ -12,7 +12,7 @@ from ironfree_docker.host_program import packed
 from plugins.docker.tests.fake_engine import FakeEngine
 from scheduler.network import NetworkBook, NetworkSettings
 from scheduler.network.secret import NAME
-from scheduler.nodes import network_telling
+from scheduler.nodes import network_part, network_telling
 from scheduler.nodes.api_gateway import ApiService
 from scheduler.nodes.directory import Shared
 from scheduler.objects.endpoints import SERVICE_NAME, SLICES
@@ -132,7 +132,7 @@ async def test_a_new_leader_keeps_subnets_and_secret_and_tells_anew(networked, e
     (server,) = [c for c in engines[0].containers.values() if "network" in c.name]
     engines[0].told.clear()
     await start(networked)
-    await told(engines[0], "reset", key, "listen 10.96.0.20 80 tcp 0 10.240.0.2:8080")
+    await told(engines[0], key, "listen 10.96.0.20 80 tcp 0 10.240.0.2:8080")
     after = await serves(networked, "h0", "True")
     assert after.spec.pod_cidr == before.spec.pod_cidr
     assert [c for c in engines[0].containers.values() if "network" in c.name] == [server]
@@ -242,6 +242,33 @@ async def test_a_host_that_cannot_have_the_subnet_says_so_and_runs_pods_without(
     assert not infra.body["HostConfig"].get("NetworkMode")
 
 
+async def test_a_host_that_takes_no_part_any_more_keeps_its_subnet_for_old_pods(
+    networked, engines, monkeypatch
+):
+    monkeypatch.setattr(network_part, "_AGAIN", 0.05)
+    await add_host(networked, 0)
+    await add_host(networked, 1)
+    await add_service(networked, "10.240.0.2")
+    reached = "listen 10.96.0.20 80 tcp 0 10.240.0.2:8080"
+    await told(engines[1], "peer 10.240.0.0/24 192.0.2.1", reached)
+    (name,) = engines[0].networks
+    engines[0].inhabited.add(name)
+    host = networked.hosts.get("", "h0")
+    body = msgspec.json.decode(host.stored.body.json)
+    body["spec"]["options"]["network"] = "none"
+    await networked.store.write(
+        replace(host.stored, expected=None, body=Body(msgspec.json.encode(body)))
+    )
+    node = await serves(networked, "h0", "False")
+    assert "spec.options.network" in node.status.condition("ServiceNetwork").message
+    assert node.spec.pod_cidr == "10.240.0.0/24"
+    assert not [c for c in engines[0].containers.values() if "network" in c.name]
+    await told(engines[1], "unpeer 10.240.0.0/24", "listen 10.96.0.20 80 tcp 0")
+    engines[0].inhabited.clear()
+    await networked.until(networked.nodes, "", "h0", lambda node: not node.spec.pod_cidr)
+    assert not engines[0].networks
+
+
 async def test_pods_find_names_by_their_host(networked, engines):
     await add_host(networked, 0)
     await networked.add_pod("p", "h0")
@@ -280,7 +307,7 @@ async def test_a_server_that_ends_is_started_and_told_again(networked, engines):
     engines[0].told.clear()
     server.status = "exited"
     engines[0].feeds[-1].close()
-    await told(engines[0], "reset", "self 10.240.0.0/24")
+    await told(engines[0], "self 10.240.0.0/24")
     (fresh,) = [c for c in engines[0].containers.values() if "network" in c.name]
     assert fresh.id != server.id
     await serves(networked, "h0", "True")

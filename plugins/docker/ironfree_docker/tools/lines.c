@@ -4,11 +4,13 @@
 
 #include "network.h"
 
-enum { MOST_WORDS = MOST_LINE / 2 };
+enum { MOST_WORDS = MOST_LINE / 2, DIGITS = 20, STATEMENTS = 2 };
 
 static char line[MOST_LINE + 1];
 static u32 line_size, generation = 1;
-static int too_long, stating;
+static int too_long;
+static char stated[STATEMENTS][DIGITS + 1]; /* those that have begun, by number; "" for none */
+static u32 stating;
 static char *words[MOST_WORDS];
 static u32 count;
 static union {
@@ -113,19 +115,43 @@ static void say_key(char **at)
     keyed = 1;
 }
 
-static void commit(char **at)
+/* How many digits, if it is the number of a statement or a commit; else 0. */
+static u32 digits_of(const char *text)
 {
     u32 digits = 0;
-    while (digit(at[0][digits]) >= 0 && digit(at[0][digits]) < 10)
+    while (digit(text[digits]) >= 0 && digit(text[digits]) < 10)
         digits++;
-    if (!digits || digits > 20 || at[0][digits])
+    return digits > DIGITS || text[digits] ? 0 : digits;
+}
+
+/* What another feeder has said since it began a statement stays, so both are of one generation. */
+static void reset(const char *number, u32 digits)
+{
+    if (!stating)
+        generation++;
+    if (stating == STATEMENTS)
+        memmove(stated, stated + 1, --stating * sizeof *stated);
+    memcpy(stated[stating], number, digits);
+    stated[stating++][digits] = 0;
+    tell_failures_again();
+}
+
+/* Ends a statement and those before it, whose feeders are gone or slow, if it is one. */
+static void commit(const char *number)
+{
+    u32 i = 0;
+    if (!digits_of(number))
         return;
-    if (stating)
-        sweep_ranges(generation), sweep_services(generation), sweep_names(generation),
-            ranges_changed = 1; /* and the table, if somebody has removed it */
-    stating = 0;
+    while (i < stating && *stated[i] && !same(stated[i], number))
+        i++;
+    if (i < stating) {
+        sweep_ranges(generation), sweep_services(generation), sweep_names(generation);
+        ranges_changed = 1; /* and the table, if somebody has removed it */
+        stating -= ++i;
+        memmove(stated, stated + i, stating * sizeof *stated);
+    }
     settle_nat();
-    tell_done(at[0]);
+    tell_done(number);
 }
 
 static void say_network(char **at)
@@ -247,9 +273,11 @@ static void take_words(void)
 {
     char *verb = words[0];
     if (count == 1 && same(verb, "reset"))
-        generation++, stating = 1, tell_failures_again();
+        reset("", 0);
+    else if (count == 2 && same(verb, "reset") && digits_of(words[1]))
+        reset(words[1], digits_of(words[1]));
     else if (count == 2 && same(verb, "commit"))
-        commit(words + 1);
+        commit(words[1]);
     else if (count == 2 && same(verb, "key"))
         say_key(words + 1);
     else if (count == 2 && same(verb, "zone"))

@@ -7,8 +7,9 @@
  * Lines on standard input, each ending with the word ".", say what there is, and take effect at
  * once. A line that is cut, too long (65,536 bytes) or not understood is ignored; the end of the
  * input changes nothing.
- *   reset .        a complete statement follows: what it does not say again, `commit` drops
- *   commit N .     answered by "done N"
+ *   reset N .      a complete statement follows: what it does not say again, `commit N` drops; of
+ *                  two that were begun, what either says is kept. Without N, any commit is its
+ *   commit N .     answered by "done N"; where N is no statement, nothing is dropped
  *   key HEX .      32 bytes that peers show each other
  *   self CIDR .    addresses of this host's own pods, the only ones that peers may ask for: but
  *                  the first two, the network's and its gateway's, and the last
