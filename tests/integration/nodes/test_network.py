@@ -361,7 +361,7 @@ async def test_pods_are_led_to_the_api_through_what_their_host_has_for_that(
         await add_api_service(networked)
         await told(engines[0], "name kubernetes.default.svc.cluster.local a 10.96.0.1")
         engines[0].told.clear()
-        await told(engines[0], "reset", led)  # all is told anew
+        await told(engines[0], led)  # all is told anew
         assert "listen 10.96.0.1 443 tcp 0" not in engines[0].told
 
         # The program is killed: pods are refused until another one runs.
