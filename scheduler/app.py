@@ -11,27 +11,29 @@ import gc
 import logging
 import os
 import socket
-import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
-import msgspec
 import yaml
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from .access import have_keys
 from .api import server
 from .api.backend import Answer, Consulted
 from .api.configuration import ApiSettings
+from .api.pods_door import pods_door
 from .api.traffic import Telemetry, Traffic
+from .bootstrap import API_PORT, bootstrap
 from .controllers.controllers import Controllers
 from .controllers.fenced_store import FencedStore
 from .controllers.informers import NODE_INDEXERS, POD_INDEXERS, Informers
 from .controllers.settings import ControllerSettings
 from .drivers import Host, HostDirectory
-from .errors import AlreadyExists, ConfigurationError, Fenced, LeadershipLost, Unavailable
+from .errors import ConfigurationError, Fenced, LeadershipLost, Unavailable
 from .informer import Informer
 from .meter import Meter
 from .metrics import Leading, Rooms, exposition, register
@@ -40,14 +42,9 @@ from .nodes.adoption_planner import AdoptionPlanner
 from .nodes.directory import NodeAgents, Shared
 from .nodes.image_collection import CollectionLimits
 from .nodes.settings import NodeSettings
-from .objects.json import JsonObject
 from .objects.kinds import REGISTRY, adoption, explanation, simulation
-from .objects.kinds.priority_class import SYSTEM_CLASSES
-from .objects.meta import now_seconds
 from .objects.node import node_view
 from .objects.pod import pod_view
-from .objects.storage import DEFAULT_CLASS, PROVISIONER
-from .objects.wire import decompose
 from .placement.batch.jobs import Placements
 from .placement.batch.relocation import Relocation
 from .placement.binding_review import BindingReview
@@ -64,12 +61,10 @@ from .settings import NO_NETWORK, Settings
 from .store import migration
 from .store.compaction import Retention
 from .store.embedded import EmbeddedPostgres
-from .store.operations import Create
 from .store.store import Store
 
 logger = logging.getLogger(__name__)
 
-NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _PAUSE = 1.0  # seconds before leading again, or before asking an absent database again
 
 
@@ -113,6 +108,8 @@ class Service:
     hosts: LeaderHosts
     meter: Meter
     rooms: Rooms
+    network: NetworkSettings | None
+    pods_api: ApiForPods | None
 
 
 async def migrate(settings: Settings) -> None:
@@ -135,26 +132,38 @@ async def serve(settings: Settings, started: Started) -> None:
         Store.open(url, retention=_retention(settings)) as store,
         asyncio.TaskGroup() as parts,
     ):
-        await _bootstrap(store)
+        network = _network(settings)
+        await bootstrap(store, network.api if network is not None else "")
+        keys = await have_keys(store)
         hosts = LeaderHosts()
         meter = Meter(hosts)
         rooms = Rooms(store, Leading(), PlacementMeasures(), Traffic())
         registry = CollectorRegistry()
         register(registry, rooms)
-        leader = _lead(Service(store, plugins, profiles, settings, hosts, meter, rooms))
-        leading = parts.create_task(leader, name="leader")
-        try:
-            rules = {name: plugins.rules(profile) for name, profile in profiles.items()}
-            answers: Mapping[str, Answer] = {
-                simulation.KIND.resource: Simulator(store, plugins, profiles).simulate,
-                explanation.KIND.resource: Explainer(store, plugins, profiles).explain,
-                adoption.KIND.resource: AdoptionPlanner(hosts).adoption,
-            }
-            telemetry = Telemetry(rooms.traffic, exposition(registry))
-            consulted = Consulted(answers, BindingReview(store, rules).review)
-            await _serve_api(store, settings, meter, consulted, telemetry, started)
-        finally:
-            leading.cancel()
+        rules = {name: plugins.rules(profile) for name, profile in profiles.items()}
+        answers: Mapping[str, Answer] = {
+            simulation.KIND.resource: Simulator(store, plugins, profiles).simulate,
+            explanation.KIND.resource: Explainer(store, plugins, profiles).explain,
+            adoption.KIND.resource: AdoptionPlanner(hosts).adoption,
+        }
+        telemetry = Telemetry(rooms.traffic, exposition(registry))
+        consulted = Consulted(answers, BindingReview(store, rules).review)
+        api_settings = _api_settings(settings)
+        api = server.build(store, REGISTRY, meter, consulted, api_settings, telemetry, keys)
+        async with AsyncExitStack() as stack:
+            pods_api = None
+            if network is not None:
+                door = pods_door(server.for_pods(api), keys.authority, network.api_names)
+                connect = await stack.enter_async_context(door)
+                pods_api = ApiForPods(
+                    keys.tokens, keys.authority.certificate, network.api, API_PORT, connect
+                )
+            service = Service(
+                store, plugins, profiles, settings, hosts, meter, rooms, network, pods_api
+            )
+            leading = parts.create_task(_lead(service), name="leader")
+            stack.callback(leading.cancel)
+            await _serve_api(api, api_settings, started)
 
 
 def _profiles(settings: Settings, plugins: PluginManager) -> Mapping[str, Profile]:
@@ -197,16 +206,8 @@ def _retention(settings: Settings) -> Retention:
     )
 
 
-async def _serve_api(
-    store: Store,
-    settings: Settings,
-    meter: Meter,
-    consulted: Consulted,
-    telemetry: Telemetry,
-    started: Started,
-) -> None:
-    """Serve HTTP until cancelled."""
-    api_settings = ApiSettings(
+def _api_settings(settings: Settings) -> ApiSettings:
+    return ApiSettings(
         host=settings.listen,
         port=settings.port,
         tls_certificate=settings.tls_certificate,
@@ -215,23 +216,32 @@ async def _serve_api(
         toleration_seconds=settings.toleration_seconds,
         service_range=settings.service_range,
     )
+
+
+def _network(settings: Settings) -> NetworkSettings | None:
+    if settings.pod_range == NO_NETWORK:
+        return None
+    return NetworkSettings(settings.pod_range, settings.service_range, settings.peer_port)
+
+
+async def _serve_api(application: web.Application, settings: ApiSettings, started: Started) -> None:
+    """Serve HTTP until cancelled."""
     scheme = "https" if settings.tls_certificate else "http"
-    application = server.build(store, REGISTRY, meter, consulted, api_settings, telemetry)
     listening = asyncio.get_running_loop().create_future()
 
     def announce(port: asyncio.Future[int]) -> None:
         if not port.cancelled():
             _settle_memory()
-            started.at(f"{scheme}://{settings.listen}:{port.result()}")
+            started.at(f"{scheme}://{settings.host}:{port.result()}")
 
     listening.add_done_callback(announce)
     try:
-        await server.serve(application, api_settings, listening)
+        await server.serve(application, settings, listening)
     except OSError as error:
         if listening.done():
             raise
         raise ConfigurationError(
-            f"cannot listen on {settings.listen} port {settings.port}: {error.strerror}; choose "
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose "
             "another with --port or IRONFREE_PORT"
         ) from error
 
@@ -320,10 +330,9 @@ async def _run_parts(service: Service, epoch: int) -> None:
         collection=CollectionLimits(settings.image_gc_high_percent, settings.image_gc_low_percent),
     )
     book = None
-    if settings.pod_range != NO_NETWORK:
-        network = NetworkSettings(settings.pod_range, settings.service_range, settings.peer_port)
-        book = NetworkBook(store, epoch, network, pods, nodes)
-    shared = Shared(pods, service.rooms.pulls, book)
+    if service.network is not None:
+        book = NetworkBook(store, epoch, service.network, pods, nodes)
+    shared = Shared(pods, service.rooms.pulls, book, service.pods_api)
     agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, shared)
     service.hosts.current = leading.agents = agents
     async with asyncio.TaskGroup() as group:
@@ -343,51 +352,3 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         return
     for inner in cast(BaseExceptionGroup[BaseException], error).exceptions:
         yield from _leaves(inner)
-
-
-async def _bootstrap(store: Store) -> None:
-    """Create the namespaces and classes that every cluster has; keeps present ones."""
-    namespaces: list[JsonObject] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in NAMESPACES
-    ]
-    classes: list[JsonObject] = [
-        {
-            "apiVersion": "scheduling.k8s.io/v1",
-            "kind": "PriorityClass",
-            "metadata": {"name": name},
-            "value": value,
-            "description": "Used for system critical pods that must not be moved.",
-        }
-        for name, value in SYSTEM_CLASSES.items()
-    ]
-    default: JsonObject = {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {"name": "docker-volume", "annotations": {DEFAULT_CLASS: "true"}},
-        "provisioner": PROVISIONER,
-    }
-    given = (*namespaces, *classes, default)
-    while True:
-        try:
-            outcomes = await store.write_many([_creation(obj) for obj in given])
-            break
-        except Unavailable as error:
-            logger.warning("%s; asking again in %g s", error, _PAUSE)
-            await asyncio.sleep(_PAUSE)
-    for outcome in outcomes:
-        if isinstance(outcome, Exception) and not isinstance(outcome, AlreadyExists):
-            raise outcome
-
-
-def _creation(obj: JsonObject) -> Create:
-    """Return the write that creates an object of ours, defaulted as the API would."""
-    kind = REGISTRY.by_gvk(str(obj["apiVersion"]), str(obj["kind"]))
-    assert kind is not None
-    kind.default(obj)
-    if kind.has_status:
-        obj["status"] = kind.initial_status(obj)
-    parts = decompose(obj, kind)
-    meta = msgspec.structs.replace(
-        parts.meta, uid=str(uuid.uuid4()), creation_timestamp=now_seconds(), generation=1
-    )
-    return Create(kind.resource, meta, parts.body, parts.status)
