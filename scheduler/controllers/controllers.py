@@ -22,6 +22,8 @@ from .owned_pods import OwnedPods
 from .pod_collection import PodCollection
 from .pod_groups import PodGroupController
 from .replication import ReplicationController
+from .root_ca import RootCA
+from .service_accounts import ServiceAccounts
 from .settings import ControllerSettings
 from .stateful_sets import StatefulSetController
 from .taint_eviction import TaintEviction
@@ -77,6 +79,8 @@ class Controllers:
             PodCollection(store, informers, settings, clock),
             PodGroupController(store, informers, settings, clock),
             EndpointSlices(store, informers, settings, clock),
+            ServiceAccounts(store, informers, settings, clock),
+            RootCA(store, informers, settings, clock),
             VolumeBinding(store, informers, settings, clock),
             GarbageCollection(store, registry, informers, settings, clock),
             NamespaceContent(store, registry, informers, settings, clock),

@@ -45,6 +45,7 @@ from ..objects.pod_owner import (
 )
 from ..objects.replication import REPLACE_ON, Replication, replication_view
 from ..objects.resource_quota import ResourceQuota, quota_view
+from ..objects.root_ca import CONFIG_MAPS, ConfigMap, config_map_view
 from ..objects.selectors import Selector
 from ..objects.service import Service, service_view
 from ..objects.stateful_set import StatefulSet, stateful_set_view
@@ -70,6 +71,7 @@ CLAIM = "claim"
 TARGET = "target"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
+NAMESPACES = "namespaces"
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -294,6 +296,7 @@ class Informers:
         slices: EndpointSlices, indexed by owner.
         claims, volumes, classes: of storage; indexed by owner.
         hosts: DockerHosts as regards their maintenance; indexed by owner.
+        config_maps: with content where they publish the cluster's CA; indexed by owner.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
     """
@@ -318,6 +321,7 @@ class Informers:
     volumes: Informer[PersistentVolume]
     classes: Informer[NamedClass]
     hosts: Informer[MaintainedHost]
+    config_maps: Informer[ConfigMap]
     others: Mapping[str, Informer[Named]]
 
     @classmethod
@@ -333,7 +337,7 @@ class Informers:
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
         known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE, limit_range.RESOURCE}
-        known.add(resource_quota.RESOURCE)
+        known |= {resource_quota.RESOURCE, CONFIG_MAPS}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -367,6 +371,7 @@ class Informers:
             Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
             Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
             Informer(store, DOCKER_HOSTS, maintained_host, {OWNER: owner_uids}),
+            Informer(store, CONFIG_MAPS, config_map_view, {OWNER: owner_uids}),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
@@ -397,6 +402,7 @@ class Informers:
             VOLUMES: self.volumes,
             CLASSES: self.classes,
             DOCKER_HOSTS: self.hosts,
+            CONFIG_MAPS: self.config_maps,
             **self.others,
         }
 
