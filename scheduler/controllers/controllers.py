@@ -22,6 +22,7 @@ from .owned_pods import OwnedPods
 from .pod_collection import PodCollection
 from .pod_groups import PodGroupController
 from .replication import ReplicationController
+from .role_aggregation import RoleAggregation
 from .root_ca import RootCA
 from .service_accounts import ServiceAccounts
 from .settings import ControllerSettings
@@ -81,6 +82,7 @@ class Controllers:
             EndpointSlices(store, informers, settings, clock),
             ServiceAccounts(store, informers, settings, clock),
             RootCA(store, informers, settings, clock),
+            RoleAggregation(store, informers, settings, clock),
             VolumeBinding(store, informers, settings, clock),
             GarbageCollection(store, registry, informers, settings, clock),
             NamespaceContent(store, registry, informers, settings, clock),

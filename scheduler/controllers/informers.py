@@ -9,6 +9,7 @@ import msgspec
 
 from ..informer import AnyDelta, CohortDelta, Informer
 from ..objects import (
+    cluster_role,
     controller_revision,
     disruption,
     horizontal_pod_autoscaler,
@@ -16,6 +17,7 @@ from ..objects import (
     pod_group,
     resource_quota,
 )
+from ..objects.cluster_role import ClusterRole, cluster_role_view
 from ..objects.controller_revision import ControllerRevision, revision_view
 from ..objects.cron_job import CronJob, cron_job_view
 from ..objects.daemon_set import DaemonSet, daemon_set_view
@@ -69,6 +71,7 @@ MOVING = "moving"
 TRACKED = "tracked"
 CLAIM = "claim"
 TARGET = "target"
+LABEL, AGGREGATED = "label", "aggregated"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
 NAMESPACES = "namespaces"
@@ -265,6 +268,11 @@ SERVICE_INDEXERS: Mapping[str, Callable[[Service], tuple[str, ...]]] = {
     OWNER: owner_uids,
     NAMESPACE: lambda service: (service.meta.namespace,),
 }
+ROLE_INDEXERS: Mapping[str, Callable[[ClusterRole], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    LABEL: lambda role: tuple([pair("", k, v) for k, v in role.meta.labels.items()]),
+    AGGREGATED: lambda role: (AGGREGATED,) if role.selectors else (),
+}
 AUTOSCALER_INDEXERS: Mapping[str, Callable[[HorizontalPodAutoscaler], tuple[str, ...]]] = {
     OWNER: owner_uids,
     TARGET: target_of,
@@ -296,6 +304,7 @@ class Informers:
         slices: EndpointSlices, indexed by owner.
         claims, volumes, classes: of storage; indexed by owner.
         hosts: DockerHosts as regards their maintenance; indexed by owner.
+        cluster_roles: with ROLE_INDEXERS.
         config_maps: with content where they publish the cluster's CA; indexed by owner.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
@@ -321,6 +330,7 @@ class Informers:
     volumes: Informer[PersistentVolume]
     classes: Informer[NamedClass]
     hosts: Informer[MaintainedHost]
+    cluster_roles: Informer[ClusterRole]
     config_maps: Informer[ConfigMap]
     others: Mapping[str, Informer[Named]]
 
@@ -337,7 +347,7 @@ class Informers:
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
         known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE, limit_range.RESOURCE}
-        known |= {resource_quota.RESOURCE, CONFIG_MAPS}
+        known |= {resource_quota.RESOURCE, cluster_role.RESOURCE, CONFIG_MAPS}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -371,6 +381,7 @@ class Informers:
             Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
             Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
             Informer(store, DOCKER_HOSTS, maintained_host, {OWNER: owner_uids}),
+            Informer(store, cluster_role.RESOURCE, cluster_role_view, ROLE_INDEXERS),
             Informer(store, CONFIG_MAPS, config_map_view, {OWNER: owner_uids}),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
@@ -402,6 +413,7 @@ class Informers:
             VOLUMES: self.volumes,
             CLASSES: self.classes,
             DOCKER_HOSTS: self.hosts,
+            cluster_role.RESOURCE: self.cluster_roles,
             CONFIG_MAPS: self.config_maps,
             **self.others,
         }
