@@ -9,6 +9,7 @@ from .cron_jobs import CronJobController
 from .daemon_sets import DaemonSetController
 from .deployments import DeploymentController
 from .disruption import Disruption
+from .endpoint_mirroring import EndpointMirroring
 from .endpoint_slices import EndpointSlices
 from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
@@ -80,6 +81,7 @@ class Controllers:
             PodCollection(store, informers, settings, clock),
             PodGroupController(store, informers, settings, clock),
             EndpointSlices(store, informers, settings, clock),
+            EndpointMirroring(store, informers, settings, clock),
             ServiceAccounts(store, informers, settings, clock),
             RootCA(store, informers, settings, clock),
             RoleAggregation(store, informers, settings, clock),

@@ -23,7 +23,17 @@ from ..objects.cron_job import CronJob, cron_job_view
 from ..objects.daemon_set import DaemonSet, daemon_set_view
 from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
-from ..objects.endpoints import SLICES, EndpointSlice, slice_view
+from ..objects.endpoints import (
+    ENDPOINTS,
+    MANAGED_BY,
+    MIRROR,
+    SERVICE_NAME,
+    SLICES,
+    Endpoints,
+    EndpointSlice,
+    endpoints_view,
+    slice_view,
+)
 from ..objects.horizontal_pod_autoscaler import HorizontalPodAutoscaler, autoscaler_view
 from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
@@ -72,6 +82,7 @@ TRACKED = "tracked"
 CLAIM = "claim"
 TARGET = "target"
 LABEL, AGGREGATED = "label", "aggregated"
+MIRRORED = "mirrored"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
 NAMESPACES = "namespaces"
@@ -192,6 +203,13 @@ def _claims(pod: Pod) -> tuple[str, ...]:
     return tuple([f"{pod.meta.namespace}/{name}" for name in claim_names(pod.spec)])
 
 
+def mirrored_for(known: EndpointSlice) -> tuple[str, ...]:
+    """Index the slices of Endpoints that somebody wrote by namespace/name of their Service."""
+    if known.meta.labels.get(MANAGED_BY) != MIRROR:
+        return ()
+    return (f"{known.meta.namespace}/{known.meta.labels.get(SERVICE_NAME, '')}",)
+
+
 def tracked_by(pod: Pod) -> tuple[str, ...]:
     """Index the pods that a Job has still to count by its namespace/name (index TRACKED)."""
     if TRACKING not in pod.meta.finalizers:
@@ -268,6 +286,10 @@ SERVICE_INDEXERS: Mapping[str, Callable[[Service], tuple[str, ...]]] = {
     OWNER: owner_uids,
     NAMESPACE: lambda service: (service.meta.namespace,),
 }
+SLICE_INDEXERS: Mapping[str, Callable[[EndpointSlice], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    MIRRORED: mirrored_for,
+}
 ROLE_INDEXERS: Mapping[str, Callable[[ClusterRole], tuple[str, ...]]] = {
     OWNER: owner_uids,
     LABEL: lambda role: tuple([pair("", k, v) for k, v in role.meta.labels.items()]),
@@ -301,7 +323,8 @@ class Informers:
         quotas: ResourceQuotas, indexed by owner.
         groups: PodGroups, with GROUP_INDEXERS.
         services: with SERVICE_INDEXERS.
-        slices: EndpointSlices, indexed by owner.
+        slices: EndpointSlices, with SLICE_INDEXERS.
+        endpoints: as far as they are mirrored; indexed by owner.
         claims, volumes, classes: of storage; indexed by owner.
         hosts: DockerHosts as regards their maintenance; indexed by owner.
         cluster_roles: with ROLE_INDEXERS.
@@ -326,6 +349,7 @@ class Informers:
     groups: Informer[PodGroup]
     services: Informer[Service]
     slices: Informer[EndpointSlice]
+    endpoints: Informer[Endpoints]
     claims: Informer[Claim]
     volumes: Informer[PersistentVolume]
     classes: Informer[NamedClass]
@@ -347,7 +371,7 @@ class Informers:
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
         known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE, limit_range.RESOURCE}
-        known |= {resource_quota.RESOURCE, cluster_role.RESOURCE, CONFIG_MAPS}
+        known |= {resource_quota.RESOURCE, ENDPOINTS, cluster_role.RESOURCE, CONFIG_MAPS}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -376,7 +400,8 @@ class Informers:
             Informer(store, resource_quota.RESOURCE, quota_view, {OWNER: owner_uids}),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             Informer(store, SERVICES, service_view, SERVICE_INDEXERS),
-            Informer(store, SLICES, slice_view, {OWNER: owner_uids}),
+            Informer(store, SLICES, slice_view, SLICE_INDEXERS),
+            Informer(store, ENDPOINTS, endpoints_view, {OWNER: owner_uids}),
             Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
             Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
             Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
@@ -409,6 +434,7 @@ class Informers:
             pod_group.RESOURCE: self.groups,
             SERVICES: self.services,
             SLICES: self.slices,
+            ENDPOINTS: self.endpoints,
             CLAIMS: self.claims,
             VOLUMES: self.volumes,
             CLASSES: self.classes,
