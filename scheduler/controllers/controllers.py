@@ -9,6 +9,7 @@ from .cron_jobs import CronJobController
 from .daemon_sets import DaemonSetController
 from .deployments import DeploymentController
 from .disruption import Disruption
+from .endpoint_mirroring import EndpointMirroring
 from .endpoint_slices import EndpointSlices
 from .fenced_store import FencedStore
 from .garbage_collection import GarbageCollection
@@ -22,6 +23,9 @@ from .owned_pods import OwnedPods
 from .pod_collection import PodCollection
 from .pod_groups import PodGroupController
 from .replication import ReplicationController
+from .role_aggregation import RoleAggregation
+from .root_ca import RootCA
+from .service_accounts import ServiceAccounts
 from .settings import ControllerSettings
 from .stateful_sets import StatefulSetController
 from .taint_eviction import TaintEviction
@@ -77,6 +81,10 @@ class Controllers:
             PodCollection(store, informers, settings, clock),
             PodGroupController(store, informers, settings, clock),
             EndpointSlices(store, informers, settings, clock),
+            EndpointMirroring(store, informers, settings, clock),
+            ServiceAccounts(store, informers, settings, clock),
+            RootCA(store, informers, settings, clock),
+            RoleAggregation(store, informers, settings, clock),
             VolumeBinding(store, informers, settings, clock),
             GarbageCollection(store, registry, informers, settings, clock),
             NamespaceContent(store, registry, informers, settings, clock),

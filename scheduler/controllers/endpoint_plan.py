@@ -15,6 +15,7 @@ from ..objects import names
 from ..objects.endpoints import (
     CONTROLLER,
     ENDPOINTS,
+    KEPT_BY_US,
     MANAGED_BY,
     MOST,
     SERVICE_NAME,
@@ -36,7 +37,6 @@ from ..objects.stored import Body
 from ..store.operations import Create, Remove, Replace
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
-KEPT_BY_US = {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 _MOST_ADDRESSES = 1000
 

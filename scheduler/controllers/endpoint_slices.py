@@ -7,14 +7,14 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from ..informer import AnyDelta, CohortDelta, Delta
-from ..objects.endpoints import CONTROLLER, ENDPOINTS, MANAGED_BY, SERVICE_NAME
+from ..objects.endpoints import CONTROLLER, ENDPOINTS, KEPT_BY_US, MANAGED_BY, SERVICE_NAME
 from ..objects.pod import Pod
 from ..objects.pod_class import SERVICES
 from ..objects.service import Service
 from ..objects.stored import ObjectKey
 from ..store.operations import Remove, Replace
 from .clock import Clock
-from .endpoint_plan import KEPT_BY_US, Backends, endpoints_of, plan_slices
+from .endpoint_plan import Backends, endpoints_of, plan_slices
 from .fenced_store import FencedStore, latest_revision, raise_failures
 from .informers import NAMESPACE, OWNER, Informers
 from .pod_control import Certainty

@@ -9,6 +9,7 @@ import msgspec
 
 from ..informer import AnyDelta, CohortDelta, Informer
 from ..objects import (
+    cluster_role,
     controller_revision,
     disruption,
     horizontal_pod_autoscaler,
@@ -16,12 +17,23 @@ from ..objects import (
     pod_group,
     resource_quota,
 )
+from ..objects.cluster_role import ClusterRole, cluster_role_view
 from ..objects.controller_revision import ControllerRevision, revision_view
 from ..objects.cron_job import CronJob, cron_job_view
 from ..objects.daemon_set import DaemonSet, daemon_set_view
 from ..objects.deployment import Deployment, deployment_view
 from ..objects.disruption import DisruptionBudget, disruption_budget
-from ..objects.endpoints import SLICES, EndpointSlice, slice_view
+from ..objects.endpoints import (
+    ENDPOINTS,
+    MANAGED_BY,
+    MIRROR,
+    SERVICE_NAME,
+    SLICES,
+    Endpoints,
+    EndpointSlice,
+    endpoints_view,
+    slice_view,
+)
 from ..objects.horizontal_pod_autoscaler import HorizontalPodAutoscaler, autoscaler_view
 from ..objects.job import TRACKING, Job, job_view
 from ..objects.kind import KindRegistry
@@ -45,6 +57,7 @@ from ..objects.pod_owner import (
 )
 from ..objects.replication import REPLACE_ON, Replication, replication_view
 from ..objects.resource_quota import ResourceQuota, quota_view
+from ..objects.root_ca import CONFIG_MAPS, ConfigMap, config_map_view
 from ..objects.selectors import Selector
 from ..objects.service import Service, service_view
 from ..objects.stateful_set import StatefulSet, stateful_set_view
@@ -68,8 +81,11 @@ MOVING = "moving"
 TRACKED = "tracked"
 CLAIM = "claim"
 TARGET = "target"
+LABEL, AGGREGATED = "label", "aggregated"
+MIRRORED = "mirrored"
 EVENTS = "events"
 LEASES = "leases.coordination.k8s.io"
+NAMESPACES = "namespaces"
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -187,6 +203,13 @@ def _claims(pod: Pod) -> tuple[str, ...]:
     return tuple([f"{pod.meta.namespace}/{name}" for name in claim_names(pod.spec)])
 
 
+def mirrored_for(known: EndpointSlice) -> tuple[str, ...]:
+    """Index the slices of Endpoints that somebody wrote by namespace/name of their Service."""
+    if known.meta.labels.get(MANAGED_BY) != MIRROR:
+        return ()
+    return (f"{known.meta.namespace}/{known.meta.labels.get(SERVICE_NAME, '')}",)
+
+
 def tracked_by(pod: Pod) -> tuple[str, ...]:
     """Index the pods that a Job has still to count by its namespace/name (index TRACKED)."""
     if TRACKING not in pod.meta.finalizers:
@@ -263,6 +286,15 @@ SERVICE_INDEXERS: Mapping[str, Callable[[Service], tuple[str, ...]]] = {
     OWNER: owner_uids,
     NAMESPACE: lambda service: (service.meta.namespace,),
 }
+SLICE_INDEXERS: Mapping[str, Callable[[EndpointSlice], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    MIRRORED: mirrored_for,
+}
+ROLE_INDEXERS: Mapping[str, Callable[[ClusterRole], tuple[str, ...]]] = {
+    OWNER: owner_uids,
+    LABEL: lambda role: tuple([pair("", k, v) for k, v in role.meta.labels.items()]),
+    AGGREGATED: lambda role: (AGGREGATED,) if role.selectors else (),
+}
 AUTOSCALER_INDEXERS: Mapping[str, Callable[[HorizontalPodAutoscaler], tuple[str, ...]]] = {
     OWNER: owner_uids,
     TARGET: target_of,
@@ -291,9 +323,12 @@ class Informers:
         quotas: ResourceQuotas, indexed by owner.
         groups: PodGroups, with GROUP_INDEXERS.
         services: with SERVICE_INDEXERS.
-        slices: EndpointSlices, indexed by owner.
+        slices: EndpointSlices, with SLICE_INDEXERS.
+        endpoints: as far as they are mirrored; indexed by owner.
         claims, volumes, classes: of storage; indexed by owner.
         hosts: DockerHosts as regards their maintenance; indexed by owner.
+        cluster_roles: with ROLE_INDEXERS.
+        config_maps: with content where they publish the cluster's CA; indexed by owner.
         others: the registry's remaining resources but events and those without objects, by
             resource, for owners and namespaces.
     """
@@ -314,10 +349,13 @@ class Informers:
     groups: Informer[PodGroup]
     services: Informer[Service]
     slices: Informer[EndpointSlice]
+    endpoints: Informer[Endpoints]
     claims: Informer[Claim]
     volumes: Informer[PersistentVolume]
     classes: Informer[NamedClass]
     hosts: Informer[MaintainedHost]
+    cluster_roles: Informer[ClusterRole]
+    config_maps: Informer[ConfigMap]
     others: Mapping[str, Informer[Named]]
 
     @classmethod
@@ -333,7 +371,7 @@ class Informers:
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
         known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE, limit_range.RESOURCE}
-        known.add(resource_quota.RESOURCE)
+        known |= {resource_quota.RESOURCE, ENDPOINTS, cluster_role.RESOURCE, CONFIG_MAPS}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -362,11 +400,14 @@ class Informers:
             Informer(store, resource_quota.RESOURCE, quota_view, {OWNER: owner_uids}),
             Informer(store, pod_group.RESOURCE, pod_group.pod_group, GROUP_INDEXERS),
             Informer(store, SERVICES, service_view, SERVICE_INDEXERS),
-            Informer(store, SLICES, slice_view, {OWNER: owner_uids}),
+            Informer(store, SLICES, slice_view, SLICE_INDEXERS),
+            Informer(store, ENDPOINTS, endpoints_view, {OWNER: owner_uids}),
             Informer(store, CLAIMS, claim_view, {OWNER: owner_uids}),
             Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
             Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
             Informer(store, DOCKER_HOSTS, maintained_host, {OWNER: owner_uids}),
+            Informer(store, cluster_role.RESOURCE, cluster_role_view, ROLE_INDEXERS),
+            Informer(store, CONFIG_MAPS, config_map_view, {OWNER: owner_uids}),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
                 for kind in registry.kinds
@@ -393,10 +434,13 @@ class Informers:
             pod_group.RESOURCE: self.groups,
             SERVICES: self.services,
             SLICES: self.slices,
+            ENDPOINTS: self.endpoints,
             CLAIMS: self.claims,
             VOLUMES: self.volumes,
             CLASSES: self.classes,
             DOCKER_HOSTS: self.hosts,
+            cluster_role.RESOURCE: self.cluster_roles,
+            CONFIG_MAPS: self.config_maps,
             **self.others,
         }
 

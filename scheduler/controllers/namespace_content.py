@@ -15,11 +15,10 @@ from .clock import Clock
 from .deletion_writes import deletion, removal
 from .deletions import delete
 from .fenced_store import FencedStore
-from .informers import Informers, OwnedInformer
+from .informers import NAMESPACES, Informers, OwnedInformer
 from .settings import ControllerSettings
 from .work_queue import WorkQueue
 
-NAMESPACES = "namespaces"
 _CHUNK = 1000
 _LOOK_AGAIN = timedelta(seconds=15)
 _log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from .clock import Clock
 from .deletion_writes import deletion, finalized
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
-from .informers import NAMESPACE, Informers, OwnedInformer
+from .informers import NAMESPACE, NAMESPACES, Informers, OwnedInformer
 from .pod_template import Classes, PodMold, PodSeries, mold
 from .quota_waits import QuotaWaits
 from .settings import ControllerSettings
@@ -115,7 +115,7 @@ class PodControl:
         self._pod_kind = registry.by_resource("pods")
         self._pods = informers.pods
         self._limits = informers.limits
-        self._namespaces = informers.others["namespaces"]
+        self._namespaces = informers.others[NAMESPACES]
         self._classes = KnownClasses(store, informers)
         self._settings = settings
         self._clock = clock
@@ -167,7 +167,7 @@ class PodControl:
         name = owner.meta.namespace
         found = self._namespaces.get("", name)
         if found is None:  # it may just have been made
-            found = await self._store.get(ObjectKey("namespaces", "", name))
+            found = await self._store.get(ObjectKey(NAMESPACES, "", name))
         level = level_of(found.meta.labels if found is not None else {}, "enforce")
         refusal = "" if level == PRIVILEGED else complaint(shape.spec, level)
         if refusal:

@@ -13,8 +13,14 @@ SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 """Label of a slice: who keeps it."""
 CONTROLLER = "endpointslice-controller.k8s.io"
+MIRROR = "endpointslicemirroring-controller.k8s.io"
+"""Who keeps the slices of Endpoints that somebody wrote."""
 MOST = 100
 """Endpoints of one slice."""
+KEPT_BY_US = {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+"""Label of the Endpoints of Services with a selector."""
+_SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
+_LEADER = "control-plane.alpha.kubernetes.io/leader"
 
 
 class Target(View, frozen=True):
@@ -79,7 +85,7 @@ class EndpointAddress(View, frozen=True):
     """core/v1 EndpointAddress."""
 
     ip: str
-    target_ref: Target
+    target_ref: Target | None = None
     node_name: str | None = None
     hostname: str | None = None
 
@@ -92,11 +98,25 @@ class EndpointSubset(View, frozen=True):
     ports: tuple[EndpointPort, ...] = ()
 
 
+class Endpoints(msgspec.Struct, frozen=True):
+    """An Endpoints object as it was seen.
+
+    Args:
+        mirrored: whether its addresses are to be in slices where its Service has no selector.
+        subsets: of those that are; of others nothing is kept.
+    """
+
+    meta: ObjectMeta
+    mirrored: bool
+    subsets: tuple[EndpointSubset, ...]
+
+
 class _EndpointsBody(View, frozen=True):
     subsets: tuple[EndpointSubset, ...] = ()
 
 
 _slice = msgspec.json.Decoder(_SliceBody)
+_endpoints = msgspec.json.Decoder(_EndpointsBody)
 
 
 def slice_view(stored: StoredObject) -> EndpointSlice:
@@ -109,6 +129,19 @@ def slice_view(stored: StoredObject) -> EndpointSlice:
 def slice_body(endpoints: tuple[Endpoint, ...], ports: tuple[EndpointPort, ...]) -> bytes:
     """Return the body of a slice of IPv4 addresses."""
     return msgspec.json.encode(_SliceBody("IPv4", endpoints, ports))
+
+
+def endpoints_view(stored: StoredObject) -> Endpoints:
+    """Return the typed view of a stored Endpoints object."""
+    meta = stored.meta
+    mirrored = (
+        meta.labels.get(_SKIP_MIRROR) != "true"
+        and _LEADER not in meta.annotations
+        and not KEPT_BY_US.items() <= meta.labels.items()
+    )
+    return Endpoints(
+        meta, mirrored, _endpoints.decode(stored.body.json).subsets if mirrored else ()
+    )
 
 
 def endpoints_body(subsets: tuple[EndpointSubset, ...]) -> bytes:

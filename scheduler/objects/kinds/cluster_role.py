@@ -1,4 +1,4 @@
-"""ClusterRole (rbac.authorization.k8s.io/v1): kept and returned; nothing enforces it."""
+"""ClusterRole (rbac.authorization.k8s.io/v1): its rules may be others'; nothing enforces them."""
 
 from collections.abc import Iterable
 
@@ -28,12 +28,6 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
             yield Cause(where, f"Invalid value: {error.message}")
 
 
-def _warnings(obj: JsonObject) -> Iterable[str]:
-    yield from not_enforced(obj)
-    if obj.get("aggregationRule") is not None:
-        yield "aggregationRule: the rules of other ClusterRoles are not filled in"
-
-
 KIND = Kind(
     kind="ClusterRole",
     plural="clusterroles",
@@ -42,7 +36,7 @@ KIND = Kind(
     namespaced=False,
     printer=ROLE_PRINTER,
     validate=_validate,
-    warnings=_warnings,
+    warnings=not_enforced,
     has_status=False,
     name_rule="path",
 )
