@@ -31,7 +31,6 @@ from .effects import Effect
 from .environment import (
     ConfigProblem,
     PodFacts,
-    no_links,
     resolve,
 )
 from .health import post_start
@@ -117,7 +116,7 @@ class Workshop:
         host_ip, allocatable: of the node, for references in environments.
         limits: what the node sets for all of its containers.
         network: that the host is part of, None for none.
-        links: the variables that tell containers of a namespace of its Services.
+        links: the variables that tell a pod's containers of Services.
         puller: has images on the host.
         news: of changes of an object that is waited for.
         tell: records an event of a pod: words and container.
@@ -134,7 +133,7 @@ class Workshop:
     allocatable: Mapping[str, str | int | float]
     limits: NodeLimits
     network: PodNetwork | None
-    links: Callable[[str], Mapping[str, str]]
+    links: Callable[[Pod], Mapping[str, str]]
     tell: Callable[[Pod, Words, str], None]
 
 
@@ -342,10 +341,9 @@ async def _stop(shop: Workshop, step: StopContainer, subject: Subject) -> None:
 async def _environment(
     shop: Workshop, subject: Subject, container: Container, sandbox: SandboxStatus
 ) -> tuple[tuple[str, str], ...] | ConfigProblem:
-    namespace = subject.pod.meta.namespace
-    link = shop.links if subject.pod.spec.enable_service_links else no_links
-    sources = await environment_sources(shop.objects, namespace, container)
-    return resolve(container, _facts(shop, subject, sandbox), sources, link(namespace))
+    pod = subject.pod
+    sources = await environment_sources(shop.objects, pod.meta.namespace, container)
+    return resolve(container, _facts(shop, subject, sandbox), sources, shop.links(pod))
 
 
 def _facts(shop: Workshop, subject: Subject, sandbox: SandboxStatus) -> PodFacts:
