@@ -31,6 +31,7 @@ from .image_pulling import ImagePuller
 from .image_sharing import ImageSharing
 from .muster import Company, Muster
 from .office import Office
+from .pod_tokens import ApiForPods
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
 from .pulse import Pulse
@@ -58,11 +59,13 @@ class Shared:
         pods: an informer with an index "node" that somebody else runs; None makes one.
         pulls: where pulls of images are counted.
         network: what hosts are told of Services; somebody else runs it. None tells them nothing.
+        api: by which pods can ask the API; None where they cannot.
     """
 
     pods: Informer[Pod] | None = None
     pulls: PullMeasures = field(default_factory=PullMeasures)
     network: NetworkBook | None = None
+    api: ApiForPods | None = None
 
 
 class NodeAgents(HostDirectory):
@@ -125,6 +128,7 @@ class NodeAgents(HostDirectory):
             self._nodes,
             self._pulse,
             shared.network,
+            shared.api,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}

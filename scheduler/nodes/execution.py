@@ -1,12 +1,14 @@
 """Carries out one instruction on a host, and says what the host has afterwards."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 from msgspec.structs import replace as with_fields
 
+from ..access import Holder
 from ..drivers import (
     EngineState,
     FilesHost,
@@ -23,6 +25,14 @@ from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey
 from ..volumes import FilesVolume
 from . import effects
+from .api_access import (
+    Account,
+    account_key,
+    has_access,
+    may_have_access,
+    no_account,
+    with_access,
+)
 from .assigned_pod import AssignedPod, service_account
 from .claims import ClaimProblem, News, with_claims
 from .configuration import environment_sources, object_data
@@ -51,11 +61,12 @@ from .instructions import (
     WriteVolumes,
 )
 from .pod_status import failed_start
+from .pod_tokens import NO_TOKENS, ApiForPods, PodTokens, begun
 from .registry_logins import Objects
 from .security import effective, lone_group, root_problem, runs_as_non_root, with_group
 from .settings import NodeSettings
 from .translation import container_spec, part_problem, sandbox_spec
-from .volume_content import files_of, sources, written
+from .volume_content import ACCOUNTS, files_of, sources, token_sources, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +119,14 @@ class Subject:
         return next((c.id for c in running if c.name == container.target_container_name), None)
 
 
+def subject_of(uid: str, assigned: AssignedPod | None, observed: PodObservation | None) -> Subject:
+    """Return the pod an instruction is about, with the volume that its sandbox has besides."""
+    sandbox = observed.sandbox if observed else None
+    if assigned is not None and sandbox is not None and sandbox.api_access:
+        assigned = with_fields(assigned, pod=with_access(assigned.pod))
+    return Subject(uid, assigned, observed)
+
+
 @dataclass(frozen=True, slots=True)
 class Workshop:
     """What instructions of one host are carried out with.
@@ -117,6 +136,8 @@ class Workshop:
         limits: what the node sets for all of its containers.
         network: that the host is part of, None for none.
         links: the variables that tell a pod's containers of Services.
+        api: by which pods can ask the API; None where they cannot.
+        account: finds a ServiceAccount.
         puller: has images on the host.
         news: of changes of an object that is waited for.
         tell: records an event of a pod: words and container.
@@ -134,6 +155,8 @@ class Workshop:
     limits: NodeLimits
     network: PodNetwork | None
     links: Callable[[Pod], Mapping[str, str]]
+    api: ApiForPods | None
+    account: Callable[[ObjectKey], Awaitable[Account | None]]
     tell: Callable[[Pod, Words, str], None]
 
 
@@ -209,6 +232,9 @@ async def _make_sandbox(shop: Workshop, subject: Subject, attempt: int) -> Effec
     pod = await _with_claims(shop, subject)
     if isinstance(pod, Refusal):
         return pod
+    pod = await _with_access(shop, pod)
+    if isinstance(pod, Refusal):
+        return pod
     runtime = await _runtime(shop, pod)
     if runtime is None:
         why = f'RuntimeClass "{pod.spec.runtime_class_name}" not found'
@@ -216,6 +242,28 @@ async def _make_sandbox(shop: Workshop, subject: Subject, attempt: int) -> Effec
     made = sandbox_spec(pod, attempt, shop.epoch, shop.network)
     spec = with_fields(made, runtime=runtime)
     return partial(effects.with_sandbox, spec.identity, await shop.host.ensure_sandbox(spec))
+
+
+def awaited(shop: Workshop, pod: Pod) -> frozenset[ObjectKey]:
+    """Return the objects that a pod's sandbox waits for."""
+    offered = shop.api is not None and shop.network is not None
+    if not offered or not isinstance(shop.host, FilesHost) or not may_have_access(pod.spec):
+        return frozenset()
+    return frozenset({account_key(pod)})
+
+
+async def _with_access(shop: Workshop, pod: Pod) -> Pod | Refusal:
+    """Return the pod with what its containers ask the API with, if they are to have it."""
+    for key in awaited(shop, pod):
+        account = await shop.account(key)
+        if account is None:
+            missing = no_account(pod).message
+            text = f"{missing}; make it, or have the pod set automountServiceAccountToken: false"
+            shop.tell(pod, ("Warning", "FailedMount", f"MountVolume.SetUp failed: {text}"), "")
+            return Refusal("FailedMount", text)
+        if has_access(pod.spec, account):
+            return with_access(pod)
+    return pod
 
 
 async def _runtime(shop: Workshop, pod: Pod) -> str | None:
@@ -362,24 +410,39 @@ async def _write_volumes(shop: Workshop, subject: Subject) -> Effect | Refusal:
     sandbox, pod = subject.sandbox, subject.pod
     if sandbox is None:
         raise HostUnreachable("the sandbox is gone; look again")
-    contents = {key: await object_data(shop.objects, key) for key in sources(pod)}
+    keys = [key for key in sources(pod) if key.resource != ACCOUNTS]
+    contents = {key: await object_data(shop.objects, key) for key in keys}
+    tokens = await _tokens(shop, pod, sandbox) if token_sources(pod) else NO_TOKENS
     facts = _facts(shop, subject, sandbox)
     there = {key: data for key, data in contents.items() if data is not None}
-    volumes: list[FilesVolume] = []
+    volumes, why = list[FilesVolume](), ""
     for volume in written(pod):
-        made = files_of(volume, facts, there)
+        made = files_of(volume, facts, there, tokens)
         if isinstance(made, ConfigProblem):
-            text = f'MountVolume.SetUp failed for volume "{volume.name}" : {made.message}'
-            return _mount_failed(shop, pod, text)
-        volumes.append(made)
+            why = why or f'MountVolume.SetUp failed for volume "{volume.name}" : {made.message}'
+        else:
+            volumes.append(made)
     if not isinstance(shop.host, FilesHost):
         return _mount_failed(shop, pod, "this sort of host offers no way to fill volumes")
     claiming = await _with_claims(shop, subject)
     if isinstance(claiming, Refusal):
         return claiming
     spec = sandbox_spec(claiming, sandbox.attempt, shop.epoch)
-    await shop.host.write_volumes(sandbox, spec, volumes)
-    return effects.unchanged
+    if volumes:  # also beside those that fail: a token in them may be due
+        await shop.host.write_volumes(sandbox, spec, volumes)
+    return _mount_failed(shop, pod, why) if why else effects.unchanged
+
+
+async def _tokens(shop: Workshop, pod: Pod, sandbox: SandboxStatus) -> PodTokens | ConfigProblem:
+    """Return what makes a pod's tokens, or why they cannot be had yet."""
+    if shop.api is None:
+        return NO_TOKENS
+    account = await shop.account(account_key(pod))
+    if account is None:
+        return no_account(pod)
+    meta = account.meta
+    holder = Holder(meta.namespace, meta.name, meta.uid, pod.meta.name, pod.meta.uid)
+    return PodTokens(shop.api, holder, begun(sandbox.created_at), int(time.time()))
 
 
 async def _with_claims(shop: Workshop, subject: Subject) -> Pod | Refusal:

@@ -98,7 +98,8 @@ class Session:
         self._looked = asyncio.Condition()
         self._group = asyncio.TaskGroup()
         self.host = host
-        self._crowd_host = host if isinstance(host, CrowdHost) else None
+        alone = made.network is None  # elsewhere pods have addresses and tokens of their own
+        self._crowd_host = host if isinstance(host, CrowdHost) and alone else None
         self.alive_at = asyncio.get_running_loop().time()
         self.looks = 0
         self.fence = asyncio.Event()
@@ -136,6 +137,8 @@ class Session:
             limits=node_limits(made),
             network=made.network,
             links=network.links if network is not None and made.network is not None else no_links,
+            api=self._office.api,
+            account=self._office.sources.account,
             tell=self._tell,
         )
 
@@ -215,9 +218,15 @@ class Session:
         """Have exactly these probes of a pod go on; a pod that is gone has none."""
         self._prober.watch(uid, probed, watches)
 
-    def follow(self, uid: str, keys: frozenset[ObjectKey], changed: Callable[[], None]) -> None:
-        """Have a pod hear of changes of the objects its volumes are made of."""
-        self._office.sources.register(uid, keys, changed)
+    def follow(
+        self,
+        uid: str,
+        keys: frozenset[ObjectKey],
+        changed: Callable[[], None],
+        renewal: float | None = None,
+    ) -> None:
+        """Have a pod hear of changes of what its volumes are made of."""
+        self._office.sources.register(uid, keys, changed, renewal)
 
     async def finish(self, assigned: AssignedPod) -> None:
         """Remove a deleted pod from the store; finalizers keep it, then only its grace ends."""
