@@ -39,8 +39,10 @@ from .meter import Meter
 from .metrics import Leading, Rooms, exposition, register
 from .network import NetworkBook, NetworkSettings
 from .nodes.adoption_planner import AdoptionPlanner
+from .nodes.api_gateway import ApiService
 from .nodes.directory import NodeAgents, Shared
 from .nodes.image_collection import CollectionLimits
+from .nodes.pod_tokens import ApiForPods
 from .nodes.settings import NodeSettings
 from .objects.kinds import REGISTRY, adoption, explanation, simulation
 from .objects.node import node_view
@@ -110,6 +112,7 @@ class Service:
     rooms: Rooms
     network: NetworkSettings | None
     pods_api: ApiForPods | None
+    gateway: ApiService | None
 
 
 async def migrate(settings: Settings) -> None:
@@ -151,15 +154,23 @@ async def serve(settings: Settings, started: Started) -> None:
         api_settings = _api_settings(settings)
         api = server.build(store, REGISTRY, meter, consulted, api_settings, telemetry, keys)
         async with AsyncExitStack() as stack:
-            pods_api = None
+            pods_api, gateway = None, None
             if network is not None:
                 door = pods_door(server.for_pods(api), keys.authority, network.api_names)
                 connect = await stack.enter_async_context(door)
-                pods_api = ApiForPods(
-                    keys.tokens, keys.authority.certificate, network.api, API_PORT, connect
-                )
+                pods_api = ApiForPods(keys.tokens, keys.authority.certificate)
+                gateway = ApiService(network.api, API_PORT, connect)
             service = Service(
-                store, plugins, profiles, settings, hosts, meter, rooms, network, pods_api
+                store,
+                plugins,
+                profiles,
+                settings,
+                hosts,
+                meter,
+                rooms,
+                network,
+                pods_api,
+                gateway,
             )
             leading = parts.create_task(_lead(service), name="leader")
             stack.callback(leading.cancel)
@@ -332,7 +343,7 @@ async def _run_parts(service: Service, epoch: int) -> None:
     book = None
     if service.network is not None:
         book = NetworkBook(store, epoch, service.network, pods, nodes)
-    shared = Shared(pods, service.rooms.pulls, book, service.pods_api)
+    shared = Shared(pods, service.rooms.pulls, book, service.pods_api, service.gateway)
     agents = NodeAgents(store, plugins.drivers, epoch, heartbeat, shared)
     service.hosts.current = leading.agents = agents
     async with asyncio.TaskGroup() as group:

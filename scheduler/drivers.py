@@ -135,6 +135,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
         fs_group: whom the volumes belong to, None for nobody in particular.
         runtime: the engine's name of it, "" for its default.
         subnet: of the network that it is in (scheduler.networks), "" for the engine's default.
+        api_access: its volumes include what its containers ask the API with; see SandboxStatus.
     """
 
     identity: PodIdentity
@@ -153,6 +154,7 @@ class SandboxSpec(msgspec.Struct, frozen=True, gc=False):
     fs_group: int | None = None
     runtime: str = ""
     subnet: str = ""
+    api_access: bool = False
 
 
 class Ulimit(NamedTuple):
@@ -273,6 +275,7 @@ class SandboxStatus(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         runtime: that it was made with, and its containers will be; "" for the engine's default.
+        api_access: as it was made with; containers of others find nothing to ask the API with.
     """
 
     identity: PodIdentity
@@ -282,6 +285,7 @@ class SandboxStatus(msgspec.Struct, frozen=True, gc=False):
     ip: str = ""
     created_at: datetime | None = None
     runtime: str = ""
+    api_access: bool = False
 
 
 class PodObservation(msgspec.Struct, frozen=True, gc=False):

@@ -22,11 +22,12 @@ class EmptyDir:
 
 @dataclass(frozen=True, slots=True)
 class VolumeFile:
-    """A file of a volume: a path below its root, what is in it, and its permission bits."""
+    """A file of a volume: a path below its root, what is in it, its permission bits and owner."""
 
     path: str
     content: bytes = field(repr=False)
     mode: int = 0o644
+    user: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ with a key that only processes of this cluster have (HS256): others ask by a Tok
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from uuid import uuid4
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import jwt
 import msgspec
@@ -72,10 +72,19 @@ class Tokens:
         self._key = key
 
     def issue(
-        self, holder: Holder, seconds: int, audiences: Sequence[str] = (AUDIENCE,)
+        self,
+        holder: Holder,
+        seconds: int,
+        audiences: Sequence[str] = (AUDIENCE,),
+        since: int | None = None,
     ) -> IssuedToken:
-        """Return a token that holds from now for so long."""
-        now = int(time.time())
+        """Return a token that holds for so long.
+
+        Args:
+            since: from then on, in seconds since 1970, and made again it is the same token; None
+                for now, and a token like no other.
+        """
+        now = int(time.time()) if since is None else since
         expires = now + seconds
         bound = {
             "namespace": holder.namespace,
@@ -90,7 +99,7 @@ class Tokens:
             "iat": now,
             "nbf": now,
             "exp": expires,
-            "jti": str(uuid4()),
+            "jti": str(uuid4() if since is None else _identifier(holder, audiences, now, expires)),
             "kubernetes.io": bound,
         }
         return IssuedToken(jwt.encode(claims, self._key, _ALGORITHM), expires)
@@ -116,6 +125,10 @@ class Tokens:
         pod = bound.pod or _Named("", "")
         account = bound.serviceaccount
         return Holder(bound.namespace, account.name, account.uid, pod.name, pod.uid)
+
+
+def _identifier(holder: Holder, audiences: Sequence[str], since: int, expires: int) -> UUID:
+    return uuid5(NAMESPACE_URL, f"{ISSUER}/{holder}/{[*audiences]}/{since}-{expires}")
 
 
 def looks_like_one(text: str) -> bool:

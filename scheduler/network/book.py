@@ -15,7 +15,7 @@ from ..objects.pod_class import SERVICES
 from ..objects.service import Service, service_view
 from ..objects.stored import ObjectKey
 from ..store.store import Store
-from .links import links
+from .links import API, links
 from .secret import network_secret
 from .settings import NetworkSettings
 from .subnets import Subnets
@@ -123,9 +123,11 @@ class NetworkBook:
         ranges, resolver = settings.ranges(subnet), settings.resolver
         return PodNetwork(subnet, ranges, resolver, settings.zone, settings.port, self._secret)
 
-    def links(self, namespace: str) -> dict[str, str]:
-        """Return the variables that tell containers of a namespace of its Services."""
-        return links(self._services.by_index(_BY_NAMESPACE, namespace))
+    def links(self, pod: Pod) -> dict[str, str]:
+        """Return the variables that tell a pod's containers of Services and of the API."""
+        wanted = pod.spec.enable_service_links
+        own = self._services.by_index(_BY_NAMESPACE, pod.meta.namespace) if wanted else ()
+        return links(own, self._services.get("default", API))
 
     def entries(self) -> list[Entry]:
         """Return everything that a host is told."""

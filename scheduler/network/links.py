@@ -4,10 +4,21 @@ from collections.abc import Iterable, Iterator
 
 from ..objects.service import HEADLESS, Service
 
+API = "kubernetes"
+"""The Service of namespace default that every container is told of."""
 
-def links(services: Iterable[Service]) -> dict[str, str]:
-    """Return the variables for the Services of a namespace, those without an address left out."""
-    known = sorted(services, key=lambda each: each.meta.name)
+
+def links(services: Iterable[Service], api: Service | None = None) -> dict[str, str]:
+    """Return the variables for some Services, those without an address left out.
+
+    Args:
+        services: of the container's namespace, if it is to be told of these.
+        api: the one that every container is told of, unless its namespace has one of that name.
+    """
+    named = {each.meta.name: each for each in services}
+    if api is not None:
+        named.setdefault(api.meta.name, api)
+    known = [named[name] for name in sorted(named)]
     return dict(pair for each in known for pair in _of(each))
 
 

@@ -58,7 +58,7 @@ class HostCompany:
             self.fall_out(cohort, (ordinal,))
 
     def disband(self) -> None:
-        """Have every further pod started by a worker of its own: the host is too slow."""
+        """Have every further pod started by a worker of its own."""
         self._host = None
 
     def fall_out(self, cohort: Cohort, ordinals: Iterable[int]) -> None:

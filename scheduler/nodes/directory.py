@@ -32,6 +32,7 @@ from .image_pulling import ImagePuller
 from .image_sharing import ImageSharing
 from .muster import Company, Muster
 from .office import Office
+from .pod_tokens import ApiForPods
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
 from .pulse import Pulse
@@ -59,13 +60,15 @@ class Shared:
         pods: an informer with an index "node" that somebody else runs; None makes one.
         pulls: where pulls of images are counted.
         network: what hosts are told of Services; somebody else runs it. None tells them nothing.
-        api: that pods may ask; None where they may not.
+        api: by which pods can ask the API; None where they cannot.
+        gateway: where pods find it, which hosts lead to it.
     """
 
     pods: Informer[Pod] | None = None
     pulls: PullMeasures = field(default_factory=PullMeasures)
     network: NetworkBook | None = None
-    api: ApiService | None = None
+    api: ApiForPods | None = None
+    gateway: ApiService | None = None
 
 
 class NodeAgents(HostDirectory):
@@ -129,6 +132,7 @@ class NodeAgents(HostDirectory):
             self._pulse,
             shared.network,
             shared.api,
+            shared.gateway,
         )
         self._connects = Connects(asyncio.Semaphore(_CONNECTS), asyncio.Semaphore(_CONNECTS))
         self._agents: dict[str, NodeAgent] = {}

@@ -22,7 +22,7 @@ _TOKEN = re.compile(r"\$(?:\$|\(([^)]*)\))")
 _NO_LINKS: Mapping[str, str] = {}
 
 
-def no_links(_namespace: str) -> Mapping[str, str]:
+def no_links(_pod: Pod) -> Mapping[str, str]:
     """Return the variables of Services where none is served."""
     return _NO_LINKS
 

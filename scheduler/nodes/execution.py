@@ -1,20 +1,19 @@
 """Carries out one instruction on a host, and says what the host has afterwards."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-import msgspec
 from msgspec.structs import replace as with_fields
 
+from ..access import Holder
 from ..drivers import (
-    ContainerStatus,
     EngineState,
     FilesHost,
     Host,
     ImageHost,
-    PodIdentity,
     PodObservation,
     SandboxStatus,
 )
@@ -25,18 +24,24 @@ from ..objects.kinds.runtime import runtime_view
 from ..objects.pod import Container, EphemeralContainer, Pod
 from ..objects.stored import ObjectKey
 from ..volumes import FilesVolume
+from . import effects
+from .api_access import (
+    Account,
+    account_key,
+    has_access,
+    may_have_access,
+    no_account,
+    with_access,
+)
 from .assigned_pod import AssignedPod, service_account
 from .claims import ClaimProblem, News, with_claims
+from .configuration import environment_sources, object_data
 from .container_limits import NodeLimits, limited
+from .effects import Effect
 from .environment import (
     ConfigProblem,
-    Data,
     PodFacts,
-    Sources,
-    no_links,
-    references,
     resolve,
-    secret_data,
 )
 from .health import post_start
 from .hooks import LEAST_GRACE, pod_address, prepare_stop, run_hook
@@ -56,11 +61,12 @@ from .instructions import (
     WriteVolumes,
 )
 from .pod_status import failed_start
+from .pod_tokens import NO_TOKENS, ApiForPods, PodTokens, begun
 from .registry_logins import Objects
 from .security import effective, lone_group, root_problem, runs_as_non_root, with_group
 from .settings import NodeSettings
 from .translation import container_spec, part_problem, sandbox_spec
-from .volume_content import decoded, files_of, sources, written
+from .volume_content import ACCOUNTS, files_of, sources, token_sources, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,14 @@ class Subject:
         return next((c.id for c in running if c.name == container.target_container_name), None)
 
 
+def subject_of(uid: str, assigned: AssignedPod | None, observed: PodObservation | None) -> Subject:
+    """Return the pod an instruction is about, with the volume that its sandbox has besides."""
+    sandbox = observed.sandbox if observed else None
+    if assigned is not None and sandbox is not None and sandbox.api_access:
+        assigned = with_fields(assigned, pod=with_access(assigned.pod))
+    return Subject(uid, assigned, observed)
+
+
 @dataclass(frozen=True, slots=True)
 class Workshop:
     """What instructions of one host are carried out with.
@@ -121,7 +135,9 @@ class Workshop:
         host_ip, allocatable: of the node, for references in environments.
         limits: what the node sets for all of its containers.
         network: that the host is part of, None for none.
-        links: the variables that tell containers of a namespace of its Services.
+        links: the variables that tell a pod's containers of Services.
+        api: by which pods can ask the API; None where they cannot.
+        account: finds a ServiceAccount.
         puller: has images on the host.
         news: of changes of an object that is waited for.
         tell: records an event of a pod: words and container.
@@ -138,12 +154,10 @@ class Workshop:
     allocatable: Mapping[str, str | int | float]
     limits: NodeLimits
     network: PodNetwork | None
-    links: Callable[[str], Mapping[str, str]]
+    links: Callable[[Pod], Mapping[str, str]]
+    api: ApiForPods | None
+    account: Callable[[ObjectKey], Awaitable[Account | None]]
     tell: Callable[[Pod, Words, str], None]
-
-
-Seen = PodObservation | None
-Effect = Callable[[Seen], Seen]
 
 
 async def carry_out(shop: Workshop, step: Instruction, subject: Subject) -> Effect | Refusal:
@@ -195,21 +209,21 @@ async def _do(shop: Workshop, step: Instruction, subject: Subject) -> Effect | R
             return await _post_start(shop, step, subject)
         case StopContainer():
             await _stop(shop, step, subject)
-            return _unchanged  # how it ended is for the next look to tell
+            return effects.unchanged  # how it ended is for the next look to tell
         case RemoveContainer(_, container_id):
             await host.remove_container(container_id)
-            return partial(_without_container, container_id)
+            return partial(effects.without_container, container_id)
         case StopSandbox(sandbox_id):
             await host.stop_container(sandbox_id, 0)
-            return _with_sandbox_stopped
+            return effects.with_sandbox_stopped
         case RemoveSandbox(sandbox_id):
             text = "Pod sandbox changed, it will be killed and re-created."
             shop.tell(subject.pod, ("Normal", "SandboxChanged", text), "")
             await host.remove_container(sandbox_id)
-            return _without_sandbox
+            return effects.without_sandbox
         case RemovePod(uid):
             await host.remove_pod(uid)
-            return _nothing
+            return effects.nothing
         case FinishDeletion():
             raise AssertionError("FinishDeletion is not the host's to do")
 
@@ -218,13 +232,38 @@ async def _make_sandbox(shop: Workshop, subject: Subject, attempt: int) -> Effec
     pod = await _with_claims(shop, subject)
     if isinstance(pod, Refusal):
         return pod
+    pod = await _with_access(shop, pod)
+    if isinstance(pod, Refusal):
+        return pod
     runtime = await _runtime(shop, pod)
     if runtime is None:
         why = f'RuntimeClass "{pod.spec.runtime_class_name}" not found'
         return _refused(shop, EnsureSandbox(attempt), subject, why)
     made = sandbox_spec(pod, attempt, shop.epoch, shop.network)
     spec = with_fields(made, runtime=runtime)
-    return partial(_with_sandbox, spec.identity, await shop.host.ensure_sandbox(spec))
+    return partial(effects.with_sandbox, spec.identity, await shop.host.ensure_sandbox(spec))
+
+
+def awaited(shop: Workshop, pod: Pod) -> frozenset[ObjectKey]:
+    """Return the objects that a pod's sandbox waits for."""
+    offered = shop.api is not None and shop.network is not None
+    if not offered or not isinstance(shop.host, FilesHost) or not may_have_access(pod.spec):
+        return frozenset()
+    return frozenset({account_key(pod)})
+
+
+async def _with_access(shop: Workshop, pod: Pod) -> Pod | Refusal:
+    """Return the pod with what its containers ask the API with, if they are to have it."""
+    for key in awaited(shop, pod):
+        account = await shop.account(key)
+        if account is None:
+            missing = no_account(pod).message
+            text = f"{missing}; make it, or have the pod set automountServiceAccountToken: false"
+            shop.tell(pod, ("Warning", "FailedMount", f"MountVolume.SetUp failed: {text}"), "")
+            return Refusal("FailedMount", text)
+        if has_access(pod.spec, account):
+            return with_access(pod)
+    return pod
 
 
 async def _runtime(shop: Workshop, pod: Pod) -> str | None:
@@ -244,7 +283,7 @@ async def _pull(shop: Workshop, subject: Subject, container: Container) -> Effec
     tell = partial(_tell, shop, pod, container.name)
     request = ImageRequest(shop.node, shop.host.images, pod, container, tell)
     problem = await shop.puller.ensure(request)
-    return _unchanged if problem is None else Refusal(problem.reason, problem.message)
+    return effects.unchanged if problem is None else Refusal(problem.reason, problem.message)
 
 
 def _tell(shop: Workshop, pod: Pod, container: str, words: Words) -> None:
@@ -287,7 +326,7 @@ async def _start(
     elif status.state is not EngineState.CREATED:
         shop.tell(subject.pod, ("Normal", "Created", f"Created container: {name}"), name)
         shop.tell(subject.pod, ("Normal", "Started", f"Started container {name}"), name)
-    return partial(_with_container, sandbox.identity, status)
+    return partial(effects.with_container, sandbox.identity, status)
 
 
 async def _root_problem(shop: Workshop, subject: Subject, container: Container) -> str:
@@ -320,11 +359,11 @@ async def _post_start(shop: Workshop, step: RunPostStart, subject: Subject) -> E
     container, pod = subject.container(step.container), subject.pod
     hook = post_start(container)
     if hook is None:
-        return _unchanged
+        return effects.unchanged
     where = (step.container_id, pod_address(pod, subject.sandbox))
     why = await run_hook(shop.host, hook, container, where, shop.settings.hook_timeout)
     if not why:
-        return _unchanged
+        return effects.unchanged
     shop.tell(
         pod, ("Warning", "FailedPostStartHook", f"PostStartHook failed: {why}"), step.container
     )
@@ -350,10 +389,9 @@ async def _stop(shop: Workshop, step: StopContainer, subject: Subject) -> None:
 async def _environment(
     shop: Workshop, subject: Subject, container: Container, sandbox: SandboxStatus
 ) -> tuple[tuple[str, str], ...] | ConfigProblem:
-    namespace = subject.pod.meta.namespace
-    link = shop.links if subject.pod.spec.enable_service_links else no_links
-    sources = await _sources(shop, namespace, container)
-    return resolve(container, _facts(shop, subject, sandbox), sources, link(namespace))
+    pod = subject.pod
+    sources = await environment_sources(shop.objects, pod.meta.namespace, container)
+    return resolve(container, _facts(shop, subject, sandbox), sources, shop.links(pod))
 
 
 def _facts(shop: Workshop, subject: Subject, sandbox: SandboxStatus) -> PodFacts:
@@ -372,24 +410,39 @@ async def _write_volumes(shop: Workshop, subject: Subject) -> Effect | Refusal:
     sandbox, pod = subject.sandbox, subject.pod
     if sandbox is None:
         raise HostUnreachable("the sandbox is gone; look again")
-    contents = {key: await _content(shop, key) for key in sources(pod)}
+    keys = [key for key in sources(pod) if key.resource != ACCOUNTS]
+    contents = {key: await object_data(shop.objects, key) for key in keys}
+    tokens = await _tokens(shop, pod, sandbox) if token_sources(pod) else NO_TOKENS
     facts = _facts(shop, subject, sandbox)
     there = {key: data for key, data in contents.items() if data is not None}
-    volumes: list[FilesVolume] = []
+    volumes, why = list[FilesVolume](), ""
     for volume in written(pod):
-        made = files_of(volume, facts, there)
+        made = files_of(volume, facts, there, tokens)
         if isinstance(made, ConfigProblem):
-            text = f'MountVolume.SetUp failed for volume "{volume.name}" : {made.message}'
-            return _mount_failed(shop, pod, text)
-        volumes.append(made)
+            why = why or f'MountVolume.SetUp failed for volume "{volume.name}" : {made.message}'
+        else:
+            volumes.append(made)
     if not isinstance(shop.host, FilesHost):
         return _mount_failed(shop, pod, "this sort of host offers no way to fill volumes")
     claiming = await _with_claims(shop, subject)
     if isinstance(claiming, Refusal):
         return claiming
     spec = sandbox_spec(claiming, sandbox.attempt, shop.epoch)
-    await shop.host.write_volumes(sandbox, spec, volumes)
-    return _unchanged
+    if volumes:  # also beside those that fail: a token in them may be due
+        await shop.host.write_volumes(sandbox, spec, volumes)
+    return _mount_failed(shop, pod, why) if why else effects.unchanged
+
+
+async def _tokens(shop: Workshop, pod: Pod, sandbox: SandboxStatus) -> PodTokens | ConfigProblem:
+    """Return what makes a pod's tokens, or why they cannot be had yet."""
+    if shop.api is None:
+        return NO_TOKENS
+    account = await shop.account(account_key(pod))
+    if account is None:
+        return no_account(pod)
+    meta = account.meta
+    holder = Holder(meta.namespace, meta.name, meta.uid, pod.meta.name, pod.meta.uid)
+    return PodTokens(shop.api, holder, begun(sandbox.created_at), int(time.time()))
 
 
 async def _with_claims(shop: Workshop, subject: Subject) -> Pod | Refusal:
@@ -404,39 +457,6 @@ async def _with_claims(shop: Workshop, subject: Subject) -> Pod | Refusal:
 def _mount_failed(shop: Workshop, pod: Pod, text: str) -> Refusal:
     shop.tell(pod, ("Warning", "FailedMount", text), "")
     return Refusal("FailedMount", text)
-
-
-async def _content(shop: Workshop, key: ObjectKey) -> Mapping[str, bytes] | None:
-    stored = await shop.objects.get(key)
-    if stored is None:
-        return None
-    body = _data.decode(stored.body.json)
-    return decoded(key.resource, body.data or {}, body.binary_data or {})
-
-
-class _Data(msgspec.Struct, rename="camel"):
-    data: dict[str, str] | None = None
-    binary_data: dict[str, str] | None = None
-
-
-_data = msgspec.json.Decoder(_Data)
-
-
-async def _sources(shop: Workshop, namespace: str, container: Container) -> Sources:
-    config_maps: dict[str, Data] = {}
-    secrets: dict[str, Data] = {}
-    for reference in references(container):
-        secret = reference.kind == "Secret"
-        resource = "secrets" if secret else "configmaps"
-        stored = await shop.objects.get(ObjectKey(resource, namespace, reference.name))
-        if stored is None:
-            continue
-        data = _data.decode(stored.body.json).data or {}
-        if secret:
-            secrets[reference.name] = secret_data(data)
-        else:
-            config_maps[reference.name] = dict[str, str | None](data)
-    return Sources(config_maps, secrets)
 
 
 # --- refusals -------------------------------------------------------------------------------
@@ -457,42 +477,3 @@ def _refused(shop: Workshop, step: Instruction, subject: Subject, message: str) 
             if subject.assigned is not None:
                 shop.tell(subject.pod, ("Warning", "FailedKillPod", message), "")
             return Refusal(type(step).__name__, message)
-
-
-# --- what the host has afterwards -----------------------------------------------------------
-
-
-def _unchanged(seen: Seen) -> Seen:
-    return seen
-
-
-def _nothing(_seen: Seen) -> Seen:
-    return None
-
-
-def _with_sandbox(identity: PodIdentity, sandbox: SandboxStatus, seen: Seen) -> Seen:
-    return PodObservation(identity, sandbox, seen.containers if seen else ())
-
-
-def _without_sandbox(seen: Seen) -> Seen:
-    return with_fields(seen, sandbox=None) if seen and seen.containers else None
-
-
-def _with_sandbox_stopped(seen: Seen) -> Seen:
-    if seen is None or seen.sandbox is None:
-        return seen
-    return with_fields(seen, sandbox=with_fields(seen.sandbox, running=False, ip=""))
-
-
-def _with_container(identity: PodIdentity, status: ContainerStatus, seen: Seen) -> Seen:
-    base = seen or PodObservation(identity, None)
-    others = tuple(
-        c for c in base.containers if (c.name, c.attempt) != (status.name, status.attempt)
-    )
-    return with_fields(base, containers=(*others, status))
-
-
-def _without_container(container_id: str, seen: Seen) -> Seen:
-    if seen is None:
-        return None
-    return with_fields(seen, containers=tuple(c for c in seen.containers if c.id != container_id))

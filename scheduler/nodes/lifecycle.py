@@ -367,7 +367,7 @@ def _sandbox_steps(
 
 def _volume_steps(case: PodCase, attempt: int) -> tuple[tuple[Instruction, ...], datetime | None]:
     """Write the files of volumes when they are new or stale."""
-    wanted, memory = version(case.pod, attempt), case.memory
+    wanted, memory = version(case.pod, attempt, access=case.has_access), case.memory
     if wanted == memory.volumes or not wanted:
         return (), None
     failure = memory.volumes_failure
@@ -378,7 +378,8 @@ def _volume_steps(case: PodCase, attempt: int) -> tuple[tuple[Instruction, ...],
 
 def _has_volumes(case: PodCase) -> bool:
     """Return whether containers find files in their volumes, though maybe stale ones."""
-    return not written(case.pod) or case.memory.volumes_attempt == case.sandbox_attempt
+    some = written(case.pod) or case.has_access
+    return not some or case.memory.volumes_attempt == case.sandbox_attempt
 
 
 def _container_steps(

@@ -15,6 +15,7 @@ from .engines import Engines
 from .event_recorder import EventRecorder
 from .image_pulling import ImagePuller
 from .pacing import Pacer
+from .pod_tokens import ApiForPods
 from .pulse import Pulse
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -39,7 +40,8 @@ class Office:
         work, looks: the pace of workers on pods, and of looks at hosts.
         evictions: of pods, by the resource that was short.
         network: what hosts are told of Services; None where they are not served.
-        api: that pods may ask; None where they may not.
+        api: by which pods can ask the API; None where they cannot.
+        gateway: where pods find it, which hosts lead to it.
         judged: what questions about specs were answered, by question and digest of the body.
     """
 
@@ -55,7 +57,8 @@ class Office:
     nodes: Informer[StoredObject]
     pulse: Pulse
     network: NetworkBook | None = None
-    api: ApiService | None = None
+    api: ApiForPods | None = None
+    gateway: ApiService | None = None
     work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
     looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
     evictions: Counter[str] = field(default_factory=Counter[str])

@@ -71,6 +71,12 @@ class PodCase:
         sandbox = self.observed.sandbox if self.observed else None
         return sandbox.id if sandbox and sandbox.running else None
 
+    @property
+    def has_access(self) -> bool:
+        """Whether the sandbox was made with what its containers ask the API with."""
+        sandbox = self.observed.sandbox if self.observed else None
+        return sandbox is not None and sandbox.api_access
+
     def history(self, name: str) -> Sequence[ContainerStatus]:
         """Return a container's attempts, newest first.
 

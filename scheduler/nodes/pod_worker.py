@@ -8,6 +8,7 @@ each can be repeated.
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from ..objects.pod import PodStatus
 from ..objects.stored import ObjectKey
 from .assigned_pod import AssignedPod
 from .circuit import Circuit
-from .execution import Refusal, Subject, Workshop, carry_out
+from .execution import Refusal, Subject, Workshop, awaited, carry_out, subject_of
 from .health import Watch, after_probe
 from .hooks import pod_address
 from .instructions import (
@@ -36,9 +37,10 @@ from .instructions import (
 from .lifecycle import Decision, DesiredPod, reconcile
 from .memory import Eviction, PodMemory, failed, succeeded
 from .pacing import Pacer
+from .pod_tokens import begun, renewal
 from .probing import ProbedPod
 from .termination_message import listen, told, unheard
-from .volume_content import sources
+from .volume_content import sources, token_sources
 
 _log = logging.getLogger(__name__)
 _LONGEST_RETRY = 30.0
@@ -75,8 +77,18 @@ class Desk(Protocol):
         """Have exactly these probes of a pod go on; a pod that is gone has none."""
         ...
 
-    def follow(self, uid: str, keys: frozenset[ObjectKey], changed: Callable[[], None]) -> None:
-        """Have a pod hear of changes of the objects its volumes are made of."""
+    def follow(
+        self,
+        uid: str,
+        keys: frozenset[ObjectKey],
+        changed: Callable[[], None],
+        renewal: float | None = None,
+    ) -> None:
+        """Have a pod hear of changes of what its volumes are made of.
+
+        Args:
+            renewal: when a token in them is due, in seconds since 1970.
+        """
         ...
 
     def look_soon(self) -> None:
@@ -257,9 +269,9 @@ class PodWorker:
         self.poke()
 
     def _source_changed(self) -> None:
-        """Take in that an object changed of which the pod's volumes are made."""
+        """Take in that something changed of which the pod's volumes are made, or are to be."""
         self._stale = True
-        self.memory = replace(self.memory, volumes="", volumes_failure=None)
+        self.memory = replace(self.memory, volumes="", volumes_failure=None, sandbox_failure=None)
         self.poke()
 
     async def _listen(self) -> None:
@@ -336,10 +348,9 @@ class PodWorker:
         return known
 
     async def _step(self, instruction: Instruction) -> bool:
-        subject = Subject(self.uid, self._desk.assigned(self.uid), self.observed)
-        if isinstance(instruction, WriteVolumes):
-            self._desk.follow(self.uid, sources(subject.pod), self._source_changed)
-            self._stale = False
+        subject = subject_of(self.uid, self._desk.assigned(self.uid), self.observed)
+        if isinstance(instruction, WriteVolumes | EnsureSandbox):
+            self._follow(instruction, subject)
         try:
             call = partial(carry_out, self._desk.shop, instruction, subject)
             broken = isinstance(instruction, _BROKEN)
@@ -356,12 +367,26 @@ class PodWorker:
                 self.memory,
                 failed(self.memory, instruction, outcome.reason, outcome.message, now),
             )
+            if self._stale:  # what it lacks may be there since
+                self._source_changed()
             return self.memory is not before  # remembered: the lifecycle knows when to go on
         self.memory = succeeded(self.memory, instruction)
         if self._stale:  # it changed again while it was being written
             self._source_changed()
         self.observed = outcome(self.observed)
         return True
+
+    def _follow(self, instruction: WriteVolumes | EnsureSandbox, subject: Subject) -> None:
+        """Hear from now on of changes of what an instruction needs."""
+        pod, sandbox, due = subject.pod, subject.sandbox, None
+        if isinstance(instruction, EnsureSandbox):
+            keys = awaited(self._desk.shop, pod)
+        else:
+            keys = sources(pod)
+            made = begun(sandbox.created_at if sandbox is not None else None)
+            due = renewal(token_sources(pod), self.uid, made, int(time.time()))
+        self._desk.follow(self.uid, keys, self._source_changed, due)
+        self._stale = False
 
     def _sleep_until(self, moment: datetime | None) -> None:
         if moment is not None:

@@ -52,6 +52,12 @@ def _identity(spec: PodSpec, container: Container) -> tuple[int | None, int | No
     )
 
 
+def lone_user(spec: PodSpec) -> int | None:
+    """Return whom all containers of a pod run as, None if they differ or one does not say."""
+    users = {_identity(spec, each)[0] for each in (*spec.init_containers, *spec.containers)}
+    return users.pop() if len(users) == 1 else None
+
+
 def lone_group(spec: PodSpec, container: Container) -> int | None:
     """Return the group that a container is to have beside its image's user, None for no such."""
     user, group = _identity(spec, container)

@@ -80,6 +80,8 @@ class Session:
         self.company = HostCompany(
             host, self._roster, self._fence, self._runtime, made.address, self.look_soon
         )
+        if made.network is not None:
+            self.company.disband()  # there pods have addresses and tokens of their own
         pace = Backoff(office.settings.reconnect_initial, office.settings.reconnect_limit)
         self.pacer = office.work
         self.circuit = Circuit(self._circuit_changed, pace)
@@ -100,8 +102,8 @@ class Session:
         self._limits = StorageLimitWatch(self._node, host, desk, settings.storage_limits)
         self._leaves = made.part is Part.LEAVING
         self._network = NetworkTelling(host, made.network, office.network, told.networked, pace)
-        api = office.api if made.network is not None else None
-        self._api = ApiGateway(self._node, host, api, self._network.have, pace)
+        service = office.gateway if made.network is not None else None
+        self._api = ApiGateway(self._node, host, service, self._network.have, pace)
 
     def _workshop(self, made: Registration) -> Workshop:
         network = self._office.network
@@ -118,6 +120,8 @@ class Session:
             limits=node_limits(made),
             network=made.network,
             links=network.links if network is not None and made.network is not None else no_links,
+            api=self._office.api,
+            account=self._office.sources.account,
             tell=self._tell,
         )
 
@@ -192,9 +196,15 @@ class Session:
         """Have exactly these probes of a pod go on; a pod that is gone has none."""
         self._prober.watch(uid, probed, watches)
 
-    def follow(self, uid: str, keys: frozenset[ObjectKey], changed: Callable[[], None]) -> None:
-        """Have a pod hear of changes of the objects its volumes are made of."""
-        self._office.sources.register(uid, keys, changed)
+    def follow(
+        self,
+        uid: str,
+        keys: frozenset[ObjectKey],
+        changed: Callable[[], None],
+        renewal: float | None = None,
+    ) -> None:
+        """Have a pod hear of changes of what its volumes are made of."""
+        self._office.sources.register(uid, keys, changed, renewal)
 
     async def finish(self, assigned: AssignedPod) -> None:
         """Remove a deleted pod from the store; finalizers keep it, then only its grace ends."""

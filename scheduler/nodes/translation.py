@@ -10,12 +10,13 @@ from ..objects import quantity
 from ..objects.image_reference import default_pull_policy
 from ..objects.meta import ObjectMeta
 from ..objects.pod import Container, Pod, PodSpec, Volume, VolumeMount
-from ..objects.volumes import HostPathSource, NfsSource, SecretSource
+from ..objects.volumes import HostPathSource, NfsSource
 from ..volumes import EmptyDir, FilesVolume, HostPathVolume, Mount, NamedVolume, SandboxVolume
+from .api_access import VOLUME as API_ACCESS
 from .environment import expand, unknown_names
 from .lifecycle import spec_hash
 from .security import effective
-from .volume_content import is_written, projections
+from .volume_content import is_secret, is_written
 
 _LONGEST_HOSTNAME, _LONGEST_FQDN = 63, 64
 
@@ -59,6 +60,7 @@ def sandbox_spec(
         sysctls=tuple((s.name, s.value) for s in spec.security_context.sysctls),
         fs_group=spec.security_context.fs_group,
         subnet="" if host or network is None else network.subnet,
+        api_access=API_ACCESS in spec.volumes,
     )
 
 
@@ -176,8 +178,7 @@ def _volume(spec: PodSpec, volume: Volume) -> SandboxVolume | None:
         size = quantity.value(str(empty.size_limit)) if empty.size_limit else None
         return EmptyDir(volume.name, empty.medium, size)
     if is_written(volume):
-        secret = any(isinstance(g.source, SecretSource) for g in projections(volume))
-        return FilesVolume(volume.name, memory=secret)
+        return FilesVolume(volume.name, memory=is_secret(volume))
     if volume.nfs is not None:
         return NamedVolume(volume.name, options=_nfs(volume.nfs))
     if volume.csi is not None:

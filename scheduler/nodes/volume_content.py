@@ -1,6 +1,7 @@
 """The files of configMap, secret, downwardAPI and projected volumes. Pure.
 
-The caller loads the objects that `sources` names. Contents may be secret and appear in no message.
+The caller loads the objects that `sources` names, and says how tokens are made. Contents may be
+secret and appear in no message.
 """
 
 import base64
@@ -18,19 +19,39 @@ from ..objects.volumes import (
     KeyToPath,
     Projection,
     SecretSource,
+    TokenSource,
 )
 from ..volumes import FilesVolume, VolumeFile
 from .environment import ConfigProblem, PodFacts, ReferenceProblem, field_value, resource_value
+from .pod_tokens import NO_TOKENS, PodTokens
+from .security import lone_user
+
+ACCOUNTS = "serviceaccounts"
+_OF_METADATA = ("metadata.labels", "metadata.annotations")
+_OWN_MODE = 0o600
 
 Contents = Mapping[ObjectKey, Mapping[str, bytes]]
 """Of the objects there are: key → decoded data."""
+
+
+class CertificateProjection(Projection, frozen=True):
+    """The certificate that the API is known by; never in the store, but put in by a host's agent.
+
+    Args:
+        path: of its file.
+    """
+
+    path: str = "ca.crt"
+
+
+Source = ConfigMapSource | SecretSource | DownwardSource | TokenSource | CertificateProjection
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
     """One source inside a volume, with the mode of files that name none."""
 
-    source: ConfigMapSource | SecretSource | DownwardSource
+    source: Source
     mode: int
 
 
@@ -45,10 +66,12 @@ def projections(volume: Volume) -> Iterator[_Group]:
             yield from (_Group(source, mode) for source in _members(each))
 
 
-def _members(each: Projection) -> Iterator[ConfigMapSource | SecretSource | DownwardSource]:
-    for source in (each.config_map, each.secret, each.downward_api):
+def _members(each: Projection) -> Iterator[Source]:
+    for source in (each.config_map, each.secret, each.downward_api, each.service_account_token):
         if source is not None:
             yield source
+    if isinstance(each, CertificateProjection):
+        yield each
 
 
 def written(pod: Pod) -> tuple[Volume, ...]:
@@ -62,40 +85,65 @@ def is_written(volume: Volume) -> bool:
     return any(source is not None for source in sources)
 
 
+def is_secret(volume: Volume) -> bool:
+    """Return whether a volume has files that are never to be on a disk."""
+    groups = projections(volume)
+    return any(isinstance(group.source, SecretSource | TokenSource) for group in groups)
+
+
 def sources(pod: Pod) -> frozenset[ObjectKey]:
-    """Return every ConfigMap and Secret that the pod's volumes are made of."""
+    """Return every ConfigMap, Secret and ServiceAccount that the pod's volumes are made of."""
     groups = (group.source for volume in written(pod) for group in projections(volume))
-    return frozenset(
-        key for key in (_key(source, pod.meta.namespace) for source in groups) if key is not None
-    )
+    return frozenset(key for key in (_key(source, pod) for source in groups) if key is not None)
 
 
-def _key(
-    source: ConfigMapSource | SecretSource | DownwardSource, namespace: str
-) -> ObjectKey | None:
+def token_sources(pod: Pod) -> list[TokenSource]:
+    """Return the tokens in a pod's volumes."""
+    groups = (group.source for volume in written(pod) for group in projections(volume))
+    return [source for source in groups if isinstance(source, TokenSource)]
+
+
+def account_name(pod: Pod) -> str:
+    """Return the name of a pod's ServiceAccount."""
+    return pod.spec.service_account_name or "default"
+
+
+def _key(source: Source, pod: Pod) -> ObjectKey | None:
+    namespace = pod.meta.namespace
     match source:
         case ConfigMapSource():
             return ObjectKey("configmaps", namespace, source.name)
         case SecretSource():
             return ObjectKey("secrets", namespace, source.secret_name or source.name)
-        case DownwardSource():
+        case TokenSource():
+            return ObjectKey(ACCOUNTS, namespace, account_name(pod))
+        case DownwardSource() | CertificateProjection():
             return None
 
 
-def version(pod: Pod, sandbox_attempt: int) -> str:
+def version(pod: Pod, sandbox_attempt: int, *, access: bool = False) -> str:
     """Return what a pod's written volumes depend on besides other objects; "" without any.
 
     A new sandbox has empty ones in memory, and labels and annotations may be in files.
+
+    Args:
+        access: the sandbox has the volume with what its containers ask the API with, too.
     """
     volumes = written(pod)
-    if not volumes:
+    if not volumes and not access:
         return ""
     groups = [group.source for volume in volumes for group in projections(volume)]
     meta = ""
-    if any(isinstance(source, DownwardSource) for source in groups):
+    if any(isinstance(source, DownwardSource) and _has_metadata(source) for source in groups):
         text = json.dumps([pod.meta.labels, pod.meta.annotations], sort_keys=True)
         meta = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return f"{sandbox_attempt}.{meta}"
+
+
+def _has_metadata(source: DownwardSource) -> bool:
+    """Return whether files have what may change of a pod's metadata."""
+    fields = (item.field_ref.field_path for item in source.items if item.field_ref is not None)
+    return any(field.startswith(_OF_METADATA) for field in fields)
 
 
 def decoded(resource: str, data: Mapping[str, str], binary: Mapping[str, str]) -> dict[str, bytes]:
@@ -112,26 +160,58 @@ def decoded(resource: str, data: Mapping[str, str], binary: Mapping[str, str]) -
     return values
 
 
-def files_of(volume: Volume, facts: PodFacts, contents: Contents) -> FilesVolume | ConfigProblem:
-    """Return a volume with its files, or why they cannot be had yet."""
+def files_of(
+    volume: Volume,
+    facts: PodFacts,
+    contents: Contents,
+    tokens: PodTokens | ConfigProblem = NO_TOKENS,
+) -> FilesVolume | ConfigProblem:
+    """Return a volume with its files, or why they cannot be had yet.
+
+    Args:
+        tokens: makes the pod's tokens; or why there are none.
+    """
     files: dict[str, VolumeFile] = {}
-    memory = False
     try:
         for group in projections(volume):
-            memory = memory or isinstance(group.source, SecretSource)
-            for file in _files(group, facts, contents):
+            for file in _files(group, facts, contents, tokens):
                 files[file.path] = file
     except ReferenceProblem as problem:
         return ConfigProblem(str(problem))
-    return FilesVolume(volume.name, tuple(files[path] for path in sorted(files)), memory)
+    ordered = tuple(files[path] for path in sorted(files))
+    return FilesVolume(volume.name, ordered, memory=is_secret(volume))
 
 
-def _files(group: _Group, facts: PodFacts, contents: Contents) -> Iterator[VolumeFile]:
+def _files(
+    group: _Group, facts: PodFacts, contents: Contents, tokens: PodTokens | ConfigProblem
+) -> Iterator[VolumeFile]:
     source = group.source
-    if isinstance(source, DownwardSource):
-        yield from _downward(source, group.mode, facts)
-        return
-    key = _key(source, facts.pod.meta.namespace)
+    match source:
+        case DownwardSource():
+            yield from _downward(source, group.mode, facts)
+        case TokenSource() | CertificateProjection():
+            if isinstance(tokens, ConfigProblem):
+                raise ReferenceProblem(tokens.message)
+            if isinstance(source, TokenSource):
+                yield _token_file(source, group.mode, facts.pod, tokens)
+            else:
+                yield VolumeFile(source.path, tokens.api.certificate, group.mode)
+        case ConfigMapSource() | SecretSource():
+            yield from _data_files(source, group.mode, facts.pod, contents)
+
+
+def _token_file(source: TokenSource, mode: int, pod: Pod, tokens: PodTokens) -> VolumeFile:
+    """Return a token's file: for one user or group alone where a pod has such (kubelet)."""
+    user = lone_user(pod.spec)
+    if user is not None or pod.spec.security_context.fs_group is not None:
+        mode = _OWN_MODE
+    return VolumeFile(source.path, tokens.token(source), mode, user or 0)
+
+
+def _data_files(
+    source: ConfigMapSource | SecretSource, mode: int, pod: Pod, contents: Contents
+) -> Iterator[VolumeFile]:
+    key = _key(source, pod)
     assert key is not None
     word = "secret" if key.resource == "secrets" else "configmap"
     data = contents.get(key)
@@ -145,8 +225,8 @@ def _files(group: _Group, facts: PodFacts, contents: Contents) -> Iterator[Volum
             if source.optional:
                 continue
             raise ReferenceProblem(f"{word} {key.name} has no key {item.key}")
-        mode = group.mode if item.mode is None else item.mode
-        yield VolumeFile(item.path, data[item.key], mode)
+        own = mode if item.mode is None else item.mode
+        yield VolumeFile(item.path, data[item.key], own)
 
 
 def _downward(source: DownwardSource, mode: int, facts: PodFacts) -> Iterator[VolumeFile]:

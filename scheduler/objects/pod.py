@@ -342,6 +342,7 @@ class PodSpec(View, frozen=True):
     dns_config: DNSConfig = DNSConfig()
     security_context: PodSecurityContext = PodSecurityContext()
     service_account_name: str = ""
+    automount_service_account_token: bool | None = None
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()
 
 

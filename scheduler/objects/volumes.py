@@ -62,12 +62,21 @@ class DownwardSource(View, frozen=True):
     default_mode: int = 0o644
 
 
+class TokenSource(View, frozen=True):
+    """core/v1 ServiceAccountTokenProjection; audience "" is the API."""
+
+    path: str
+    audience: str = ""
+    expiration_seconds: int = 3600
+
+
 class Projection(View, frozen=True):
     """core/v1 VolumeProjection: one member is set."""
 
     config_map: ConfigMapSource | None = None
     secret: SecretSource | None = None
     downward_api: DownwardSource | None = msgspec.field(name="downwardAPI", default=None)
+    service_account_token: TokenSource | None = None
 
 
 class ProjectedSource(View, frozen=True):

@@ -40,6 +40,9 @@ COMMITTED = _PREFIX + "committed"
 RUNTIME = _PREFIX + "runtime"
 """On the infra container: the engine's name of the runtime, where it is not its default."""
 
+API_ACCESS = _PREFIX + "api-access"
+"""On the infra container: the pod's volumes include what its containers ask the API with."""
+
 NETWORK = _PREFIX + "network"
 """On the container that serves the network of pods: of which image and on which port."""
 
@@ -89,6 +92,8 @@ def sandbox_labels(spec: SandboxSpec, cluster: str) -> dict[str, str]:
     own = {CONTAINER: INFRA, ATTEMPT: str(spec.attempt)}
     if spec.runtime:
         own[RUNTIME] = spec.runtime
+    if spec.api_access:
+        own[API_ACCESS] = "true"
     return pod_labels(spec.identity, cluster) | own
 
 

@@ -8,6 +8,7 @@ from scheduler.drivers import ContainerStatus, EngineState, PodObservation, Sand
 from . import wire
 from .labels import (
     ADOPTED,
+    API_ACCESS,
     ATTEMPT,
     CONTAINER,
     INFRA,
@@ -71,6 +72,7 @@ def sandbox_status(found: wire.Container) -> SandboxStatus:
         ip=next((address for address in addresses if address), ""),
         created_at=_time(found.created),
         runtime=found.labels.get(RUNTIME, ""),
+        api_access=API_ACCESS in found.labels,
     )
 
 

@@ -62,19 +62,28 @@ class VolumeFiles:
     async def write(self, infra: str, spec: SandboxSpec, volumes: Sequence[FilesVolume]) -> None:
         """Have exactly these files in volumes of a running sandbox."""
         places = {volume.name: index for index, volume in enumerate(spec.volumes)}
+        group = spec.fs_group or 0
+        first: list[tuple[tarfile.TarInfo, bytes]] = []
         for volume in volumes:
-            place = places[volume.name]
+            place, version = places[volume.name], _version(volume, group)
             if place >= VOLUME_DIRECTORIES:
                 raise EngineRejected(
                     f"volume {volume.name}: a pod has at most {VOLUME_DIRECTORIES} volumes here"
                 )
-            await self._write(infra, str(place), volume, spec.fs_group or 0)
+            present = await self._present(infra, str(place))
+            if present == version:
+                continue
+            entries = _entries(str(place), version, volume.files, group)
+            if present is None:  # nobody reads yet
+                first += [*entries, _link(f"{place}/..data", version)]
+            else:
+                await self._exchange(infra, str(place), version, _archive(entries))
+        if first:
+            await self._put(infra, _archive(first))
 
-    async def _write(self, infra: str, place: str, volume: FilesVolume, group: int) -> None:
-        version = _version(volume, group)
-        if await self._present(infra, place) == version:
-            return
-        await self._put(infra, _archive(_entries(place, version, volume.files, group)))
+    async def _exchange(self, infra: str, place: str, version: str, archive: bytes) -> None:
+        """Have other files in a volume, all at one moment."""
+        await self._put(infra, archive)
         swap = [tools.PATH, "swap", f"{_ROOT}/{place}", version]
         try:
             swapped = await self._execs.run(infra, swap, _SWAP)
@@ -84,13 +93,15 @@ class VolumeFiles:
             # an infra container of another image has no such program: not quite at one moment
             await self._put(infra, _archive([_link(f"{place}/..data", version)]))
 
-    async def _present(self, infra: str, place: str) -> str:
-        """The version that is there, "" if none."""
+    async def _present(self, infra: str, place: str) -> str | None:
+        """The version that is there, "" if that cannot be told, None if there is none."""
         path = f"{_ROOT}/{place}/..data"
         try:
             headers = await self._engine.head(f"{_of(infra)}/archive", query={"path": path})
             stat = msgspec.json.decode(base64.b64decode(headers.get(_STAT, "")), type=_Stat)
-        except (EngineRejected, msgspec.DecodeError, ValueError):
+        except EngineRejected as error:
+            return None if error.code == 404 else ""
+        except (msgspec.DecodeError, ValueError):
             return ""
         return stat.link_target.rpartition("/")[2]
 
@@ -108,6 +119,8 @@ def _version(volume: FilesVolume, group: int) -> str:
     for file in volume.files:
         digest.update(f"\0{file.path}\0{file.mode}\0{len(file.content)}\0".encode())
         digest.update(file.content)
+        if file.user:
+            digest.update(f"\0{file.user}".encode())
     return f"..{digest.hexdigest()}"
 
 
@@ -126,7 +139,7 @@ def _entries(
                 made.add(parent)
                 yield _directory(f"{base}/{parent}", 0o755 | shared, group)
         member = tarfile.TarInfo(f"{base}/{file.path}")
-        member.size, member.gid = len(file.content), group
+        member.size, member.uid, member.gid = len(file.content), file.user, group
         member.mode = file.mode | (0o440 if group else 0)
         yield member, file.content
     for name in dict.fromkeys(file.path.split("/")[0] for file in files):

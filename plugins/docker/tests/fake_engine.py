@@ -440,6 +440,12 @@ class FakeEngine(FakeImages, FakeNetworks):
     async def _put_archive(self, request: web.Request) -> web.Response:
         with tarfile.open(fileobj=io.BytesIO(await request.read())) as archive:
             found = {member.name: member for member in archive.getmembers()}
+            for name, member in found.items():
+                path = f"{request.query['path']}/{name}"
+                if member.issym():
+                    self.links[path] = member.linkname
+                elif (file := archive.extractfile(member)) is not None:
+                    self.contents[path] = file.read()
         self.archives.append((request.query["path"], found))
         return web.Response()
 

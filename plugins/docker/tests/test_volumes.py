@@ -37,7 +37,7 @@ async def test_files_are_written_beside_the_old_ones_and_swapped_in(engine: Fake
     assert (owned["0"].mode, owned["0"].gid) == (0o2777, 3000)
     await host.write_volumes(sandbox, SPEC, [FILES])
     path, written = engine.archives[-1]
-    (version,) = {name.split("/")[1] for name in written if name.startswith("1/..")}
+    (version,) = {each.split("/")[1] for each in written if each.startswith("1/..")} - {"..data"}
     assert {name: member.mode for name, member in written.items()} == {
         f"1/{version}": 0o2755,
         f"1/{version}/a": 0o644,
@@ -45,16 +45,49 @@ async def test_files_are_written_beside_the_old_ones_and_swapped_in(engine: Fake
         f"1/{version}/d/b": 0o440,
         "1/a": 0o777,
         "1/d": 0o777,
+        "1/..data": 0o777,
     }
     assert (written["1/a"].linkname, written["1/d"].linkname) == ("..data/a", "..data/d")
+    assert written["1/..data"].linkname == version, "nobody reads yet"
     assert {member.gid for member in written.values() if not member.issym()} == {3000}
-    (swap,) = engine.execs.values()
-    assert swap.command == ["/tools", "swap", "/volumes/1", version]
     before = len(engine.archives)
     await host.write_volumes(sandbox, SPEC, [FILES])
     assert len(engine.archives) == before, "they are there already"
+    assert not engine.execs
     await host.write_volumes(sandbox, SPEC, [replace(FILES, files=())])
     assert len(engine.archives) == before + 1
+    ((path,),) = [[*each] for _, each in engine.archives[before:]]
+    (swap,) = engine.execs.values()
+    assert swap.command == ["/tools", "swap", "/volumes/1", path.split("/")[1]]
+
+
+async def test_the_first_files_of_all_volumes_are_sent_at_once(engine: FakeEngine, host: Host):
+    names = ("config", "more")
+    spec = with_fields(SPEC, volumes=tuple(FilesVolume(name) for name in names), fs_group=None)
+    sandbox = await host.ensure_sandbox(spec)
+    engine.calls.clear()
+    await host.write_volumes(sandbox, spec, [replace(FILES, name=name) for name in names])
+    assert engine.calls == ["stat", "stat", "archive"]
+    assert {name.split("/")[0] for name in engine.archives[-1][1]} == {"0", "1"}
+
+
+async def test_a_file_belongs_to_its_user(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    file = VolumeFile("a", b"1", 0o600)
+    await host.write_volumes(sandbox, SPEC, [replace(FILES, files=(file,))])
+    await host.write_volumes(sandbox, SPEC, [replace(FILES, files=(replace(file, user=7),))])
+    owners = [m.uid for _, each in engine.archives[-2:] for m in each.values() if m.isreg()]
+    assert owners == [0, 7]
+
+
+async def test_a_sandbox_tells_whether_its_pod_can_ask_the_api(engine: FakeEngine, host: Host):
+    made = await host.ensure_sandbox(with_fields(SPEC, api_access=True))
+    assert made.api_access
+    (seen,) = await host.observe()
+    assert seen.sandbox is not None
+    assert seen.sandbox.api_access
+    await host.remove_pod(POD.uid)
+    assert not (await host.ensure_sandbox(SPEC)).api_access
 
 
 async def test_an_infra_container_without_tools_gets_its_link_by_archive(
@@ -63,6 +96,7 @@ async def test_an_infra_container_without_tools_gets_its_link_by_archive(
     engine.programs["/tools"] = (127, b"not found")
     sandbox = await host.ensure_sandbox(SPEC)
     await host.write_volumes(sandbox, SPEC, [FILES])
+    await host.write_volumes(sandbox, SPEC, [replace(FILES, files=())])
     _, link = engine.archives[-1]
     assert list(link) == ["1/..data"]
 

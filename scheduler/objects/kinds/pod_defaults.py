@@ -62,6 +62,10 @@ def _default_volume(volume: JsonObject) -> None:
     if isinstance(host, dict):
         setdefault(host, "type", "")
     projected = children(child(volume, "projected"), "sources")
+    for source in projected:
+        token = source.get("serviceAccountToken")
+        if isinstance(token, dict):
+            setdefault(token, "expirationSeconds", 3600)
     for holder in (volume, *projected):
         for item in children(child(holder, "downwardAPI"), "items"):
             if child(item, "fieldRef"):

@@ -80,10 +80,17 @@ POD_SPEC: Table = {
     "topologySpreadConstraints": _YES,
     "resources": _supported("a limit holds for each container; requests are shared out to them"),
     "schedulerName": _YES,
-    "serviceAccountName": _supported("for imagePullSecrets; no token is mounted"),
-    "serviceAccount": _kept("no service account token is mounted"),
-    "automountServiceAccountToken": _kept("no service account token is mounted"),
-    "enableServiceLinks": _supported("where the host is part of the network of pods"),
+    "serviceAccountName": _supported(
+        "a pod waits on its host until the account exists, if it is to have a token"
+    ),
+    "serviceAccount": _supported("the older name of serviceAccountName"),
+    "automountServiceAccountToken": _supported(
+        "token, ca.crt and namespace are mounted by the host, so the volume is not shown; where "
+        "the host is part of the network of pods, and not below a mount that can only be read"
+    ),
+    "enableServiceLinks": _supported(
+        "where the host is part of the network of pods; of the API every container is told"
+    ),
     "initContainers": _YES,
     "activeDeadlineSeconds": _YES,
     "hostPID": _YES,
@@ -239,7 +246,6 @@ RESOURCES: Table = {
 
 _NO_VOLUME = _reject("volumes of this type cannot be mounted")
 _ROOTS = _reject("files belong to root, and to the fsGroup")
-_OWN_TOKEN = _reject("no tokens are made")
 
 VOLUME: Table = {
     "name": _YES,
@@ -320,9 +326,16 @@ PROJECTION: Table = {
     "secret": _YES,
     "downwardAPI": _YES,
     "configMap": _YES,
-    "serviceAccountToken": _OWN_TOKEN,
+    "serviceAccountToken": _YES,
     "clusterTrustBundle": _reject("there are no trust bundles"),
     "podCertificate": _reject("no certificates are made"),
+}
+
+TOKEN_PROJECTION: Table = {
+    "path": _YES,
+    "audience": _YES,
+    "expirationSeconds": _YES,
+    "user": _reject("it follows from runAsUser"),
 }
 
 _PART = _supported(
@@ -377,6 +390,7 @@ TABLES: Mapping[str, Table] = {
     "core.v1.SecretVolumeSource": SECRET_VOLUME,
     "core.v1.ProjectedVolumeSource": PROJECTED,
     "core.v1.VolumeProjection": PROJECTION,
+    "core.v1.ServiceAccountTokenProjection": TOKEN_PROJECTION,
     "core.v1.DownwardAPIVolumeSource": DOWNWARD_VOLUME,
     "core.v1.DownwardAPIVolumeFile": DOWNWARD_FILE,
     "core.v1.KeyToPath": KEY_TO_PATH,
@@ -416,6 +430,8 @@ def examine(spec: JsonObject, path: str) -> Iterator[Finding]:
                 if entry.support is not Support.ENFORCED:
                     yield f"{here}.{name}", entry
             yield from _sources(each, here)
+            token = child(each, "serviceAccountToken")
+            yield from _look(TOKEN_PROJECTION, token, f"{here}.serviceAccountToken")
     for key, table in (
         ("initContainers", CONTAINER),
         ("containers", CONTAINER),

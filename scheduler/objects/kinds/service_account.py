@@ -1,4 +1,4 @@
-"""ServiceAccount (core/v1): here only the pull secrets of the pods that name it."""
+"""ServiceAccount (core/v1): the pull secrets and the tokens of the pods that name it."""
 
 from datetime import datetime
 

@@ -10,6 +10,7 @@ from .causes import duplicate, forbidden, invalid, one_of, required
 from .fields import child, indexed, number, text
 
 _HOST_TYPES = ("", "DirectoryOrCreate", "Directory", "File", "Socket", "CharDevice", "BlockDevice")
+_LEAST_SECONDS, _MOST_SECONDS = 600, 1 << 32
 _PROPAGATIONS = ("None", "HostToContainer", "Bidirectional")
 
 
@@ -52,6 +53,19 @@ def _source(volume: JsonObject, path: str) -> Iterator[Cause]:
         if len([kind for kind in each if each[kind] is not None]) > 1:
             yield forbidden(where, "may not specify more than 1 volume type per source")
         yield from _written(each, where, whole=False)
+        if each.get("serviceAccountToken") is not None:
+            yield from _token(child(each, "serviceAccountToken"), f"{where}.serviceAccountToken")
+
+
+def _token(source: JsonObject, path: str) -> Iterator[Cause]:
+    yield from _inside(f"{path}.path", text(source, "path"), needed=True)
+    if source.get("expirationSeconds") is None:
+        return
+    seconds, where = number(source, "expirationSeconds"), f"{path}.expirationSeconds"
+    if seconds < _LEAST_SECONDS:
+        yield invalid(where, seconds, "may not specify a duration less than 10 minutes")
+    elif seconds > _MOST_SECONDS:
+        yield invalid(where, seconds, "may not specify a duration larger than 2^32 seconds")
 
 
 def nfs_causes(source: JsonObject, path: str) -> Iterator[Cause]:

@@ -46,7 +46,7 @@ async def networked(cluster, engines, tmp_path):
 async def start(cluster, settings=SETTINGS, api=None):
     book = NetworkBook(cluster.store, cluster.epoch, settings, cluster.pods, cluster.nodes)
     cluster.book = asyncio.create_task(book.run())
-    await cluster.start_agents(Shared(network=book, api=api))
+    await cluster.start_agents(Shared(network=book, gateway=api))
 
 
 async def stop_book(cluster):

@@ -66,3 +66,24 @@ def test_a_token_without_an_account_is_nobody() -> None:
     claims = {"iss": ISSUER, "aud": [AUDIENCE], "iat": now, "exp": now + 600}
 
     assert Tokens(KEY).read(jwt.encode(claims, KEY, "HS256")) is None
+
+
+def test_a_token_of_a_moment_is_made_again_the_same() -> None:
+    tokens, now = Tokens(KEY), int(time.time())
+
+    again = tokens.issue(HOLDER, 600, since=now)
+    assert again == tokens.issue(HOLDER, 600, since=now)
+    assert tokens.read(again.text) == HOLDER
+    assert again.expires == now + 600
+    identifiers = {
+        jwt.decode(each.text, options={"verify_signature": False})["jti"]
+        for each in (
+            again,
+            tokens.issue(HOLDER, 601, since=now),
+            tokens.issue(HOLDER, 600, since=now - 1),
+            tokens.issue(HOLDER, 600, ["vault"], since=now),
+            tokens.issue(Holder("shop", "robot", "uid-1"), 600, since=now),
+            tokens.issue(HOLDER, 600),
+        )
+    }
+    assert len(identifiers) == 6

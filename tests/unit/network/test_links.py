@@ -39,3 +39,15 @@ def test_they_are_kubelets():
         "REDIS_MASTER_PORT_53_UDP_PORT": "53",
         "REDIS_MASTER_PORT_53_UDP_ADDR": "10.0.0.11",
     }
+
+
+def test_the_api_is_told_of_besides_unless_there_is_another_of_its_name():
+    port = [{"port": 443, "protocol": "TCP"}]
+    api = service("kubernetes", clusterIP="10.96.0.1", ports=port)
+    web = service("web", clusterIP="10.96.0.20", ports=port)
+    found = links([web], api)
+    assert found["KUBERNETES_SERVICE_HOST"] == "10.96.0.1"
+    assert found == links([api, web])
+    assert links([], None) == {}
+    own = service("kubernetes", clusterIP="10.96.0.30", ports=port)
+    assert links([own], api) == links([own])

@@ -25,6 +25,7 @@ from scheduler.nodes.instructions import (
     RunPostStart,
     StopContainer,
     StopSandbox,
+    WriteVolumes,
 )
 from scheduler.nodes.lifecycle import DesiredPod, reconcile, spec_hash
 from scheduler.nodes.memory import ContainerMemory, Eviction, PodMemory, failed, succeeded
@@ -130,6 +131,16 @@ def test_what_a_wiped_host_lost_is_not_started_against_its_policy(policy, state,
     answer = ask(pod(policy, status=shown(0, state)), None)
     assert answer.instructions == ()
     assert answer.status.phase == phase
+
+
+def test_what_the_api_is_asked_with_is_there_before_containers_are():
+    offering = with_fields(ALIVE, api_access=True)
+    (writing,) = ask(pod(), offering).instructions
+    assert isinstance(writing, WriteVolumes)
+    memory = succeeded(PodMemory(), writing)
+    assert ask(pod(), offering, memory=memory).instructions == (PullImage("web", 0),)
+    stale = replace(memory, volumes="")
+    assert ask(pod(), offering, made(), memory=stale).instructions == (writing,)
 
 
 def test_a_never_pod_gets_no_second_sandbox():

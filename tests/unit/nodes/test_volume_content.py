@@ -100,8 +100,10 @@ def test_the_version_tells_sandboxes_apart_and_labels_where_they_matter():
     assert version(pod(), 0) == ""
     assert version(pod(config), 0) != version(pod(config), 1)
     assert version(pod(config, labels={"a": "b"}), 0) == version(pod(config), 0)
-    own = Volume("v", downward_api=DownwardSource())
-    assert version(pod(own, labels={"a": "b"}), 0) != version(pod(own), 0)
+    for field, depends in (("metadata.labels['a']", True), ("metadata.name", False)):
+        own = Volume("v", downward_api=DownwardSource((DownwardFile("f", FieldRef(field)),)))
+        assert (version(pod(own, labels={"a": "b"}), 0) != version(pod(own), 0)) is depends
+    assert version(pod(), 0, access=True) != version(pod(), 1, access=True)
 
 
 def test_data_is_decoded():

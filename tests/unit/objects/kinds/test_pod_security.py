@@ -75,3 +75,9 @@ def test_labels_set_levels_and_nonsense_is_strict():
     assert level_of(labels, "enforce") == "baseline"
     assert level_of(labels, "warn") == "restricted"
     assert level_of(labels, "audit") == "privileged"
+
+
+def test_a_token_in_a_volume_is_allowed_at_every_level():
+    token = {"sources": [{"serviceAccountToken": {"path": "token"}}]}
+    asking = spec(safe(), volumes=[{"name": "v", "projected": token}])
+    assert violations(asking, "restricted") == []

@@ -61,3 +61,37 @@ def test_a_prefix_makes_names_of_variables(prefix, fine):
     source = {"prefix": prefix, "configMapRef": {"name": "m"}}
     found = [field for field, _ in causes({"envFrom": [source]})]
     assert found == ([] if fine else ["spec.containers[0].envFrom[0].prefix"])
+
+
+def projecting(**token):
+    return [{"name": "v", "projected": {"sources": [{"serviceAccountToken": token}]}}]
+
+
+@pytest.mark.parametrize(
+    ("token", "field", "message"),
+    [
+        ({}, "path", "Required value"),
+        ({"path": "/a"}, "path", "must be a relative path"),
+        ({"path": "../a"}, "path", "must not contain '..'"),
+        ({"path": "a", "expirationSeconds": 599}, "expirationSeconds", "less than 10 minutes"),
+        ({"path": "a", "expirationSeconds": 0}, "expirationSeconds", "less than 10 minutes"),
+        (
+            {"path": "a", "expirationSeconds": (1 << 32) + 1},
+            "expirationSeconds",
+            "larger than 2^32 seconds",
+        ),
+        ({"path": "a", "user": 5}, "user", "runAsUser"),
+    ],
+)
+def test_a_token_in_a_volume(token, field, message):
+    ((where, said),) = causes(volumes=projecting(**token))
+    assert where == f"spec.volumes[0].projected.sources[0].serviceAccountToken.{field}"
+    assert message in said
+
+
+@pytest.mark.parametrize("seconds", [None, 600, 1 << 32])
+def test_a_token_lives_an_hour_if_nothing_is_said(seconds):
+    volumes = projecting(path="a/token", expirationSeconds=seconds)
+    assert causes(volumes=volumes) == []
+    (source,) = volumes[0]["projected"]["sources"]
+    assert source["serviceAccountToken"]["expirationSeconds"] == (seconds or 3600)
