@@ -1,4 +1,4 @@
-"""ClusterRole (rbac.authorization.k8s.io/v1): kept and returned; nothing enforces it."""
+"""ClusterRole (rbac.authorization.k8s.io/v1): rights anywhere, and on what has no namespace."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from ..kind import Kind
 from ..selectors import from_label_selector
 from .causes import required
 from .fields import child, indexed
-from .rbac_fields import GROUP, ROLE_PRINTER, not_enforced, rule_causes
+from .rbac_fields import GROUP, ROLE_PRINTER, rule_causes
 
 
 def _validate(obj: JsonObject) -> Iterable[Cause]:
@@ -29,7 +29,6 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
 
 
 def _warnings(obj: JsonObject) -> Iterable[str]:
-    yield from not_enforced(obj)
     if obj.get("aggregationRule") is not None:
         yield "aggregationRule: the rules of other ClusterRoles are not filled in"
 
