@@ -46,8 +46,8 @@ def account_of(name: str) -> tuple[str, str] | None:
     """Return namespace and name of the ServiceAccount that is a user, None for other users."""
     if not name.startswith(_ACCOUNT):
         return None
-    namespace, colon, account = name.removeprefix(_ACCOUNT).partition(":")
-    return (namespace, account) if namespace and colon and account else None
+    namespace, _, account = name.removeprefix(_ACCOUNT).partition(":")
+    return (namespace, account) if namespace and account and ":" not in account else None
 
 
 def account_groups(namespace: str) -> tuple[str, ...]:

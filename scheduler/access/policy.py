@@ -1,8 +1,10 @@
 """The roles and bindings of the cluster as they are now, found by whom they bear on."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Sequence
 
+from ..errors import Unavailable
 from ..informer import Informer
 from ..objects.role import (
     CLUSTER_ROLE_BINDINGS,
@@ -18,12 +20,17 @@ from ..store.store import Store
 from .rbac import subject_key
 
 _SUBJECT = "subject"
+_log = logging.getLogger(__name__)
 
 
 class Policy:
-    """Holds every role and binding; changes count within moments, as in Kubernetes."""
+    """Holds every role and binding; changes count within moments, as in Kubernetes.
+
+    Once they are followed no more, nothing is decided: a right that was taken would be had still.
+    """
 
     def __init__(self, store: Store) -> None:
+        self._ended = False
         index = {_SUBJECT: _subjects}
         self._roles = Informer(store, ROLES, role_view)
         self._cluster_roles = Informer(store, CLUSTER_ROLES, role_view)
@@ -38,12 +45,27 @@ class Policy:
 
     async def run(self) -> None:
         """Keep current until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for informer in self._informers.values():
-                group.create_task(informer.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for informer in self._informers.values():
+                    group.create_task(informer.run())
+        except Exception:
+            _log.exception("roles and their bindings are followed no more")
+            raise
+        finally:
+            self._ended = True
 
     async def synced(self) -> None:
-        """Wait until everything has been seen once; nothing may be decided before."""
+        """Wait until everything has been seen once; nothing may be decided before.
+
+        Raises:
+            Unavailable: it is not kept current.
+        """
+        if self._ended:
+            raise Unavailable(
+                "rights cannot be decided: roles are followed no more; the service's log says why, "
+                "and a restart helps"
+            )
         for informer in self._informers.values():
             await informer.synced()
 

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import ssl
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -241,16 +242,24 @@ async def guarded_api(postgres_url, cache, *, roles=DEFAULT_ROLES, token=""):
             port = await started
             runner = web.AppRunner(for_pods(app), access_log=None)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            served, authority = (
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+                cache / "ca.crt",
+            )
+            keys.authority.serve(served, ["127.0.0.1"])
+            authority.write_bytes(keys.authority.certificate)
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=served).start()
+            trust = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority))
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             async with (
                 aiohttp.ClientSession(headers=headers) as admin,
-                aiohttp.ClientSession() as session,
+                aiohttp.ClientSession(connector=trust) as session,
             ):
                 main = Running(f"http://127.0.0.1:{port}", store, hosts, admin, app)
                 main.cache = cache
-                door = f"http://127.0.0.1:{runner.addresses[0][1]}"
+                door = f"https://127.0.0.1:{runner.addresses[0][1]}"
                 pods = Running(door, store, hosts, session, app)
+                pods.cache, pods.authority = cache / "pods", authority
                 found = Guarded(main, pods, keys)
                 for role in roles:
                     kind = REGISTRY.by_gvk(role["apiVersion"], role["kind"])
