@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from .access import DEFAULT_ROLES
 from .errors import AlreadyExists, Conflict, NotFound, Unavailable
 from .objects.json import JsonObject
 from .objects.kinds import REGISTRY
@@ -34,7 +35,7 @@ async def bootstrap(store: Store, api_address: str) -> None:
     Args:
         api_address: where pods find the API; "" where they find none.
     """
-    given = [*_namespaces(), *_classes()]
+    given = [*_namespaces(), *_classes(), *DEFAULT_ROLES]
     if api_address:
         given.append(_api_service(api_address))
     while True:

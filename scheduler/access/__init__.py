@@ -1,11 +1,25 @@
 """Who somebody is, what they may do, and how the service proves who it is itself.
 
-Tokens of ServiceAccounts, the cluster's certificate authority, and the keys of both, which lie in
-Secrets of kube-system. It must not know requests (api) or hosts (nodes).
+Tokens of ServiceAccounts, roles and what they allow, the cluster's certificate authority, and the
+keys, which lie in Secrets of kube-system. It must not know requests (api) or hosts (nodes).
 """
 
 from .authority import Authority
+from .default_roles import DEFAULT_ROLES
+from .identity import User
 from .keys import Keys, have_keys
-from .tokens import Holder, IssuedToken, Tokens
+from .policy import Policy
+from .tokens import Holder, IssuedToken, Reading, Tokens
 
-__all__ = ["Authority", "Holder", "IssuedToken", "Keys", "Tokens", "have_keys"]
+__all__ = [
+    "DEFAULT_ROLES",
+    "Authority",
+    "Holder",
+    "IssuedToken",
+    "Keys",
+    "Policy",
+    "Reading",
+    "Tokens",
+    "User",
+    "have_keys",
+]

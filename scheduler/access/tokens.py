@@ -39,6 +39,22 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a token says.
+
+    Args:
+        token_id: tells it from others of the same holder.
+        expires: in seconds since 1970.
+        audiences: whom it is for, of those who were asked about.
+    """
+
+    holder: Holder
+    token_id: str
+    expires: int
+    audiences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class IssuedToken:
     """A token and when it expires, in seconds since 1970."""
 
@@ -59,6 +75,9 @@ class _Bound(msgspec.Struct, frozen=True):
 
 class _Claims(msgspec.Struct, frozen=True):
     bound: _Bound = msgspec.field(name="kubernetes.io")
+    exp: int
+    aud: list[str] | str
+    jti: str = ""
 
 
 class Tokens:
@@ -109,6 +128,11 @@ class Tokens:
 
         Whether the account and the pod are still there is not looked at.
         """
+        found = self.examine(text, audiences)
+        return None if found is None else found.holder
+
+    def examine(self, text: str, audiences: Sequence[str] = (AUDIENCE,)) -> Reading | None:
+        """Return the same with what else it says."""
         try:
             claims = jwt.decode(
                 text,
@@ -119,12 +143,14 @@ class Tokens:
                 leeway=_SLACK,
                 options={"require": ["exp", "iat", "aud", "iss"]},
             )
-            bound = msgspec.convert(claims, _Claims).bound
-        except (jwt.InvalidTokenError, msgspec.ValidationError):
+            said = msgspec.convert(claims, _Claims)
+        except (jwt.InvalidTokenError, msgspec.ValidationError, RecursionError):
             return None
+        bound, meant = said.bound, [said.aud] if isinstance(said.aud, str) else said.aud
         pod = bound.pod or _Named("", "")
         account = bound.serviceaccount
-        return Holder(bound.namespace, account.name, account.uid, pod.name, pod.uid)
+        holder = Holder(bound.namespace, account.name, account.uid, pod.name, pod.uid)
+        return Reading(holder, said.jti, said.exp, tuple(a for a in audiences if a in meant))
 
 
 def _identifier(holder: Holder, audiences: Sequence[str], since: int, expires: int) -> UUID:

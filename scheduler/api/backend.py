@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from ..access.tokens import Tokens
 from ..drivers import HostDirectory
 from ..meter import Meter
 from ..objects.json import JsonObject
@@ -11,7 +12,9 @@ from ..objects.kind import KindRegistry
 from ..objects.limit_range import RESOURCE as LIMITS
 from ..objects.stored import StoredObject
 from ..store.store import Store
+from .authorization import Authorizer
 from .configuration import ApiSettings
+from .escalation import GUARDED, Escalation
 from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
@@ -53,8 +56,10 @@ class Backend:
         pages: the rest of paged lists.
         lists: what was written of lists that may be asked for again.
         claims: hands out what Services hold.
-        answers: by resource, of the kinds that are computed.
+        answers: by resource, of the kinds that are computed beyond this room.
         review: judges bindings that clients make.
+        authorizer: knows who may do what; escalation: who may give which rights.
+        tokens: issues those of ServiceAccounts; None where none are known.
     """
 
     store: Store
@@ -70,6 +75,9 @@ class Backend:
     claims: ServiceClaims
     answers: Mapping[str, Answer]
     review: Review
+    authorizer: Authorizer
+    escalation: Escalation
+    tokens: Tokens | None
 
     async def counts(self, resource: str, revision: int) -> None:
         """Wait until admission knows what was just written or removed, if it bears on others."""
@@ -82,6 +90,8 @@ class Backend:
                 await self.classes.priorities.reached(revision)
             case _ if resource == RUNTIMES:
                 await self.classes.runtimes.reached(revision)
+            case _ if resource in GUARDED:
+                await self.authorizer.policy.reached(resource, revision)
             case _:
                 pass
 

@@ -18,13 +18,17 @@ from ..objects.stored import StoredObject
 from . import status_errors
 from .backend import Backend
 from .creation import Creator, Draft, stamp, submission
+from .escalation import GUARDED
 from .likeness import Made, create_alike, likes
 from .request import Call, arriving
 from .status_errors import JSON, TooLarge
 
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _CHUNK = 2000  # objects decoded and stored together
-_ONE_BY_ONE = frozenset({"services", "priorityclasses", "runtimeclasses", "limitranges"})
+_ONE_BY_ONE = frozenset(
+    {"services", "priorityclasses", "runtimeclasses", "limitranges"}
+    | {resource.partition(".")[0] for resource in GUARDED}
+)
 _STRETCH = 250  # objects decoded before others get a turn
 _GENERATED_TRIES = 4
 _encode = msgspec.json.encode

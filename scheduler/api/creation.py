@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 import msgspec
 from msgspec.structs import replace
 
+from ..access.identity import User
 from ..errors import AlreadyExists, BadRequest, Cause, NotFound, StatusError
 from ..objects import checking
 from ..objects.apply import Writer, record_update
@@ -53,17 +54,20 @@ class Submission:
         content_type: of the body, without parameters.
         validation: Strict, Warn or Ignore.
         manager: who writes, for managedFields.
+        user: who asks.
     """
 
     namespace: str
     content_type: str
     validation: str
     manager: str
+    user: User
 
 
 def submission(call: Call) -> Submission:
     """Return how a call's object comes in."""
-    return Submission(call.namespace, call.content_type, call.query.field_validation, call.manager)
+    validation = call.query.field_validation
+    return Submission(call.namespace, call.content_type, validation, call.manager, call.user)
 
 
 class _PlainMeta(
@@ -168,6 +172,7 @@ class Creator:
             *kind.validate_status(obj),
         )
         self._refuse(kind, meta, causes)
+        await self.backend.escalation.judge(how.user, kind, meta, obj)
         told = await self.backend.admission.judge(kind, meta, obj)
         ensure(obj, "metadata").pop("managedFields", None)
         if applied:

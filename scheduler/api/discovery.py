@@ -25,12 +25,14 @@ _SUB_VERBS = {
     "exec": ("create", "get"),
     "attach": ("create", "get"),
     "portforward": ("create", "get"),
+    "token": ("create",),
 }
 _METHODS = {"create": "post", "get": "get", "patch": "patch", "update": "put"}
 _SUB_KINDS = {
     "scale": _SCALE,
     "binding": {"group": "", "version": "v1", "kind": "Binding"},
     "eviction": {"group": "policy", "version": "v1", "kind": "Eviction"},
+    "token": {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"},
 }
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _encode = msgspec.json.encode

@@ -7,6 +7,7 @@ from typing import cast
 
 import msgspec
 
+from ..access.rbac import Attributes
 from ..errors import AlreadyExists, BadRequest, Conflict, NotFound
 from ..objects.apply import Writer, apply
 from ..objects.json import Json, JsonObject
@@ -128,6 +129,8 @@ class Patcher:
                 kind=call.kind.plural,
                 name=call.name,
             )
+        place = Attributes("create", call.namespace, call.kind.group, call.kind.plural)
+        await self.backend.authorizer.check(call.user, place._replace(name=call.name))
         obj = apply(None, applied, call.kind.message, writer)
         owners = child(obj, "metadata").get("managedFields")
         creator = Creator(self.backend)

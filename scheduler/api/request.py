@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
+from ..access.identity import User
 from ..errors import BadRequest
 from ..objects.kind import Kind
 from .status_errors import Timeout, TooLarge
@@ -86,6 +87,7 @@ class Call:
     Args:
         namespace: "" for cluster scope and for all namespaces.
         name: "" for a collection.
+        user: who asks, and may.
     """
 
     request: web.Request
@@ -94,6 +96,7 @@ class Call:
     name: str
     subresource: str
     query: Query
+    user: User
 
     @property
     def stored(self) -> "Call":

@@ -7,7 +7,7 @@ has no measurement yet is left out of lists, and not found).
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from aiohttp import web
@@ -70,7 +70,7 @@ class ResourceMetrics:
         """Return the nodes or pods themselves that are asked about."""
         kind = self._measured(call.kind)
         if call.name:
-            about = Call(call.request, kind, call.namespace, call.name, "", call.query)
+            about = replace(call, kind=kind)
             return (await Updater(self.backend).current(about),)
         selection = select(kind, call.namespace, "", call.query)
         _revision, found = await Lister(self.backend).select(selection)

@@ -9,6 +9,7 @@ from aiohttp import web
 from ..objects.json import JsonObject
 from ..objects.stored import StoredObject
 from . import assignments, bodies, build_context, logs, removal, reviews, status_errors
+from .access_reviews import AccessReviews
 from .backend import Backend
 from .bulk import BulkCreator, is_bulk
 from .creation import Creator, checked, submission
@@ -23,6 +24,7 @@ from .selection import select
 from .status_errors import JSON, MethodNotAllowed
 from .streaming import Streamer
 from .subresources import Binder, Scaler, checked_binding, scale_of
+from .token_requests import TokenIssuer
 from .updating import Change, Updater, converted
 from .watching import Watcher
 
@@ -38,6 +40,7 @@ _ACTIONS = frozenset(
         "log",
         "portforward",
         "scale",
+        "token",
     }
 )
 
@@ -45,8 +48,11 @@ _ACTIONS = frozenset(
 class Resources:
     """Answers every request to a kind's paths."""
 
-    def __init__(self, backend: Backend, closing: asyncio.Event) -> None:
+    def __init__(
+        self, backend: Backend, access_reviews: AccessReviews, closing: asyncio.Event
+    ) -> None:
         self._backend = backend
+        self._access_reviews = access_reviews
         self._creator = Creator(backend)
         self._updater = Updater(backend)
         self._remover = Remover(backend)
@@ -92,7 +98,8 @@ class Resources:
 
     async def _create(self, call: Call) -> web.StreamResponse:
         if call.kind.computed:
-            compute = self._backend.answers[call.kind.resource]
+            own = self._access_reviews.of(call)
+            compute = own or self._backend.answers[call.kind.resource]
             return await reviews.answer(call, compute, self._backend.settings.bulk_limit)
         if is_bulk(call):
             return await self._bulk.answer_lines(call)
@@ -163,6 +170,12 @@ class Resources:
                 given, _complaints = await self._body(call)
                 await Evictor(self._backend).evict(call, checked_eviction(call, given))
                 return _done()
+            case "token", "POST":
+                given, _complaints = await self._body(call)
+                issued = await TokenIssuer(self._backend).issue(call, given)
+                return web.Response(
+                    status=201, body=msgspec.json.encode(issued), headers={"Content-Type": JSON}
+                )
             case "scale", "GET":
                 return _scale(call, await self._updater.current(call))
             case "scale", "PUT":

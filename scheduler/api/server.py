@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hmac
 import logging
 import ssl
 from collections.abc import AsyncIterator
@@ -12,15 +11,22 @@ from uuid import uuid4
 import msgspec
 from aiohttp import web
 
+from ..access.accounts import Accounts
+from ..access.identity import User
+from ..access.keys import Keys
+from ..access.policy import Policy
 from ..errors import BadRequest, StatusError
 from ..meter import Meter
 from ..objects.kind import KindRegistry
 from ..store.store import Store
-from . import negotiation, openapi_v2, status_errors
-from .access_reviews import ANSWERS
+from . import authorization, impersonation, negotiation, openapi_v2, status_errors
+from .access_reviews import AccessReviews
+from .authentication import Authenticator, Door
+from .authorization import Authorizer
 from .backend import Backend, Consulted
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
+from .escalation import Escalation
 from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
@@ -31,40 +37,55 @@ from .request import Call, Query
 from .resources import Resources
 from .routes import find, unknown_path
 from .service_claims import ServiceClaims
-from .status_errors import JSON, Unauthorized
+from .status_errors import JSON
 from .traffic import GONE, Telemetry, Visit
 
 _log = logging.getLogger(__name__)
 _STORE_PATIENCE = 2.0  # seconds /readyz waits for the database
 _CLOSING = web.AppKey("closing", asyncio.Event)
-_HEALTH = frozenset({"healthz", "livez"})
+_HEALTH = frozenset({"healthz", "livez", "readyz"})
 _MAX_PATH = 4096
 
 
 class Api:
     """Dispatches requests; holds nothing that changes but what Backend keeps, and its counters."""
 
-    def __init__(self, backend: Backend, closing: asyncio.Event, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        authenticator: Authenticator,
+        closing: asyncio.Event,
+        telemetry: Telemetry,
+    ) -> None:
         self.backend = backend
         self._telemetry = telemetry
         self._discovery = Discovery(backend.registry)
-        self._resources = Resources(backend, closing)
-        self._token = backend.settings.token.encode()
+        self._authenticator = authenticator
+        self._authorizer = backend.authorizer
+        reviews = AccessReviews(backend.authorizer, authenticator)
+        self._resources = Resources(backend, reviews, closing)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer any request, and count it."""
+        """Answer any request that came in at the main door, and count it."""
+        return await self._count(request, Door.MAIN)
+
+    async def handle_from_pod(self, request: web.Request) -> web.StreamResponse:
+        """Answer any request that came in at the pods' door, and count it."""
+        return await self._count(request, Door.PODS)
+
+    async def _count(self, request: web.Request, door: Door) -> web.StreamResponse:
         visit, code = Visit(self._telemetry.traffic, request.method), GONE
         try:
-            response = await self._handle(request, visit)
+            response = await self._handle(request, visit, door)
             code = response.status
             return response
         finally:
             visit.end(code)
 
-    async def _handle(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+    async def _handle(self, request: web.Request, visit: Visit, door: Door) -> web.StreamResponse:
         """Answer any request; every failure is a Status."""
         try:
-            return await self._answer(request, visit)
+            return await self._answer(request, visit, door)
         except StatusError as error:
             return status_errors.response(error)
         except web.RequestPayloadError as error:
@@ -81,19 +102,30 @@ class Api:
             )
             return status_errors.response(error)
 
-    async def _answer(self, request: web.Request, visit: Visit) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, visit: Visit, door: Door) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if len(path) > _MAX_PATH:
             raise unknown_path()
         parts = [unquote(part) for part in path.split("/") if part]
-        if parts and (parts[0] in _HEALTH or parts[0] == "readyz"):
+        health = bool(parts) and parts[0] in _HEALTH
+        if health and door is Door.MAIN:  # whoever supervises the service has no token
             return await self._health(parts[0])
-        if self._token:
-            self._authenticate(request)
+        user = self._authenticator.at_once(request.headers, door)
+        if user is None:
+            user = await self._authenticator.by_token(request.headers)
+        if impersonation.asked(request.headers):
+            user = await impersonation.impersonated(self._authorizer, user, request.headers)
         if len(parts) > 2 and parts[0] in {"api", "apis"}:
             short = parts[0] == "apis" and len(parts) == 3
             if not short:
-                return await self._resource(request, parts, visit)
+                return await self._resource(request, parts, visit, user)
+        if not user.unlimited:
+            await self._authorizer.check(user, authorization.of_path(request.method, parts))
+        if health:
+            return await self._health(parts[0])
+        return await self._no_resource(request, parts)
+
+    async def _no_resource(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
         if request.method not in {"GET", "HEAD"}:
             raise status_errors.MethodNotAllowed(
                 "the server does not allow this method on the requested resource"
@@ -104,20 +136,17 @@ class Api:
         return self._document(request, parts)
 
     async def _resource(
-        self, request: web.Request, parts: list[str], visit: Visit
+        self, request: web.Request, parts: list[str], visit: Visit, user: User
     ) -> web.StreamResponse:
         place = find(parts, self.backend.registry)
         query = Query(request.query)
         visit.goes_to(place, watches=query.flag("watch"), follows=query.flag("follow"))
-        call = Call(request, place.kind, place.namespace, place.name, place.subresource, query)
+        if not user.unlimited:
+            for wanted in authorization.of_resource(request.method, place, query):
+                await self._authorizer.check(user, wanted)
+        kind, subresource = place.kind, place.subresource
+        call = Call(request, kind, place.namespace, place.name, subresource, query, user)
         return await self._resources.answer(call)
-
-    def _authenticate(self, request: web.Request) -> None:
-        """Compare the bearer token, in constant time."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        given = token.strip().encode("utf-8", "surrogateescape")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token):
-            raise Unauthorized("Unauthorized")
 
     async def _health(self, name: str) -> web.Response:
         if name == "readyz":
@@ -165,29 +194,36 @@ class Api:
         return _json(plain)
 
 
+_API = web.AppKey("api", Api)
+
+
 def _json(body: bytes) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": JSON})
 
 
-def build(
+def build(  # noqa: PLR0913, PLR0917 - what it is made of, most of it once
     store: Store,
     registry: KindRegistry,
     meter: Meter,
     consulted: Consulted,
     settings: ApiSettings,
     telemetry: Telemetry | None = None,
+    keys: Keys | None = None,
 ) -> web.Application:
-    """Return the application.
+    """Return the application, for whoever comes in at the main door.
 
     Args:
         meter: measures what runs on hosts, and finds them.
         consulted: what other rooms say.
         telemetry: where requests are counted, and what /metrics tells.
+        keys: of the cluster; without them no tokens of ServiceAccounts are known.
 
     Raises:
         ConfigurationError: the settings would expose the cluster.
     """
     settings.check()
+    tokens = None if keys is None else keys.tokens
+    authorizer = Authorizer(Policy(store))
     backend = Backend(
         store=store,
         registry=registry,
@@ -200,8 +236,11 @@ def build(
         pages=Pages(settings.page_ttl, settings.page_objects),
         lists=RepeatedLists(),
         claims=ServiceClaims(store, settings.service_range),
-        answers={**ANSWERS, **consulted.answers},
+        answers=consulted.answers,
         review=consulted.review,
+        authorizer=authorizer,
+        escalation=Escalation(authorizer),
+        tokens=tokens,
     )
     app = web.Application(client_max_size=settings.body_limit)
     closing = asyncio.Event()
@@ -213,6 +252,7 @@ def build(
             asyncio.create_task(backend.classes.runtimes.run(), name="api runtime classes"),
             asyncio.create_task(backend.admission.run(), name="api namespaces"),
             asyncio.create_task(backend.limits.run(), name="api limit ranges"),
+            asyncio.create_task(authorizer.policy.run(), name="api roles"),
         ]
         yield
         for task in tasks:
@@ -225,9 +265,28 @@ def build(
 
     app.cleanup_ctx.append(follow)
     app.on_shutdown.append(close_watches)
-    api = Api(backend, closing, telemetry or Telemetry())
+    authenticator = Authenticator(settings.token, Accounts(store, tokens))
+    app[_API] = api = Api(backend, authenticator, closing, telemetry or Telemetry())
     app.router.add_route("*", "/{path:.*}", api.handle)
     return app
+
+
+def for_pods(app: web.Application) -> web.Application:
+    """Return the same API for requests of pods: nobody is let in who does not say who it is.
+
+    It works while the other one runs, and of its own keeps nothing; whichever of both shuts down
+    first ends the watches and streams of both.
+    """
+
+    async def close_watches(_door: web.Application) -> None:
+        app[_CLOSING].set()
+
+    api = app[_API]
+    door = web.Application(client_max_size=api.backend.settings.body_limit)
+    door[_CLOSING] = app[_CLOSING]
+    door.on_shutdown.append(close_watches)
+    door.router.add_route("*", "/{path:.*}", api.handle_from_pod)
+    return door
 
 
 async def serve(

@@ -89,6 +89,8 @@ class Updater:
         operation = self._operation(call, current, change)
         if operation is None:
             return current
+        if isinstance(operation, Replace):
+            await self.backend.escalation.judge_change(call.user, call.kind, current, operation)
         if call.subresource == "ephemeralcontainers" and isinstance(operation, Replace):
             await self.backend.admission.judge_body(call.kind, operation.meta, operation.body)
         if call.query.dry_run:

@@ -1,4 +1,4 @@
-"""ClusterRole (rbac.authorization.k8s.io/v1): its rules may be others'; nothing enforces them."""
+"""ClusterRole (rbac.authorization.k8s.io/v1): rights anywhere, and on what has no namespace."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from ..kind import Kind
 from ..selectors import from_label_selector
 from .causes import required
 from .fields import child, indexed
-from .rbac_fields import GROUP, ROLE_PRINTER, not_enforced, rule_causes
+from .rbac_fields import GROUP, ROLE_PRINTER, rule_causes
 
 
 def _validate(obj: JsonObject) -> Iterable[Cause]:
@@ -36,7 +36,6 @@ KIND = Kind(
     namespaced=False,
     printer=ROLE_PRINTER,
     validate=_validate,
-    warnings=not_enforced,
     has_status=False,
     name_rule="path",
 )

@@ -1,4 +1,4 @@
-"""ClusterRoleBinding (rbac.authorization.k8s.io/v1): kept and returned; nothing enforces it."""
+"""ClusterRoleBinding (rbac.authorization.k8s.io/v1): who has a role everywhere."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,6 @@ from .rbac_fields import (
     GROUP,
     binding_causes,
     default_binding,
-    not_enforced,
     reference_change_causes,
 )
 
@@ -29,7 +28,6 @@ KIND = Kind(
     default=default_binding,
     validate=_validate,
     validate_update=reference_change_causes,
-    warnings=not_enforced,
     has_status=False,
     name_rule="path",
 )

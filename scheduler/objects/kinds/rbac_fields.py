@@ -1,6 +1,6 @@
 """What Roles and bindings share: rules, subjects and references (rbac.authorization.k8s.io/v1).
 
-Nothing here decides about a request: whoever holds the service's token may do everything.
+Nothing here decides about a request (access.rbac does).
 """
 
 from collections.abc import Iterable
@@ -17,13 +17,6 @@ from .printing import AGE, NAME, age, name
 GROUP = "rbac.authorization.k8s.io"
 _ACCOUNT = "ServiceAccount"
 _SUBJECTS = (_ACCOUNT, "User", "Group")
-
-
-def not_enforced(_obj: JsonObject) -> Iterable[str]:
-    """Say that the object has no effect."""
-    yield (
-        "rights are not enforced in Ironfree: whoever holds the service's token may do everything"
-    )
 
 
 def rule_causes(rules: Iterable[tuple[str, JsonObject]], *, namespaced: bool) -> Iterable[Cause]:

@@ -1,4 +1,4 @@
-"""Role (rbac.authorization.k8s.io/v1): kept and returned; nothing enforces it."""
+"""Role (rbac.authorization.k8s.io/v1): rights in a namespace."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from ...errors import Cause
 from ..json import JsonObject
 from ..kind import Kind
 from .fields import indexed
-from .rbac_fields import GROUP, ROLE_PRINTER, not_enforced, rule_causes
+from .rbac_fields import GROUP, ROLE_PRINTER, rule_causes
 
 
 def _validate(obj: JsonObject) -> Iterable[Cause]:
@@ -20,7 +20,6 @@ KIND = Kind(
     message="rbac.v1.Role",
     printer=ROLE_PRINTER,
     validate=_validate,
-    warnings=not_enforced,
     has_status=False,
     name_rule="path",
 )

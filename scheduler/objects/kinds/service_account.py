@@ -1,4 +1,4 @@
-"""ServiceAccount (core/v1): the pull secrets and the tokens of the pods that name it."""
+"""ServiceAccount (core/v1): who the pods are that name it, and what they pull images with."""
 
 from datetime import datetime
 
@@ -22,4 +22,5 @@ KIND = Kind(
         _cells,
     ),
     has_status=False,
+    subresources=("token",),
 )

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import ssl
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,12 @@ from types import SimpleNamespace
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
+from scheduler.access import DEFAULT_ROLES, Holder, have_keys
 from scheduler.api.backend import Consulted
 from scheduler.api.configuration import ApiSettings
-from scheduler.api.server import build, serve
+from scheduler.api.server import build, for_pods, serve
 from scheduler.meter import Meter
 from scheduler.objects.kinds import REGISTRY
 from scheduler.objects.meta import ObjectMeta, now_seconds
@@ -168,6 +171,117 @@ async def api(postgres_url, tmp_path_factory):
         finally:
             server.cancel()
             await asyncio.wait({server})
+
+
+RIGHTS = "/apis/rbac.authorization.k8s.io/v1"
+
+
+class Guarded:
+    """The API with both of its doors, on a database with what every cluster starts with.
+
+    Args:
+        main, pods: by door.
+    """
+
+    def __init__(self, main, pods, keys):
+        self.main, self.pods, self.keys = main, pods, keys
+
+    async def account(self, ns, name="robot"):
+        """Make a ServiceAccount; return its uid."""
+        path = f"/api/v1/namespaces/{ns}/serviceaccounts"
+        made = await self.main.post(path, {"metadata": {"name": name}})
+        assert made.code == 201, made.body
+        return made.body["metadata"]["uid"]
+
+    async def robot(self, ns, *rules, name="robot"):
+        """Make a ServiceAccount with rights in its namespace; return its headers."""
+        uid = await self.account(ns, name)
+        if rules:
+            await self.give(ns, name, *rules)
+        return self.bearer(Holder(ns, name, uid))
+
+    def bearer(self, holder, seconds=600, **more):
+        token = self.keys.tokens.issue(holder, seconds, **more).text
+        return {"Authorization": f"Bearer {token}"}
+
+    async def give(self, ns, account, *rules, everywhere=False):
+        """Bind rules to an account, in its namespace or everywhere."""
+        role = f"r-{uuid.uuid4().hex[:8]}"
+        place, prefix = (RIGHTS, "cluster") if everywhere else (f"{RIGHTS}/namespaces/{ns}", "")
+        listed = [
+            {"verbs": [*verbs], "apiGroups": [group], "resources": [*resources]}
+            for verbs, group, *resources in rules
+        ]
+        kind = "ClusterRole" if everywhere else "Role"
+        subject = {"kind": "ServiceAccount", "name": account, "namespace": ns}
+        bound = {
+            "metadata": {"name": role},
+            "roleRef": {"kind": kind, "name": role},
+            "subjects": [subject],
+        }
+        for path, body in (
+            (f"{place}/{prefix}roles", {"metadata": {"name": role}, "rules": listed}),
+            (f"{place}/{prefix}rolebindings", bound),
+        ):
+            made = await self.main.post(path, body)
+            assert made.code == 201, made.body
+
+
+@contextlib.asynccontextmanager
+async def guarded_api(postgres_url, cache, *, roles=DEFAULT_ROLES, token=""):
+    """Run the API with both doors."""
+    async with Database(postgres_url) as url, Store.open(url) as store:
+        for name in ("default", "kube-system"):
+            await store.write(namespace(name))
+        keys, hosts = await have_keys(store), Hosts()
+        given = settings(token=token)
+        app = build(store, REGISTRY, Meter(hosts), NOBODY, given, keys=keys)
+        started = asyncio.get_running_loop().create_future()
+        server = asyncio.create_task(serve(app, given, started))
+        try:
+            port = await started
+            runner = web.AppRunner(for_pods(app), access_log=None)
+            await runner.setup()
+            served, authority = (
+                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+                cache / "ca.crt",
+            )
+            keys.authority.serve(served, ["127.0.0.1"])
+            authority.write_bytes(keys.authority.certificate)
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=served).start()
+            trust = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=authority))
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            async with (
+                aiohttp.ClientSession(headers=headers) as admin,
+                aiohttp.ClientSession(connector=trust) as session,
+            ):
+                main = Running(f"http://127.0.0.1:{port}", store, hosts, admin, app)
+                main.cache = cache
+                door = f"https://127.0.0.1:{runner.addresses[0][1]}"
+                pods = Running(door, store, hosts, session, app)
+                pods.cache, pods.authority = cache / "pods", authority
+                found = Guarded(main, pods, keys)
+                for role in roles:
+                    kind = REGISTRY.by_gvk(role["apiVersion"], role["kind"])
+                    made = await main.post(f"{RIGHTS}/{kind.plural}", role)
+                    assert made.code == 201, made.body
+                yield found
+        finally:
+            server.cancel()
+            await asyncio.wait({server})
+            await runner.cleanup()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def guarded(postgres_url, tmp_path_factory):
+    async with guarded_api(postgres_url, tmp_path_factory.mktemp("kubectl")) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def home(guarded):
+    """A namespace of the test's own at the guarded API."""
+    return await guarded.main.fresh_namespace()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -9,12 +9,15 @@ def test_every_kind_that_can_have_objects_is_looked_at_but_events():
         "adoptions.ironfree.dev",
         "customresourcedefinitions.apiextensions.k8s.io",
         "explanations.ironfree.dev",
+        "localsubjectaccessreviews.authorization.k8s.io",
         "nodes.metrics.k8s.io",
         "pods.metrics.k8s.io",
         "selfsubjectaccessreviews.authorization.k8s.io",
         "selfsubjectreviews.authentication.k8s.io",
         "selfsubjectrulesreviews.authorization.k8s.io",
         "simulations.ironfree.dev",
+        "subjectaccessreviews.authorization.k8s.io",
+        "tokenreviews.authentication.k8s.io",
     }
 
 

@@ -1,4 +1,4 @@
-"""Reviews of the asking client: who it is (authentication.k8s.io), what it may do (authorization).
+"""Reviews of who somebody is (authentication.k8s.io) and what he may do (authorization.k8s.io).
 
 They are computed and kept by nobody.
 """
@@ -14,13 +14,13 @@ def _cells(obj: JsonObject, _now: datetime) -> tuple[Cell, ...]:
     return (name(obj),)
 
 
-def _review(kind: str, room: str) -> Kind:
+def _review(kind: str, room: str, *, namespaced: bool = False) -> Kind:
     return Kind(
         kind=kind,
         plural=f"{kind.lower()}s",
         message=f"{room}.v1.{kind}",
         group=f"{room}.k8s.io",
-        namespaced=False,
+        namespaced=namespaced,
         printer=Printer((NAME,), _cells),
         has_status=False,
         computed=True,
@@ -29,5 +29,8 @@ def _review(kind: str, room: str) -> Kind:
 
 
 IDENTITY = _review("SelfSubjectReview", "authentication")
-ACCESS = _review("SelfSubjectAccessReview", "authorization")
-RULES = _review("SelfSubjectRulesReview", "authorization")
+TOKEN = _review("TokenReview", "authentication")
+OWN_ACCESS = _review("SelfSubjectAccessReview", "authorization")
+OWN_RULES = _review("SelfSubjectRulesReview", "authorization")
+ACCESS = _review("SubjectAccessReview", "authorization")
+LOCAL_ACCESS = _review("LocalSubjectAccessReview", "authorization", namespaced=True)
