@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from ..drivers import Host
 from ..errors import DriverError
 from ..networks import Backend, Connect, Entry, GatewayHost, Listener
 from .memory import Backoff
+from .pacing import Pacer
 
 _log = logging.getLogger(__name__)
 _STEADY = 30.0  # seconds that it must have gone well for, to count as the first failure again
@@ -35,6 +39,7 @@ class ApiGateway:
     Args:
         service: None has nothing done.
         have: has the host know where the Service leads now.
+        pacer: of beginnings, over all hosts.
     """
 
     def __init__(
@@ -44,12 +49,14 @@ class ApiGateway:
         service: ApiService | None,
         have: Callable[[Entry], None],
         pace: Backoff,
+        pacer: Pacer,
     ) -> None:
         self._node = node
         self._host = host
         self._service = service
         self._have = have
         self._pace = pace
+        self._pacer = pacer
 
     async def run(self) -> None:
         """Keep it open, until cancelled."""
@@ -58,9 +65,12 @@ class ApiGateway:
         if service is None or not isinstance(host, GatewayHost):
             return
         while True:
-            begun = clock()
+            begun = math.inf
             try:
-                async with host.gateway(service.connect) as gateway:
+                async with AsyncExitStack() as stack:
+                    opening = partial(stack.enter_async_context, host.gateway(service.connect))
+                    gateway = await self._pacer.send(opening, first=False)
+                    begun = clock()
                     self._lead(service, gateway.backend)
                     await gateway.over()
                 why = "it ended"

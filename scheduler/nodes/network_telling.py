@@ -4,13 +4,17 @@ What is true on this host alone is told in place of what all hosts are told.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 
 from ..drivers import Host
 from ..errors import DriverError, HostUnreachable
 from ..network import NetworkBook, NetworkNews
 from ..networks import Entry, Key, NetworkedHost, NetworkFeed, PodNetwork
 from .memory import Backoff
+from .pacing import Pacer
 
 _STEADY = 30.0  # seconds that it must have gone well for, to count as the first failure again
 _TELLING = 3  # failures in a row after which the Node says so
@@ -24,6 +28,7 @@ class NetworkTelling:
     Args:
         network: the host's part of it; None has nothing done.
         told: takes in why Services are not served on the host, "" when they are.
+        pacer: of beginnings, over all hosts.
     """
 
     def __init__(
@@ -33,12 +38,14 @@ class NetworkTelling:
         book: NetworkBook | None,
         told: Callable[[str], Awaitable[None]],
         pace: Backoff,
+        pacer: Pacer,
     ) -> None:
         self._host = host
         self._network = network
         self._book = book
         self._told = told
         self._pace = pace
+        self._pacer = pacer
         self._again = 0.0  # loop time at which all is said again
         self._own: dict[Key, Entry] = {}
         self._news: NetworkNews | None = None
@@ -56,20 +63,32 @@ class NetworkTelling:
         if network is None or book is None or not isinstance(host, NetworkedHost):
             return
         while True:
-            begun = clock()
-            news = self._news = book.subscribe()
+            begun = math.inf
             try:
-                async with host.network(network) as feed:
-                    await self._begin(feed, book)
+                async with AsyncExitStack() as stack:
+                    opening = partial(self._open, stack, host.network(network), book)
+                    feed, news = await self._pacer.send(opening, first=False)
+                    begun = clock()
                     await self._keep_up(feed, book, news)
             except DriverError as error:
                 failures = 1 if clock() - begun > _STEADY else failures + 1
                 # What breaks off once goes on as it was last told.
                 if failures >= _TELLING or not isinstance(error, HostUnreachable):
                     await self._told(str(error))
-            finally:
-                book.unsubscribe(news)
             await asyncio.sleep(self._pace.delay(failures).total_seconds())
+
+    async def _open(
+        self,
+        stack: AsyncExitStack,
+        served: AbstractAsyncContextManager[NetworkFeed],
+        book: NetworkBook,
+    ) -> tuple[NetworkFeed, NetworkNews]:
+        """Have the host serve, and tell it all."""
+        feed = await stack.enter_async_context(served)
+        news = self._news = book.subscribe()
+        stack.callback(book.unsubscribe, news)
+        await self._begin(feed, book)
+        return feed, news
 
     async def _begin(self, feed: NetworkFeed, book: NetworkBook) -> None:
         own = dict(self._own)

@@ -23,6 +23,7 @@ from .volume_sources import VolumeSources
 
 _WORKERS, _WORK = 16, 0.1  # at work at once over all hosts; seconds for which each counts
 _LOOKS, _LOOK = 16, 0.05
+_TELLINGS, _TELLING = 8, 0.25
 _JUDGED = 10_000  # answers kept
 Question = Callable[[Pod], bool]
 
@@ -38,6 +39,7 @@ class Office:
 
     Args:
         work, looks: the pace of workers on pods, and of looks at hosts.
+        tellings: the pace in which hosts begin to serve the network; being ready goes first.
         evictions: of pods, by the resource that was short.
         network: what hosts are told of Services; None where they are not served.
         api: by which pods can ask the API; None where they cannot.
@@ -61,6 +63,7 @@ class Office:
     gateway: ApiService | None = None
     work: Pacer = field(default_factory=lambda: Pacer(_WORKERS, _WORK))
     looks: Pacer = field(default_factory=lambda: Pacer(_LOOKS, _LOOK))
+    tellings: Pacer = field(default_factory=lambda: Pacer(_TELLINGS, _TELLING))
     evictions: Counter[str] = field(default_factory=Counter[str])
     judged: dict[tuple[Question, bytes], bool] = field(
         default_factory=dict[tuple[Question, bytes], bool]

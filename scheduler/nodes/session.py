@@ -101,9 +101,11 @@ class Session:
         )
         self._limits = StorageLimitWatch(self._node, host, desk, settings.storage_limits)
         self._leaves = made.part is Part.LEAVING
-        self._network = NetworkTelling(host, made.network, office.network, told.networked, pace)
+        self._network = NetworkTelling(
+            host, made.network, office.network, told.networked, pace, office.tellings
+        )
         service = office.gateway if made.network is not None else None
-        self._api = ApiGateway(self._node, host, service, self._network.have, pace)
+        self._api = ApiGateway(self._node, host, service, self._network.have, pace, office.tellings)
 
     def _workshop(self, made: Registration) -> Workshop:
         network = self._office.network

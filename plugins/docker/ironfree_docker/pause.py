@@ -9,6 +9,7 @@ Not for other processors than amd64 and arm64: name an image in the host's optio
 """
 
 import struct
+from functools import cache
 
 from . import tools
 from .image_archive import ImageSettings, RootFile, image_archive
@@ -101,6 +102,7 @@ def program(architecture: str) -> bytes | None:
     return None if instructions is None else static_elf(architecture, instructions + _SIGNALS)
 
 
+@cache
 def archive(architecture: str) -> bytes | None:
     """The infra image for `POST /images/load`, or None if there is none for this processor."""
     binary = program(architecture)

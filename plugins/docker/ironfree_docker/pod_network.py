@@ -34,6 +34,7 @@ class PodNetworkOfHost:
         self._server = f"ironfree-network{short}"
         self._having = asyncio.Lock()
         self._there = ""
+        self._absent = False  # when it was last looked for, and nobody has asked for it since
 
     # --- the subnet -------------------------------------------------------------------------
 
@@ -50,7 +51,7 @@ class PodNetworkOfHost:
             found = await self._inspect()
         except EngineRejected:
             return ""
-        self._there = found.subnet if found is not None else ""
+        self._there, self._absent = found.subnet if found is not None else "", found is None
         return self._there
 
     def doubt(self) -> None:
@@ -58,7 +59,8 @@ class PodNetworkOfHost:
         self._there = ""
 
     async def _ensure(self, subnet: str) -> None:
-        found = await self._inspect()
+        found = None if self._absent else await self._inspect()
+        self._absent = False
         if found is not None and found.subnet != subnet:
             if found.containers:
                 raise EngineRejected(
