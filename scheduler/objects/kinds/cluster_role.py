@@ -28,11 +28,6 @@ def _validate(obj: JsonObject) -> Iterable[Cause]:
             yield Cause(where, f"Invalid value: {error.message}")
 
 
-def _warnings(obj: JsonObject) -> Iterable[str]:
-    if obj.get("aggregationRule") is not None:
-        yield "aggregationRule: the rules of other ClusterRoles are not filled in"
-
-
 KIND = Kind(
     kind="ClusterRole",
     plural="clusterroles",
@@ -41,7 +36,6 @@ KIND = Kind(
     namespaced=False,
     printer=ROLE_PRINTER,
     validate=_validate,
-    warnings=_warnings,
     has_status=False,
     name_rule="path",
 )
