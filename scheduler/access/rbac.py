@@ -24,7 +24,8 @@ from .identity import User, account_name
 
 ALL = "*"
 _MOST_PIECES = 10_000  # that one rule is taken apart into
-_MOST_SHOWN = 20
+MOST_SHOWN = 20
+"""Of what is not held."""
 
 
 class Attributes(NamedTuple):
@@ -193,7 +194,7 @@ def _described(binding: RoleBinding, user: User) -> str:
 def uncovered(held: Sequence[Rule], wanted: Iterable[Rule]) -> list[Rule]:
     """Return what of some rules is not held, in pieces; [] if all is. For who hands out rights.
 
-    A rule that would fall into too many pieces counts as one.
+    A rule that would fall into too many pieces counts as one, and no more than MOST_SHOWN are told.
     """
     found: list[Rule] = []
     for rule in wanted:
@@ -202,7 +203,7 @@ def uncovered(held: Sequence[Rule], wanted: Iterable[Rule]) -> list[Rule]:
         for piece in _pieces(rule):
             if not any(_covers(own, piece) for own in held):
                 found.append(piece)
-                if len(found) == _MOST_SHOWN:
+                if len(found) == MOST_SHOWN:
                     return found
     return found
 

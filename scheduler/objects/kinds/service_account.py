@@ -1,4 +1,4 @@
-"""ServiceAccount (core/v1): who the pods are that name it, and what they pull images with."""
+"""ServiceAccount (core/v1): the pull secrets and the tokens of the pods that name it."""
 
 from datetime import datetime
 

@@ -287,3 +287,13 @@ async def test_without_keys_no_token_is_good_or_issued(api, guarded, home, ns):
     await api.post(f"/api/v1/namespaces/{ns}/serviceaccounts", {"metadata": {"name": "robot"}})
     path = f"/api/v1/namespaces/{ns}/serviceaccounts/robot/token"
     assert (await api.post(path, {})).code == 503
+
+
+async def test_watches_of_pods_end_with_the_service(postgres_url, tmp_path):
+    async with guarded_api(postgres_url, tmp_path) as found:
+        robot = await found.robot("default", (("watch",), "", "secrets"))
+        url = f"{found.pods.url}/api/v1/namespaces/default/secrets?watch=true"
+        async with found.pods.session.get(url, headers=robot) as answer:
+            assert answer.status == 200
+            await found.main.app.shutdown()
+            assert await answer.read() == b""

@@ -82,8 +82,7 @@ def ingress_class(controller="a.b/c", **parameters):
 def test_what_upstream_accepts_is_accepted(kind, obj):
     assert [*kind.validate(obj)] == []
     assert [*kind.validate_creation(obj)] == []
-    acted_upon = kind.group == RIGHTS and "aggregationRule" not in obj
-    assert bool([*kind.warnings(obj)]) is not acted_upon
+    assert bool([*kind.warnings(obj)]) is (kind.group == NETWORK)
 
 
 @pytest.mark.parametrize(
