@@ -9,7 +9,6 @@ import msgspec
 
 from ..informer import AnyDelta, CohortDelta, Informer
 from ..objects import (
-    cluster_role,
     controller_revision,
     disruption,
     horizontal_pod_autoscaler,
@@ -57,6 +56,7 @@ from ..objects.pod_owner import (
 )
 from ..objects.replication import REPLACE_ON, Replication, replication_view
 from ..objects.resource_quota import ResourceQuota, quota_view
+from ..objects.role import CLUSTER_ROLES
 from ..objects.root_ca import CONFIG_MAPS, ConfigMap, config_map_view
 from ..objects.selectors import Selector
 from ..objects.service import Service, service_view
@@ -371,7 +371,7 @@ class Informers:
         known = {"pods", "nodes", EVENTS, disruption.RESOURCE, pod_group.RESOURCE}
         known |= {CLAIMS, VOLUMES, CLASSES, DEPLOYMENT.resource, JOB.resource, SERVICES, SLICES}
         known |= {DOCKER_HOSTS, horizontal_pod_autoscaler.RESOURCE, limit_range.RESOURCE}
-        known |= {resource_quota.RESOURCE, ENDPOINTS, cluster_role.RESOURCE, CONFIG_MAPS}
+        known |= {resource_quota.RESOURCE, ENDPOINTS, CLUSTER_ROLES, CONFIG_MAPS}
         known |= {
             CRON_JOB.resource,
             DAEMON_SET.resource,
@@ -406,7 +406,7 @@ class Informers:
             Informer(store, VOLUMES, volume_view, {OWNER: owner_uids}),
             Informer(store, CLASSES, class_view, {OWNER: owner_uids}),
             Informer(store, DOCKER_HOSTS, maintained_host, {OWNER: owner_uids}),
-            Informer(store, cluster_role.RESOURCE, cluster_role_view, ROLE_INDEXERS),
+            Informer(store, CLUSTER_ROLES, cluster_role_view, ROLE_INDEXERS),
             Informer(store, CONFIG_MAPS, config_map_view, {OWNER: owner_uids}),
             {
                 kind.resource: Informer(store, kind.resource, _named, {OWNER: owner_uids})
@@ -439,7 +439,7 @@ class Informers:
             VOLUMES: self.volumes,
             CLASSES: self.classes,
             DOCKER_HOSTS: self.hosts,
-            cluster_role.RESOURCE: self.cluster_roles,
+            CLUSTER_ROLES: self.cluster_roles,
             CONFIG_MAPS: self.config_maps,
             **self.others,
         }

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from ..errors import NotFound
-from ..objects.cluster_role import RESOURCE, ClusterRole, with_rules
+from ..objects.cluster_role import ClusterRole, with_rules
+from ..objects.role import CLUSTER_ROLES
 from ..objects.selectors import Selector
 from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Replace
@@ -50,7 +51,7 @@ class RoleAggregation:
     def _look_above(self, role: ClusterRole) -> None:
         for each in self._roles.by_index(AGGREGATED, AGGREGATED):
             if each.chooses(role):
-                self._queue.add(ObjectKey(RESOURCE, "", each.name))
+                self._queue.add(ObjectKey(CLUSTER_ROLES, "", each.name))
 
     async def _reconcile(self, key: ObjectKey) -> timedelta | None:
         role = self._roles.get("", key.name)
@@ -63,7 +64,7 @@ class RoleAggregation:
         return None
 
     async def _fill(self, filled: StoredObject) -> None:
-        write = Replace(RESOURCE, filled.meta, filled.body, b"", filled.revision)
+        write = Replace(CLUSTER_ROLES, filled.meta, filled.body, b"", filled.revision)
         with contextlib.suppress(NotFound):
             await self._roles.reached((await self._store.write(write)).revision)
 

@@ -6,21 +6,10 @@ from msgspec.structs import replace
 from ..errors import BadRequest
 from .json import Json, JsonObject
 from .meta import ObjectMeta
+from .role import Rule
 from .selectors import NOTHING, Selector, from_label_selector
 from .stored import Body, StoredObject
 from .view import View
-
-RESOURCE = "clusterroles.rbac.authorization.k8s.io"
-
-
-class PolicyRule(View, frozen=True):
-    """rbac/v1 PolicyRule."""
-
-    verbs: tuple[str, ...] = ()
-    api_groups: tuple[str, ...] = ()
-    resources: tuple[str, ...] = ()
-    resource_names: tuple[str, ...] = ()
-    non_resource_urls: tuple[str, ...] = msgspec.field(name="nonResourceURLs", default=())
 
 
 class ClusterRole(msgspec.Struct, frozen=True):
@@ -31,7 +20,7 @@ class ClusterRole(msgspec.Struct, frozen=True):
     """
 
     meta: ObjectMeta
-    rules: tuple[PolicyRule, ...]
+    rules: tuple[Rule, ...]
     selectors: tuple[Selector, ...]
     stored: StoredObject
 
@@ -51,7 +40,7 @@ class _Aggregation(View, frozen=True):
 
 
 class _Body(View, frozen=True):
-    rules: tuple[PolicyRule, ...] = ()
+    rules: tuple[Rule, ...] = ()
     aggregation_rule: _Aggregation = _Aggregation()
 
 
@@ -74,7 +63,7 @@ def _selector(raw: msgspec.Raw) -> Selector:
         return NOTHING
 
 
-def with_rules(role: ClusterRole, rules: tuple[PolicyRule, ...]) -> StoredObject:
+def with_rules(role: ClusterRole, rules: tuple[Rule, ...]) -> StoredObject:
     """Return a stored ClusterRole with other rules."""
     body: JsonObject = msgspec.json.decode(role.stored.body.json)
     body["rules"] = msgspec.to_builtins(rules)
