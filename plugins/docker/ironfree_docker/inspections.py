@@ -18,6 +18,8 @@ from .together import together
 
 _OLD = 300.0  # seconds; for running containers
 _AT_ONCE = 4
+_KILLED = 128 + 9
+_LATE = 0.2  # seconds by which an engine may tell that memory was short after it told of the end
 _BEGUN = frozenset({"create", "start"})
 
 
@@ -77,6 +79,9 @@ class Inspections:
         async with self._room:
             asked = self.heard_until
             found = await self._containers.inspect(listed.id)
+        if found is not None and _was_killed(found.state):
+            await asyncio.sleep(_LATE)
+            found = await self._containers.inspect(listed.id)
         if found is not None and found.state.status == listed.state:
             self.keep(found, asked)
         return found
@@ -101,3 +106,8 @@ class Inspections:
         elif found.state.status == "running" and self._listening:
             age = _OLD * random.uniform(0.5, 1)  # not all of a host at once
             self._known[found.id] = _Known(found, asyncio.get_running_loop().time() + age)
+
+
+def _was_killed(state: wire.State) -> bool:
+    """Tell whether it was killed, by whom the engine may not know yet."""
+    return state.status == "exited" and state.exit_code == _KILLED and not state.oom_killed

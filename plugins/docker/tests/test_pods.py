@@ -265,6 +265,22 @@ async def test_running_containers_are_looked_at_again_after_an_event(
     assert engine.calls.count("inspect") > looks + 2, "nobody listens any more"
 
 
+async def test_that_memory_was_short_may_be_told_after_the_end(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    app = await host.ensure_container(sandbox, APP)
+    killed = engine.find(app.id)
+    assert killed is not None
+    killed.status, killed.exit_code = "exited", 137
+    looks = engine.calls.count("inspect")
+    looking = asyncio.create_task(host.observe())
+    while engine.calls.count("inspect") < looks + 2:  # noqa: ASYNC110 - asked, of both
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)  # and answered
+    killed.oom_killed = True
+    (seen,) = await looking
+    assert seen.containers[0].oom_killed
+
+
 async def test_what_was_started_here_is_not_asked_for_again(engine: FakeEngine, host: Host):
     events = host.events()
     assert (await anext(events)).action == "open"
