@@ -159,10 +159,12 @@ def _position(spec: PodSpec, container: Container) -> int:
 def _volumes(spec: PodSpec) -> Iterator[SandboxVolume]:
     """Yield what the sandbox has mounted, whose places must not change while it lives.
 
-    Directories of the host come last, but for claimed ones: earlier versions had no others.
+    The token's volume comes first: an engine may have only the first ones written to, and what a
+    claim stands for may change the places of others. Directories of the host come last, but for
+    claimed ones: earlier versions had no others.
     """
     later: list[HostPathVolume] = []
-    for each in spec.volumes:
+    for each in sorted(spec.volumes, key=lambda volume: volume != API_ACCESS):
         made = _volume(spec, each)
         if isinstance(made, HostPathVolume) and each.persistent_volume_claim is None:
             later.append(made)

@@ -201,8 +201,17 @@ async def test_a_token_is_made_anew_beside_a_volume_that_fails(pods, engine, mon
     await pods.running("p")
     await pods.store.write(Remove(look.key, look.meta.uid))
     await pods.events("FailedMount")
-    before = present(engine, "/volumes/1")["token"]
-    await pods.eventually(lambda: present(engine, "/volumes/1")["token"] != before)
+    before = present(engine)["token"]
+    await pods.eventually(lambda: present(engine)["token"] != before)
+
+
+async def test_a_pod_may_have_as_many_volumes_as_without_a_token(pods, engine):
+    await add_host(pods)
+    await add_account(pods)
+    many = [{"name": f"v{number}", "emptyDir": {}} for number in range(64)]
+    await pods.add_pod("p", "h0", volumes=many)
+    await pods.running("p")
+    assert holder(engine).pod == "p"
 
 
 async def test_another_account_of_the_name_is_another_holder(pods, engine):

@@ -79,6 +79,12 @@ def test_every_container_but_ephemeral_ones_has_one_volume_mounted():
     assert list(label_name_complaints(VOLUME.name)), "it would be taken for a pod's own"
 
 
+def test_its_volume_is_the_first_and_those_of_the_pod_keep_their_order():
+    own = (Volume("b", EmptyDirVolumeSource()), Volume("a", EmptyDirVolumeSource()))
+    found = sandbox_spec(with_access(pod(volumes=own)), 0, 1).volumes
+    assert [volume.name for volume in found] == [VOLUME.name, "b", "a"]
+
+
 @pytest.mark.parametrize(
     ("path", "mount", "lacks"),
     [
