@@ -99,12 +99,12 @@ class Desk(Protocol):
         """Wait for a look that begins after this call."""
         ...
 
-    def spawn(self, worker: "PodWorker") -> asyncio.Task[None]:
-        """Run the worker as a task of the session."""
+    def spawn(self, worker: "PodWorker") -> asyncio.Task[None] | None:
+        """Run the worker as a task of the session; None when the session is ending."""
         ...
 
-    def spawn_action(self, worker: "PodWorker", decision: Decision) -> asyncio.Task[bool]:
-        """Run a decision's instructions as a task of the session."""
+    def spawn_action(self, worker: "PodWorker", decision: Decision) -> asyncio.Task[bool] | None:
+        """Run a decision's instructions as a task of the session; None when it is ending."""
         ...
 
     def settled(self, worker: "PodWorker") -> None:
@@ -303,11 +303,13 @@ class PodWorker:
 
     async def _act(self, decision: Decision) -> None:
         self._basis = self._basis_now()
-        self._action = self._desk.spawn_action(self, decision)
+        action = self._action = self._desk.spawn_action(self, decision)
+        if action is None:
+            return
         try:
-            await asyncio.wait({self._action})
+            await asyncio.wait({action})
         finally:
-            action, self._action = self._action, None
+            self._action = None
             self._acted = self._desk.looks
         if action.cancelled():
             self._dirty = True

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from msgspec.structs import replace as with_fields
 
@@ -45,6 +46,8 @@ from .storage_limit_watch import StorageLimitWatch
 
 _log = logging.getLogger(__name__)
 _OWN = frozenset({"create", "start"})  # actions the workers know of, having caused them
+
+Answer = TypeVar("Answer")
 
 
 class Session:
@@ -166,6 +169,8 @@ class Session:
 
     def notice(self, uid: str, current: AssignedPod | None) -> None:
         """Take in a pod's present state in the store, None when it is not on this host."""
+        if self._ended:
+            return  # the next session reads it
         self._roster.put(uid, current)
         self.company.leave(uid)
         worker = self._roster.workers.get(uid)
@@ -221,22 +226,32 @@ class Session:
                 )
 
     def _circuit_changed(self, failure: DriverError | None) -> None:
-        if self._ended:
-            return
-        self._group.create_task(self._told.stuck(str(failure) if failure else ""))
+        self._begin(self._told.stuck(str(failure) if failure else ""))
 
     def _tell(self, pod: Pod, words: Words, container: str) -> None:
         self._office.events.record(pod, self._node, words, container)
 
     # --- workers ----------------------------------------------------------------------------
 
-    def spawn(self, worker: PodWorker) -> asyncio.Task[None]:
-        """Run a worker as a task of this session."""
-        return self._group.create_task(worker.run())
+    def spawn(self, worker: PodWorker) -> asyncio.Task[None] | None:
+        """Run a worker as a task of this session; None when the session is ending."""
+        return self._begin(worker.run())
 
-    def spawn_action(self, worker: PodWorker, decision: Decision) -> asyncio.Task[bool]:
-        """Run a decision's instructions as a task of this session."""
-        return self._group.create_task(worker.carry_out(decision))
+    def spawn_action(self, worker: PodWorker, decision: Decision) -> asyncio.Task[bool] | None:
+        """Run a decision's instructions as a task of this session; None when it is ending."""
+        return self._begin(worker.carry_out(decision))
+
+    def _begin(self, work: Coroutine[None, None, Answer]) -> asyncio.Task[Answer] | None:
+        """Run some work as a task of this session; None when the session is ending.
+
+        That a task has failed is known to the group at once, here only when `run` goes on; and
+        what comes in between, news of a pod say, must not end more than this session.
+        """
+        try:
+            return self._group.create_task(work)
+        except RuntimeError:
+            work.close()
+            return None
 
     def settled(self, worker: PodWorker) -> None:
         """Hear that a worker came to rest; forget it when its pod is gone from both sides."""

@@ -5,6 +5,7 @@ import asyncio
 from ironfree_simulated import Behaviour
 
 from scheduler.drivers import EngineState
+from scheduler.errors import HostUnreachable
 from scheduler.objects.stored import ObjectKey
 from scheduler.store.operations import Remove
 
@@ -29,6 +30,35 @@ async def test_agents_end_when_their_hosts_fail_in_the_same_moment(cluster):
     cluster.driver.machine("h1").partition()
     async with asyncio.timeout(10):
         await cluster.stop_agents()
+
+
+async def test_news_of_pods_while_a_session_ends_harm_no_other(cluster):
+    await cluster.add_host("h1")
+    await cluster.add_pod("web", "h1")
+    await cluster.running("web")
+    (agent,) = cluster.agents._agents.values()
+    session = agent._session
+    (here,) = session._roster.assigned.values()
+    outcomes = []
+
+    def bring_news(_=None):
+        try:
+            outcomes.append(agent.notice(f"news-{len(outcomes)}", here))
+        except RuntimeError as error:
+            outcomes.append(error)
+
+    async def fail():
+        raise HostUnreachable("h1 is gone")
+
+    failing = session._group.create_task(fail())
+    failing.add_done_callback(bring_news)  # the group knows, and its session does not
+    await asyncio.wait({failing})
+    assert agent._session is session, "its other tasks have yet to end"
+    bring_news()
+    assert outcomes == [None, None]
+    await cluster.eventually(lambda: agent._session not in (None, session))
+    await cluster.add_pod("late", "h1")
+    await cluster.running("late")
 
 
 async def test_an_agent_goes_on_when_several_descriptions_fail_at_once(works):
