@@ -20,7 +20,8 @@ AUDIENCE = ISSUER
 """Whom tokens are for that name nobody else: the API itself."""
 
 _ALGORITHM = "HS256"
-_SLACK = 10  # seconds by which clocks of processes may differ
+CLOCK_SLACK = 10
+"""Seconds by which clocks of those who sign and those who read may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class Tokens:
                 algorithms=[_ALGORITHM],
                 audience=list(audiences),
                 issuer=ISSUER,
-                leeway=_SLACK,
+                leeway=CLOCK_SLACK,
                 options={"require": ["exp", "iat", "aud", "iss"]},
             )
             said = msgspec.convert(claims, _Claims)

@@ -1,6 +1,8 @@
 """When tokens in pods' volumes are made anew."""
 
-from dataclasses import replace
+import asyncio
+import contextlib
+from dataclasses import dataclass, replace
 
 import jwt
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.access import Holder, Tokens
+from scheduler.nodes import token_renewal
 from scheduler.nodes.pod_tokens import ApiForPods, PodTokens, renewal
 from scheduler.nodes.token_renewal import TokenRenewals
 from scheduler.objects.volumes import TokenSource
@@ -107,3 +110,59 @@ def test_a_queue_does_not_grow_with_what_was_put_off(queue, told):
     assert len(queue._queue) < 2000
     tell(queue, 1 << 40)
     assert told == ["b", "c", "a", "d"]
+
+
+@dataclass
+class Clocks:
+    """One that is set, and one that nobody sets."""
+
+    wall: float = 5_000.0
+    steady: float = 100.0
+
+    def time(self):
+        return self.wall
+
+    def monotonic(self):
+        return self.steady
+
+
+@pytest.fixture
+def clocks(monkeypatch):
+    made = Clocks()
+    monkeypatch.setattr(token_renewal, "time", made)
+    monkeypatch.setattr(token_renewal, "_LONGEST_NAP", 0.01)
+    return made
+
+
+@contextlib.asynccontextmanager
+async def running(queue):
+    task = asyncio.create_task(queue.run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_every_pod_is_told_once_the_clock_was_set_back(clocks):
+    queue, told = TokenRenewals(), asyncio.Queue()
+    for uid in ("a", "b"):
+        queue.put(uid, 9_000, lambda uid=uid: told.put_nowait(uid))
+    async with running(queue), asyncio.timeout(10):
+        clocks.wall -= 6  # which those who read tokens let pass
+        queue.put("due", clocks.wall, lambda: told.put_nowait("due"))
+        assert (await told.get(), told.empty()) == ("due", True)
+        clocks.wall -= 6
+        assert {await told.get(), await told.get()} == {"a", "b"}
+        queue.put("a", 9_000, lambda: told.put_nowait("once more"))
+        queue.put("due", clocks.wall, lambda: told.put_nowait("due"))
+        assert (await told.get(), told.empty()) == ("due", True), "it was set back once"
+
+
+async def test_time_that_goes_by_tells_nobody_who_is_not_due(clocks):
+    queue, told = TokenRenewals(), asyncio.Queue()
+    queue.put("a", 9_000, lambda: told.put_nowait("a"))
+    async with running(queue), asyncio.timeout(10):
+        for seconds in (60, 3_000):
+            clocks.wall, clocks.steady = clocks.wall + seconds, clocks.steady + seconds
+            queue.put("due", clocks.wall, lambda: told.put_nowait("due"))
+            assert (await told.get(), told.empty()) == ("due", True)
