@@ -46,7 +46,8 @@ _SCALED = (
     ("apps", ("deployments/scale", "replicasets/scale", "statefulsets/scale")),
 )
 _OWN = "ironfree.dev"
-_OWN_WRITTEN = ("imagebuilds", "placements", "podgroups")
+_OWN_WRITTEN = ("placements", "podgroups")
+_BUILDS = "imagebuilds"  # a build's image may be given any name, on every host
 _OWN_CLUSTER = ("dockerhosts", "imagemanifests", "imageprepulls", "rebalances")
 _STATUS = (
     ("", ("persistentvolumeclaims/status", "pods/status", "services/status")),
@@ -57,7 +58,7 @@ _STATUS = (
     ("batch", ("cronjobs/status", "jobs/status")),
     ("networking.k8s.io", ("ingresses/status",)),
     ("policy", ("poddisruptionbudgets/status",)),
-    (_OWN, tuple(f"{each}/status" for each in (*_OWN_WRITTEN, *_OWN_CLUSTER))),
+    (_OWN, tuple(f"{each}/status" for each in (_BUILDS, *_OWN_WRITTEN, *_OWN_CLUSTER))),
 )
 
 
@@ -84,7 +85,7 @@ def _view() -> list[JsonObject]:
         _rule(_READ, "apps", "controllerrevisions"),
         _rule(_READ, "discovery.k8s.io", "endpointslices"),
         *(_rule(_READ, group, *kinds) for group, kinds in (*_WORKLOADS, *_SCALED, *_STATUS)),
-        _rule(_READ, _OWN, *_OWN_WRITTEN, *_OWN_CLUSTER, "placements/assignments"),
+        _rule(_READ, _OWN, _BUILDS, *_OWN_WRITTEN, *_OWN_CLUSTER, "placements/assignments"),
         _rule(("get", "list"), "metrics.k8s.io", "nodes", "pods"),
     ]
 
@@ -104,7 +105,6 @@ def _edit() -> list[JsonObject]:
         _rule(("impersonate",), "", "serviceaccounts"),
         _rule((*_READ, *_WRITE), "coordination.k8s.io", "leases"),
         _rule(_WRITE, _OWN, *_OWN_WRITTEN),
-        _rule(("update",), _OWN, "imagebuilds/context"),
         _rule(("create",), _OWN, "explanations"),
     ]
 
@@ -115,6 +115,15 @@ def _admin() -> list[JsonObject]:
         *_edit(),
         _rule((*_READ, *_WRITE), GROUP, "rolebindings", "roles"),
         _rule(("create",), "authorization.k8s.io", "localsubjectaccessreviews"),
+    ]
+
+
+def _image_builder() -> list[JsonObject]:
+    """Building images: as root, under names that pods of other namespaces may be using."""
+    return [
+        _rule((*_READ, *_WRITE), _OWN, _BUILDS),
+        _rule(_READ, _OWN, f"{_BUILDS}/status"),
+        _rule(("update",), _OWN, f"{_BUILDS}/context"),
     ]
 
 
@@ -161,6 +170,7 @@ DEFAULT_ROLES: tuple[JsonObject, ...] = (
     _role("admin", _admin()),
     _role("edit", _edit()),
     _role("view", _view()),
+    _role("ironfree-image-builder", _image_builder()),
     _binding("cluster-admin", MASTERS),
     _binding("system:discovery", AUTHENTICATED),
     _binding("system:basic-user", AUTHENTICATED),

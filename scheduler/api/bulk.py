@@ -25,6 +25,7 @@ from .status_errors import JSON, TooLarge
 
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _CHUNK = 2000  # objects decoded and stored together
+_CHUNK_BYTES = 16 << 20  # beyond which fewer are, so that long lines do not fill memory
 _ONE_BY_ONE = frozenset(
     {"services", "priorityclasses", "runtimeclasses", "limitranges"}
     | {resource.partition(".")[0] for resource in GUARDED}
@@ -218,19 +219,21 @@ async def _chunks(
     Raises:
         TooLarge: a line or the whole body is beyond its limit.
     """
-    size, rest = 0, b""
+    size, held, rest = 0, 0, b""
     lines: list[bytes] = []
     async for data in arriving(request):
         size += len(data)
+        held += len(data)
         if size > total_limit:
             raise TooLarge(f"Request entity too large: limit is {total_limit}")
         *whole, rest = (rest + data).split(b"\n")
         lines.extend(line for line in whole if line.strip())
         if len(rest) > line_limit:
             raise TooLarge(f"a line is too large: limit is {line_limit}")
-        while len(lines) >= _CHUNK:
+        while len(lines) >= _CHUNK or (lines and held >= _CHUNK_BYTES):
             yield lines[:_CHUNK]
             lines = lines[_CHUNK:]
+            held = sum(map(len, lines)) + len(rest)
     if rest.strip():
         lines.append(rest)
     if lines:

@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 
 from ..objects.json import JsonObject
+from ..objects.kinds import simulation
 from ..objects.stored import StoredObject
 from . import assignments, bodies, build_context, logs, removal, reviews, status_errors
 from .access_reviews import AccessReviews
@@ -100,10 +101,10 @@ class Resources:
         if call.kind.computed:
             own = self._access_reviews.of(call)
             compute = own or self._backend.answers[call.kind.resource]
-            return await reviews.answer(call, compute, self._backend.settings.bulk_limit)
+            return await reviews.answer(call, compute, self._limit(call))
         if is_bulk(call):
             return await self._bulk.answer_lines(call)
-        data = await read_body(call.request, self._backend.settings.bulk_limit)
+        data = await read_body(call.request, self._limit(call))
         if self._bulk.is_list(call, data):
             return await self._bulk.answer_list(call, data)
         limit = self._backend.settings.body_limit
@@ -112,6 +113,19 @@ class Resources:
         draft = await self._creator.draft(call.kind, submission(call), data)
         stored = await self._creator.store(call.kind, draft, dry_run=call.query.dry_run)
         return _object(call, stored, draft.warnings, 201)
+
+    def _limit(self, call: Call) -> int:
+        """Return how long a body may be that is read whole before it is known what it holds.
+
+        Everybody may ask for reviews of himself: only a whole cluster, or a List of an
+        administrator's, may be long.
+        """
+        settings = self._backend.settings
+        if call.kind.computed:
+            long = call.kind.resource == simulation.KIND.resource
+        else:
+            long = call.user.unlimited
+        return settings.bulk_limit if long else settings.body_limit
 
     async def _body(self, call: Call) -> tuple[JsonObject, list[str]]:
         data = await read_body(call.request, self._backend.settings.body_limit)

@@ -43,6 +43,17 @@ class Selection:
             return False
         return not self.costly or self._whole(document(stored, self.kind))
 
+    def may_have_matched(self, stored: StoredObject) -> bool:
+        """Return whether an object can have been meant before, whatever it was.
+
+        Name and namespace never change, and rights to named objects rest on them.
+        """
+        meta = stored.meta
+        if self.namespace and meta.namespace != self.namespace:
+            return False
+        fixed = (term for term in self.cheap if term.field in _META_FIELDS)
+        return all(term.matches(_quick(stored, term.field)) for term in fixed)
+
     def _whole(self, obj: JsonObject) -> bool:
         return all(term.matches(self.kind.fields[term.field](obj)) for term in self.costly)
 

@@ -83,7 +83,7 @@ class _Events:
             return self.selection.matches(change.object)
         # What it was before is unknown (read again from SQL): a client takes MODIFIED of an
         # unknown object as an addition, and DELETED of an unknown one as nothing.
-        return now or self.selection.namespace in {"", change.object.meta.namespace}
+        return now or self.selection.may_have_matched(change.object)
 
     def bookmark(self, revision: int, *, initial_end: bool = False) -> bytes:
         kind = self.selection.kind

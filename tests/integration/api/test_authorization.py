@@ -507,3 +507,21 @@ async def test_kubectl_creates_tokens_and_says_who_one_is(guarded, home):
     assert found.err.startswith("No resources found")
     short = await guarded.main.kubectl(*command, "--duration=1m", check=False)
     assert "may not specify a duration less than 10 minutes" in short.err
+
+
+async def test_only_administrators_send_long_bodies(guarded, home, pod):
+    """What everybody may ask must not fill memory."""
+    robot = await guarded.robot(home, (("create",), *PODS))
+    asked = {"resourceAttributes": {"verb": "get", "resource": "pods"}}
+    items = {"kind": "List", "apiVersion": "v1", "items": [pod()]}
+
+    async def code(door, path, body):
+        data = json.dumps(body).encode() + b" " * (4 << 20)
+        headers = {"Content-Type": "application/json", **(robot if door is guarded.pods else {})}
+        return (await door.call("POST", path, headers=headers, data=data)).code
+
+    for door in (guarded.pods, guarded.main):
+        assert await code(door, f"{REVIEWS}/selfsubjectaccessreviews", {"spec": asked}) == 413
+        assert await code(door, place(home), pod()) == 413
+    assert await code(guarded.pods, place(home), items) == 413
+    assert await code(guarded.main, place(home), items) == 200

@@ -1,5 +1,6 @@
 """Many objects in one request."""
 
+import asyncio
 import json
 
 import pytest
@@ -133,3 +134,22 @@ async def test_a_line_too_large_ends_the_request_but_keeps_what_came_before(api,
     assert items[-1]["reason"] == "RequestEntityTooLarge"
     assert summary["ironfree.dev/created"] == "2000"
     assert len(await names(api, ns)) == int(summary["ironfree.dev/created"])
+
+
+async def test_long_lines_are_stored_before_all_have_come(api, ns, pod):
+    """Else one request would fill memory."""
+    told = asyncio.Event()
+
+    async def body():
+        for number in range(13):
+            yield json.dumps(pod(f"p{number}")).encode() + b" " * (23 << 17) + b"\n"
+        await told.wait()
+        yield json.dumps(pod("last")).encode()
+
+    path = f"{api.url}/api/v1/namespaces/{ns}/pods"
+    async with asyncio.timeout(60), api.session.post(path, data=body(), headers=NDJSON) as answer:
+        first = json.loads(await answer.content.readline())
+        told.set()
+        rest = [json.loads(line) for line in (await answer.read()).splitlines()]
+    made = [each["metadata"]["name"] for each in (first, *rest[:-1])]
+    assert made == [*(f"p{number}" for number in range(13)), "last"]

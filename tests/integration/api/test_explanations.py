@@ -158,3 +158,10 @@ async def test_a_gang_says_what_it_waits_for(api, ns, hosts):
 
 
 GROUP = {"apiVersion": "ironfree.dev/v1", "kind": "PodGroup", "metadata": {"name": "g"}}
+
+
+async def test_a_question_is_short(api, ns):
+    path = f"/apis/ironfree.dev/v1/namespaces/{ns}/explanations"
+    data = b'{"spec":{"pod":"p"}}' + b" " * (4 << 20)
+    headers = {"Content-Type": "application/json"}
+    assert (await api.call("POST", path, headers=headers, data=data)).code == 413

@@ -216,3 +216,10 @@ async def test_pods_laid_over_the_cluster_are_completed_as_by_creating_them(api)
     assert "maximum cpu usage per Container is 2" in results[f"{ns}/three"]["message"]
     for path in ("/api/v1/nodes/sim-vm", "/apis/node.k8s.io/v1/runtimeclasses/sim-vm"):
         assert (await api.call("DELETE", path)).code == 200
+
+
+async def test_a_cluster_may_be_larger_than_an_object(api):
+    data = b'{"spec":{"nodes":[],"pods":[]}}' + b" " * (4 << 20)
+    headers = {"Content-Type": "application/json"}
+    path = "/apis/ironfree.dev/v1/simulations"
+    assert (await api.call("POST", path, headers=headers, data=data)).code == 201

@@ -6,6 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from scheduler.api.server import build, serve
+from scheduler.meter import Meter
+from scheduler.objects.kinds import REGISTRY
+from scheduler.store.store import Store
+from tests.integration.api.conftest import NOBODY, Running, settings
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TABLE = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"}
@@ -170,3 +176,52 @@ async def test_bindings_are_seen_as_changes_of_the_pod(api, ns, pod):
         event = await stream.next()
         assert event["type"] == "ADDED"
         assert event["object"]["spec"]["nodeName"] == "w"
+
+
+@asynccontextmanager
+async def restarted(api):
+    """The API anew on the same database: what objects were before its start is unknown to it."""
+    async with Store.open(api.database) as store:
+        app = build(store, REGISTRY, Meter(api.hosts), NOBODY, settings())
+        started = asyncio.get_running_loop().create_future()
+        server = asyncio.create_task(serve(app, settings(), started))
+        try:
+            url = f"http://127.0.0.1:{await started}"
+            yield Running(url, store, api.hosts, api.session, app)
+        finally:
+            server.cancel()
+            await asyncio.wait({server})
+
+
+async def test_what_another_name_or_namespace_was_before_is_not_shown(api, ns):
+    """An object whose earlier state is unknown left the view only if it can have been in it."""
+    other = await api.fresh_namespace()
+    await make(api, ns, "mine", {"on": "yes"})
+    await make(api, ns, "yours", {"on": "yes"})
+    await make(api, other, "mine", {"on": "yes"})
+    start = (await api.get(config(ns))).body["metadata"]["resourceVersion"]
+    for place, name in ((ns, "yours"), (other, "mine"), (ns, "mine")):
+        await patch(api, place, name, {"metadata": {"labels": {"on": "no"}}, "data": {"k": "v"}})
+    headers = {"Content-Type": "application/merge-patch+json"}
+    for each in (other, ns):
+        label = {"metadata": {"labels": {"k": "v"}}}
+        await api.call("PATCH", f"/api/v1/namespaces/{each}", label, headers=headers)
+    mine = {"fieldSelector": "metadata.name=mine"}
+    within = {"fieldSelector": f"metadata.name=mine,metadata.namespace={ns}"}
+    on = {"labelSelector": "on=yes", "resourceVersion": start}
+    async with restarted(api) as again:
+        for path, query in (
+            (config(ns), mine),
+            (config(ns, "mine"), {}),
+            ("/api/v1/configmaps", within),
+        ):
+            async with watching(again, path, **query, **on, timeoutSeconds="1") as stream:
+                event = await stream.next()
+                meta = event["object"]["metadata"]
+                assert (event["type"], meta["namespace"], meta["name"]) == ("DELETED", ns, "mine")
+                assert await stream.next() is None
+        async with watching(
+            again, f"/api/v1/namespaces/{ns}", resourceVersion=start, timeoutSeconds="1"
+        ) as stream:
+            assert await stream.short() == ("MODIFIED", ns)
+            assert await stream.next() is None

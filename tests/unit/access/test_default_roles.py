@@ -93,3 +93,23 @@ def test_an_administrator_of_a_namespace_does_not_get_beyond_what_he_has() -> No
         assert not may("admin", verb, "clusterroles", "rbac.authorization.k8s.io")
     assert not may("admin", "update", "resourcequotas")
     assert not may("admin", "delete", "namespaces")
+
+
+@pytest.mark.parametrize("name", ["edit", "admin"])
+def test_whoever_edits_a_namespace_does_nothing_to_the_hosts_of_all(name: str) -> None:
+    for kind in ALL_KINDS:
+        if kind.group == "ironfree.dev":
+            written = any(may(name, verb, kind.plural, kind.group) for verb in WRITE)
+            assert written == (kind.plural in {"explanations", "placements", "podgroups"})
+    assert may(name, "get", "imagebuilds", "ironfree.dev")
+    assert not may(name, "update", "imagebuilds", "ironfree.dev", "context")
+
+
+def test_to_build_images_is_a_role_of_its_own() -> None:
+    role = "ironfree-image-builder"
+    assert all(may(role, verb, "imagebuilds", "ironfree.dev") for verb in (*READ, *WRITE))
+    assert may(role, "update", "imagebuilds", "ironfree.dev", "context")
+    for kind in ALL_KINDS:
+        if kind.plural != "imagebuilds":
+            verbs = (*READ, *WRITE)
+            assert not any(may(role, verb, kind.plural, kind.group) for verb in verbs)
