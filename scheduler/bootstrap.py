@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 API_PORT = 443
 _API_SERVICE = ObjectKey(SERVICES, "default", "kubernetes")
+_OURS = {"component": "apiserver", "provider": "kubernetes"}
 _PAUSE = 1.0  # seconds before asking an absent database again
 
 
@@ -56,6 +57,12 @@ async def _drop_service_elsewhere(store: Store, address: str) -> None:
     """Remove the API's Service if the range of Services has been another one."""
     found = await store.get(_API_SERVICE)
     if found is None or service_view(found).spec.cluster_ip == address:
+        return
+    if _OURS.items() - found.meta.labels.items():
+        logger.warning(
+            "Service default/kubernetes is somebody's own, so pods do not find the API; delete it "
+            "and start the service anew"
+        )
         return
     try:
         await store.write(Remove(found.key, uid=found.meta.uid))
@@ -92,7 +99,7 @@ def _api_service(address: str) -> JsonObject:
         "metadata": {
             "name": _API_SERVICE.name,
             "namespace": _API_SERVICE.namespace,
-            "labels": {"component": "apiserver", "provider": "kubernetes"},
+            "labels": {**_OURS},
         },
         "spec": {
             "clusterIP": address,

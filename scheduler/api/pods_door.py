@@ -5,11 +5,12 @@ and is known by his token alone.
 """
 
 import asyncio
-import contextlib
+import logging
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit
 from tempfile import TemporaryDirectory
 
 from aiohttp import web
@@ -17,7 +18,10 @@ from aiohttp import web
 from ..access import Authority
 from ..networks import Connect
 
+_log = logging.getLogger(__name__)
 _RENEWAL = 30 * 24 * 3600.0  # seconds; certificates hold for a year
+_AGAIN = 3600.0  # seconds after a renewal that failed
+_SHARE = 8  # of the descriptors of this process, each connection of pods having two here
 
 
 @asynccontextmanager
@@ -40,15 +44,39 @@ async def pods_door(
         with TemporaryDirectory(prefix="ironfree-") as directory:
             path = Path(directory, "api")
             await web.UnixSite(runner, path, ssl_context=context, backlog=1024).start()
-            yield lambda: asyncio.open_unix_connection(path)
+            yield _Way(path).connect
     finally:
         renewing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await renewing
+        await asyncio.wait((renewing,))
         await runner.cleanup()
 
 
+class _Way:
+    """Opens connections, as many as leave the process descriptors for everything else."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._open = set[asyncio.WriteTransport]()  # and some that have ended
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open one; ConnectionRefusedError when there are too many."""
+        most = getrlimit(RLIMIT_NOFILE)[0] // _SHARE
+        if len(self._open) >= most:
+            self._open = {each for each in self._open if not each.is_closing()}
+        if len(self._open) >= most:
+            raise ConnectionRefusedError(f"pods have {most} connections to the API")
+        reader, writer = await asyncio.open_unix_connection(self._path)
+        self._open.add(writer.transport)
+        return reader, writer
+
+
 async def _renew(context: ssl.SSLContext, authority: Authority, names: Sequence[str]) -> None:
+    pause = _RENEWAL
     while True:
-        await asyncio.sleep(_RENEWAL)
-        authority.serve(context, names)
+        await asyncio.sleep(pause)
+        try:
+            authority.serve(context, names)
+            pause = _RENEWAL
+        except OSError as error:
+            pause = _AGAIN
+            _log.warning("the certificate of the API for pods is not renewed: %s", error)

@@ -23,6 +23,7 @@ _WINDOW = 64 << 10  # bytes that either side may send before it is given credit
 _MOST = 16 << 10  # bytes of a frame
 _PING_EVERY, _SILENCE = 30.0, 90.0
 _PATIENCE = 15.0
+_MOST_CARRIED = 1024  # twice what the program has at once: it reuses places of those that end here
 
 Send = Callable[[int, int, bytes], Coroutine[None, None, None]]
 
@@ -149,7 +150,11 @@ class StreamedGateway:
         """Ask whether it is still there, until it says nothing any more."""
         clock = asyncio.get_running_loop().time
         while clock() - self._heard < _SILENCE:
-            await self._send(0, _PING)
+            try:
+                async with asyncio.timeout(_SILENCE):
+                    await self._send(0, _PING)
+            except TimeoutError:
+                return
             await asyncio.sleep(_PING_EVERY)
 
     async def _read(self) -> None:
@@ -162,7 +167,7 @@ class StreamedGateway:
     def _take(self, number: int, kind: int, payload: bytes) -> None:
         if kind == _LISTENING and not self._listening.done():
             self._listening.set_result(int.from_bytes(payload, "little"))
-        elif kind == _OPEN:
+        elif kind == _OPEN and len(self._tasks) < _MOST_CARRIED:
             self._open(number)
         found = self._carried.get(number)
         if found is None:

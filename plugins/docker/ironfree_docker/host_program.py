@@ -7,8 +7,9 @@ and a payload.
 import struct
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
+from scheduler.errors import DriverError
 from scheduler.objects.json import JsonObject
 from scheduler.streams import STDOUT
 
@@ -69,10 +70,16 @@ async def running(
         memory: bytes that it may have.
     """
     body = _body(image, cluster, what, memory)
-    made = await containers.create(f"ironfree-{what}-{uuid.uuid4()}", body)
-    async with engine.hijack(f"{container_path(made)}/attach", query=_QUERY) as stream:
-        await containers.start(made)
-        yield stream
+    made, runs = await containers.create(f"ironfree-{what}-{uuid.uuid4()}", body), False
+    try:
+        async with engine.hijack(f"{container_path(made)}/attach", query=_QUERY) as stream:
+            await containers.start(made)
+            runs = True
+            yield stream
+    finally:
+        if not runs:  # one that never ran is not removed by its engine
+            with suppress(DriverError):
+                await containers.remove(made, force=True)
 
 
 def _body(image: str, cluster: str, what: str, memory: int) -> JsonObject:

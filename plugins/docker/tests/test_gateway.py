@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from ironfree_docker import gateway as gateway_module
 from ironfree_docker.gateway import StreamedGateway, carried
 from ironfree_docker.host_program import packed
 
@@ -14,7 +15,7 @@ from plugins.docker.tests.fake_dialer import frame
 from plugins.docker.tests.fake_engine import FakeEngine
 from plugins.docker.tests.network_hosts import PROGRAM
 from scheduler.drivers import Host
-from scheduler.errors import HostUnreachable
+from scheduler.errors import EngineRejected, HostUnreachable
 from scheduler.networks import Backend, GatewayHost
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -232,6 +233,38 @@ async def test_a_program_that_ended_is_noticed() -> None:
         piped.process.kill()
 
         await asyncio.wait_for(way.gateway.over(), 10)
+
+
+async def test_a_program_that_takes_nothing_in_any_more_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gateway_module, "_PING_EVERY", 0.01)
+    monkeypatch.setattr(gateway_module, "_SILENCE", 0.2)
+
+    class Stuck(Piped):
+        stuck = False
+
+        async def write(self, data: bytes) -> None:
+            if self.stuck:
+                await asyncio.Event().wait()
+            await super().write(data)
+
+    async with program() as piped:
+        stream = Stuck(piped.process)
+        async with ways(echo, stream) as way:
+            stream.stuck = True
+
+            await asyncio.wait_for(way.gateway.over(), 10)
+
+
+async def test_what_never_ran_is_removed(engine: FakeEngine, host: Host) -> None:
+    engine.reject["attach"] = (500, "not now")
+    assert isinstance(host, GatewayHost)
+    with pytest.raises(EngineRejected):
+        async with host.gateway(lambda: asyncio.open_connection("127.0.0.1", 1)):
+            pytest.fail("it has begun")
+
+    assert engine.containers == {}
 
 
 async def test_a_program_that_does_not_begin_is_unreachable() -> None:

@@ -35,7 +35,7 @@ static u8 pending[SLOTS][WINDOW];
 static struct pollfd polls[SLOTS + 2];
 static u8 got[2 * sizeof(struct frame)] __attribute__((aligned(8)));
 static u32 got_size, count;
-static u64 clock, heard;
+static u64 clock, heard, rests_until;
 
 static void leave(int status)
 {
@@ -62,6 +62,14 @@ static void tell(u32 id, int kind, u32 length)
             leave(1);
         done += put;
     }
+}
+
+/* As many descriptors as this process may have. */
+static void raise_limit(void)
+{
+    u64 most[2];
+    if (!SYS(PRLIMIT, 0, 7, 0, most))
+        most[0] = most[1], SYS(PRLIMIT, 0, 7, most, 0);
 }
 
 /* --- clients ------------------------------------------------------------------------------ */
@@ -91,8 +99,10 @@ static void accept(int listener)
     while (c->fd >= 0)
         c++;
     long fd = SYS(ACCEPT4, listener, 0, 0, FRESH);
-    if (fd < 0)
+    if (fd < 0) {
+        rests_until = clock + TICK;
         return;
+    }
     *c = (struct client){.id = c->id + SLOTS, .fd = fd, .credit = WINDOW};
     count++;
     tell(c->id, OPEN, 0);
@@ -216,11 +226,12 @@ static void serve(int listener)
 {
     long tick[2] = {TICK / 1000, 0};
     for (;;) {
+        int resting = clock < rests_until, takes = count < SLOTS && !resting;
         polls[0] = (struct pollfd){0, INPUT, 0};
-        polls[1] = (struct pollfd){count < SLOTS ? listener : -1, INPUT, 0};
+        polls[1] = (struct pollfd){takes ? listener : -1, INPUT, 0};
         for (u32 i = 0; i < SLOTS; i++)
             choose(&clients[i], &polls[2 + i]);
-        tick[0] = count ? TICK / 1000 : SILENCE / 1000;
+        tick[0] = (count || resting ? TICK : SILENCE) / 1000;
         SYS(PPOLL, polls, SLOTS + 2, tick, 0, 8);
         read_clock();
         for (struct client *c = clients; c < clients + SLOTS; c++) {
@@ -247,6 +258,7 @@ int gateway(void)
     u64 mask = 1 << (13 - 1);
     int size = 16;
     SYS(SIGPROCMASK, 0, &mask, 0, 8);
+    raise_limit();
     for (u32 i = 0; i < SLOTS; i++)
         clients[i].id = i, clients[i].fd = -1;
     long fd = SYS(SOCKET, 2, 1 | FRESH, 0);

@@ -129,7 +129,7 @@ struct side { /* what is pending is to be written to this side */
 struct connection {
     u32 next, used, chain, dead, older, newer, listener, serial, client, ip, local, start;
     u16 port, client_port;
-    u8 state, role, protocol, through, tries;
+    u8 state, role, protocol, through, tries, narrow;
     struct side side[2]; /* who connected; where it is carried to */
     u64 score, deadline;
 };

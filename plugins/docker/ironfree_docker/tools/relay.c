@@ -8,7 +8,8 @@
 #include "network.h"
 
 enum { MOST_TRIES = 8, MOST_GREETED = 256, MOST_OF_KIND = 32768, MANY_BUFFERS = 256, HELLO = 48 };
-enum { MOST_OF_CLIENT = MOST_OF_KIND / 4, CLIENTS = 1 << 16 };
+/* What is behind a service on the host itself takes few: no client has more than a part of them. */
+enum { MOST_OF_CLIENT = MOST_OF_KIND / 4, MOST_TO_HOST = 128, LOOPBACK = 127, CLIENTS = 1 << 16 };
 enum { CONNECT_TIME = 3000, GREETING_TIME = 4000, HELLO_TIME = 5000, QUERY_TIME = 30000 };
 
 POOL(connections, sizeof(struct connection), sizeof(struct connection), 9, 2 * MOST_OF_KIND);
@@ -131,7 +132,7 @@ void drop(u32 index, int reset)
     if (c->protocol == UDP && c->role == SERVICE)
         forget_session(index);
     else if (c->role != RECEIVER)
-        --*held_by(c->client);
+        --*held_by(c->client), *held_by(~c->client) -= c->narrow;
     for (int s = 0; s < 2; s++)
         shut(&c->side[s], reset), release(&c->side[s]);
     set_deadline(c, 0);
@@ -300,7 +301,8 @@ static void take_client(u32 from, long fd, const u8 *where)
 {
     struct listener *l = item(&listeners, from);
     u32 client = get16(where + 4) << 16 | get16(where + 6), index = 0;
-    if (*held_by(client) < MOST_OF_CLIENT)
+    int narrow = !l->resolver && l->count && backends_of(l)->ip >> 24 == LOOPBACK;
+    if (*held_by(client) < MOST_OF_CLIENT && (!narrow || *held_by(~client) < MOST_TO_HOST))
         index = new_connection(l->resolver ? UPSTREAM : SERVICE, TCP, fd);
     if (!index) {
         shut(&(struct side){.fd = fd}, 1);
@@ -309,6 +311,7 @@ static void take_client(u32 from, long fd, const u8 *where)
     struct connection *c = connection(index);
     c->listener = from, c->serial = l->serial;
     c->client = client, ++*held_by(client);
+    c->narrow = narrow, *held_by(~client) += narrow;
     if (!l->resolver) {
         try_next(index);
         return;
