@@ -68,7 +68,7 @@ def test_every_container_but_ephemeral_ones_has_one_volume_mounted():
     )
     spec = with_access(plain).spec
     sandbox = sandbox_spec(with_access(plain), 0, 1)
-    assert sandbox.volumes == (FilesVolume(VOLUME.name, memory=True),)
+    assert sandbox.volumes == (FilesVolume(VOLUME.name),)
     assert sandbox.api_access
     assert not sandbox_spec(plain, 0, 1).api_access
     mount = Mount(VOLUME.name, MOUNT_PATH, read_only=True)
@@ -125,7 +125,7 @@ def test_the_pods_word_counts_before_the_accounts(said, by_account, mounted):
 
 def test_its_files_are_token_authority_and_namespace():
     found = files(VOLUME, pod())
-    assert found.memory
+    assert not found.memory
     assert [(f.path, f.mode, f.user) for f in found.files] == [
         ("ca.crt", 0o644, 0),
         ("namespace", 0o644, 0),
