@@ -65,7 +65,7 @@ from .pod_tokens import NO_TOKENS, ApiForPods, PodTokens, begun
 from .registry_logins import Objects
 from .security import effective, lone_group, root_problem, runs_as_non_root, with_group
 from .settings import NodeSettings
-from .translation import container_spec, part_problem, sandbox_spec
+from .translation import before_claims, container_spec, part_problem, sandbox_spec
 from .volume_content import ACCOUNTS, files_of, sources, token_sources, written
 
 
@@ -425,11 +425,14 @@ async def _write_volumes(shop: Workshop, subject: Subject) -> Effect | Refusal:
     if not isinstance(shop.host, FilesHost):
         return _mount_failed(shop, pod, "this sort of host offers no way to fill volumes")
     claiming = await _with_claims(shop, subject)
-    if isinstance(claiming, Refusal):
-        return claiming
-    spec = sandbox_spec(claiming, sandbox.attempt, shop.epoch)
+    certain = before_claims(pod) if isinstance(claiming, Refusal) else claiming
+    spec = sandbox_spec(certain, sandbox.attempt, shop.epoch)
+    placed = {volume.name for volume in spec.volumes}
+    volumes = [volume for volume in volumes if volume.name in placed]
     if volumes:  # also beside those that fail: a token in them may be due
         await shop.host.write_volumes(sandbox, spec, volumes)
+    if isinstance(claiming, Refusal):
+        return claiming
     return _mount_failed(shop, pod, why) if why else effects.unchanged
 
 

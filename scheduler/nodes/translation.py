@@ -1,8 +1,11 @@
 """From a pod and its containers, as Kubernetes writes them, to what a driver is given."""
 
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from posixpath import join
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from ..drivers import ContainerSpec, PidMode, PodIdentity, PortMapping, PullPolicy, SandboxSpec
 from ..networks import PodNetwork
@@ -164,13 +167,23 @@ def _volumes(spec: PodSpec) -> Iterator[SandboxVolume]:
     claimed ones: earlier versions had no others.
     """
     later: list[HostPathVolume] = []
-    for each in sorted(spec.volumes, key=lambda volume: volume != API_ACCESS):
+    for each in _in_order(spec):
         made = _volume(spec, each)
         if isinstance(made, HostPathVolume) and each.persistent_volume_claim is None:
             later.append(made)
         elif made is not None:
             yield made
     yield from later
+
+
+def _in_order(spec: PodSpec) -> list[Volume]:
+    return sorted(spec.volumes, key=lambda volume: volume != API_ACCESS)
+
+
+def before_claims(pod: Pod) -> Pod:
+    """Return a pod with those volumes alone whose places do not depend on what claims stand for."""
+    kept = takewhile(lambda volume: volume.persistent_volume_claim is None, _in_order(pod.spec))
+    return replace(pod, spec=replace(pod.spec, volumes=tuple(kept)))
 
 
 def _volume(spec: PodSpec, volume: Volume) -> SandboxVolume | None:

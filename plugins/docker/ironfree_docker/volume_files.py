@@ -2,7 +2,9 @@
 
 Laid out as kubelet does: the files are in a directory of their own for every version, `..data`
 points to the present one, and each file's name in the root is a link through `..data`. So all
-files change at the moment in which `..data` does.
+files change at the moment in which `..data` does. An engine that is sent a link again removes the
+one that is there first, so links are sent only where the set of names is another one; a version's
+name begins with what tells that.
 """
 
 import base64
@@ -73,7 +75,10 @@ class VolumeFiles:
             present = await self._present(infra, str(place))
             if present == version:
                 continue
-            entries = _entries(str(place), version, volume.files, group)
+            entries = [*_entries(str(place), version, volume.files, group)]
+            if present is None or not present.startswith(_shape(volume)):
+                names = _names(volume)
+                entries += (_link(f"{place}/{name}", f"..data/{name}") for name in names)
             if present is None:  # nobody reads yet
                 first += [*entries, _link(f"{place}/..data", version)]
             else:
@@ -121,7 +126,17 @@ def _version(volume: FilesVolume, group: int) -> str:
         digest.update(file.content)
         if file.user:
             digest.update(f"\0{file.user}".encode())
-    return f"..{digest.hexdigest()}"
+    return _shape(volume) + digest.hexdigest()
+
+
+def _shape(volume: FilesVolume) -> str:
+    """Return how the names of versions begin that have the same names in the root."""
+    names = "/".join(sorted(_names(volume)))
+    return f"..{hashlib.blake2b(names.encode(), digest_size=8).hexdigest()}."
+
+
+def _names(volume: FilesVolume) -> list[str]:
+    return list(dict.fromkeys(file.path.split("/")[0] for file in volume.files))
 
 
 def _entries(
@@ -142,8 +157,6 @@ def _entries(
         member.size, member.uid, member.gid = len(file.content), file.user, group
         member.mode = file.mode | (0o440 if group else 0)
         yield member, file.content
-    for name in dict.fromkeys(file.path.split("/")[0] for file in files):
-        yield _link(f"{place}/{name}", f"..data/{name}")
 
 
 def _directory(path: str, mode: int, group: int) -> tuple[tarfile.TarInfo, bytes]:

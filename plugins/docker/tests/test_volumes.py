@@ -61,6 +61,28 @@ async def test_files_are_written_beside_the_old_ones_and_swapped_in(engine: Fake
     assert swap.command == ["/tools", "swap", "/volumes/1", path.split("/")[1]]
 
 
+async def test_links_that_are_there_are_left_alone(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    deep = VolumeFile("d/b", b"2")
+    for files, linked in (
+        ([VolumeFile("a", b"1"), deep], {"a", "d"}),
+        ([VolumeFile("a", b"3"), deep, VolumeFile("d/c", b"4")], set()),
+        ([VolumeFile("e", b"3"), deep], {"e", "d"}),
+        ([VolumeFile("a", b"1"), deep], {"a", "d"}),
+    ):
+        await host.write_volumes(sandbox, SPEC, [replace(FILES, files=tuple(files))])
+        _, written = engine.archives[-1]
+        links = {name for name, member in written.items() if member.issym()} - {"1/..data"}
+        assert links == {f"1/{name}" for name in linked}
+
+
+async def test_links_are_made_anew_beside_a_version_of_another_form(engine: FakeEngine, host: Host):
+    sandbox = await host.ensure_sandbox(SPEC)
+    engine.links["/volumes/1/..data"] = "/volumes/1/..0123456789abcdef"
+    await host.write_volumes(sandbox, SPEC, [FILES])
+    assert {"/volumes/1/a", "/volumes/1/d"} <= engine.links.keys()
+
+
 async def test_the_first_files_of_all_volumes_are_sent_at_once(engine: FakeEngine, host: Host):
     names = ("config", "more")
     spec = with_fields(SPEC, volumes=tuple(FilesVolume(name) for name in names), fs_group=None)

@@ -17,6 +17,7 @@ from scheduler.nodes.adoption_planner import AdoptionPlanner
 from scheduler.nodes.api_access import MOUNT_PATH, VOLUME
 from scheduler.nodes.directory import Shared
 from scheduler.nodes.pod_tokens import ApiForPods
+from scheduler.objects.storage import CLAIMS, VOLUMES
 from scheduler.objects.stored import Body, ObjectKey
 from scheduler.store.operations import Remove
 from tests.store_values import create, replace
@@ -203,6 +204,38 @@ async def test_a_token_is_made_anew_beside_a_volume_that_fails(pods, engine, mon
     await pods.events("FailedMount")
     before = present(engine)["token"]
     await pods.eventually(lambda: present(engine)["token"] != before)
+
+
+async def add_claim(cluster):
+    """Make a claim "c" that is bound, and return it."""
+    size = {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"]}
+    there = {"nfs": {"server": "192.0.2.1", "path": "/x"}}
+    bound = {"claimRef": {"name": "c", "namespace": "default"}}
+    made = []
+    for resource, name, namespace, spec in (
+        (VOLUMES, "pv", "", size | there | bound),
+        (CLAIMS, "c", "default", {"volumeName": "pv", "accessModes": ["ReadWriteOnce"]}),
+    ):
+        body = msgspec.json.encode({"spec": spec})
+        wanted = create(resource, name, namespace, body, status=b'{"phase":"Bound"}')
+        made.append(await cluster.store.write(wanted))
+    return made[-1]
+
+
+async def test_a_token_is_made_anew_though_a_claim_has_lost_its_volume(pods, engine, monkeypatch):
+    monkeypatch.setattr(pod_tokens, "_period", lambda _uid, _seconds: 1)
+    await add_host(pods)
+    await add_account(pods)
+    claim = await add_claim(pods)
+    claimed = {"name": "data", "persistentVolumeClaim": {"claimName": "c"}}
+    await pods.add_pod("p", "h0", volumes=[claimed, *PROJECTED])
+    await pods.running("p")
+    assert present(engine, "/volumes/2").keys() == {"deep/t"}
+    await pods.store.write(replace(claim, expected=None, status=b'{"phase":"Lost"}'))
+    await pods.events("FailedMount")
+    before = present(engine)["token"]
+    await pods.eventually(lambda: present(engine)["token"] != before)
+    assert "/volumes/1/..data" not in engine.links, "that is the claim's place"
 
 
 async def test_a_pod_may_have_as_many_volumes_as_without_a_token(pods, engine):

@@ -3,8 +3,15 @@
 import pytest
 
 from scheduler.drivers import PortMapping, PullPolicy
+from scheduler.nodes.api_access import VOLUME, with_access
 from scheduler.nodes.pod_case import spec_hash
-from scheduler.nodes.translation import container_spec, part_problem, pull_policy, sandbox_spec
+from scheduler.nodes.translation import (
+    before_claims,
+    container_spec,
+    part_problem,
+    pull_policy,
+    sandbox_spec,
+)
 from scheduler.objects.meta import ObjectMeta
 from scheduler.objects.pod import (
     Container,
@@ -100,6 +107,20 @@ def test_volumes_of_a_sandbox_keep_the_places_they_had_in_earlier_versions():
     )
     found = pod(containers=(Container("c", volume_mounts=part),), volumes=volumes)
     assert [v.name for v in sandbox_spec(found, 0, 1).volumes] == ["claimed", "disk", "plain"]
+
+
+def test_places_before_those_of_claims_are_certain():
+    part = VolumeMount("path", "/p", sub_path="x")
+    disk = EmptyDirVolumeSource()
+    volumes = (
+        Volume("path", host_path=HostPathSource("/srv")),
+        Volume("first", disk),
+        Volume("claimed", persistent_volume_claim=ClaimSource("data")),
+        Volume("later", disk),
+    )
+    found = with_access(pod(containers=(Container("c", volume_mounts=(part,)),), volumes=volumes))
+    certain = [each.name for each in sandbox_spec(before_claims(found), 0, 1).volumes]
+    assert certain == [VOLUME.name, "first", "path"]
 
 
 def test_a_part_must_be_known():
