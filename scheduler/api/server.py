@@ -27,6 +27,7 @@ from .backend import Backend, Consulted
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
 from .escalation import Escalation
+from .further_rights import FurtherRights
 from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
@@ -240,6 +241,7 @@ def build(  # noqa: PLR0913, PLR0917 - what it is made of, most of it once
         review=consulted.review,
         authorizer=authorizer,
         escalation=Escalation(authorizer),
+        further_rights=FurtherRights(authorizer),
         tokens=tokens,
     )
     app = web.Application(client_max_size=settings.body_limit)
