@@ -15,6 +15,7 @@ from ..store.store import Store
 from .authorization import Authorizer
 from .configuration import ApiSettings
 from .escalation import GUARDED, Escalation
+from .further_rights import FurtherRights
 from .limit_ranges import LimitRanges
 from .pages import Pages
 from .pod_admission import PodAdmission
@@ -58,7 +59,8 @@ class Backend:
         claims: hands out what Services hold.
         answers: by resource, of the kinds that are computed beyond this room.
         review: judges bindings that clients make.
-        authorizer: knows who may do what; escalation: who may give which rights.
+        authorizer: knows who may do what; escalation: who may give which rights;
+            further_rights: what objects take besides the right to write them.
         tokens: issues those of ServiceAccounts; None where none are known.
     """
 
@@ -77,6 +79,7 @@ class Backend:
     review: Review
     authorizer: Authorizer
     escalation: Escalation
+    further_rights: FurtherRights
     tokens: Tokens | None
 
     async def counts(self, resource: str, revision: int) -> None:

@@ -124,6 +124,7 @@ class Creator:
         found = self.backend.repeats.find(kind.resource, plain.spec, version)
         if found is not None:
             self._refuse(kind, meta, metadata.causes(meta, kind))
+            await self.backend.further_rights.judge(how.user, kind, meta, {})
             told = await self.backend.admission.judge_body(kind, meta, found.body)
             if found.annotations:
                 meta = replace(meta, annotations={**meta.annotations, **found.annotations})
@@ -173,6 +174,7 @@ class Creator:
         )
         self._refuse(kind, meta, causes)
         await self.backend.escalation.judge(how.user, kind, meta, obj)
+        await self.backend.further_rights.judge(how.user, kind, meta, child(obj, "spec"))
         told = await self.backend.admission.judge(kind, meta, obj)
         ensure(obj, "metadata").pop("managedFields", None)
         if applied:

@@ -27,7 +27,9 @@ from .backend import Backend, Consulted
 from .configuration import ApiSettings
 from .discovery import AGGREGATED, Discovery, version
 from .escalation import Escalation
+from .further_rights import FurtherRights
 from .limit_ranges import LimitRanges
+from .loopback import check_local
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .pod_classes import PodClasses
@@ -110,6 +112,8 @@ class Api:
         health = bool(parts) and parts[0] in _HEALTH
         if health and door is Door.MAIN:  # whoever supervises the service has no token
             return await self._health(parts[0])
+        if door is Door.MAIN and not self.backend.settings.token:
+            check_local(request.headers)
         user = self._authenticator.at_once(request.headers, door)
         if user is None:
             user = await self._authenticator.by_token(request.headers)
@@ -240,6 +244,7 @@ def build(  # noqa: PLR0913, PLR0917 - what it is made of, most of it once
         review=consulted.review,
         authorizer=authorizer,
         escalation=Escalation(authorizer),
+        further_rights=FurtherRights(authorizer),
         tokens=tokens,
     )
     app = web.Application(client_max_size=settings.body_limit)

@@ -91,6 +91,8 @@ class Updater:
             return current
         if isinstance(operation, Replace):
             await self.backend.escalation.judge_change(call.user, call.kind, current, operation)
+            rights = self.backend.further_rights
+            await rights.judge_change(call.user, call.kind, current, operation.meta)
         if call.subresource == "ephemeralcontainers" and isinstance(operation, Replace):
             await self.backend.admission.judge_body(call.kind, operation.meta, operation.body)
         if call.query.dry_run:

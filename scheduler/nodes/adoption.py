@@ -10,13 +10,11 @@ from collections.abc import Iterator
 
 from ..drivers import PodIdentity
 from ..foreign import Adopted, ForeignDescription
+from ..objects.adoption import CONTAINER, SCHEDULER
 from ..objects.pod import Pod
 from .pod_case import spec_hash
 from .security import effective, root_problem, runs_as_non_root
 
-SCHEDULER = "ironfree-adoption"
-CONTAINER = "ironfree.dev/adopts"
-"""The full id of the container, on its engine."""
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from ..foreign import ForeignDescription, ForeignMount
 from ..objects import quantity
+from ..objects.adoption import CONTAINER, SCHEDULER
 from ..objects.json import JsonObject
 from ..objects.pod_class import ANY_ADDRESS
-from .adoption import CONTAINER, SCHEDULER, why_not
+from .adoption import why_not
 from .foreign_holdings import rounded
 
 _LABEL, _NAME = 63, 253

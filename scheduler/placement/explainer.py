@@ -31,6 +31,7 @@ from .scenario import Scenario, ScenarioPod
 from .simulator import live_cluster
 
 _MOST_DECISIONS = 20
+_HIGHEST_ID = (1 << 63) - 1
 
 
 class Explainer:
@@ -52,21 +53,26 @@ class Explainer:
         """Return the status of an Explanation.
 
         Args:
-            spec: `pod`; `node` for why not there; `decision`, the id of an earlier one to tell of
-                in full instead of the last.
+            spec: `pod`; `node` for why not there; `decision`, the id of an earlier one about the
+                pod to tell of in full instead of the last.
 
         Raises:
-            BadRequest: the spec cannot be read. NotFound: nothing is known of the pod.
+            BadRequest: the spec cannot be read. NotFound: nothing is known of the pod, or of such a
+                decision about it.
             Unavailable: the database does not answer.
         """
-        name, node, wanted = _text(spec, "pod"), _text(spec, "node"), spec.get("decision")
+        name, node, wanted = _text(spec, "pod"), _text(spec, "node"), _decision_id(spec)
         if not name:
             raise BadRequest("spec.pod must be a pod's name")
         decisions = await self._store.decisions_of(namespace, name, _MOST_DECISIONS)
         status: JsonObject = {"decisions": [_decision(record) for record in decisions]}
-        chosen = str(wanted) if wanted else str(decisions[0].id) if decisions else ""
-        if chosen.isdecimal():
-            status["then"] = await self._then(int(chosen))
+        told = decisions[:1]
+        if wanted is not None:
+            told = await self._store.decisions_of(namespace, name, 1, decision=wanted)
+            if not told:
+                raise NotFound(f'no decision {wanted} about pods "{name}" is known', kind="pods")
+        if told:
+            status["then"] = await self._then(told[0].id)
         async with self._turn:
             scenario = await live_cluster(self._store, Absence())
             present = await asyncio.to_thread(self._now, scenario, f"{namespace}/{name}", node)
@@ -199,6 +205,17 @@ def _decision(record: DecisionRecord) -> JsonObject:
 
 def _time(when: object) -> str:
     return msgspec.to_builtins(when)
+
+
+def _decision_id(spec: JsonObject) -> int | None:
+    value = spec.get("decision")
+    if not value:
+        return None
+    text = str(value)
+    readable = text.isascii() and text.isdecimal() and len(text) <= len(str(_HIGHEST_ID))
+    if not readable or int(text) > _HIGHEST_ID:
+        raise BadRequest("spec.decision must be a decision's id, as status.decisions has them")
+    return int(text)
 
 
 def _text(spec: JsonObject, key: str) -> str:

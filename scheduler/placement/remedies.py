@@ -11,14 +11,15 @@ from ..objects.json import Json, JsonObject
 from .framework import rejections
 from .inspection import inspect
 from .remedy_steps import (
+    Leavers,
     Step,
     Steps,
     changed_class,
     changed_facts,
     changed_spec,
     moving,
-    names_of,
     proposals,
+    told_in,
 )
 from .scenario import Scenario, ScenarioPod
 from .tenancy import RunningPod
@@ -52,10 +53,16 @@ def remedies(
 
     Returns:
         At most MOST_REMEDIES, of at most MOST_STEPS steps; `steps` lists them where there are
-        several, `short` and `pods` are what requests are lowered by and who leaves.
+        several, `short` and `pods` are what requests are lowered by and who leaves. Pods of other
+        namespaces are not named, but counted (`otherPods`).
     """
     search = _Search(scenario, pod, filters, place)
-    return [_document(steps) for steps in search.run()]
+    told: list[Json] = []
+    for steps in search.run():
+        document = _document(steps, pod.key.namespace)
+        if document not in told:  # as many others
+            told.append(document)
+    return told
 
 
 class _Search:
@@ -271,14 +278,17 @@ def _size(steps: Steps) -> int:
     return sum(step.size for step in steps)
 
 
-def _document(steps: Steps) -> JsonObject:
-    told: JsonObject = {"change": ", and ".join(step.said for step in steps)}
+def _document(steps: Steps, namespace: str) -> JsonObject:
+    said = [told_in(namespace, step) for step in steps]
+    told: JsonObject = {"change": ", and ".join(said)}
     if len(steps) > 1:
-        told["steps"] = [step.said for step in steps]
+        told["steps"] = [*said]
     short = {name: amount for step in steps for name, amount in step.short.items()}
     if short:
         told["short"] = {**short}
-    leaving = names_of([pair for step in steps for pair in step.gone])
-    if leaving:
-        told["pods"] = [*leaving]
+    leaving = Leavers.of([pair for step in steps for pair in step.gone], namespace)
+    if leaving.names:
+        told["pods"] = [*leaving.names]
+    if leaving.others:
+        told["otherPods"] = leaving.others
     return told

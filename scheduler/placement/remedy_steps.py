@@ -25,7 +25,7 @@ class Step:
 
     Args:
         kind: what is changed; but for PODS a remedy has one step of a kind.
-        said: what to do, for people.
+        said: what to do, for people who may see all of the cluster; equal of equal steps alone.
         spec, facts: what it makes of the pod's spec and of what the node declares.
         short: by how much it lowers what the pod requests, in the units of snapshots.
         gone: node and pod of whom it moves away.
@@ -75,12 +75,38 @@ def changed_facts(facts: NodeFacts, steps: Steps) -> NodeFacts:
 
 def moving(gone: Sequence[tuple[str, RunningPod]]) -> Step:
     """Return the step of moving pods away."""
-    return Step(PODS, f"move away {', '.join(names_of(gone))}", gone=tuple(gone))
+    names = (f"{each.key.namespace}/{each.key.name}" for _, each in gone)
+    return Step(PODS, f"move away {', '.join(names)}", gone=tuple(gone))
 
 
-def names_of(gone: Sequence[tuple[str, RunningPod]]) -> list[str]:
-    """Return namespace/name of each."""
-    return [f"{each.key.namespace}/{each.key.name}" for _, each in gone]
+@dataclass(frozen=True, slots=True)
+class Leavers:
+    """Who a change moves away, as far as those of one namespace may know.
+
+    Args:
+        names: namespace/name of the namespace's own.
+        others: how many there are of other namespaces.
+    """
+
+    names: Sequence[str]
+    others: int
+
+    @classmethod
+    def of(cls, gone: Sequence[tuple[str, RunningPod]], namespace: str) -> "Leavers":
+        """Return what a namespace may know of pods."""
+        keys = [each.key for _, each in gone]
+        names = [f"{namespace}/{key.name}" for key in keys if key.namespace == namespace]
+        return cls(names, len(keys) - len(names))
+
+    def __str__(self) -> str:
+        pods = "1 pod" if self.others == 1 else f"{self.others} pods"
+        beyond = [f"{pods} of other namespaces"] if self.others else []
+        return ", ".join([*self.names, *beyond])
+
+
+def told_in(namespace: str, step: Step) -> str:
+    """Return what a step is, for people of a namespace."""
+    return f"move away {Leavers.of(step.gone, namespace)}" if step.gone else step.said
 
 
 def proposals(

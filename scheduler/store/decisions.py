@@ -78,9 +78,13 @@ async def record(database: Database, records: Sequence[DecisionRecord]) -> None:
 
 
 async def of_pod(
-    database: Database, namespace: str, pod: str, limit: int = 20
+    database: Database, namespace: str, pod: str, limit: int = 20, *, decision: int | None = None
 ) -> list[DecisionRecord]:
-    """Return the latest decisions about a pod of that name, newest first."""
+    """Return the latest decisions about a pod of that name, newest first.
+
+    Args:
+        decision: the id of the only one that is wanted.
+    """
     about = sa.or_(decisions.c.pod == pod, decisions.c.members.contains([pod]), _in_span(pod))
     query = (
         sa.select(decisions)
@@ -88,6 +92,8 @@ async def of_pod(
         .order_by(decisions.c.id.desc())
         .limit(limit)
     )
+    if decision is not None:
+        query = query.where(decisions.c.id == decision)
     async with database.lent() as connection:
         return [_record(row) for row in (await connection.execute(query)).mappings()]
 

@@ -274,10 +274,14 @@ class Store:
         await decisions.record(self._database, records)
 
     async def decisions_of(
-        self, namespace: str, pod: str, limit: int = 20
+        self, namespace: str, pod: str, limit: int = 20, *, decision: int | None = None
     ) -> Sequence[DecisionRecord]:
-        """Return the latest decisions about a pod of that name, newest first."""
-        return await decisions.of_pod(self._database, namespace, pod, limit)
+        """Return the latest decisions about a pod of that name, newest first.
+
+        Args:
+            decision: the id of the only one that is wanted.
+        """
+        return await decisions.of_pod(self._database, namespace, pod, limit, decision=decision)
 
     async def record_explanations(self, records: Sequence[ExplanationRecord]) -> None:
         """Keep explanations of decisions; committed on return."""

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from ...errors import BadRequest, Cause
+from ..adoption import CONTAINER
 from ..json import Json, JsonObject
 from ..kind import Cell, Column
 from ..selectors import NOTHING, Selector, from_label_selector
-from .causes import invalid, label_map_causes, required
+from .causes import forbidden, invalid, label_map_causes, required
 from .fields import child, number, text, text_map
 from .pod_defaults import default_pod_spec
 from .pod_support import warnings
@@ -95,6 +96,9 @@ def template_causes(
         why = f"Invalid value: {shown}: `selector` does not match template `labels`"
         yield Cause(where, why)
     yield from label_map_causes(child(child(template, "metadata"), "labels"), where)
+    if CONTAINER in child(child(template, "metadata"), "annotations"):
+        why = "a container that runs already is one pod's: create that pod by itself"
+        yield forbidden(f"{path}.template.metadata.annotations[{CONTAINER}]", why)
     pod_spec, where = child(template, "spec"), f"{path}.template.spec"
     policy, allowed = text(pod_spec, "restartPolicy"), tuple(restart_policies)
     if policy and policy not in allowed:

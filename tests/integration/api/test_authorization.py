@@ -525,3 +525,118 @@ async def test_only_administrators_send_long_bodies(guarded, home, pod):
         assert await code(door, place(home), pod()) == 413
     assert await code(guarded.pods, place(home), items) == 413
     assert await code(guarded.main, place(home), items) == 200
+
+
+ADOPTS = "ironfree.dev/adopts"
+
+
+async def test_to_adopt_a_container_takes_the_right_to_adoptions(guarded, home, pod):
+    robot = await guarded.robot(home, (("create", "update", "patch"), *PODS))
+
+    def adopting(name, container="a" * 64):
+        made = pod(name, schedulerName="ironfree-adoption", nodeName="n")
+        made["metadata"]["annotations"] = {ADOPTS: container}
+        return made
+
+    async def create(body, content_type="application/json"):
+        headers = {**robot, "Content-Type": content_type}
+        return await guarded.pods.call("POST", place(home), body, headers=headers)
+
+    async def patch(name, container, content_type="application/merge-patch+json"):
+        body = {"metadata": {"annotations": {ADOPTS: container}}}
+        if "apply" in content_type:
+            body |= {"apiVersion": "v1", "kind": "Pod"}
+        headers = {**robot, "Content-Type": content_type}
+        path = place(home, name=f"{name}?fieldManager=r&force=true")
+        return await guarded.pods.call("PATCH", path, body, headers=headers)
+
+    assert (await create(pod("plain"))).code == 201
+    whole = adopting("plain")
+    whole["spec"] = (await guarded.main.get(place(home, name="plain"))).body["spec"]
+    listed = {"kind": "List", "apiVersion": "v1", "items": [adopting("listed")]}
+    refused = await create(adopting("new"))
+    assert refused.code == 403
+    assert refused.body["message"] == (
+        f'adoptions.ironfree.dev is forbidden: User "{user(home)}" cannot create resource '
+        f'"adoptions" in API group "ironfree.dev" in the namespace "{home}": Pod new has the '
+        f"annotation {ADOPTS}: it takes this right, too"
+    )
+    unmarked = adopting("unmarked")
+    del unmarked["metadata"]["annotations"]
+    assert (await create(unmarked)).code == 201
+    assert (await create(adopting("new"))).code == 403, "a spec seen before makes no difference"
+    assert (await create(listed)).body["items"][0]["reason"] == "Forbidden"
+    assert '"Forbidden"' in (await create(adopting("line"), "application/x-ndjson")).body
+    for method in ("merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml"):
+        assert (await patch("plain", "b" * 64, f"application/{method}")).code == 403
+    put = await guarded.pods.call("PUT", place(home, name="plain"), whole, headers=robot)
+    assert put.code == 403
+    mine = await guarded.main.get(place(home))
+    assert [each["metadata"]["name"] for each in mine.body["items"]] == ["plain", "unmarked"]
+
+    assert (await guarded.main.post(place(home), adopting("theirs"))).code == 201
+    assert (await patch("theirs", "b" * 64)).code == 403
+    labels = {"metadata": {"labels": {"a": "b"}}}
+    headers = {**robot, "Content-Type": "application/merge-patch+json"}
+    path = place(home, name="theirs")
+    assert (await guarded.pods.call("PATCH", path, labels, headers=headers)).code == 200
+    assert (await patch("theirs", None)).code == 200
+    await guarded.give(home, "robot", (("create",), "ironfree.dev", "adoptions"))
+    assert (await create(adopting("new"))).code == 201
+    assert (await patch("plain", "b" * 64)).code == 200
+
+
+async def test_a_placement_that_moves_pods_takes_the_right_to_rebalance(guarded, home):
+    robot = await guarded.robot(home, (("create", "patch"), "ironfree.dev", "placements"))
+    path = f"/apis/ironfree.dev/v1/namespaces/{home}/placements"
+
+    async def create(name, moves):
+        limits = {"maxMoves": moves, "maxPreemptions": 1}
+        spec = {"pods": {"selector": {}}, "limits": limits}
+        body = {"metadata": {"name": name}, "spec": spec}
+        return await guarded.pods.call("POST", path, body, headers=robot)
+
+    assert (await create("still", 0)).code == 201
+    refused = await create("moves", 1)
+    assert refused.code == 403
+    assert 'cannot create resource "rebalances"' in refused.body["message"]
+    await guarded.give(home, "robot", (("create",), "ironfree.dev", "rebalances"), everywhere=True)
+    assert (await create("moves", 1)).code == 201
+    headers = {**robot, "Content-Type": "application/merge-patch+json"}
+    cancelled = {"spec": {"cancelled": True}}
+    ended = await guarded.pods.call("PATCH", f"{path}/moves", cancelled, headers=headers)
+    assert ended.code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "within"),
+    [
+        ("/api/v1/namespaces/{}/replicationcontrollers", ()),
+        ("/apis/apps/v1/namespaces/{}/replicasets", ()),
+        ("/apis/apps/v1/namespaces/{}/deployments", ()),
+        ("/apis/apps/v1/namespaces/{}/daemonsets", ()),
+        ("/apis/apps/v1/namespaces/{}/statefulsets", ()),
+        ("/apis/batch/v1/namespaces/{}/jobs", ()),
+        ("/apis/batch/v1/namespaces/{}/cronjobs", ("jobTemplate", "spec")),
+    ],
+)
+async def test_no_template_adopts(guarded, home, pod, path, within):
+    labels = {"app": "t"}
+    job = "batch" in path
+    inner = pod(restartPolicy="Never")["spec"] if job else pod()["spec"]
+    template = {"metadata": {"labels": labels, "annotations": {ADOPTS: "a" * 64}}, "spec": inner}
+    spec = {"template": template}
+    if not job:
+        spec["selector"] = labels if "replicationcontrollers" in path else {"matchLabels": labels}
+    for key in reversed(within):
+        spec = {key: spec}
+    spec |= {"schedule": "* * * * *"} if within else {}
+    body = {"metadata": {"name": "t"}, "spec": spec}
+
+    refused = await guarded.main.post(path.format(home), body)
+
+    field = ".".join(("spec", *within, f"template.metadata.annotations[{ADOPTS}]"))
+    assert refused.code == 422
+    assert [cause["field"] for cause in refused.body["details"]["causes"]] == [field]
+    del template["metadata"]["annotations"]
+    assert (await guarded.main.post(path.format(home), body)).code == 201

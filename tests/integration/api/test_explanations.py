@@ -123,6 +123,53 @@ async def test_a_past_decision_is_told_in_full(api, ns):
     assert (a["name"], a["feasible"], a["free"]["cpu"]) == ("a", True, 4000)
     assert (b["reasons"], b["resolvable"]) == (["Insufficient cpu"], False)
     assert status["then"]["weights"]["NodeResourcesFit"] == 1
+    again = await explain(api, ns, pod="first", decision=str(number))
+    assert again.body["status"]["then"] == status["then"]
+
+
+async def test_decisions_about_others_are_not_told(api, ns):
+    other = await api.fresh_namespace()
+    number, now = decision_id(), datetime.now(UTC)
+    framework = default_framework()
+    seen = inspect(a_class(), cluster(a_view("a")).freeze(1), framework.filters, framework.scorers)
+    record = DecisionRecord(
+        id=number, made_at=now, namespace=other, pod="p", members=("p",), pods=1, node="a"
+    )
+    await api.store.record_decisions([record])
+    kept = ExplanationRecord(number, now, ("a",), transcribe(seen))
+    await api.store.record_explanations([kept])
+    for home in (ns, other):
+        for name in ("p", "q"):
+            await api.post(f"/api/v1/namespaces/{home}/pods", a_pod(name))
+    for home, name in ((ns, "p"), (other, "q")):
+        answer = await explain(api, home, pod=name, decision=str(number))
+        assert answer.code == 404, answer.body
+        assert answer.body["message"] == f'no decision {number} about pods "{name}" is known'
+    assert (await explain(api, other, pod="p", decision=str(number))).code == 201
+    for wrong in ("x", "-1", "9" * 19, "9" * 5000):
+        assert (await explain(api, ns, pod="p", decision=wrong)).code == 400
+
+
+async def test_pods_of_other_namespaces_are_counted_not_named(api, ns, hosts):
+    other = await api.fresh_namespace()
+    for home, name, cpu in ((other, "theirs", "600m"), (ns, "mine", "300m"), (ns, "waits", "1")):
+        await api.post(f"/api/v1/namespaces/{home}/pods", a_pod(name, cpu))
+    target = {"target": {"kind": "Node", "name": "ex-small"}}
+    running = [
+        f"/api/v1/namespaces/{home}/pods/{name}" for home, name in ((other, "theirs"), (ns, "mine"))
+    ]
+    for path in running:
+        assert (await api.post(f"{path}/binding", target)).code == 201
+    answer = await explain(api, ns, pod="waits", node="ex-small")
+    assert {
+        "change": f"move away {ns}/mine, 1 pod of other namespaces",
+        "pods": [f"{ns}/mine"],
+        "otherPods": 1,
+    } in answer.body["status"]["whyNot"]["changes"]
+    assert b"theirs" not in answer.raw
+    assert other.encode() not in answer.raw
+    for path in running:
+        await api.call("DELETE", path, {"gracePeriodSeconds": 0})
 
 
 async def test_what_nobody_knows_is_not_found(api, ns):
