@@ -1,10 +1,10 @@
 """How the API listens, whom it lets in, and what it bounds."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 
 from ..errors import ConfigurationError
+from .loopback import names_this_machine
 
 MIB = 1024 * 1024
 
@@ -70,9 +70,4 @@ class ApiSettings:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return names_this_machine(self.host)

@@ -29,6 +29,7 @@ from .discovery import AGGREGATED, Discovery, version
 from .escalation import Escalation
 from .further_rights import FurtherRights
 from .limit_ranges import LimitRanges
+from .loopback import check_local
 from .pages import Pages
 from .pod_admission import PodAdmission
 from .pod_classes import PodClasses
@@ -111,6 +112,8 @@ class Api:
         health = bool(parts) and parts[0] in _HEALTH
         if health and door is Door.MAIN:  # whoever supervises the service has no token
             return await self._health(parts[0])
+        if door is Door.MAIN and not self.backend.settings.token:
+            check_local(request.headers)
         user = self._authenticator.at_once(request.headers, door)
         if user is None:
             user = await self._authenticator.by_token(request.headers)

@@ -23,6 +23,11 @@ _LONGEST = 10 * 1024  # bytes of an answer looked at, as in kubelet
 _SHOWN = 200
 _REDIRECTS = 10
 _PORTS = {"http": 80, "https": 443}
+_OF_CONNECTION = re.compile(
+    r"connection|keep-alive|upgrade|proxy-.*|te|trailer|transfer-encoding|content-length",
+    re.IGNORECASE,
+)
+"""Headers that are about the connection, which is not the pod's."""
 _LOCATION = re.compile(rb"^location:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -204,7 +209,8 @@ def request_head(get: HTTPGetAction, authority: str) -> bytes:
     """Return a request as kubelet sends it.
 
     Names of headers are as Go writes them. A name given twice is sent twice, but for Host and
-    User-Agent, of which the first counts; an empty Accept or User-Agent is none.
+    User-Agent, of which the first counts; an empty Accept or User-Agent is none. What would make
+    something else of the connection or the message is left out, so that a probe stays a question.
     """
     headers: dict[str, list[str]] = {
         "Host": [authority],
@@ -215,6 +221,8 @@ def request_head(get: HTTPGetAction, authority: str) -> bytes:
     given: dict[str, list[str]] = {}
     for header in get.http_headers:
         name = "-".join(word.capitalize() for word in _plain(header.name).split("-"))
+        if _OF_CONNECTION.fullmatch(name.strip()):
+            continue
         given.setdefault(name, []).append(_plain(header.value))
     headers |= given
     headers["Host"] = [headers["Host"][0] or authority]

@@ -62,6 +62,65 @@ def test_loopback_is_open(host):
     ApiSettings(host=host).check()
 
 
+ELSEWHERE = (
+    {"Host": "evil.example"},
+    {"Host": "evil.example:8001"},
+    {"Host": "localhost.evil.example"},
+    {"Host": "127.0.0.1.evil.example"},
+    {"Host": "localhost@evil.example"},
+    {"Host": "10.0.0.1:8001"},
+    {"Host": "[::2]:8001"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "https://localhost.evil.example:8001"},
+    {"Origin": "http://localhost@evil.example"},
+    {"Origin": "null"},
+    {"Origin": ""},
+    {"Host": "localhost:8001", "Origin": "http://evil.example"},
+)
+HERE = (
+    {},
+    {"Host": "localhost"},
+    {"Host": "LOCALHOST:8001"},
+    {"Host": "127.8.8.8:1"},
+    {"Host": "[::1]:8001"},
+    {"Origin": "http://localhost:3000"},
+    {"Origin": "https://127.0.0.1"},
+    {"Origin": "http://[::1]:8001"},
+)
+
+
+async def test_web_pages_are_not_let_in_where_no_token_is_set(store):
+    body = {"metadata": {"name": "of-a-page"}}
+    async with running(store) as session:
+        for headers in ELSEWHERE:
+            async with session.post("/api/v1/namespaces", json=body, headers=headers) as answer:
+                status = await answer.json()
+                assert (answer.status, status["reason"]) == (403, "Forbidden"), headers
+                assert "set IRONFREE_TOKEN" in status["message"]
+            async with session.get("/api/v1/pods", headers=headers) as answer:
+                assert answer.status == 403, headers
+            async with session.get("/healthz", headers=headers) as answer:
+                assert answer.status == 200
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await session.ws_connect("/api/v1/namespaces/n/pods/p/exec", headers=headers)
+            assert refused.value.status == 403
+        for headers in HERE:
+            async with session.get("/api/v1/pods", headers=headers) as answer:
+                assert answer.status == 200, headers
+        async with session.get("/api/v1/namespaces/of-a-page") as answer:
+            assert answer.status == 404
+
+
+async def test_a_token_tells_clients_from_web_pages(store):
+    async with running(store, token="s3cret") as session:
+        headers = {"Host": "ironfree.example", "Origin": "https://console.example"}
+        async with session.get("/api/v1/pods", headers=headers) as answer:
+            assert answer.status == 401
+        headers["Authorization"] = "Bearer s3cret"
+        async with session.get("/api/v1/pods", headers=headers) as answer:
+            assert answer.status == 200
+
+
 class Broken:
     """A store that fails in one way."""
 

@@ -186,3 +186,22 @@ async def test_pod_groups(api, ns, pod):
     done = await api.kubectl("-n", ns, "apply", "-f", "-", stdin=yaml.safe_dump(member))
     assert done == "pod/m created\n"
     assert "deleted" in await api.kubectl("-n", ns, "delete", "podgroup", "g")
+
+
+async def test_kubectl_proxy(api, ns):
+    process = await asyncio.create_subprocess_exec(
+        *api.kubectl_command("proxy", "--port=0"),
+        stdout=asyncio.subprocess.PIPE,
+        env=api.kubectl_environment,
+    )
+    try:
+        async with asyncio.timeout(30):
+            said = (await process.stdout.readline()).decode()
+        url = f"http://{said.split()[-1]}"
+        path = f"{url}/api/v1/namespaces/{ns}/configmaps"
+        body = {"metadata": {"name": "of-a-local-page"}}
+        async with api.session.post(path, json=body, headers={"Origin": url}) as answer:
+            assert answer.status == 201
+    finally:
+        process.terminate()
+        await process.wait()
