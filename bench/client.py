@@ -13,7 +13,7 @@ async def get(
     streams: tuple[asyncio.StreamReader, asyncio.StreamWriter], path: str
 ) -> tuple[int, bytes]:
     """GET over an open connection; returns code and body."""
-    streams[1].write(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+    streams[1].write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await streams[1].drain()
     return await _answer(streams[0])
 
@@ -26,7 +26,7 @@ async def post(
 ) -> tuple[int, bytes]:
     """POST over an open connection; returns code and body."""
     reader, writer = streams
-    head = f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\n"
     writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     await writer.drain()
     return await _answer(reader)

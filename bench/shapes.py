@@ -285,7 +285,7 @@ async def one_by_one(server: Server, count: int) -> tuple[float, float]:
     await space(server, "single")
     watcher, poster = await connect(server.url), await connect(server.url)
     path = "/api/v1/namespaces/single/pods"
-    watcher[1].write(f"GET {path}?watch=true HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+    watcher[1].write(f"GET {path}?watch=true HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await watcher[1].drain()
     await watcher[0].readuntil(b"\r\n\r\n")
     times: list[float] = []

@@ -342,7 +342,9 @@ async def test_a_body_that_does_not_come_is_given_up_on(api, monkeypatch):
     monkeypatch.setattr(request, "PATIENCE", 0.05)
     host = URL(api.url)
     reader, writer = await asyncio.open_connection(host.host, host.port)
-    writer.write(f"POST {PODS} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{".encode())
+    writer.write(
+        f"POST {PODS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{{".encode()
+    )
     async with asyncio.timeout(10):
         assert b" 504 " in await reader.readline()
     writer.close()
