@@ -89,7 +89,7 @@ def is_secret(volume: Volume) -> bool:
     """Return whether a volume has files that are never to be on a disk.
 
     Tokens may be: they end with their pod. After a restart under its containers an engine before
-    Docker 24 neither mounts a volume in memory again as it was nor removes it, and nearly every
+    Docker 25 neither mounts a volume in memory again as it was nor removes it, and nearly every
     pod has a token.
     """
     return any(isinstance(group.source, SecretSource) for group in projections(volume))

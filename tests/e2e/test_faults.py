@@ -165,6 +165,48 @@ def test_short_outages_move_nothing_and_slow_nobody_else(
         assert {c.id for c in host.containers()} == containers[host.name]
 
 
+SECRETIVE = """
+apiVersion: v1
+kind: Secret
+metadata: {name: word}
+stringData: {word: 'yes'}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: says, labels: {app: says}}
+spec:
+  terminationGracePeriodSeconds: 0
+  volumes: [{name: word, secret: {secretName: word}}]
+  containers:
+  - name: says
+    image: lab-shell:v1
+    command: [sh, -c, 'cat /word/word; echo; exec sleep 100000']
+    volumeMounts: [{name: word, mountPath: /word}]
+"""
+
+
+def test_a_container_that_starts_anew_after_a_live_restore_finds_its_secret(
+    shared_ironfree: Ironfree, lab: Lab
+):
+    ironfree = shared_ironfree
+    apply(ironfree, SECRETIVE)
+    (pod,) = ironfree.running(1, "app=says")
+    host = lab.host(pod["spec"]["nodeName"])
+    host.restart_daemon(live_restore=True)
+    (container,) = (each.id for each in host.containers() if each.image == "lab-shell:v1")
+    host.kill(container)
+
+    def says_it_again() -> bool:
+        return sum(restarts(ironfree.pods("app=says"))) > 0 and said() == "yes\n"
+
+    def said() -> str:
+        return ironfree.spawn("logs", "says").communicate(timeout=30)[0]
+
+    eventually(says_it_again, what="a container that starts anew finds its secret")
+    ironfree.kubectl("delete", "pod/says", "secret/word", "--wait")
+    eventually(lambda: not host.volumes(), what="nothing is left of it")
+
+
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 def test_a_dockerd_without_live_restore_starts_its_pods_again_in_place(
     shared_ironfree: Ironfree, lab: Lab, recovery: Recovery, end: str

@@ -74,6 +74,7 @@ from .volume_parts import VolumeParts
 from .volumes import Volumes
 
 _log = logging.getLogger(__name__)
+_RESTORES = 1, 44
 _NO_ROOM = "no space left on device"
 _FULL = Signals(None, None, Level(0, 0))
 
@@ -89,6 +90,7 @@ class DockerHost:
     def __init__(self, engine: Engine, address: HostAddress) -> None:
         self._engine = engine
         self._address = address
+        self._live_restore = False
         podman = engine.version.podman
         self._containers = PodmanContainers(engine) if podman else Containers(engine)
         self._usage = Usage(engine, self._containers, address.cluster)
@@ -126,7 +128,11 @@ class DockerHost:
         )
         messages = self._infra_image.has_messages
         self._pod_volumes = PodVolumes(
-            self._volumes, address.cluster, self._lasting, messages=messages
+            self._volumes,
+            address.cluster,
+            self._lasting,
+            messages=messages,
+            forgetful=self._forgets_memory,
         )
         self._sandboxes = Sandboxes(self._sandbox_parts())
         self._apps = AppContainers(self._app_parts())
@@ -163,6 +169,7 @@ class DockerHost:
         info = await self._engine.read("/info", wire.Info, within=INSPECT)
         api = self._engine.api_version
         version = self._engine.version
+        self._live_restore = info.live_restore_enabled
         findings = examine(self._address, info, api, asked, datetime.now(UTC))
         if version.podman:
             findings = examined_podman(findings, info, api)
@@ -186,6 +193,13 @@ class DockerHost:
             findings=findings,
             runtimes=tuple(sorted(info.runtimes or ())),
         )
+
+    def _forgets_memory(self) -> bool:
+        """Tell whether containers that start after a live-restore find volumes in memory empty.
+
+        Source: moby/moby#46366, mended in 24.0.6.
+        """
+        return self._live_restore and self._engine.api < _RESTORES
 
     async def ping(self) -> None:
         """Return when the engine answers; HostUnreachable otherwise."""

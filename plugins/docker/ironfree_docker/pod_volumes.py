@@ -1,5 +1,7 @@
 """The volumes that a pod needs before its sandbox: its own, and those that outlast it."""
 
+from collections.abc import Callable
+
 from scheduler.drivers import SandboxSpec
 from scheduler.volumes import EmptyDir, FilesVolume, NamedVolume
 
@@ -17,15 +19,23 @@ class PodVolumes:
         cluster: this installation's id.
         lasting: volumes that outlast pods.
         messages: whether pods have a volume for termination messages.
+        forgetful: whether the engine, restarted under its containers, forgets what is in memory.
     """
 
     def __init__(
-        self, volumes: Volumes, cluster: str, lasting: NamedVolumes, *, messages: bool
+        self,
+        volumes: Volumes,
+        cluster: str,
+        lasting: NamedVolumes,
+        *,
+        messages: bool,
+        forgetful: Callable[[], bool],
     ) -> None:
         self._volumes = volumes
         self._cluster = cluster
         self._lasting = lasting
         self._messages = messages
+        self._forgetful = forgetful
 
     async def ensure(self, spec: SandboxSpec) -> list[NamedVolume]:
         """Have every volume of a pod; returns the lasting ones that were made just now."""
@@ -54,7 +64,7 @@ class PodVolumes:
         labels = pod_labels(spec.identity, self._cluster)
         memory, size = False, ""
         if isinstance(volume, FilesVolume):
-            memory, labels[CONTENT] = volume.memory, "files"
+            memory, labels[CONTENT] = volume.memory and not self._forgetful(), "files"
         elif volume.medium == "Memory":
             memory, size = True, "" if volume.size_limit is None else f",size={volume.size_limit}"
         options: dict[str, str] = {}

@@ -89,6 +89,7 @@ class FakeEngine(FakeImages, FakeNetworks):
     architecture: str = "amd64"
     id: str = "F4K3"
     name: str = "fake"
+    live_restore: bool = False
     root: str = ""
     reject: dict[str, tuple[int, str]] = field(default_factory=dict)
     lose: Counter[str] = field(default_factory=Counter)
@@ -256,7 +257,7 @@ class FakeEngine(FakeImages, FakeNetworks):
                 "MemTotal": 8 << 30,
                 "ServerVersion": "20.10.24",
                 "DockerRootDir": self.root,
-                "LiveRestoreEnabled": False,
+                "LiveRestoreEnabled": self.live_restore,
                 "Warnings": None,
                 "DiscoveredDevices": [{"Source": "cdi", "ID": each} for each in self.cdi] or None,
             }

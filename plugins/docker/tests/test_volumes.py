@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from ironfree_docker import DockerDriver
 from msgspec.structs import replace as with_fields
 
 from plugins.docker.tests.fake_engine import FakeEngine
@@ -27,6 +29,27 @@ async def created(engine: FakeEngine, host: Host, app: ContainerSpec, spec: Sand
     found = engine.find(status.id)
     assert found is not None
     return found.body, sandbox
+
+
+@pytest.mark.parametrize(
+    ("api", "live_restore", "memory"),
+    [("1.41", True, False), ("1.41", False, True), ("1.44", True, True)],
+)
+async def test_secrets_are_in_memory_where_it_outlasts_a_restart_of_the_engine(
+    tmp_path: Path, api: str, live_restore: bool, memory: bool
+):
+    engine = FakeEngine(images={"app:v1"}, api=api, live_restore=live_restore)
+    address = HostAddress("one", await engine.serve(tmp_path / "docker.sock"))
+    host = await DockerDriver().connect(address)
+    try:
+        await host.info()
+        await host.ensure_sandbox(SPEC)
+    finally:
+        await host.close()
+        await engine.stop()
+
+    options = engine.volumes["ironfree_u-1_config"]["DriverOpts"]
+    assert (options.get("type") == "tmpfs") == memory
 
 
 async def test_files_are_written_beside_the_old_ones_and_swapped_in(engine: FakeEngine, host: Host):
