@@ -1,4 +1,8 @@
-"""What only the cluster's own processes know: Secrets of kube-system, made once and at random."""
+"""What only the cluster's own processes know, made once and at random.
+
+Objects of a resource that the API does not serve: who may read every Secret is no administrator
+by that.
+"""
 
 from base64 import b64decode, b64encode
 from binascii import Error
@@ -16,6 +20,9 @@ from .store.store import Store
 Data = Mapping[str, bytes]
 
 
+KEYS = "keys.ironfree.dev"
+
+
 class _Secret(msgspec.Struct):
     data: dict[str, str] = {}
 
@@ -30,26 +37,21 @@ async def have_secret(
     sound: Callable[[Data], bool],
     epoch: int | None = None,
 ) -> Data:
-    """Return what a Secret of kube-system holds; makes it the first time, and if it is spoilt.
+    """Return a secret of the cluster's; makes it the first time, and if it is spoilt.
 
     Args:
         sound: whether it is whole.
         epoch: of the leader, None for what every process may do.
-
-    Raises:
-        NotFound: there is no kube-system.
     """
-    key = ObjectKey("secrets", "kube-system", name)
+    key = ObjectKey(KEYS, "", name)
     while True:
         stored = await store.get(key)
         found: Data = {} if stored is None else _data(stored)
         if sound(found):
             return found
         data = {each: b64encode(value).decode() for each, value in make().items()}
-        meta = ObjectMeta(
-            name=key.name, namespace=key.namespace, uid=new_uid(), creation_timestamp=now_seconds()
-        )
-        body = Body(msgspec.json.encode({"type": "Opaque", "data": data}))
+        meta = ObjectMeta(name=name, uid=new_uid(), creation_timestamp=now_seconds())
+        body = Body(msgspec.json.encode({"data": data}))
         if stored is None:
             with suppress(AlreadyExists):
                 await store.write(Create(key.resource, meta, body, b"", epoch=epoch))

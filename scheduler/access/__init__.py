@@ -1,7 +1,7 @@
 """Who somebody is, what they may do, and how the service proves who it is itself.
 
 Tokens of ServiceAccounts, roles and what they allow, the cluster's certificate authority, and the
-keys, which lie in Secrets of kube-system. It must not know requests (api) or hosts (nodes).
+keys, which no client sees. It must not know requests (api) or hosts (nodes).
 """
 
 from .authority import Authority

@@ -1,4 +1,4 @@
-"""The keys that sign the cluster's tokens and certificates, in Secrets of kube-system."""
+"""The keys that sign the cluster's tokens and certificates."""
 
 import secrets
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ from ..store.store import Store
 from .authority import Authority
 from .tokens import Tokens
 
-TOKENS = "ironfree-tokens"
-AUTHORITY = "ironfree-ca"
+TOKENS, AUTHORITY = "tokens", "ca"
 _TOKEN_KEY, _CERTIFICATE, _KEY = "key", "ca.crt", "ca.key"
 _BYTES = 32
 
@@ -23,7 +22,7 @@ class Keys:
 
 
 async def have_keys(store: Store) -> Keys:
-    """Return the cluster's keys; makes them the first time. kube-system must be there."""
+    """Return the cluster's keys; makes them the first time."""
     token = await have_secret(store, TOKENS, _token_key, _is_token_key)
     pair = await have_secret(store, AUTHORITY, _pair, _is_pair)
     return Keys(Tokens(token[_TOKEN_KEY]), Authority(pair[_CERTIFICATE], pair[_KEY]))

@@ -9,15 +9,16 @@ import logging
 from datetime import timedelta
 
 from ..errors import NotFound
+from ..informer import Informer
 from ..objects.root_ca import (
     CONFIG_MAPS,
+    KEY,
     NAME,
-    SECRET,
     ConfigMap,
     certificate_in,
     published,
 )
-from ..objects.stored import ObjectKey
+from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Replace
 from .clock import Clock
 from .fenced_store import FencedStore
@@ -32,6 +33,10 @@ _DESCRIPTION = {
 _log = logging.getLogger(__name__)
 
 
+def _itself(stored: StoredObject) -> StoredObject:
+    return stored
+
+
 class RootCA:
     """Looks at a ConfigMap when it or its namespace changes, at all when the certificate does."""
 
@@ -39,7 +44,7 @@ class RootCA:
         self, store: FencedStore, informers: Informers, settings: ControllerSettings, clock: Clock
     ) -> None:
         self._store = store
-        self._secrets = informers.others[SECRET.resource]
+        self._keys = Informer[StoredObject](store.store, KEY.resource, _itself)
         self._config_maps = informers.config_maps
         self._provision = NamespaceProvision(store, informers, clock, CONFIG_MAPS, NAME)
         self._settings = settings
@@ -49,17 +54,18 @@ class RootCA:
     async def run(self) -> None:
         """Publish, until cancelled or fenced."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_secret())
+            group.create_task(self._keys.run())
+            group.create_task(self._follow_key())
             group.create_task(self._provision.follow(self._queue.add))
             group.create_task(self._provision.follow_room(self._queue.add))
             group.create_task(self._follow_config_maps())
             group.create_task(self._queue.serve(self._reconcile, self._settings.workers))
 
-    async def _follow_secret(self) -> None:
-        async for deltas in self._secrets.subscribe():
+    async def _follow_key(self) -> None:
+        async for deltas in self._keys.subscribe():
             for delta in deltas:
-                if delta.key == SECRET:
-                    self._queue.add(SECRET)
+                if delta.key == KEY:
+                    self._queue.add(KEY)
 
     async def _follow_config_maps(self) -> None:
         async for deltas in self._config_maps.subscribe():
@@ -68,7 +74,7 @@ class RootCA:
                     self._queue.add(delta.key)
 
     async def _reconcile(self, key: ObjectKey) -> timedelta | None:
-        if key == SECRET:
+        if key == KEY:
             await self._read()
         elif self._certificate and not self._provision.lacks(key.namespace):
             await self._publish(key, self._config_maps.get(key.namespace, key.name))
@@ -76,14 +82,11 @@ class RootCA:
 
     async def _read(self) -> None:
         """Learn the certificate; a new one is published everywhere."""
-        secret = await self._store.get(SECRET)
-        found = certificate_in(secret) if secret is not None else ""
-        if secret is not None and not found:
+        key = await self._store.get(KEY)
+        found = certificate_in(key) if key is not None else ""
+        if key is not None and not found:
             _log.warning(
-                "secret %s/%s has no certificate under ca.crt, so none is published; "
-                "delete it and start the service anew",
-                SECRET.namespace,
-                SECRET.name,
+                "the cluster's key has no certificate, so none is published; start the service anew"
             )
         if found == self._certificate:
             return

@@ -5,7 +5,7 @@ import secrets
 from ..cluster_secrets import Data, have_secret
 from ..store.store import Store
 
-NAME = "ironfree-network"
+NAME = "network"
 _BYTES = 32
 _FIELD = "secret"
 

@@ -11,7 +11,7 @@ from .stored import Body, ObjectKey, StoredObject
 CONFIG_MAPS = "configmaps"
 NAME = "kube-root-ca.crt"
 """Of the ConfigMap that every namespace has."""
-SECRET = ObjectKey("secrets", "kube-system", "ironfree-ca")
+KEY = ObjectKey("keys.ironfree.dev", "", "ca")
 """Where the certificate comes from."""
 _FIELD = "ca.crt"
 
@@ -49,11 +49,9 @@ def published(certificate: str) -> Body:
     return Body(msgspec.json.encode({"data": {_FIELD: certificate}}))
 
 
-def certificate_in(secret: StoredObject) -> str:
-    """Return the certificate (PEM) that a stored Secret holds, "" for none that can be read."""
+def certificate_in(key: StoredObject) -> str:
+    """Return the certificate (PEM) in a key of the cluster's, "" for none that can be read."""
     try:
-        return b64decode(
-            _body.decode(secret.body.json).data.get(_FIELD, ""), validate=True
-        ).decode()
+        return b64decode(_body.decode(key.body.json).data.get(_FIELD, ""), validate=True).decode()
     except (msgspec.DecodeError, ValueError):
         return ""

@@ -17,10 +17,10 @@ async def test_keys_are_made_once(store: Store) -> None:
 async def test_spoilt_keys_are_made_anew(store: Store) -> None:
     made = await have_keys(store)
     for name in (AUTHORITY, TOKENS):
-        stored = await store.get(ObjectKey("secrets", "kube-system", name))
+        stored = await store.get(ObjectKey("keys.ironfree.dev", "", name))
         assert stored is not None
         spoilt = Body(b'{"data":{"key":"!","ca.crt":"eA=="}}')
-        await store.write(Replace("secrets", stored.meta, spoilt, b"", stored.revision))
+        await store.write(Replace("keys.ironfree.dev", stored.meta, spoilt, b"", stored.revision))
 
     anew = await have_keys(store)
 

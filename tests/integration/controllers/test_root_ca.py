@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from scheduler.objects.stored import Body, ObjectKey
-from scheduler.store.operations import Replace
+from scheduler.store.operations import Remove, Replace
+from tests.store_values import create
 
 CONFIG_MAPS = "configmaps"
-SECRET = ObjectKey("secrets", "kube-system", "ironfree-ca")
+KEY = ObjectKey("keys.ironfree.dev", "", "ca")
 FIRST = "-----BEGIN CERTIFICATE-----\nfirst\n-----END CERTIFICATE-----\n"
 SECOND = "-----BEGIN CERTIFICATE-----\nsecond\n-----END CERTIFICATE-----\n"
 SPACES = ("default", "kube-node-lease", "kube-system")
@@ -20,7 +21,7 @@ def published(namespace):
 
 
 def holding(certificate):
-    return {"type": "Opaque", "data": {"ca.crt": b64encode(certificate.encode()).decode()}}
+    return {"data": {"ca.crt": b64encode(certificate.encode()).decode()}}
 
 
 async def put(cluster, key, body):
@@ -30,10 +31,9 @@ async def put(cluster, key, body):
     return await cluster.store.write(Replace(key.resource, present.meta, encoded, b"", None))
 
 
-async def give(cluster, certificate):
-    return await cluster.create(
-        SECRET.resource, SECRET.name, SECRET.namespace, holding(certificate)
-    )
+async def give(cluster, certificate, name=KEY.name):
+    body = msgspec.json.encode(holding(certificate))
+    await cluster.store.write(create(KEY.resource, name, body=body))
 
 
 async def until_published(cluster, certificate, *namespaces):
@@ -67,12 +67,12 @@ async def test_all_namespaces_have_it_as_soon_as_it_is_there(spaces):
 async def test_another_one_takes_its_place_and_its_loss_changes_nothing(spaces):
     await give(spaces, FIRST)
     await until_published(spaces, FIRST, *SPACES)
-    await put(spaces, SECRET, {"type": "Opaque", "data": {"ca.crt": "%"}})
-    await put(spaces, SECRET, holding(SECOND))
+    await put(spaces, KEY, {"data": {"ca.crt": "%"}})
+    await put(spaces, KEY, holding(SECOND))
     await until_published(spaces, SECOND, *SPACES)
-    await spaces.delete(SECRET)
+    await spaces.store.write(Remove(KEY))
     made = await spaces.create("namespaces", "later", status={"phase": "Active"})
-    await spaces.create(SECRET.resource, "other", SECRET.namespace, holding(FIRST))
+    await give(spaces, FIRST, "other")
     await give(spaces, FIRST)
     await until_published(spaces, FIRST, *SPACES, made.meta.name)
 

@@ -136,14 +136,12 @@ async def test_a_new_leader_keeps_subnets_and_secret_and_tells_anew(networked, e
     after = await serves(networked, "h0", "True")
     assert after.spec.pod_cidr == before.spec.pod_cidr
     assert [c for c in engines[0].containers.values() if "network" in c.name] == [server]
-    assert (
-        await networked.store.get(ObjectKey("secrets", "kube-system", NAME))
-    ).meta.namespace == "kube-system"
+    assert await networked.store.get(ObjectKey("keys.ironfree.dev", "", NAME))
 
 
 async def test_a_secret_that_was_spoilt_is_made_anew(networked, engines):
     await add_host(networked, 0)
-    stored = await networked.store.get(ObjectKey("secrets", "kube-system", NAME))
+    stored = await networked.store.get(ObjectKey("keys.ironfree.dev", "", NAME))
     for spoilt in (b'{"data":{"secret":"!"}}', b'{"data":{}}', b"[]"):
         await stop_book(networked)
         await networked.stop_agents()
