@@ -10,6 +10,14 @@ from tests.e2e.lab.images import SHELL_IMAGE
 from tests.e2e.service import Ironfree, eventually, replication_controller
 
 pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def ironfree(shared_ironfree: Ironfree) -> Ironfree:
+    """One process for all tests here."""
+    return shared_ironfree
+
+
 LOOP = "example.com/loop"
 
 

@@ -26,6 +26,12 @@ from tests.e2e.service import Ironfree, eventually
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.fixture
+def ironfree(shared_ironfree: Ironfree) -> Ironfree:
+    """One process for all tests here."""
+    return shared_ironfree
+
+
 def pod(name: str, *command: str, **container) -> str:
     main = {"name": "main", "image": "lab-shell:v1", "command": list(command), **container}
     return json.dumps(
