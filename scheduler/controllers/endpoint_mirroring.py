@@ -10,9 +10,10 @@ from .clock import Clock
 from .event_log import EventLog, note
 from .fenced_store import FencedStore, latest_revision, raise_failures
 from .informers import MIRRORED, NAMESPACES, Informers
-from .mirror_plan import Mirror, SliceWrite, plan_mirror, removals
+from .mirror_plan import Mirror, plan_mirror, removals
 from .pod_control import Certainty
 from .settings import ControllerSettings
+from .slice_writes import SliceWrite
 from .work_queue import WorkQueue, follow
 
 

@@ -11,7 +11,6 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from ..objects import names
 from ..objects.endpoints import (
     CONTROLLER,
     ENDPOINTS,
@@ -30,18 +29,16 @@ from ..objects.endpoints import (
     endpoints_body,
     slice_body,
 )
-from ..objects.meta import ObjectMeta, OwnerReference, new_uid
+from ..objects.meta import ObjectMeta, new_uid
 from ..objects.pod import Pod
 from ..objects.service import HEADLESS, Service
 from ..objects.stored import Body
 from ..store.operations import Create, Remove, Replace
+from .slice_writes import Ports, SliceWrite, new_slice, owned
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 _MOST_ADDRESSES = 1000
-
-Ports = tuple[EndpointPort, ...]
-SliceWrite = Create | Replace | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ def plan_slices(
     writes: list[SliceWrite] = []
     for each, endpoints in used:
         writes += _change(service, each, endpoints)
-    writes += [_creation(service, ports, endpoints, now) for ports, endpoints in fresh]
+    writes += [new_slice(_like(service), ports, endpoints, now) for ports, endpoints in fresh]
     writes += [Remove(each.stored.key, each.meta.uid, each.stored.revision) for each in empty]
     return writes
 
@@ -155,29 +152,13 @@ def _change(
     return [Replace(SLICES, meta, body, b"", stored.revision)]
 
 
-def _creation(
-    service: Service, ports: Ports, endpoints: tuple[Endpoint, ...], now: datetime
-) -> Create:
-    prefix = f"{service.meta.name}-"
-    meta = ObjectMeta(
-        name=names.generate(prefix),
-        generate_name=prefix,
+def _like(service: Service) -> ObjectMeta:
+    """Return what every slice of a Service has."""
+    return ObjectMeta(
         namespace=service.meta.namespace,
-        uid=new_uid(),
-        creation_timestamp=now,
         labels=_slice_labels(service),
-        owner_references=(
-            OwnerReference(
-                "v1",
-                "Service",
-                service.meta.name,
-                service.meta.uid,
-                controller=True,
-                block_owner_deletion=True,
-            ),
-        ),
+        owner_references=owned("Service", service.meta),
     )
-    return Create(SLICES, meta, Body(slice_body(endpoints, ports)), b"")
 
 
 def _slice_labels(service: Service) -> dict[str, str]:

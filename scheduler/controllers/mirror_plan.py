@@ -11,7 +11,6 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from ..objects import names
 from ..objects.endpoints import (
     MANAGED_BY,
     MIRROR,
@@ -20,24 +19,21 @@ from ..objects.endpoints import (
     Endpoint,
     EndpointAddress,
     EndpointConditions,
-    EndpointPort,
     Endpoints,
     EndpointSlice,
     EndpointSubset,
     slice_body,
 )
-from ..objects.meta import ObjectMeta, OwnerReference, new_uid
+from ..objects.meta import ObjectMeta
 from ..objects.stored import Body
-from ..store.operations import Create, Remove, Replace
+from ..store.operations import Remove, Replace
+from .slice_writes import Ports, SliceWrite, new_slice, owned
 
 MOST_MIRRORED = 1000
 _NOT_COPIED = {
     "kubectl.kubernetes.io/last-applied-configuration",
     "endpoints.kubernetes.io/last-change-trigger-time",
 }
-
-Ports = tuple[EndpointPort, ...]
-SliceWrite = Create | Replace | Remove
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +136,7 @@ def plan_mirror(
         if spare and spare[0].address_type == "IPv4":
             writes += _change(endpoints, spare.pop(0), ports, wanted)
         else:
-            writes.append(_creation(endpoints, ports, wanted, now))
+            writes.append(new_slice(_like(endpoints), ports, wanted, now))
     return [*writes, *removals(spare)]
 
 
@@ -153,7 +149,7 @@ def _change(
     endpoints: Endpoints, known: EndpointSlice, ports: Ports, wanted: tuple[Endpoint, ...]
 ) -> list[Replace]:
     labels, annotations = _labels(endpoints), _annotations(endpoints)
-    owners = (_reference(endpoints),)
+    owners = owned("Endpoints", endpoints.meta)
     stored = known.stored
     meta = replace(stored.meta, labels=labels, annotations=annotations, owner_references=owners)
     if (known.ports, known.endpoints, known.meta) == (ports, wanted, meta):
@@ -161,21 +157,14 @@ def _change(
     return [Replace(SLICES, meta, Body(slice_body(wanted, ports)), b"", stored.revision)]
 
 
-def _creation(
-    endpoints: Endpoints, ports: Ports, wanted: tuple[Endpoint, ...], now: datetime
-) -> Create:
-    prefix = f"{endpoints.meta.name}-"
-    meta = ObjectMeta(
-        name=names.generate(prefix),
-        generate_name=prefix,
+def _like(endpoints: Endpoints) -> ObjectMeta:
+    """Return what every slice of an Endpoints object has."""
+    return ObjectMeta(
         namespace=endpoints.meta.namespace,
-        uid=new_uid(),
-        creation_timestamp=now,
         labels=_labels(endpoints),
         annotations=_annotations(endpoints),
-        owner_references=(_reference(endpoints),),
+        owner_references=owned("Endpoints", endpoints.meta),
     )
-    return Create(SLICES, meta, Body(slice_body(wanted, ports)), b"")
 
 
 def _labels(endpoints: Endpoints) -> dict[str, str]:
@@ -184,10 +173,3 @@ def _labels(endpoints: Endpoints) -> dict[str, str]:
 
 def _annotations(endpoints: Endpoints) -> dict[str, str]:
     return {k: v for k, v in endpoints.meta.annotations.items() if k not in _NOT_COPIED}
-
-
-def _reference(endpoints: Endpoints) -> OwnerReference:
-    meta = endpoints.meta
-    return OwnerReference(
-        "v1", "Endpoints", meta.name, meta.uid, controller=True, block_owner_deletion=True
-    )

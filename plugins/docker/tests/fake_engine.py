@@ -31,7 +31,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class FakeContainer:
-    """One container; `body` is what it was created from."""
+    """One container; `body` is what it was created from.
+
+    Args:
+        oom_late: whoever asks first is not told that memory was short.
+    """
 
     id: str
     name: str
@@ -40,6 +44,7 @@ class FakeContainer:
     exit_code: int = 0
     error: str = ""
     oom_killed: bool = False
+    oom_late: bool = False
     log: bytes = b""
     memory: int = 0
 
@@ -310,10 +315,11 @@ class FakeEngine(FakeImages, FakeNetworks):
         found = self.find(request.match_info["name"])
         if found is None:
             return refusal(404, "No such container")
+        late, found.oom_late = found.oom_late, False
         state = {
             "Status": found.status,
             "ExitCode": found.exit_code,
-            "OOMKilled": found.oom_killed,
+            "OOMKilled": found.oom_killed and not late,
             "Error": found.error,
             "StartedAt": ZERO_TIME if found.status == "created" else NOW,
             "FinishedAt": NOW if found.status == "exited" else ZERO_TIME,

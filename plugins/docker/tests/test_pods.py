@@ -270,14 +270,9 @@ async def test_that_memory_was_short_may_be_told_after_the_end(engine: FakeEngin
     app = await host.ensure_container(sandbox, APP)
     killed = engine.find(app.id)
     assert killed is not None
-    killed.status, killed.exit_code = "exited", 137
-    looks = engine.calls.count("inspect")
-    looking = asyncio.create_task(host.observe())
-    while engine.calls.count("inspect") < looks + 2:  # noqa: ASYNC110 - asked, of both
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)  # and answered
-    killed.oom_killed = True
-    (seen,) = await looking
+    killed.status, killed.exit_code, killed.oom_killed = "exited", 137, True
+    killed.oom_late = True
+    (seen,) = await host.observe()
     assert seen.containers[0].oom_killed
 
 
