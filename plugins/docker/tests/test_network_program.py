@@ -225,6 +225,35 @@ def test_a_client_cannot_take_all_connections(hosts: Hosts):
         assert any(waits(lambda: one.do(connect, one.pod(1))) for _ in range(WAIT * 10))
 
 
+def test_a_client_cannot_take_all_that_leads_to_the_host_itself(hosts: Hosts):
+    """As the gateway to the API does, which takes few connections."""
+    one, other = hosts
+
+    def stay(connection: socket.socket) -> None:
+        connection.sendall(b".")
+        connection.recv(1)
+
+    one.serve("127.0.0.1", 8443, stay)
+    program = one.run()
+    program.state(*ground(one, other), f"listen {SERVICE} 443 tcp 0 127.0.0.1:8443")
+
+    def let_in(source: str) -> socket.socket | None:
+        try:
+            client = one.connect(SERVICE, 443, source)
+            return client if client.recv(1) == b"." else None
+        except ConnectionResetError:
+            return None
+
+    held = [let_in(one.pod(1)) for _ in range(128)]
+    assert None not in held
+    assert let_in(one.pod(1)) is None
+    assert let_in(one.pod(2)) is not None
+    for client in held[:2]:
+        assert client is not None
+        client.close()
+    assert any(let_in(one.pod(1)) is not None for _ in range(WAIT * 10))
+
+
 # --- peers ------------------------------------------------------------------------------------
 
 
