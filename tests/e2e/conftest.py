@@ -74,6 +74,7 @@ def ironfree_of_module(lab_of_session: Lab, module_database_url: str) -> Iterato
     with _running(module_database_url) as service:
         service.add_hosts(lab_of_session)
         yield service
+    lab_of_session.reset()  # since the last test, it has had hosts serve its network again
 
 
 @pytest.fixture

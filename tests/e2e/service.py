@@ -158,8 +158,27 @@ class Ironfree:
         try:
             return eventually(look, seconds, f"{count} ready pods of {selector or 'default'}")
         except AssertionError as error:
-            wide = self.kubectl("get", "pods", "-A", "-o", "wide")
-            raise AssertionError(f"{error}\n{wide}\n{self.log()}") from error
+            raise AssertionError(f"{error}\n{self._present(selector)}\n{self.log()}") from error
+
+    def _present(self, selector: str) -> str:
+        """What there is of pods, and what has happened to those of a selector."""
+        asked = (
+            ("get", "pods", "-A", "-o", "wide"),
+            ("describe", "pods", "-l", selector),
+            ("logs", "-l", selector, "--all-containers", "--ignore-errors", "--timestamps"),
+        )
+        told = (
+            subprocess.run(
+                self.command(*words),
+                env=self._environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            for words in asked
+        )
+        return "\n".join(each.stdout + each.stderr for each in told)
 
     def add_hosts(
         self, lab: Lab, hosts: Sequence[Host] = (), addresses: Mapping[str, str] | None = None
