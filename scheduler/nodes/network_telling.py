@@ -4,6 +4,7 @@ What is true on this host alone is told in place of what all hosts are told.
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -16,6 +17,7 @@ from ..networks import Entry, Key, NetworkedHost, NetworkFeed, PodNetwork
 from .memory import Backoff
 from .pacing import Pacer
 
+_log = logging.getLogger(__name__)
 _STEADY = 30.0  # seconds that it must have gone well for, to count as the first failure again
 _TELLING = 3  # failures in a row after which the Node says so
 _ANEW = 300.0  # seconds after which everything is said again, whatever went wrong unseen
@@ -72,6 +74,7 @@ class NetworkTelling:
                     await self._keep_up(feed, book, news)
             except DriverError as error:
                 failures = 1 if clock() - begun > _STEADY else failures + 1
+                _log.info("telling a host's network broke off: %s", error)
                 # What breaks off once goes on as it was last told.
                 if failures >= _TELLING or not isinstance(error, HostUnreachable):
                     await self._told(str(error))

@@ -370,7 +370,7 @@ class DockerHost:
             return False
         if self._address.options.get("network", "") == "none":
             return False
-        await self._network.have(network.subnet)
+        await self._network.join(network)
         return True
 
     @asynccontextmanager

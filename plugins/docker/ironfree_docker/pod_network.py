@@ -7,7 +7,10 @@ what addresses and names mean, and goes on by itself when nobody tells it any mo
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Network
 from urllib.parse import quote
+
+import msgspec
 
 from scheduler.errors import EngineRejected
 from scheduler.networks import NetworkFeed, PodNetwork
@@ -20,6 +23,7 @@ from .labels import CLUSTER, NETWORK, belongs
 from .network_feed import StreamedFeed
 
 _GRACE = 3
+_NOWHERE = IPv4Network("0.0.0.0/32")
 
 
 class PodNetworkOfHost:
@@ -37,6 +41,32 @@ class PodNetworkOfHost:
         self._absent = False  # when it was last looked for, and nobody has asked for it since
 
     # --- the subnet -------------------------------------------------------------------------
+
+    async def join(self, network: PodNetwork) -> None:
+        """Have the subnet.
+
+        Raises:
+            EngineRejected: another installation has a subnet of the same range here. Its server
+                would answer names in the place of ours, even if nobody tells it any more.
+        """
+        ranges = [IPv4Network(each) for each in (network.subnet, *network.ranges)]
+        for other in await self._others():
+            if any(_network(other.subnet).overlaps(each) for each in ranges):
+                owner = f"{CLUSTER}={(other.labels or {})[CLUSTER]}"
+                raise EngineRejected(
+                    f"host {self._engine.name}: another installation serves pods in "
+                    f"{other.subnet} here; set ranges and a port of one's own for one of them "
+                    "(IRONFREE_POD_RANGE, IRONFREE_SERVICE_RANGE, IRONFREE_PEER_PORT). If it is "
+                    f"gone, remove its containers (label {owner}) and its network {other.name}",
+                    409,
+                )
+        await self.have(network.subnet)
+
+    async def _others(self) -> list[wire.Network]:
+        """Networks of other installations."""
+        query = {"filters": msgspec.json.encode({"label": [CLUSTER]}).decode()}
+        found = await self._engine.read("/networks", list[wire.Network], query=query, within=LIST)
+        return [each for each in found if not belongs(each.labels or {}, self._cluster)]
 
     async def have(self, subnet: str) -> None:
         """Have the engine's network with that subnet; looks once, until it is in doubt."""
@@ -159,6 +189,14 @@ class PodNetworkOfHost:
         await self.end()
         await self._remove()
         self.doubt()
+
+
+def _network(subnet: str) -> IPv4Network:
+    """What an engine calls a subnet, where it is none the one that overlaps with nothing in use."""
+    try:
+        return IPv4Network(subnet, strict=False)
+    except ValueError:
+        return _NOWHERE
 
 
 def _body(image: str, port: int, labels: dict[str, str]) -> JsonObject:

@@ -116,9 +116,10 @@ class Ipam(msgspec.Struct, rename="pascal"):
 
 
 class Network(msgspec.Struct, rename="pascal"):
-    """`GET /networks/{name}`."""
+    """`GET /networks/{name}`, and one of `GET /networks` (without containers)."""
 
     id: str
+    name: str = ""
     ipam: Ipam = msgspec.field(default_factory=Ipam, name="IPAM")
     labels: dict[str, str] | None = None
     containers: dict[str, object] | None = None

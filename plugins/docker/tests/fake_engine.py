@@ -208,6 +208,7 @@ class FakeEngine(FakeImages, FakeNetworks):
             ("GET", "/volumes", self._volumes, "volumes"),
             ("DELETE", "/volumes/{name}", self._remove_volume, "remove-volume"),
             ("GET", "/system/df", self._measure, "df"),
+            ("GET", "/networks", self.answer_networks, "networks"),
             ("GET", "/networks/{name}", self.answer_network, "network"),
             ("POST", "/networks/create", self.answer_new_network, "new-network"),
             ("DELETE", "/networks/{name}", self.answer_gone_network, "gone-network"),

@@ -1,6 +1,7 @@
 """Networks of an engine that is none, and the program that serves that of pods."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -37,6 +38,13 @@ class FakeNetworks:
             return refusal(404, f"network {name} not found")
         there = {"c": {}} if name in self.inhabited else {}
         return web.json_response({"Id": name, **found, "Containers": there})
+
+    async def answer_networks(self, request: web.Request) -> web.Response:
+        (wanted,) = json.loads(request.query["filters"])["label"]
+        found = [
+            {"Id": name, **each} for name, each in self.networks.items() if wanted in each["Labels"]
+        ]
+        return web.json_response(found)
 
     async def answer_new_network(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -1,6 +1,7 @@
 """The network of pods through the driver: the engine's network, and what its server is told."""
 
 import asyncio
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,27 @@ async def test_addresses_that_the_host_uses_otherwise_are_named(
     engine.reject["new-network"] = (403, "Pool overlaps with other one on this address space")
     with pytest.raises(EngineRejected, match=r"Pool overlaps.*10\.240\.3\.0/24.*POD_RANGE"):
         await networked.join(NETWORK)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "refused"),
+    [("10.240.7.0/24", True), ("10.96.4.0/24", True), ("10.80.7.0/24", False)],
+)
+async def test_a_host_where_another_installation_has_pods_of_the_same_range_is_left_to_it(
+    engine: FakeEngine, address: HostAddress, theirs: str, *, refused: bool
+):
+    neighbour = await DockerDriver().connect(replace(address, cluster="hers"))
+    ours = await DockerDriver().connect(replace(address, cluster="ours"))
+    assert isinstance(neighbour, NetworkedHost)
+    assert isinstance(ours, NetworkedHost)
+    await neighbour.join(replace(NETWORK, subnet=theirs, ranges=("10.97.0.0/16",)))
+    network = replace(NETWORK, ranges=("10.96.0.0/16", "10.240.4.0/22"))
+    words = r"another installation serves pods in .*/24 here.*cluster=hers.*network ironfree-hers"
+    with pytest.raises(EngineRejected, match=words) if refused else nullcontext():
+        await ours.join(network)
+    assert ("ironfree-ours" in engine.networks) is not refused
+    for host in (neighbour, ours):
+        await host.close()
 
 
 async def test_a_host_may_stay_out(
