@@ -1,8 +1,10 @@
 """From a pod's specification to the bodies of `POST /containers/create`."""
 
+from collections.abc import Mapping
+
 from scheduler.drivers import ContainerSpec, PidMode, SandboxSpec, SandboxStatus
 from scheduler.objects.json import Json, JsonObject
-from scheduler.volumes import EmptyDir, FilesVolume, HostPathVolume, Mount, NamedVolume
+from scheduler.volumes import HostPathVolume, Mount, NamedVolume
 
 from .labels import engine_volume
 from .mounts import Mounts
@@ -18,11 +20,13 @@ _UNCHECKED: JsonObject = {"Test": ["NONE"]}
 
 
 def sandbox_body(
-    spec: SandboxSpec, image: str, labels: dict[str, str], network: str = ""
+    spec: SandboxSpec,
+    image: str,
+    labels: dict[str, str],
+    network: str = "",
+    making: Mapping[str, JsonObject] | None = None,
 ) -> JsonObject:
     """The infra container: namespaces, names, ports, and a first mount of every volume.
-
-    `network` is the engine's name of the one it is in, "" for its default.
 
     Directories of the host that are mounted in parts are there, too: missing parts are made
     through it.
@@ -30,13 +34,17 @@ def sandbox_body(
     Mounting the volumes here keeps a tmpfs volume's content while apps restart, and gives every
     volume mode 0777 as Kubernetes' emptyDir has (the engine copies the mode of the image's
     directory onto an empty volume).
+
+    Args:
+        network: the engine's name of the one it is in, "" for its default.
+        making: how the engine is to make volumes that are mounted, by their names.
     """
     ports: dict[str, Json] = {}
     for port in spec.ports:
         bindings = ports.setdefault(f"{port.container_port}/{port.protocol.lower()}", [])
         assert isinstance(bindings, list)
         bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
-    mounts = _sandbox_mounts(spec, image)
+    mounts = _sandbox_mounts(spec, image, making or {})
     host: JsonObject = {
         "IpcMode": "host" if spec.host_ipc else "shareable",
         "Sysctls": dict(spec.sysctls),
@@ -70,16 +78,21 @@ def sandbox_body(
     return body
 
 
-def _sandbox_mounts(spec: SandboxSpec, image: str) -> Mounts:
+def _sandbox_mounts(spec: SandboxSpec, image: str, making: Mapping[str, JsonObject]) -> Mounts:
     found, uid = Mounts(), spec.identity.uid
     for index, volume in enumerate(spec.volumes[:VOLUME_DIRECTORIES]):
         place = f"/volumes/{index}"
         if isinstance(volume, HostPathVolume):
             found.bind(Mount(volume.name, place, host_path=volume.path, create=volume.create))
-        else:
-            found.mounts.append(_volume(uid, volume, place))
+            continue
+        name = engine_volume(uid, volume)
+        remote = isinstance(volume, NamedVolume) and volume.options
+        # A file server may not let us set a mode.
+        options: JsonObject | None = {"NoCopy": True} if remote else making.get(name)
+        found.mounts.append(_volume(name, place, options))
     if image == IMAGE:
-        found.mounts.append({"Type": "volume", "Source": messages_volume(uid), "Target": MESSAGES})
+        messages = messages_volume(uid)
+        found.mounts.append(_volume(messages, MESSAGES, making.get(messages)))
     return found
 
 
@@ -168,10 +181,10 @@ def cpu_shares(millis: int) -> int:
     return min(max(millis * 1024 // 1000, 2), 262_144)
 
 
-def _volume(pod_uid: str, volume: EmptyDir | FilesVolume | NamedVolume, path: str) -> JsonObject:
-    body: JsonObject = {"Type": "volume", "Source": engine_volume(pod_uid, volume), "Target": path}
-    if isinstance(volume, NamedVolume) and volume.options:
-        body["VolumeOptions"] = {"NoCopy": True}  # a file server may not let us set a mode
+def _volume(name: str, path: str, options: JsonObject | None) -> JsonObject:
+    body: JsonObject = {"Type": "volume", "Source": name, "Target": path}
+    if options:
+        body["VolumeOptions"] = options
     return body
 
 

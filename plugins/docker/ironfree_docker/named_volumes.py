@@ -5,7 +5,7 @@ from scheduler.errors import EngineRejected
 from scheduler.volumes import NamedVolume
 
 from .labels import CLUSTER, LASTING, belongs, engine_volume, pod_labels
-from .volumes import Volumes
+from .volumes import Making, Volumes
 
 
 class NamedVolumes:
@@ -28,15 +28,15 @@ class NamedVolumes:
         name = engine_volume(identity.uid, volume)
         if not volume.lasting:
             labels = pod_labels(identity, self._cluster)
-            await self._volumes.create(name, labels, dict(volume.options))
+            await self._volumes.create(Making(name, labels, dict(volume.options)))
             return False
         found = await self._volumes.inspect(name)
         if found is not None:
             if not belongs(found.labels or {}, self._cluster):
                 raise EngineRejected(f"volume {name} on the host is of another installation", 409)
             return False
-        labels = {CLUSTER: self._cluster} if self._cluster else {}
-        await self._volumes.create(name, labels | {LASTING: "true"}, dict(volume.options))
+        labels = {LASTING: "true"} | ({CLUSTER: self._cluster} if self._cluster else {})
+        await self._volumes.create(Making(name, labels, dict(volume.options)))
         return True
 
     async def remove(self, name: str) -> None:

@@ -6,6 +6,7 @@ What is here was seen with Podman 4.3 on a real host (tests/e2e/test_podman.py).
 import re
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from scheduler.drivers import Finding
 from scheduler.errors import EngineRejected
@@ -14,7 +15,7 @@ from scheduler.objects.json import JsonObject
 from . import wire
 from .containers import HEARD, Containers
 from .engine import Engine
-from .volumes import Volumes
+from .volumes import Making, Volumes
 
 _EVENTS = {"died": "die", "remove": "destroy"}  # Podman's words for events → Docker's
 _REGISTRIES = ("docker.io/library/", "docker.io/", "localhost/")
@@ -139,13 +140,14 @@ class PodmanContainers(Containers):
 class PodmanVolumes(Volumes):
     """Volumes of a Podman."""
 
-    async def create(
-        self, name: str, labels: Mapping[str, str], options: Mapping[str, str]
-    ) -> None:
+    made_with_containers = False  # it makes them, but without labels
+
+    async def create(self, making: Making) -> None:
         """Create; `size` of a tmpfs is a disk quota to Podman, so the kernel is told in pages."""
+        options = making.options
         if options.get("type") == "tmpfs":
             options = {**options, "o": _SIZE.sub(_pages, options.get("o", ""))}
-        await super().create(name, labels, options)
+        await super().create(replace(making, options=options))
 
 
 def _gone(error: EngineRejected) -> bool:

@@ -53,6 +53,8 @@ class Sandboxes:
         made = await parts.volumes.ensure(spec)
         infra = await self._infra(spec)
         found = infra.found
+        if found is None and spec.attempt == 0:
+            parts.files.begin(infra.id)
         if found is None or found.state.status != "running":
             await parts.files.give_to_group(infra.id, spec, made)
             try:
@@ -86,7 +88,8 @@ class Sandboxes:
         name = container_name(spec.identity, INFRA, spec.attempt)
         labels = sandbox_labels(spec, parts.cluster)
         network = parts.network.name if spec.subnet else ""
-        body = sandbox_body(spec, image, labels, network)
+        making = parts.volumes.making(spec)
+        body = sandbox_body(spec, image, labels, network, making)
         return await ensure_created(parts.containers, name, labels, body)
 
     async def _end_older(self, spec: SandboxSpec) -> None:

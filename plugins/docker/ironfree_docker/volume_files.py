@@ -28,6 +28,7 @@ from .pause import VOLUME_DIRECTORIES
 _ROOT = "/volumes"
 _SHARED = 0o2777
 _SWAP = 10.0
+_MOST_EMPTY = 256
 _STAT = "X-Docker-Container-Path-Stat"
 
 
@@ -41,6 +42,13 @@ class VolumeFiles:
     def __init__(self, engine: Engine, execs: Execs) -> None:
         self._engine = engine
         self._execs = execs
+        self._empty: dict[str, None] = {}  # infra containers, the oldest first
+
+    def begin(self, infra: str) -> None:
+        """Take in that nothing has been written for a pod, whose infra container is new."""
+        self._empty[infra] = None
+        if len(self._empty) > _MOST_EMPTY:  # of some, the pod was gone before
+            del self._empty[next(iter(self._empty))]
 
     async def give_to_group(
         self, infra: str, spec: SandboxSpec, made: Collection[NamedVolume]
@@ -64,7 +72,8 @@ class VolumeFiles:
     async def write(self, infra: str, spec: SandboxSpec, volumes: Sequence[FilesVolume]) -> None:
         """Have exactly these files in volumes of a running sandbox."""
         places = {volume.name: index for index, volume in enumerate(spec.volumes)}
-        group = spec.fs_group or 0
+        group, empty = spec.fs_group or 0, infra in self._empty
+        self._empty.pop(infra, None)
         first: list[tuple[tarfile.TarInfo, bytes]] = []
         for volume in volumes:
             place, version = places[volume.name], _version(volume, group)
@@ -72,7 +81,7 @@ class VolumeFiles:
                 raise EngineRejected(
                     f"volume {volume.name}: a pod has at most {VOLUME_DIRECTORIES} volumes here"
                 )
-            present = await self._present(infra, str(place))
+            present = None if empty else await self._present(infra, str(place))
             if present == version:
                 continue
             entries = [*_entries(str(place), version, volume.files, group)]

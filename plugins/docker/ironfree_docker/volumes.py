@@ -1,6 +1,7 @@
 """The volume endpoints of the Docker Engine API."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 import msgspec
@@ -12,21 +13,36 @@ from . import wire
 from .engine import CREATE, LIST, Engine
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How a volume is made, with the engine's `local` driver."""
+
+    name: str
+    labels: Mapping[str, str]
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def mounted(self) -> JsonObject:
+        """The VolumeOptions of a container's mount that makes it."""
+        driver: JsonObject = {"Name": "local", "Options": dict(self.options)}
+        return {"Labels": dict(self.labels), "DriverConfig": driver}
+
+
 class Volumes:
     """Volumes of one engine."""
+
+    made_with_containers = True
+    """Whether the engine makes what a new container mounts as it is told to."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def create(
-        self, name: str, labels: Mapping[str, str], options: Mapping[str, str]
-    ) -> None:
-        """Create with the `local` driver; one that exists is fine."""
+    async def create(self, making: Making) -> None:
+        """Create; one that exists is fine."""
         body: JsonObject = {
-            "Name": name,
+            "Name": making.name,
             "Driver": "local",
-            "Labels": dict(labels),
-            "DriverOpts": dict(options),
+            "Labels": dict(making.labels),
+            "DriverOpts": dict(making.options),
         }
         await self._engine.change("POST", "/volumes/create", body=body, within=CREATE)
 

@@ -310,6 +310,7 @@ class FakeEngine(FakeImages, FakeNetworks):
         self._created += 1
         identifier = hashlib.sha256(f"{self._created}".encode()).hexdigest()
         self.containers[name] = FakeContainer(identifier, name, body)
+        self.volumes = _made_by(body) | self.volumes
         return web.json_response({"Id": identifier, "Warnings": None}, status=201)
 
     async def _inspect(self, request: web.Request) -> web.Response:
@@ -525,6 +526,20 @@ class FakeEngine(FakeImages, FakeNetworks):
         if self.volumes.pop(request.match_info["name"], None) is None:
             return refusal(404, "no such volume")
         return web.Response(status=204)
+
+
+def _made_by(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the volumes that are made when a container mounts them, unless they are there."""
+    mounts = (body.get("HostConfig") or {}).get("Mounts") or []
+    return {
+        each["Source"]: {
+            "Name": each["Source"],
+            "Labels": how["Labels"],
+            "DriverOpts": how["DriverConfig"]["Options"],
+        }
+        for each in mounts
+        if "DriverConfig" in (how := each.get("VolumeOptions") or {})
+    }
 
 
 def _mounted(limits: dict[str, Any]) -> list[dict[str, str]]:

@@ -39,7 +39,7 @@ async def walk(host: Host) -> tuple[str, str]:
     return sandbox.id, (await host.ensure_container(sandbox, APP)).id
 
 
-@pytest.mark.parametrize("action", ["create", "start", "inspect", "volume", "load", "image"])
+@pytest.mark.parametrize("action", ["create", "start", "inspect", "load", "image"])
 @pytest.mark.parametrize("times", [1, 2, 3])
 async def test_whatever_answer_is_lost_repeating_leaves_one_of_each(
     engine: FakeEngine, host: Host, action: str, times: int

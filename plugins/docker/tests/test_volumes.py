@@ -101,18 +101,33 @@ async def test_links_that_are_there_are_left_alone(engine: FakeEngine, host: Hos
 
 async def test_links_are_made_anew_beside_a_version_of_another_form(engine: FakeEngine, host: Host):
     sandbox = await host.ensure_sandbox(SPEC)
+    await host.write_volumes(sandbox, SPEC, [FILES])
+    engine.links.clear()
     engine.links["/volumes/1/..data"] = "/volumes/1/..0123456789abcdef"
     await host.write_volumes(sandbox, SPEC, [FILES])
     assert {"/volumes/1/a", "/volumes/1/d"} <= engine.links.keys()
 
 
-async def test_the_first_files_of_all_volumes_are_sent_at_once(engine: FakeEngine, host: Host):
+@pytest.mark.parametrize("anew", [False, True])
+async def test_the_first_files_of_all_volumes_are_sent_at_once(
+    engine: FakeEngine, host: Host, address: HostAddress, *, anew: bool
+):
     names = ("config", "more")
     spec = with_fields(SPEC, volumes=tuple(FilesVolume(name) for name in names), fs_group=None)
     sandbox = await host.ensure_sandbox(spec)
     engine.calls.clear()
-    await host.write_volumes(sandbox, spec, [replace(FILES, name=name) for name in names])
-    assert engine.calls == ["stat", "stat", "archive"]
+    writing = await DockerDriver().connect(address) if anew else host  # which made no sandbox
+    files = [replace(FILES, name=name) for name in names]
+    await writing.write_volumes(sandbox, spec, files)
+    assert [each for each in engine.calls if each in {"stat", "archive"}] == [
+        *(["stat", "stat"] if anew else []),
+        "archive",
+    ]
+    engine.calls.clear()
+    await writing.write_volumes(sandbox, spec, files)
+    assert engine.calls == ["stat", "stat"], "nothing is to be changed"
+    if anew:
+        await writing.close()
     assert {name.split("/")[0] for name in engine.archives[-1][1]} == {"0", "1"}
 
 

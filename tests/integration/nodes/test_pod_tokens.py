@@ -341,7 +341,7 @@ async def test_what_it_costs_an_engine(pods, engine):
         engine.links.clear()  # which it does not keep apart by container
         counted.append(Counter(each for each in engine.calls if each in CHANGES))
     _, without, with_it = counted  # the first pod has a host make what all need
-    assert with_it == without + Counter(("volume", "stat", "archive", "remove-volume"))
+    assert with_it == without + Counter(("archive", "remove-volume"))
 
 
 async def test_every_container_is_told_where_the_api_is(pods, engine):
