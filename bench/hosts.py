@@ -298,7 +298,7 @@ async def _measure(server: Server, engines: Engines, table: Table, plan: Plan) -
 async def _start(server: Server, engines: Engines, table: Table, plan: Plan) -> None:
     """Have the pods started, and tell how that went."""
     begun, cpu, theirs = time.perf_counter(), server.cpu_seconds(), engines.cpu_seconds()
-    calls = (await engines.calls()).total()
+    calls = await engines.calls()
     share, more = divmod(plan.pods, plan.controllers)
     wanted = [controller(n, share + (n < more)) for n in range(plan.controllers)]
     user = User(server.url)
@@ -311,8 +311,9 @@ async def _start(server: Server, engines: Engines, table: Table, plan: Plan) -> 
     await asyncio.wait({using})
     table.add_row("from then until all pods are", f"{took:.0f} s, {plan.pods / took:.0f} pods/s")
     table.add_row("CPU of the service, the engines", f"{cpu:.0f} s, {theirs:.0f} s")
-    each = ((await engines.calls()).total() - calls) / plan.pods
-    table.add_row("requests per pod, all told", f"{each:.1f}")
+    made = await engines.calls() - calls
+    kinds = ", ".join(f"{kind} {n / plan.pods:.1f}" for kind, n in made.most_common(9))
+    table.add_row("requests per pod, all told", f"{made.total() / plan.pods:.1f}: {kinds}")
     for what, times in (("create", user.creates), ("get", user.gets)):
         cells = " / ".join(f"{1000 * t:.0f}" for t in np.percentile(times, [50, 99, 100]))
         table.add_row(f"meanwhile: a user's {what}, p50 / p99 / most", f"{cells} ms")
