@@ -1,17 +1,16 @@
 """Where the API takes in what pods send: connections that gateways of hosts open in this process.
 
-A socket in a directory of its own, that nobody else may enter; whoever comes through it speaks TLS
-and is known by his token alone.
+Pairs of sockets, of which nobody else has an end; whoever comes through one speaks TLS and is
+known by his token alone.
 """
 
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from resource import RLIMIT_NOFILE, getrlimit
-from tempfile import TemporaryDirectory
+from socket import socket, socketpair
 
 from aiohttp import web
 
@@ -28,7 +27,7 @@ _SHARE = 8  # of the descriptors of this process, each connection of pods having
 async def pods_door(
     app: web.Application, authority: Authority, names: Sequence[str]
 ) -> AsyncGenerator[Connect]:
-    """Listen as long as the context lasts; yields what opens a connection.
+    """Serve as long as the context lasts; yields what opens a connection.
 
     Args:
         app: for pods (server.for_pods).
@@ -39,24 +38,30 @@ async def pods_door(
     authority.serve(context, names)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5.0, keepalive_timeout=120.0)
     await runner.setup()
+    assert runner.server is not None
+    way = _Way(runner.server, context)
     renewing = asyncio.create_task(_renew(context, authority, names), name="certificate")
     try:
-        with TemporaryDirectory(prefix="ironfree-") as directory:
-            path = Path(directory, "api")
-            await web.UnixSite(runner, path, ssl_context=context, backlog=1024).start()
-            yield _Way(path).connect
+        yield way.connect
     finally:
         renewing.cancel()
         await asyncio.wait((renewing,))
+        await way.close()
         await runner.cleanup()
 
 
 class _Way:
-    """Opens connections, as many as leave the process descriptors for everything else."""
+    """Opens connections, as many as leave the process descriptors for everything else.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Args:
+        serve: makes what serves one connection.
+    """
+
+    def __init__(self, serve: Callable[[], asyncio.Protocol], context: ssl.SSLContext) -> None:
+        self._serve = serve
+        self._context = context
         self._open = set[asyncio.WriteTransport]()  # and some that have ended
+        self._shaking = set[asyncio.Task[None]]()
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open one; ConnectionRefusedError when there are too many."""
@@ -65,9 +70,25 @@ class _Way:
             self._open = {each for each in self._open if not each.is_closing()}
         if len(self._open) >= most:
             raise ConnectionRefusedError(f"pods have {most} connections to the API")
-        reader, writer = await asyncio.open_unix_connection(self._path)
+        near, far = socketpair()
+        shaking = asyncio.create_task(self._accept(far))
+        self._shaking.add(shaking)
+        shaking.add_done_callback(self._shaking.discard)
+        reader, writer = await asyncio.open_connection(sock=near)
         self._open.add(writer.transport)
         return reader, writer
+
+    async def _accept(self, far: socket) -> None:
+        """Serve an end; a handshake that fails has broken the connection off."""
+        loop = asyncio.get_running_loop()
+        with suppress(OSError):
+            await loop.connect_accepted_socket(self._serve, far, ssl=self._context)
+
+    async def close(self) -> None:
+        """Accept no more."""
+        for each in self._shaking:
+            each.cancel()
+        await asyncio.gather(*self._shaking, return_exceptions=True)
 
 
 async def _renew(context: ssl.SSLContext, authority: Authority, names: Sequence[str]) -> None:

@@ -47,6 +47,20 @@ async def test_a_pod_knows_the_api_by_its_certificate(
         assert (await ask(connect, authority)).endswith(b"here")
 
 
+async def test_who_speaks_no_tls_is_sent_away_and_who_says_nothing_ends_with_the_door(
+    app: web.Application, authority: Authority
+) -> None:
+    async with pods_door.pods_door(app, authority, NAMES) as connect:
+        reader, writer = await connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: k\r\n\r\n")
+        assert b"here" not in await reader.read()
+        writer.close()
+        silent, open_end = await connect()
+        assert (await ask(connect, authority)).endswith(b"here")
+    assert await silent.read() == b""
+    open_end.close()
+
+
 async def test_there_is_an_end_to_connections(
     app: web.Application, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
