@@ -44,8 +44,8 @@ class StreamedFeed:
         await self._tell(
             itertools.chain(
                 (f"key {network.secret}", f"self {network.subnet}"),
+                (f"resolver {network.resolver} 53", f"zone {network.zone}"),
                 (f"range {each}" for each in network.ranges),
-                (f"zone {network.zone}", f"resolver {network.resolver} 53"),
                 _lines(map(_words, entries)),
             ),
             whole=True,
@@ -141,7 +141,10 @@ class StreamedFeed:
 
 def _reason(what: str, code: int) -> str:
     if what == "range":
-        return "they are used otherwise there; set another range (IRONFREE_POD_RANGE)"
+        return (
+            "they are used otherwise there, by a route or a name server of the host's; set another "
+            "range (IRONFREE_POD_RANGE, IRONFREE_SERVICE_RANGE)"
+        )
     return strerror(code).lower()
 
 

@@ -15,7 +15,7 @@ from . import tools
 from .image_archive import ImageSettings, RootFile, image_archive
 from .static_elf import static_elf
 
-IMAGE = "ironfree/pause:7"
+IMAGE = "ironfree/pause:8"
 
 VOLUME_DIRECTORIES = 64
 """`/volumes/0` … exist with mode 0777: a volume first mounted there takes that mode over."""

@@ -165,7 +165,7 @@ def names(hosts: Hosts, tmp_path: Path) -> Names:
     settings = tmp_path / "resolv.conf"
     settings.write_text(f"# none\nnameserver {RESOLVER}\n")
     program = host.run(settings=settings)
-    assert program.state(RANGE, f"resolver {RESOLVER} 53", *KNOWN) == []
+    assert program.state(f"resolver {RESOLVER} 53", RANGE, *KNOWN) == []
     client = host.open(socket.SOCK_DGRAM)
     client.connect((RESOLVER, 53))
     return Names(host, program, settings, client)
@@ -224,10 +224,10 @@ def test_names_come_and_go(names: Names):
     assert names.ask(web).code == 0
     names.program.say(f"unname _http._tcp.{web} srv")
     assert names.ask(web).code == 3
-    names.program.state(RANGE, f"resolver {RESOLVER} 53", *KNOWN[:2])
+    names.program.state(f"resolver {RESOLVER} 53", RANGE, *KNOWN[:2])
     assert names.ask(web).data == ["10.96.0.10"]
     assert names.ask("pods.shop.svc.cluster.local").code == 3
-    names.program.state(RANGE, f"resolver {RESOLVER} 53", "zone cluster.local")
+    names.program.state(f"resolver {RESOLVER} 53", RANGE, "zone cluster.local")
     assert names.ask("svc.cluster.local").code == 3
     assert names.ask("cluster.local").code == 0
     names.program.state(RANGE)

@@ -131,6 +131,19 @@ def test_it_serves_on_after_its_feeder_is_gone(hosts: Hosts):
     assert program.end() == 0
 
 
+def test_a_range_with_the_hosts_name_server_is_refused_unless_it_is_this_program(
+    hosts: Hosts, tmp_path: Path
+):
+    settings = tmp_path / "resolv.conf"
+    settings.write_text("nameserver 10.98.0.10\nnameserver 10.99.3.1\n")
+    program = hosts[0].run(settings=settings)
+    ranges = ("range 10.98.0.0/16", "range 10.99.0.0/16", "range 10.100.0.0/16")
+    refused = ["fail range 10.99.0.0/16 17"]
+    assert program.state("resolver 10.98.0.10 53", *ranges) == refused
+    settings.write_text("nameserver 192.168.77.2\n")
+    assert program.state("resolver 10.98.0.10 53", *ranges) == []
+
+
 def test_a_range_that_is_reached_otherwise_is_refused(hosts: Hosts):
     one = hosts[0]
     one.ip("route add 10.98.7.0/24 via 192.168.77.2", "route add default via 192.168.77.2")

@@ -122,9 +122,9 @@ async def test_the_server_is_told_all_then_changes_and_goes_on_when_nobody_tells
         assert engine.told[1:] == [
             f"key {SECRET}",
             "self 10.240.3.0/24",
-            "range 10.96.0.0/16",
-            "zone cluster.local",
             "resolver 10.96.0.10 53",
+            "zone cluster.local",
+            "range 10.96.0.0/16",
             "peer 10.240.4.0/24 192.0.2.4",
             "listen 10.96.0.20 80 tcp 0 10.240.3.2:8080 10.240.4.2:8080",
             "name web.default.svc.cluster.local a 10.96.0.20",
@@ -188,7 +188,7 @@ async def test_words_that_would_break_a_line_are_never_told(
         await feed.change([evil, alias], [evil.key, alias.key])
     told = [each for each in engine.told if not each.startswith("commit ")]
     assert told[-3:] == [
-        "resolver 10.96.0.10 53",
+        "range 10.96.0.0/16",
         "name web.default.svc.cluster.local a 10.96.0.20",
         "unname a.default.svc.cluster.local cname",
     ]

@@ -24,6 +24,7 @@ _INIT = """
 set -e
 hostname "$1"
 mount --bind "$2/etc-docker" /etc/docker
+mount --bind "$2/resolv.conf" /etc/resolv.conf
 mount -t tmpfs tmpfs /run
 if [ "$3" != 0 ]; then
   mkdir -p "$2/data"
@@ -81,6 +82,8 @@ class Host:
         self._outer: subprocess.Popen[bytes] | None = None
         self._daemon: subprocess.Popen[bytes] | None = None
         (self.directory / "etc-docker").mkdir(mode=0o711, parents=True)
+        # The machine's name server may be in a range of the cluster's. Nobody is there.
+        (self.directory / "resolv.conf").write_text("nameserver 192.0.2.53\n")
 
     # Power and daemon ---------------------------------------------------------------------
 

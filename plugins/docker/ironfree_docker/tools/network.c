@@ -16,7 +16,7 @@
  *   range CIDR .   addresses that lead to this host              unrange CIDR .
  *   peer CIDR IP . pods behind another host                      unpeer CIDR .
  *   listen IP PORT tcp|udp STICKY IP:PORT... .                   unlisten IP PORT tcp|udp .
- *   resolver IP PORT .    where to answer names                  zone NAME .  all names known
+ *   resolver IP PORT .    where to answer names: before its range    zone NAME .  all names known
  *   name FQDN a IP... . | srv PORT:TARGET... . | cname TARGET .  unname FQDN a|srv|cname .
  * Told on standard output, with Linux's numbers of errors, once for each complete statement:
  *   done N    fail listen IP PORT tcp|udp ERRNO    fail range CIDR ERRNO    fail peers ERRNO

@@ -209,5 +209,6 @@ void take_answer(u32 query);
 void check_queries(void);
 void take_asked(u32 connection, int events);
 int upstream(u32 tries, u32 *ip);
+int asks_in(u32 ip, u32 length);
 
 #endif

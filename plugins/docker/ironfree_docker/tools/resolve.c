@@ -80,6 +80,16 @@ int upstream(u32 tries, u32 *ip)
     return 0;
 }
 
+/* Whether the host asks for names there; what leads there to us would leave it without any. */
+int asks_in(u32 ip, u32 length)
+{
+    read_servers();
+    for (u32 i = 0; i < servers_count; i++)
+        if (!((servers[i] ^ ip) & mask_of(length)) && !is_resolver(servers[i], NAME_SERVER))
+            return 1;
+    return 0;
+}
+
 static u32 usable_servers(void)
 {
     u32 count = 0, ip;

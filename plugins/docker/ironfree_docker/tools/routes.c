@@ -1,7 +1,7 @@
 /* Ranges of addresses that lead to this host itself: routes of type "local" on lo, marked ours
- * by their protocol. A range that the host already reaches otherwise is refused. What one before
- * this program has left, which had no time to tidy up, goes with the first statement: it may hide
- * the subnet that the host's pods have now.
+ * by their protocol. A range that the host already reaches otherwise is refused, and one with a
+ * name server that the host asks. What one before this program has left, which had no time to
+ * tidy up, goes with the first statement: it may hide the subnet that the host's pods have now.
  */
 
 #include "network.h"
@@ -138,7 +138,7 @@ void add_range(u32 ip, u32 length, u32 generation)
         ranges[ranges_count++] = (struct range){ip, length, generation, 0};
     ranges[i].generation = generation;
     if (!ranges[i].added) {
-        long result = ask(GET_ROUTE, 0x301, ip, length);
+        long result = asks_in(ip, length) ? -EXISTS : ask(GET_ROUTE, 0x301, ip, length);
         if (result < 0) {
             tell_range(ip, length, -result);
             return;

@@ -3,7 +3,7 @@
 #include "network.h"
 
 enum { HEADS = 1 << 16, PEER_HEADS = 1 << 14, SELVES = 64, MOST_BACKENDS = 1000000 };
-enum { NO_SPACE = 28, TOLD = 1, TO_TELL = 2 };
+enum { NO_SPACE = 28, TOLD = 1, TO_TELL = 2, FREE = 2 };
 
 struct network {
     u32 ip, length, generation;
@@ -52,6 +52,8 @@ long address_socket(int type, u32 ip, u32 port, int bound)
             option(fd, 1, 2, 1);
         else
             option(fd, 0, PACKET_INFO, 1);
+        if (bound == FREE)
+            option(fd, 0, 15, 1);
         result = SYS(BIND, fd, where, 16);
         if (!result && type == STREAM)
             result = SYS(LISTEN, fd, 4096);
@@ -69,7 +71,8 @@ static void open_socket(u32 index)
     struct listener *l = listener(index);
     if (l->fd >= 0)
         return;
-    l->fd = address_socket(l->protocol == TCP ? STREAM : DATAGRAM, l->ip, l->port, 1);
+    int bound = l->resolver ? FREE : 1; /* it is known before its range leads here */
+    l->fd = address_socket(l->protocol == TCP ? STREAM : DATAGRAM, l->ip, l->port, bound);
     if (l->fd < 0) {
         if (!l->failed)
             failing++, waiting++;
