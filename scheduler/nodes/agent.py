@@ -7,10 +7,8 @@ controller judges by the missing heartbeat) and only the DockerHost says what is
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import cast
 
 from ..drivers import Driver, Host, HostAddress, HostInfo
@@ -29,13 +27,13 @@ from ..networks import NetworkedHost
 from ..objects.meta import now_seconds
 from ..objects.node import ContainerImage
 from ..objects.stored import ObjectKey, StoredObject
-from ..store.operations import Create, Replace
 from .assigned_pod import BY_NODE, AssignedPod
 from .circuit import CircuitState
 from .company import HostCompany
 from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
 from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
 from .engines import EngineTaken
+from .heartbeat import Heartbeat
 from .host_report import Told
 from .memory import Backoff, PodMemory
 from .network_part import joined, left
@@ -46,8 +44,6 @@ from .registration import (
     Registration,
     disk_of,
     host_write,
-    lease_key,
-    lease_write,
     node_write,
     pressure_words,
     pressures_of,
@@ -57,15 +53,6 @@ from .session import Session
 
 _log = logging.getLogger(__name__)
 _RACES = 8  # optimistic writes tried before giving up until the next occasion
-
-
-@dataclass(slots=True)
-class Heartbeat:
-    """A node's Lease as last written, and when it is due again (loop time)."""
-
-    lease: StoredObject | None = None
-    due: float = 0.0
-    renewed_at: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +75,7 @@ class NodeAgent:
         lease: StoredObject | None = None,
     ) -> None:
         self.docker_host = docker_host
-        self.heartbeat = Heartbeat(lease)
+        self.heartbeat = Heartbeat(office, docker_host.name, lease)
         self._office = office
         self._drivers = drivers
         self._connects = connects
@@ -267,7 +254,7 @@ class NodeAgent:
             if held is None:
                 return "its DockerHost is being deleted"
             self._made = await joined(self._office.network, host, self._made)
-            await self._office.pods.reached(await self._beat())
+            await self._office.pods.reached(await self.heartbeat.renew())
             told = Told(
                 self._stored,
                 self._stuck,
@@ -413,9 +400,8 @@ class NodeAgent:
         """Return whether the Node in the store is not what this live host says it is."""
         if self._made is None or not self.alive:
             return False
-        loop, settings = asyncio.get_running_loop(), self._office.settings
-        if loop.time() - self.heartbeat.renewed_at > settings.lease_duration / 2:
-            return False  # no heartbeat gets through, so the controller would only object again
+        if not self.heartbeat.arrives:
+            return False  # the controller would only object again
         return node_write(self._made, node, now_seconds()) is not None
 
     # --- writing ----------------------------------------------------------------------------
@@ -437,32 +423,6 @@ class NodeAgent:
                     present = await store.get(ObjectKey("nodes", "", self.name))
                 else:
                     return
-
-    def beat(self) -> Create | Replace:
-        """Return the write that renews this node's Lease."""
-        duration, epoch = self._office.settings.lease_duration, self._office.epoch
-        return lease_write(self.name, self.heartbeat.lease, duration, epoch, datetime.now(UTC))
-
-    def beaten(self, outcome: StoredObject) -> None:
-        """Hear that the Lease was renewed."""
-        loop, settings = asyncio.get_running_loop(), self._office.settings
-        self.heartbeat.lease = outcome
-        self.heartbeat.renewed_at = loop.time()
-        self.heartbeat.due = loop.time() + settings.lease * random.uniform(0.8, 1.0)
-
-    async def find_lease(self) -> None:
-        """Read the Lease again, after a write of it has failed."""
-        self.heartbeat.lease = await self._office.store.get(lease_key(self.name))
-
-    async def _beat(self) -> int:
-        """Renew the Lease before the Node is said to be ready; returns a revision since then."""
-        try:
-            lease = await self._office.store.write(self.beat())
-        except (Conflict, AlreadyExists, NotFound):
-            await self.find_lease()
-            return await self._office.store.revision()
-        self.beaten(lease)
-        return lease.revision
 
     async def _quietly_report(self, info: HostInfo | None, reason: str, message: str) -> None:
         try:

@@ -34,7 +34,7 @@ from ..objects.node import (
 from ..objects.node_ports import FOREIGN_PORTS, written
 from ..objects.pod import Condition
 from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY
-from ..objects.stored import Body, ObjectKey, StoredObject
+from ..objects.stored import Body, StoredObject
 from ..store.operations import Create, Replace
 from .docker_host import RESOURCE, DockerHost, DockerHostStatus, engine_of, url_ip
 from .engines import ENGINE
@@ -42,8 +42,6 @@ from .foreign_holdings import held, less_foreign, words
 from .pressure import PRESSURES
 
 VERSION = "v1.37.0+ironfree"
-LEASES = "leases.coordination.k8s.io"
-LEASE_NAMESPACE = "kube-node-lease"
 
 _RUNTIME = "runtime.ironfree.dev"  # prefix of a label a runtime; RuntimeClasses can select by it
 _HEALTHY = (
@@ -345,34 +343,6 @@ def _merged(present: bytes, status: NodeStatus) -> bytes:
     fields = _object.decode(present or b"{}")
     fields.update(msgspec.to_builtins(status))
     return msgspec.json.encode(fields)
-
-
-def lease_write(
-    node: str, present: StoredObject | None, duration: int, epoch: int | None, now: datetime
-) -> Create | Replace:
-    """Return the heartbeat: a Lease renewed now.
-
-    Args:
-        duration: seconds.
-        now: UTC with microseconds.
-    """
-    moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    spec = {"holderIdentity": node, "leaseDurationSeconds": duration, "renewTime": moment}
-    body = Body(msgspec.json.encode({"spec": spec}))
-    if present is None:
-        meta = ObjectMeta(
-            name=node,
-            namespace=LEASE_NAMESPACE,
-            uid=str(uuid.uuid4()),
-            creation_timestamp=now.replace(microsecond=0),
-        )
-        return Create(LEASES, meta, body, epoch=epoch)
-    return Replace(LEASES, present.meta, body, b"", expected_revision=None, epoch=epoch)
-
-
-def lease_key(node: str) -> ObjectKey:
-    """Return the key of a node's heartbeat."""
-    return ObjectKey(LEASES, LEASE_NAMESPACE, node)
 
 
 def reachability(
