@@ -31,23 +31,22 @@ from .assigned_pod import BY_NODE, AssignedPod
 from .circuit import CircuitState
 from .company import HostCompany
 from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
-from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
+from .docker_host import SYSTEM, DockerHost, host_address, tls_key
 from .engines import EngineTaken
 from .heartbeat import Heartbeat
 from .host_report import Told
 from .memory import Backoff, PodMemory
 from .network_part import joined, left
 from .office import Office
+from .reachability import tell_failure, tell_reached
 from .reconnection import Reconnection
 from .registration import (
     Part,
     Registration,
     disk_of,
-    host_write,
     node_write,
     pressure_words,
     pressures_of,
-    reachability,
 )
 from .session import Session
 
@@ -156,7 +155,7 @@ class NodeAgent:
         try:
             host, info = await self._open()
         except (DriverError, ConfigurationError) as error:
-            await self._quietly_report(None, _reason(error), str(error))
+            await tell_failure(self._office, self.docker_host, error, str(error))
             return str(error)
         except Unavailable as error:
             return str(error)
@@ -179,7 +178,7 @@ class NodeAgent:
         except* (DriverError, ConfigurationError) as group:
             error = _leaf(group)
             why = str(error)
-            await self._quietly_report(None, _reason(error), blocked(self.name, why))
+            await tell_failure(office, self.docker_host, error, blocked(self.name, why))
         except* (Unavailable, Conflict) as group:
             why = _first(group)
         return why
@@ -268,7 +267,7 @@ class NodeAgent:
             await session.look_around()
             await self.register()
             latest = None if self.reconnection.troubled else held  # which knows of no outage since
-            await self._report(info, *_content(info), latest)
+            await tell_reached(self._office, self.docker_host, info, latest)
             self._session = session
             self.reconnection.connected(asyncio.get_running_loop().time())
             self._say("its engine answers")
@@ -393,7 +392,7 @@ class NodeAgent:
             _log.info("host %s cannot be examined: %s", self.name, error)
             return
         self._made = replace(made, host=docker_host, info=info)
-        await self._report(info, *_content(info))
+        await tell_reached(self._office, docker_host, info)
         await self.register()
 
     def disagrees(self, node: StoredObject | None) -> bool:
@@ -424,37 +423,6 @@ class NodeAgent:
                 else:
                     return
 
-    async def _quietly_report(self, info: HostInfo | None, reason: str, message: str) -> None:
-        try:
-            await self._report(info, reason, message)
-        except Unavailable as error:
-            _log.warning("host %s: %s", self.name, error)
-
-    async def _report(
-        self, info: HostInfo | None, reason: str, message: str, latest: StoredObject | None = None
-    ) -> None:
-        """Put on the DockerHost whether it is reached; a lost race is run again.
-
-        Args:
-            latest: what it is in the store, if that was read just now.
-        """
-        store, key = self._office.store, ObjectKey(RESOURCE, "", self.name)
-        for _ in range(_RACES):
-            stored, latest = latest or await store.get(key), None
-            if stored is None or stored.meta.uid != self.docker_host.meta.uid:
-                return
-            current = docker_host_view(stored)
-            status = reachability(current, info, reason, message, now_seconds())
-            if status is None:
-                return
-            try:
-                await store.write(host_write(current, status, self._office.epoch))
-            except Conflict:
-                continue
-            except NotFound:
-                return
-            return
-
 
 def _leaf(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
@@ -471,15 +439,3 @@ def _is_fenced(error: BaseException) -> bool:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return any(_is_fenced(each) for each in group.exceptions)
     return isinstance(error, Fenced)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ConfigurationError):
-        return "InvalidConfiguration"
-    return "Unreachable" if isinstance(error, HostUnreachable) else "EngineRefused"
-
-
-def _content(info: HostInfo) -> tuple[str, str]:
-    if info.warnings:
-        return "EngineReadyWithWarnings", "; ".join(info.warnings)
-    return "EngineReady", f"{info.engine} answers"
