@@ -1,4 +1,4 @@
-"""The agent of one host: connects, registers its Node, runs sessions, says when it cannot.
+"""The agent of one host: connects, runs sessions, says when it cannot; empties it in the end.
 
 A host that does not answer is unknown, not dead: its Node is left as it is (the node lifecycle
 controller judges by the missing heartbeat) and only the DockerHost says what is wrong.
@@ -8,25 +8,20 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from ..drivers import Driver, Host, HostAddress, HostInfo
 from ..errors import (
-    AlreadyExists,
     ConfigurationError,
     Conflict,
     DriverError,
     Fenced,
     HostUnreachable,
-    NotFound,
     Unavailable,
 )
-from ..foreign import ForeignContainer
 from ..networks import NetworkedHost
-from ..objects.meta import now_seconds
-from ..objects.node import ContainerImage
-from ..objects.stored import ObjectKey, StoredObject
+from ..objects.stored import StoredObject
 from .assigned_pod import BY_NODE, AssignedPod
 from .circuit import CircuitState
 from .company import HostCompany
@@ -34,24 +29,15 @@ from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unr
 from .docker_host import SYSTEM, DockerHost, host_address, tls_key
 from .engines import EngineTaken
 from .heartbeat import Heartbeat
-from .host_report import Told
 from .memory import Backoff, PodMemory
-from .network_part import joined, left
 from .office import Office
 from .reachability import tell_failure, tell_reached
 from .reconnection import Reconnection
-from .registration import (
-    Part,
-    Registration,
-    disk_of,
-    node_write,
-    pressure_words,
-    pressures_of,
-)
+from .registrar import Registrar
+from .registration import Registration
 from .session import Session
 
 _log = logging.getLogger(__name__)
-_RACES = 8  # optimistic writes tried before giving up until the next occasion
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +61,12 @@ class NodeAgent:
     ) -> None:
         self.docker_host = docker_host
         self.heartbeat = Heartbeat(office, docker_host.name, lease)
+        self.registrar = Registrar(office, docker_host.name, self._remade)
         self._office = office
         self._drivers = drivers
         self._connects = connects
         self._session: Session | None = None
-        self._made: Registration | None = None
         self._memories: dict[str, PodMemory] = {}
-        self._registering = asyncio.Lock()
         self._said = ""
         settings = office.settings
         self.reconnection = Reconnection(
@@ -102,11 +87,6 @@ class NodeAgent:
     def circuit(self) -> CircuitState:
         """What may be sent to the engine; nothing while there is no session."""
         return self._session.circuit.state if self._session else CircuitState.OPEN
-
-    @property
-    def pressures(self) -> frozenset[str]:
-        """Which of MemoryPressure and PIDPressure hold, as far as is known."""
-        return self._made.pressures if self._made is not None else frozenset()
 
     @property
     def alive(self) -> bool:
@@ -246,26 +226,17 @@ class NodeAgent:
         self._office.engines.check(self.docker_host, info, pods)
 
     async def _serve(self, host: Host, info: HostInfo) -> str:
-        self._made = self._registration(info)
+        self.registrar.begin(self.docker_host, info)
         ended: list[Exception] = []
         try:
             held = await hold(self._office, self.docker_host)
             if held is None:
                 return "its DockerHost is being deleted"
-            self._made = await joined(self._office.network, host, self._made)
+            made = await self.registrar.join(host)
             await self._office.pods.reached(await self.heartbeat.renew())
-            told = Told(
-                self._stored,
-                self._stuck,
-                self._shared,
-                self._pressed,
-                self._sized,
-                self._networked,
-                self._left,
-            )
-            session = Session(self._office, self._made, host, self._memories, told)
+            session = Session(self._office, made, host, self._memories, self.registrar)
             await session.look_around()
-            await self.register()
+            await self.registrar.register()
             latest = None if self.reconnection.troubled else held  # which knows of no outage since
             await tell_reached(self._office, self.docker_host, info, latest)
             self._session = session
@@ -276,86 +247,9 @@ class NodeAgent:
             ended.append(cast("Exception", group))
         return _first(ended[0]) if ended else "the session ended"
 
-    def _registration(self, info: HostInfo) -> Registration:
-        settings = self._office.settings
-        made = Registration(self.docker_host, info, settings.max_pods, self._office.epoch)
-        before = self._made
-        if before is None:
-            node = self._office.nodes.get("", self.name)
-            return replace(made, pressures=pressures_of(node), disk=disk_of(node))
-        return replace(
-            made,
-            images=before.images,
-            foreign=before.foreign,
-            pressures=before.pressures,
-            disk=before.disk,
-            network=before.network,
-            offline=before.offline,
-            part=before.part,
-        )
-
-    async def _networked(self, why: str) -> None:
-        """Put on the Node, and tell, whether Services are served on its host."""
-        if self._made is None or self._made.offline == why:
-            return
-        self._made = replace(self._made, offline=why)
-        if why:
-            self._office.events.record_node(self.name, ("Warning", "ServicesNotServed", why))
-        await self.register()
-
-    async def _left(self) -> None:
-        """Have the host leave the network if no pod keeps it, and its Node have no subnet."""
-        if self.host is None or self._made is None or self._made.part is not Part.LEAVING:
-            return
-        part = (await left(self.host, self._made)).part
-        self._made = replace(self._made, part=part)
-        await self.register()
-
-    async def _stored(self, images: tuple[ContainerImage, ...]) -> None:
-        """Put on the Node which images its host has."""
-        if self._made is not None:
-            self._made = replace(self._made, images=images)
-            await self.register()
-
-    async def _shared(self, foreign: tuple[ForeignContainer, ...]) -> None:
-        """Put on the Node what else runs on its host, and keep from pods what that holds."""
-        if self._made is not None:
-            self._made = replace(self._made, foreign=foreign)
-            if self._session is not None:
-                self._session.remade(self._made)
-            await self.register()
-
-    async def _pressed(self, conditions: frozenset[str]) -> None:
-        """Put on the Node, and tell, which of its resources run short."""
-        if self._made is None:
-            return
-        before, self._made = self._made.pressures, replace(self._made, pressures=conditions)
-        for kind in sorted(conditions ^ before):
-            words = pressure_words(kind, holds=kind in conditions)
-            message = f"Node {self.name} status is now: {words}"
-            self._office.events.record_node(self.name, ("Normal", words, message))
-        await self.register()
-
-    async def _sized(self, disk: int) -> None:
-        """Put on the Node how large its host's disk is."""
-        if self._made is not None:
-            self._made = replace(self._made, disk=disk)
-            if self._session is not None:
-                self._session.remade(self._made)
-            await self.register()
-
-    async def _stuck(self, why: str) -> None:
-        """Put on the Node, and tell, whether the engine does what it is told."""
-        if self._made is None:
-            return
-        self._made = replace(self._made, stuck=why)
-        words = (
-            ("Warning", "EngineStuck", f"Nothing new is started here: {why}")
-            if why
-            else ("Normal", "EngineWorks", "The container engine does again what it is told")
-        )
-        self._office.events.record_node(self.name, words)
-        await self.register()
+    def _remade(self, made: Registration) -> None:
+        if self._session is not None:
+            self._session.remade(made)
 
     # --- news -------------------------------------------------------------------------------
 
@@ -373,17 +267,15 @@ class NodeAgent:
     async def changed(self, docker_host: DockerHost) -> None:
         """Take in a DockerHost that changed but is reached as before."""
         self.docker_host = docker_host
-        if self._session is not None and self._made is not None:
+        if self._session is not None:
             await hold(self._office, docker_host)
-            self._made = replace(self._registration(self._made.info), stuck=self._made.stuck)
-            self._session.remade(self._made)
-            await self.register()
+            await self.registrar.changed(docker_host)
 
     async def examine(self, docker_host: DockerHost) -> None:
         """Ask the engine again what it is, and put that on the DockerHost and the Node."""
         self.docker_host = docker_host
-        host, made = self.host, self._made
-        if host is None or made is None:
+        host = self.host
+        if host is None:
             return  # its conditions say why it is not reached
         try:
             async with asyncio.timeout(self._office.settings.connect_timeout):
@@ -391,37 +283,17 @@ class NodeAgent:
         except (DriverError, TimeoutError) as error:
             _log.info("host %s cannot be examined: %s", self.name, error)
             return
-        self._made = replace(made, host=docker_host, info=info)
+        self.registrar.examined(docker_host, info)
         await tell_reached(self._office, docker_host, info)
-        await self.register()
+        await self.registrar.register()
 
     def disagrees(self, node: StoredObject | None) -> bool:
         """Return whether the Node in the store is not what this live host says it is."""
-        if self._made is None or not self.alive:
+        if not self.alive:
             return False
         if not self.heartbeat.arrives:
             return False  # the controller would only object again
-        return node_write(self._made, node, now_seconds()) is not None
-
-    # --- writing ----------------------------------------------------------------------------
-
-    async def register(self) -> None:
-        """Make the Node in the store what the host is; a lost race is run again."""
-        made, store = self._made, self._office.store
-        if made is None:
-            return
-        async with self._registering:
-            present = self._office.nodes.get("", self.name)
-            for _ in range(_RACES):
-                operation = node_write(made, present, now_seconds())
-                if operation is None:
-                    return
-                try:
-                    await store.write(operation)
-                except (Conflict, AlreadyExists, NotFound):
-                    present = await store.get(ObjectKey("nodes", "", self.name))
-                else:
-                    return
+        return self.registrar.differs(node)
 
 
 def _leaf(error: Exception) -> Exception:

@@ -170,7 +170,8 @@ class NodeAgents(HostDirectory):
 
     def pressures(self) -> Counter[str]:
         """Return how many hosts are short of memory or process ids, by condition."""
-        return Counter(kind for agent in self._agents.values() for kind in agent.pressures)
+        registrars = (agent.registrar for agent in self._agents.values())
+        return Counter(kind for each in registrars for kind in each.pressures)
 
     @property
     def evictions(self) -> Mapping[str, int]:
@@ -313,7 +314,7 @@ class NodeAgents(HostDirectory):
             for delta in deltas:
                 agent = self._agents.get(delta.key.name)
                 if agent and agent.disagrees(self._nodes.get("", agent.name)):
-                    await self._bravely(agent.register(), agent.name)
+                    await self._bravely(agent.registrar.register(), agent.name)
 
     # --- heartbeats -------------------------------------------------------------------------
 
