@@ -1,4 +1,4 @@
-"""The agent of one host: connects, registers its Node, runs sessions, says when it cannot.
+"""The agent of one host: connects, runs sessions, says when it cannot; empties it in the end.
 
 A host that does not answer is unknown, not dead: its Node is left as it is (the node lifecycle
 controller judges by the missing heartbeat) and only the DockerHost says what is wrong.
@@ -7,65 +7,37 @@ controller judges by the missing heartbeat) and only the DockerHost says what is
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import cast
 
 from ..drivers import Driver, Host, HostAddress, HostInfo
 from ..errors import (
-    AlreadyExists,
     ConfigurationError,
     Conflict,
     DriverError,
     Fenced,
     HostUnreachable,
-    NotFound,
     Unavailable,
 )
-from ..foreign import ForeignContainer
 from ..networks import NetworkedHost
-from ..objects.meta import now_seconds
-from ..objects.node import ContainerImage
-from ..objects.stored import ObjectKey, StoredObject
-from ..store.operations import Create, Replace
+from ..objects.stored import StoredObject
 from .assigned_pod import BY_NODE, AssignedPod
 from .circuit import CircuitState
 from .company import HostCompany
 from .decommission import blocked, cordon, empty, forget_pods, hold, let_go, unregister
-from .docker_host import RESOURCE, SYSTEM, DockerHost, docker_host_view, host_address, tls_key
+from .docker_host import SYSTEM, DockerHost, host_address, tls_key
 from .engines import EngineTaken
-from .host_report import Told
+from .heartbeat import Heartbeat
 from .memory import Backoff, PodMemory
-from .network_part import joined, left
 from .office import Office
+from .reachability import tell_failure, tell_reached
 from .reconnection import Reconnection
-from .registration import (
-    Part,
-    Registration,
-    disk_of,
-    host_write,
-    lease_key,
-    lease_write,
-    node_write,
-    pressure_words,
-    pressures_of,
-    reachability,
-)
+from .registrar import Registrar
+from .registration import Registration
 from .session import Session
 
 _log = logging.getLogger(__name__)
-_RACES = 8  # optimistic writes tried before giving up until the next occasion
-
-
-@dataclass(slots=True)
-class Heartbeat:
-    """A node's Lease as last written, and when it is due again (loop time)."""
-
-    lease: StoredObject | None = None
-    due: float = 0.0
-    renewed_at: float = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +60,13 @@ class NodeAgent:
         lease: StoredObject | None = None,
     ) -> None:
         self.docker_host = docker_host
-        self.heartbeat = Heartbeat(lease)
+        self.heartbeat = Heartbeat(office, docker_host.name, lease)
+        self.registrar = Registrar(office, docker_host.name, self._remade)
         self._office = office
         self._drivers = drivers
         self._connects = connects
         self._session: Session | None = None
-        self._made: Registration | None = None
         self._memories: dict[str, PodMemory] = {}
-        self._registering = asyncio.Lock()
         self._said = ""
         settings = office.settings
         self.reconnection = Reconnection(
@@ -116,11 +87,6 @@ class NodeAgent:
     def circuit(self) -> CircuitState:
         """What may be sent to the engine; nothing while there is no session."""
         return self._session.circuit.state if self._session else CircuitState.OPEN
-
-    @property
-    def pressures(self) -> frozenset[str]:
-        """Which of MemoryPressure and PIDPressure hold, as far as is known."""
-        return self._made.pressures if self._made is not None else frozenset()
 
     @property
     def alive(self) -> bool:
@@ -169,7 +135,7 @@ class NodeAgent:
         try:
             host, info = await self._open()
         except (DriverError, ConfigurationError) as error:
-            await self._quietly_report(None, _reason(error), str(error))
+            await tell_failure(self._office, self.docker_host, error, str(error))
             return str(error)
         except Unavailable as error:
             return str(error)
@@ -192,7 +158,7 @@ class NodeAgent:
         except* (DriverError, ConfigurationError) as group:
             error = _leaf(group)
             why = str(error)
-            await self._quietly_report(None, _reason(error), blocked(self.name, why))
+            await tell_failure(office, self.docker_host, error, blocked(self.name, why))
         except* (Unavailable, Conflict) as group:
             why = _first(group)
         return why
@@ -260,28 +226,19 @@ class NodeAgent:
         self._office.engines.check(self.docker_host, info, pods)
 
     async def _serve(self, host: Host, info: HostInfo) -> str:
-        self._made = self._registration(info)
+        self.registrar.begin(self.docker_host, info)
         ended: list[Exception] = []
         try:
             held = await hold(self._office, self.docker_host)
             if held is None:
                 return "its DockerHost is being deleted"
-            self._made = await joined(self._office.network, host, self._made)
-            await self._office.pods.reached(await self._beat())
-            told = Told(
-                self._stored,
-                self._stuck,
-                self._shared,
-                self._pressed,
-                self._sized,
-                self._networked,
-                self._left,
-            )
-            session = Session(self._office, self._made, host, self._memories, told)
+            made = await self.registrar.join(host)
+            await self._office.pods.reached(await self.heartbeat.renew())
+            session = Session(self._office, made, host, self._memories, self.registrar)
             await session.look_around()
-            await self.register()
+            await self.registrar.register()
             latest = None if self.reconnection.troubled else held  # which knows of no outage since
-            await self._report(info, *_content(info), latest)
+            await tell_reached(self._office, self.docker_host, info, latest)
             self._session = session
             self.reconnection.connected(asyncio.get_running_loop().time())
             self._say("its engine answers")
@@ -290,86 +247,9 @@ class NodeAgent:
             ended.append(cast("Exception", group))
         return _first(ended[0]) if ended else "the session ended"
 
-    def _registration(self, info: HostInfo) -> Registration:
-        settings = self._office.settings
-        made = Registration(self.docker_host, info, settings.max_pods, self._office.epoch)
-        before = self._made
-        if before is None:
-            node = self._office.nodes.get("", self.name)
-            return replace(made, pressures=pressures_of(node), disk=disk_of(node))
-        return replace(
-            made,
-            images=before.images,
-            foreign=before.foreign,
-            pressures=before.pressures,
-            disk=before.disk,
-            network=before.network,
-            offline=before.offline,
-            part=before.part,
-        )
-
-    async def _networked(self, why: str) -> None:
-        """Put on the Node, and tell, whether Services are served on its host."""
-        if self._made is None or self._made.offline == why:
-            return
-        self._made = replace(self._made, offline=why)
-        if why:
-            self._office.events.record_node(self.name, ("Warning", "ServicesNotServed", why))
-        await self.register()
-
-    async def _left(self) -> None:
-        """Have the host leave the network if no pod keeps it, and its Node have no subnet."""
-        if self.host is None or self._made is None or self._made.part is not Part.LEAVING:
-            return
-        part = (await left(self.host, self._made)).part
-        self._made = replace(self._made, part=part)
-        await self.register()
-
-    async def _stored(self, images: tuple[ContainerImage, ...]) -> None:
-        """Put on the Node which images its host has."""
-        if self._made is not None:
-            self._made = replace(self._made, images=images)
-            await self.register()
-
-    async def _shared(self, foreign: tuple[ForeignContainer, ...]) -> None:
-        """Put on the Node what else runs on its host, and keep from pods what that holds."""
-        if self._made is not None:
-            self._made = replace(self._made, foreign=foreign)
-            if self._session is not None:
-                self._session.remade(self._made)
-            await self.register()
-
-    async def _pressed(self, conditions: frozenset[str]) -> None:
-        """Put on the Node, and tell, which of its resources run short."""
-        if self._made is None:
-            return
-        before, self._made = self._made.pressures, replace(self._made, pressures=conditions)
-        for kind in sorted(conditions ^ before):
-            words = pressure_words(kind, holds=kind in conditions)
-            message = f"Node {self.name} status is now: {words}"
-            self._office.events.record_node(self.name, ("Normal", words, message))
-        await self.register()
-
-    async def _sized(self, disk: int) -> None:
-        """Put on the Node how large its host's disk is."""
-        if self._made is not None:
-            self._made = replace(self._made, disk=disk)
-            if self._session is not None:
-                self._session.remade(self._made)
-            await self.register()
-
-    async def _stuck(self, why: str) -> None:
-        """Put on the Node, and tell, whether the engine does what it is told."""
-        if self._made is None:
-            return
-        self._made = replace(self._made, stuck=why)
-        words = (
-            ("Warning", "EngineStuck", f"Nothing new is started here: {why}")
-            if why
-            else ("Normal", "EngineWorks", "The container engine does again what it is told")
-        )
-        self._office.events.record_node(self.name, words)
-        await self.register()
+    def _remade(self, made: Registration) -> None:
+        if self._session is not None:
+            self._session.remade(made)
 
     # --- news -------------------------------------------------------------------------------
 
@@ -387,17 +267,15 @@ class NodeAgent:
     async def changed(self, docker_host: DockerHost) -> None:
         """Take in a DockerHost that changed but is reached as before."""
         self.docker_host = docker_host
-        if self._session is not None and self._made is not None:
+        if self._session is not None:
             await hold(self._office, docker_host)
-            self._made = replace(self._registration(self._made.info), stuck=self._made.stuck)
-            self._session.remade(self._made)
-            await self.register()
+            await self.registrar.changed(docker_host)
 
     async def examine(self, docker_host: DockerHost) -> None:
         """Ask the engine again what it is, and put that on the DockerHost and the Node."""
         self.docker_host = docker_host
-        host, made = self.host, self._made
-        if host is None or made is None:
+        host = self.host
+        if host is None:
             return  # its conditions say why it is not reached
         try:
             async with asyncio.timeout(self._office.settings.connect_timeout):
@@ -405,95 +283,17 @@ class NodeAgent:
         except (DriverError, TimeoutError) as error:
             _log.info("host %s cannot be examined: %s", self.name, error)
             return
-        self._made = replace(made, host=docker_host, info=info)
-        await self._report(info, *_content(info))
-        await self.register()
+        self.registrar.examined(docker_host, info)
+        await tell_reached(self._office, docker_host, info)
+        await self.registrar.register()
 
     def disagrees(self, node: StoredObject | None) -> bool:
         """Return whether the Node in the store is not what this live host says it is."""
-        if self._made is None or not self.alive:
+        if not self.alive:
             return False
-        loop, settings = asyncio.get_running_loop(), self._office.settings
-        if loop.time() - self.heartbeat.renewed_at > settings.lease_duration / 2:
-            return False  # no heartbeat gets through, so the controller would only object again
-        return node_write(self._made, node, now_seconds()) is not None
-
-    # --- writing ----------------------------------------------------------------------------
-
-    async def register(self) -> None:
-        """Make the Node in the store what the host is; a lost race is run again."""
-        made, store = self._made, self._office.store
-        if made is None:
-            return
-        async with self._registering:
-            present = self._office.nodes.get("", self.name)
-            for _ in range(_RACES):
-                operation = node_write(made, present, now_seconds())
-                if operation is None:
-                    return
-                try:
-                    await store.write(operation)
-                except (Conflict, AlreadyExists, NotFound):
-                    present = await store.get(ObjectKey("nodes", "", self.name))
-                else:
-                    return
-
-    def beat(self) -> Create | Replace:
-        """Return the write that renews this node's Lease."""
-        duration, epoch = self._office.settings.lease_duration, self._office.epoch
-        return lease_write(self.name, self.heartbeat.lease, duration, epoch, datetime.now(UTC))
-
-    def beaten(self, outcome: StoredObject) -> None:
-        """Hear that the Lease was renewed."""
-        loop, settings = asyncio.get_running_loop(), self._office.settings
-        self.heartbeat.lease = outcome
-        self.heartbeat.renewed_at = loop.time()
-        self.heartbeat.due = loop.time() + settings.lease * random.uniform(0.8, 1.0)
-
-    async def find_lease(self) -> None:
-        """Read the Lease again, after a write of it has failed."""
-        self.heartbeat.lease = await self._office.store.get(lease_key(self.name))
-
-    async def _beat(self) -> int:
-        """Renew the Lease before the Node is said to be ready; returns a revision since then."""
-        try:
-            lease = await self._office.store.write(self.beat())
-        except (Conflict, AlreadyExists, NotFound):
-            await self.find_lease()
-            return await self._office.store.revision()
-        self.beaten(lease)
-        return lease.revision
-
-    async def _quietly_report(self, info: HostInfo | None, reason: str, message: str) -> None:
-        try:
-            await self._report(info, reason, message)
-        except Unavailable as error:
-            _log.warning("host %s: %s", self.name, error)
-
-    async def _report(
-        self, info: HostInfo | None, reason: str, message: str, latest: StoredObject | None = None
-    ) -> None:
-        """Put on the DockerHost whether it is reached; a lost race is run again.
-
-        Args:
-            latest: what it is in the store, if that was read just now.
-        """
-        store, key = self._office.store, ObjectKey(RESOURCE, "", self.name)
-        for _ in range(_RACES):
-            stored, latest = latest or await store.get(key), None
-            if stored is None or stored.meta.uid != self.docker_host.meta.uid:
-                return
-            current = docker_host_view(stored)
-            status = reachability(current, info, reason, message, now_seconds())
-            if status is None:
-                return
-            try:
-                await store.write(host_write(current, status, self._office.epoch))
-            except Conflict:
-                continue
-            except NotFound:
-                return
-            return
+        if not self.heartbeat.arrives:
+            return False  # the controller would only object again
+        return self.registrar.differs(node)
 
 
 def _leaf(error: Exception) -> Exception:
@@ -511,15 +311,3 @@ def _is_fenced(error: BaseException) -> bool:
         group = cast("BaseExceptionGroup[BaseException]", error)
         return any(_is_fenced(each) for each in group.exceptions)
     return isinstance(error, Fenced)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ConfigurationError):
-        return "InvalidConfiguration"
-    return "Unreachable" if isinstance(error, HostUnreachable) else "EngineRefused"
-
-
-def _content(info: HostInfo) -> tuple[str, str]:
-    if info.warnings:
-        return "EngineReadyWithWarnings", "; ".join(info.warnings)
-    return "EngineReady", f"{info.engine} answers"

@@ -15,8 +15,8 @@ from ..objects.stored import ObjectKey, StoredObject
 from ..store.operations import Remove, Replace
 from .assigned_pod import BY_NODE
 from .docker_host import FINALIZER, RESOURCE, DockerHost
+from .heartbeat import lease_key
 from .office import Office
-from .registration import lease_key
 
 _RACES = 8
 _AT_ONCE = 16  # pods being removed

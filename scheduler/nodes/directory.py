@@ -25,6 +25,7 @@ from .decommission import unregister
 from .docker_host import BY_ENGINE, RESOURCE, DockerHost, docker_host_view, engines_of
 from .engines import Engines, recorded_engine
 from .event_recorder import EventRecorder
+from .heartbeat import LEASE_NAMESPACE, LEASES
 from .image_architectures import ImageArchitectures
 from .image_builds import BuildLimits, ImageBuilds
 from .image_pre_pulls import ImagePrePulls
@@ -36,7 +37,6 @@ from .pod_tokens import ApiForPods
 from .pull_measures import PullMeasures
 from .pull_pacing import PacingLimits, PullPacer
 from .pulse import Pulse
-from .registration import LEASE_NAMESPACE, LEASES
 from .registry_logins import RegistryLogins
 from .settings import NodeSettings
 from .status_writer import StatusWriter
@@ -170,7 +170,8 @@ class NodeAgents(HostDirectory):
 
     def pressures(self) -> Counter[str]:
         """Return how many hosts are short of memory or process ids, by condition."""
-        return Counter(kind for agent in self._agents.values() for kind in agent.pressures)
+        registrars = (agent.registrar for agent in self._agents.values())
+        return Counter(kind for each in registrars for kind in each.pressures)
 
     @property
     def evictions(self) -> Mapping[str, int]:
@@ -313,7 +314,7 @@ class NodeAgents(HostDirectory):
             for delta in deltas:
                 agent = self._agents.get(delta.key.name)
                 if agent and agent.disagrees(self._nodes.get("", agent.name)):
-                    await self._bravely(agent.register(), agent.name)
+                    await self._bravely(agent.registrar.register(), agent.name)
 
     # --- heartbeats -------------------------------------------------------------------------
 
@@ -332,15 +333,15 @@ class NodeAgents(HostDirectory):
                 _log.warning("heartbeats of %d nodes: %s", len(due), error)
 
     async def _renew(self, due: list[NodeAgent]) -> None:
-        outcomes = await self._store.write_many([agent.beat() for agent in due])
+        outcomes = await self._store.write_many([agent.heartbeat.write() for agent in due])
         for agent, outcome in zip(due, outcomes, strict=True):
             match outcome:
                 case StoredObject():
-                    agent.beaten(outcome)
+                    agent.heartbeat.written(outcome)
                 case Fenced():
                     raise outcome
                 case Conflict() | NotFound():
-                    await agent.find_lease()
+                    await agent.heartbeat.read()
                 case StatusError():
                     _log.warning("heartbeat of node %s: %s", agent.name, outcome)
-                    await agent.find_lease()
+                    await agent.heartbeat.read()

@@ -8,12 +8,12 @@ from ..objects.disruption import BY_KUBELET, TARGET
 from ..objects.pod import Pod
 from .adoption import adopts
 from .company import HostCompany
-from .host_report import Told
 from .host_storage import HostStorage
 from .memory import Eviction
 from .office import Office, Question, anybody
 from .pod_worker import PodWorker
 from .pressure import Shortage
+from .registrar import Registrar
 from .roster import Roster
 
 
@@ -27,14 +27,14 @@ class Evictions:
         roster: Roster,
         company: HostCompany,
         storage: HostStorage,
-        told: Told,
+        registrar: Registrar,
     ) -> None:
         self._office = office
         self._node = node
         self._roster = roster
         self._company = company
         self._storage = storage
-        self._told = told
+        self._registrar = registrar
 
     def evictable(self, wanted: Question = anybody) -> Iterable[tuple[Pod, PodObservation | None]]:
         """Return the pods that are not on their way out, and what runs of them.
@@ -97,11 +97,11 @@ class Evictions:
 
     async def pressed(self, conditions: frozenset[str]) -> None:
         """Put on the Node which of its resources run short."""
-        await self._told.pressed(conditions)
+        await self._registrar.pressed(conditions)
 
     async def sized(self, disk: int) -> None:
         """Put on the Node how large its disk is."""
-        await self._told.sized(disk)
+        await self._registrar.sized(disk)
 
     def short(self, shortage: Shortage) -> None:
         """Tell that pods are evicted for want of a resource."""

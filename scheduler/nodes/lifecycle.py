@@ -15,28 +15,15 @@ from msgspec.structs import replace as with_fields
 
 from ..drivers import ContainerStatus, EngineState, PodObservation
 from ..objects.disruption import BY_KUBELET, TARGET
-from ..objects.pod import Condition, Container, ContainerStateTerminated, PodStatus
-from .health import ProbeKind, Watch, post_start, watches
-from .instructions import (
-    EnsureContainer,
-    EnsureSandbox,
-    FinishDeletion,
-    Instruction,
-    PullImage,
-    RemoveContainer,
-    RemovePod,
-    RemoveSandbox,
-    RunPostStart,
-    StopContainer,
-    StopSandbox,
-    WriteVolumes,
-)
+from ..objects.pod import Condition, ContainerStateTerminated, PodStatus
+from .assembly import container_steps, earliest, sandbox_steps
+from .health import ProbeKind, Watch, watches
+from .instructions import FinishDeletion, Instruction, RemovePod, StopContainer, StopSandbox
 from .memory import Eviction, PodMemory, crashed
 from .pod_case import DesiredPod, PodCase, Verdicts, judged, sandbox_of, spec_hash
-from .pod_report import BACK_OFF, SHOWN, report_of
+from .pod_report import BACK_OFF, report_of
 from .pod_status import PodFailure, PodReport, build_status, ended, restartable
 from .verdict import Fate, Verdict
-from .volume_content import version, written
 
 _EXPIRED = PodFailure(
     "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
@@ -229,14 +216,11 @@ def _run(case: PodCase) -> Decision:
     stops = _replacements(case, verdicts)
     if case.sandbox_attempt is None:
         case = replace(case, memory=_with_sandbox_crash(case))
-        steps, wake = _sandbox_steps(case, stops)
+        steps, wake = (stops, None) if stops else sandbox_steps(case)
     else:
-        writing, wake = _volume_steps(case, case.sandbox_attempt)
-        steps = (*stops, *writing, *_garbage(case))
-        if _has_volumes(case):
-            starts, later = _container_steps(case, verdicts)
-            steps, wake = (*steps, *starts), _earliest([m for m in (wake, later) if m is not None])
-    wake = _earliest([moment for moment in (wake, _deadline(case)) if moment is not None])
+        steps, wake = container_steps(case, verdicts, case.sandbox_attempt)
+        steps = (*stops, *steps)
+    wake = earliest(wake, _deadline(case))
     report = report_of(case, verdicts)
     notices = (*_notices(case, verdicts), *_pull_notices(report))
     return _decide(case, report, steps, wake, notices, _watches(case, verdicts))
@@ -347,123 +331,6 @@ def _replacements(case: PodCase, verdicts: Verdicts) -> tuple[Instruction, ...]:
             grace = usual if doom.grace_seconds is None else doom.grace_seconds
             stops.append(StopContainer(container.name, history[0].id, grace, why))
     return tuple(stops)
-
-
-def _sandbox_steps(
-    case: PodCase, stops: tuple[Instruction, ...]
-) -> tuple[tuple[Instruction, ...], datetime | None]:
-    if stops:
-        return stops, None
-    dead = case.observed.sandbox if case.observed else None
-    if dead is not None:
-        return (RemoveSandbox(dead.id),), None
-    failure, crash = case.memory.sandbox_failure, case.memory.sandbox_crash
-    waits = [failure.retry_at] if failure and failure.holds(case.now) else []
-    waits += [crash.until] if crash and crash.holds(case.now) else []
-    if waits:
-        return (), max(waits)
-    return (EnsureSandbox(case.memory.sandbox_attempts),), None
-
-
-def _volume_steps(case: PodCase, attempt: int) -> tuple[tuple[Instruction, ...], datetime | None]:
-    """Write the files of volumes when they are new or stale."""
-    wanted, memory = version(case.pod, attempt, access=case.has_access), case.memory
-    if wanted == memory.volumes or not wanted:
-        return (), None
-    failure = memory.volumes_failure
-    if failure is not None and failure.attempt == attempt and failure.holds(case.now):
-        return (), failure.retry_at
-    return (WriteVolumes(attempt, wanted),), None
-
-
-def _has_volumes(case: PodCase) -> bool:
-    """Return whether containers find files in their volumes, though maybe stale ones."""
-    some = written(case.pod) or case.has_access
-    return not some or case.memory.volumes_attempt == case.sandbox_attempt
-
-
-def _container_steps(
-    case: PodCase, verdicts: Verdicts
-) -> tuple[tuple[Instruction, ...], datetime | None]:
-    """Start ephemeral containers, init containers one after another, then the apps."""
-    steps: list[Instruction] = []
-    wakes: list[datetime] = []
-    for container, verdict in verdicts.ephemerals:
-        _start(case, container, verdict, steps, wakes)
-    initialized = _initialized(case, verdicts)
-    for container, verdict in verdicts.inits:
-        sidecar = restartable(container)
-        if initialized and not sidecar:
-            continue
-        held = _start(case, container, verdict, steps, wakes)
-        passed = _has_started(case, container, verdict) if sidecar else verdict.fate is Fate.DONE
-        if held or (not initialized and not passed):
-            return tuple(steps), _earliest(wakes)
-    for container, verdict in verdicts.apps:
-        if _start(case, container, verdict, steps, wakes):
-            break
-    return tuple(steps), _earliest(wakes)
-
-
-def _has_started(case: PodCase, container: Container, verdict: Verdict) -> bool:
-    if verdict.fate is not Fate.KEEP:
-        return False
-    return bool(case.health(container, case.history(container.name)[0]).started)
-
-
-def _initialized(case: PodCase, verdicts: Verdicts) -> bool:
-    """Return whether an app has been created in the present sandbox: init was over by then."""
-    return any(
-        sandbox_of(status) == case.sandbox_attempt
-        for container, _ in verdicts.apps
-        for status in case.history(container.name)
-    )
-
-
-def _start(
-    case: PodCase,
-    container: Container,
-    verdict: Verdict,
-    steps: list[Instruction],
-    wakes: list[datetime],
-) -> bool:
-    """Add the next step of one container; returns whether it keeps those after it waiting.
-
-    A postStart hook does: kubelet starts the next container when it is over.
-    """
-    hook = post_start(container) is not None
-    if verdict.fate is Fate.KEEP and hook:
-        status = case.history(container.name)[0]
-        if not case.health(container, status).hooked:
-            steps.append(RunPostStart(container.name, status.id, status.attempt))
-            return True
-    if verdict.fate is Fate.WAIT and verdict.until is not None:
-        wakes.append(verdict.until)
-        failure = case.memory.of(container.name).failure
-        if failure is not None and failure.at + SHOWN > case.now:
-            wakes.append(failure.at + SHOWN)
-    if verdict.fate is not Fate.START:
-        return False
-    if case.memory.of(container.name).pulled == verdict.attempt:
-        steps.append(EnsureContainer(container.name, verdict.attempt))
-    else:
-        steps.append(PullImage(container.name, verdict.attempt))
-    return hook
-
-
-def _garbage(case: PodCase) -> tuple[Instruction, ...]:
-    """Keep the newest attempt and the one before it (for `logs --previous`); drop older ones."""
-    spec = case.pod.spec
-    return tuple(
-        RemoveContainer(status.name, status.id)
-        for container in (*spec.init_containers, *spec.containers)
-        for status in case.history(container.name)[2:]
-        if status.state is not EngineState.RUNNING
-    )
-
-
-def _earliest(moments: Sequence[datetime]) -> datetime | None:
-    return min(moments, default=None)
 
 
 def _notices(case: PodCase, verdicts: Verdicts) -> tuple[Notice, ...]:

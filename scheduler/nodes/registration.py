@@ -18,7 +18,6 @@ from ..foreign import ForeignContainer
 from ..networks import PodNetwork
 from ..objects import quantity
 from ..objects.json import JsonObject
-from ..objects.maintenance import CONDITION
 from ..objects.meta import ObjectMeta, OwnerReference
 from ..objects.names import label_name_complaints
 from ..objects.node import (
@@ -34,16 +33,14 @@ from ..objects.node import (
 from ..objects.node_ports import FOREIGN_PORTS, written
 from ..objects.pod import Condition
 from ..objects.resources import CPU, EPHEMERAL_STORAGE, MEMORY
-from ..objects.stored import Body, ObjectKey, StoredObject
+from ..objects.stored import Body, StoredObject
 from ..store.operations import Create, Replace
-from .docker_host import RESOURCE, DockerHost, DockerHostStatus, engine_of, url_ip
+from .docker_host import DockerHost, engine_of, url_ip
 from .engines import ENGINE
 from .foreign_holdings import held, less_foreign, words
 from .pressure import PRESSURES
 
 VERSION = "v1.37.0+ironfree"
-LEASES = "leases.coordination.k8s.io"
-LEASE_NAMESPACE = "kube-node-lease"
 
 _RUNTIME = "runtime.ironfree.dev"  # prefix of a label a runtime; RuntimeClasses can select by it
 _HEALTHY = (
@@ -345,105 +342,3 @@ def _merged(present: bytes, status: NodeStatus) -> bytes:
     fields = _object.decode(present or b"{}")
     fields.update(msgspec.to_builtins(status))
     return msgspec.json.encode(fields)
-
-
-def lease_write(
-    node: str, present: StoredObject | None, duration: int, epoch: int | None, now: datetime
-) -> Create | Replace:
-    """Return the heartbeat: a Lease renewed now.
-
-    Args:
-        duration: seconds.
-        now: UTC with microseconds.
-    """
-    moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    spec = {"holderIdentity": node, "leaseDurationSeconds": duration, "renewTime": moment}
-    body = Body(msgspec.json.encode({"spec": spec}))
-    if present is None:
-        meta = ObjectMeta(
-            name=node,
-            namespace=LEASE_NAMESPACE,
-            uid=str(uuid.uuid4()),
-            creation_timestamp=now.replace(microsecond=0),
-        )
-        return Create(LEASES, meta, body, epoch=epoch)
-    return Replace(LEASES, present.meta, body, b"", expected_revision=None, epoch=epoch)
-
-
-def lease_key(node: str) -> ObjectKey:
-    """Return the key of a node's heartbeat."""
-    return ObjectKey(LEASES, LEASE_NAMESPACE, node)
-
-
-def reachability(
-    host: DockerHost, info: HostInfo | None, reason: str, message: str, now: datetime
-) -> DockerHostStatus | None:
-    """Return the DockerHost's new status, or None when nothing has changed.
-
-    Args:
-        info: of the engine, None while it does not answer.
-        reason, message: why it does not, and what to mend; or a word of content.
-    """
-    before = host.status
-    status = "True" if info is not None else "False"
-    said = [(kind, (status, reason, message)) for kind in ("Ready", "Reachable")]
-    said += _examined(host, info)
-    told = {kind for kind, _ in said}
-    kept = (c for c in before.conditions if c.type not in told)
-    fresh = replace(
-        before,
-        conditions=(
-            *(_reached(before, host, kind, words, now) for kind, words in said),
-            *(c for c in kept if info is None or c.type == CONDITION),
-        ),
-        node_name=host.name if info else before.node_name,
-        engine_version=info.engine if info else before.engine_version,
-        api_version=info.api_version if info else before.api_version,
-        observed_generation=host.meta.generation,
-    )
-    return None if fresh == before else fresh
-
-
-def _examined(host: DockerHost, info: HostInfo | None) -> list[tuple[str, tuple[str, str, str]]]:
-    """Return the conditions of what the driver has examined, and on whose demand."""
-    if info is None:
-        return []
-    said = [
-        (f.check, ("True", "Sound", f.message) if f.sound else ("False", "ToMend", f.message))
-        for f in info.findings
-    ]
-    demand = host.examine
-    return [*said, ("Examined", ("True", "OnDemand", demand))] if demand else said
-
-
-def _reached(
-    before: DockerHostStatus,
-    host: DockerHost,
-    kind: str,
-    words: tuple[str, str, str],
-    now: datetime,
-) -> Condition:
-    status, reason, message = words
-    old = next((c for c in before.conditions if c.type == kind), None)
-    moved = old.last_transition_time if old and old.status == status else now
-    return Condition(
-        type=kind,
-        status=status,
-        reason=reason,
-        message=message,
-        last_transition_time=moved or now,
-        observed_generation=host.meta.generation,
-    )
-
-
-def host_write(host: DockerHost, status: DockerHostStatus, epoch: int | None) -> Replace:
-    """Return the write that puts a status on the DockerHost; a Conflict means: look again."""
-    stored = host.stored
-    return Replace(
-        RESOURCE,
-        stored.meta,
-        stored.body,
-        msgspec.json.encode(status),
-        expected_revision=stored.revision,
-        epoch=epoch,
-    )

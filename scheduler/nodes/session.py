@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace as with_fields
@@ -29,7 +30,6 @@ from .execution import Workshop
 from .fence import Fence, is_stale
 from .foreign_watch import ForeignWatch
 from .health import Watch
-from .host_report import Told
 from .host_storage import HostStorage
 from .image_pulling import Words
 from .lifecycle import Decision, DesiredPod
@@ -40,6 +40,7 @@ from .pod_worker import PodWorker
 from .pressure import pressure_limits
 from .pressure_watch import Before, PressureWatch
 from .probing import ProbedPod, Prober
+from .registrar import Registrar
 from .registration import Part, Registration, allocatable
 from .roster import Roster
 from .storage_limit_watch import StorageLimitWatch
@@ -55,6 +56,7 @@ class Session:
 
     Args:
         memories: of the host's pods by uid; outlive the session.
+        registrar: takes in what the session finds out of the host.
     """
 
     def __init__(
@@ -63,9 +65,9 @@ class Session:
         made: Registration,
         host: Host,
         memories: dict[str, PodMemory],
-        told: Told,
+        registrar: Registrar,
     ) -> None:
-        self._told = told
+        self._registrar = registrar
         self._office = office
         self._node = made.host.name
         self._runtime = made.info.engine.partition(":")[0]
@@ -92,12 +94,17 @@ class Session:
         self._prober = Prober(host, self._tell)
         settings = office.settings
         self._storage = HostStorage(
-            self._node, host.images, told.stored, settings.collection, settings.storage
+            self._node, host.images, registrar.stored, settings.collection, settings.storage
         )
         self.others = ForeignWatch(
-            self._node, host, made.foreign, told.shared, settings.storage, settings.foreign_settle
+            self._node,
+            host,
+            made.foreign,
+            registrar.shared,
+            settings.storage,
+            settings.foreign_settle,
         )
-        desk = Evictions(office, self._node, self._roster, self.company, self._storage, told)
+        desk = Evictions(office, self._node, self._roster, self.company, self._storage, registrar)
         limits = pressure_limits(made.host.spec)
         self.pressure = PressureWatch(
             self._node, host, limits, Before(made.pressures, made.disk), desk, settings.pressure
@@ -105,7 +112,7 @@ class Session:
         self._limits = StorageLimitWatch(self._node, host, desk, settings.storage_limits)
         self._leaves = made.part is Part.LEAVING
         self._network = NetworkTelling(
-            host, made.network, office.network, told.networked, pace, office.tellings
+            host, made.network, office.network, registrar.networked, pace, office.tellings
         )
         service = office.gateway if made.network is not None else None
         self._api = ApiGateway(self._node, host, service, self._network.have, pace, office.tellings)
@@ -158,7 +165,8 @@ class Session:
                 group.create_task(self._network.run(), name=f"{self._node} network")
                 group.create_task(self._api.run(), name=f"{self._node} API of pods")
                 if self._leaves:
-                    leaving = network_part.leaving(self._node, self._told.leaving)
+                    leave = partial(self._registrar.leave, self.host)
+                    leaving = network_part.leaving(self._node, leave)
                     group.create_task(leaving, name=f"{self._node} old subnet")
                 await self._look_forever()
             finally:
@@ -226,7 +234,7 @@ class Session:
                 )
 
     def _circuit_changed(self, failure: DriverError | None) -> None:
-        self._begin(self._told.stuck(str(failure) if failure else ""))
+        self._begin(self._registrar.stuck(str(failure) if failure else ""))
 
     def _tell(self, pod: Pod, words: Words, container: str) -> None:
         self._office.events.record(pod, self._node, words, container)

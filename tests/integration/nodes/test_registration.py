@@ -8,7 +8,7 @@ import pytest
 from scheduler.drivers import EngineState, HostAddress, PodIdentity, SandboxSpec
 from scheduler.nodes.docker_host import RESOURCE
 from scheduler.nodes.engines import ENGINE
-from scheduler.nodes.registration import LEASES
+from scheduler.nodes.heartbeat import LEASES
 from scheduler.objects.stored import Body, ObjectKey
 from scheduler.store.operations import Remove
 from tests.store_values import replace

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scheduler.drivers import HostInfo
 from scheduler.errors import ConfigurationError
 from scheduler.nodes.docker_host import devices_of, docker_host_view, host_address
+from scheduler.nodes.reachability import reachability
 from scheduler.nodes.registration import (
     Registration,
     allocatable,
     capacity,
     node_write,
     pressures_of,
-    reachability,
 )
 from scheduler.objects import quantity
 from scheduler.objects.meta import ObjectMeta
