@@ -240,6 +240,8 @@ class NodeAgent:
             latest = None if self.reconnection.troubled else held  # which knows of no outage since
             await tell_reached(self._office, self.docker_host, info, latest)
             self._session = session
+            # What has changed since it began, and what else was found to run there.
+            await self.registrar.changed(self.docker_host)
             self.reconnection.connected(asyncio.get_running_loop().time())
             self._say("its engine answers")
             await session.run()

@@ -1,14 +1,17 @@
 """From DockerHost to Node: capacity, labels, conditions, heartbeats, removal."""
 
+import asyncio
 import logging
 
 import msgspec
 import pytest
 
 from scheduler.drivers import EngineState, HostAddress, PodIdentity, SandboxSpec
+from scheduler.nodes.agent import NodeAgent
 from scheduler.nodes.docker_host import RESOURCE
 from scheduler.nodes.engines import ENGINE
 from scheduler.nodes.heartbeat import LEASES
+from scheduler.nodes.session import Session
 from scheduler.objects.stored import Body, ObjectKey
 from scheduler.store.operations import Remove
 from tests.store_values import replace
@@ -78,6 +81,33 @@ async def test_cordon_and_foreign_conditions_last(cluster):
         lambda n: n.spec.unschedulable and n.status.condition("Ready").status == "True",
     )
     assert node.status.condition("NetworkUnavailable").status == "False"
+
+
+async def test_what_changes_while_a_host_is_being_connected_is_not_lost(cluster, monkeypatch):
+    looking, changed = asyncio.Event(), asyncio.Event()
+    look_around, change = Session.look_around, NodeAgent.changed
+
+    async def look(session):
+        looking.set()
+        await changed.wait()
+        await look_around(session)
+
+    async def take_in(agent, docker_host):
+        await change(agent, docker_host)
+        changed.set()
+
+    monkeypatch.setattr(Session, "look_around", look)
+    monkeypatch.setattr(NodeAgent, "changed", take_in)
+    made = await cluster.add_host("h1")
+    await looking.wait()
+    spec = {"driver": "simulated", "address": "simulated://h1", "labels": {"disk": "ssd"}}
+    body = msgspec.structs.replace(made.body, json=msgspec.json.encode({"spec": spec}))
+    present = await cluster.store.get(made.key)  # which has a finalizer by now
+    await cluster.store.write(replace(present, expected=None, body=body))
+    node = await cluster.until(
+        cluster.nodes, "", "h1", lambda n: n is not None and n.meta.labels.get("disk") == "ssd"
+    )
+    assert node.status.condition("Ready").status == "True"
 
 
 async def test_heartbeats_are_renewed_while_the_engine_answers(cluster):

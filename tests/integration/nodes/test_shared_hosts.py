@@ -49,6 +49,16 @@ async def test_a_node_offers_less_from_the_beginning_and_more_when_others_go(eng
     assert FOREIGN_PORTS not in node.meta.annotations
 
 
+async def test_a_pod_without_a_limit_is_told_of_what_others_leave(engine, shared):
+    engine.add("db", HostConfig=LIMITS)
+    told = {"name": "MOST", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}}
+    web = {"name": "web", "image": "web:1", "env": [told]}
+    await shared.add_pod("p", "one", containers=[web])
+    await shared.running("p")
+    (made,) = [each for each in engine.containers.values() if "_web_" in each.name]
+    assert f"MOST={7 << 30}" in made.body["Env"]
+
+
 async def test_a_container_that_somebody_starts_is_counted_by_its_event(engine, shared):
     await shared.ready("one")
     engine.add("db", HostConfig=LIMITS)
