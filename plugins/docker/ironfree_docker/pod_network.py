@@ -43,12 +43,17 @@ class PodNetworkOfHost:
     # --- the subnet -------------------------------------------------------------------------
 
     async def join(self, network: PodNetwork) -> None:
-        """Have the subnet.
+        """Have the subnet; whoever came first stays.
 
         Raises:
             EngineRejected: another installation has a subnet of the same range here. Its server
                 would answer names in the place of ours, even if nobody tells it any more.
         """
+        if not self._there:
+            await self._refuse_others(network)
+        await self.have(network.subnet)
+
+    async def _refuse_others(self, network: PodNetwork) -> None:
         ranges = [IPv4Network(each) for each in (network.subnet, *network.ranges)]
         for other in await self._others():
             if any(_network(other.subnet).overlaps(each) for each in ranges):
@@ -60,7 +65,6 @@ class PodNetworkOfHost:
                     f"gone, remove its containers (label {owner}) and its network {other.name}",
                     409,
                 )
-        await self.have(network.subnet)
 
     async def _others(self) -> list[wire.Network]:
         """Networks of other installations."""

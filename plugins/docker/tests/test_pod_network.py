@@ -88,6 +88,9 @@ async def test_a_host_where_another_installation_has_pods_of_the_same_range_is_l
     with pytest.raises(EngineRejected, match=words) if refused else nullcontext():
         await ours.join(network)
     assert ("ironfree-ours" in engine.networks) is not refused
+    assert await neighbour.subnet() == theirs
+    wider = replace(NETWORK, subnet=theirs, ranges=("10.240.0.0/16",))
+    await neighbour.join(wider)  # who was first stays
     for host in (neighbour, ours):
         await host.close()
 
