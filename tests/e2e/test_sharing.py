@@ -24,6 +24,9 @@ def test_two_installations_share_an_engine_and_one_leaves_it(
     neighbours: tuple[Ironfree, Ironfree], host: Host
 ):
     ours, hers = neighbours
+    served = {c["type"]: c for c in hers.get("node", host.name)["status"]["conditions"]}
+    said = served["ServiceNetwork"]["message"]
+    assert f"{CLUSTER}={installation(ours)}" in said, "whose network it is"
     pods = {}
     for ironfree in neighbours:
         ironfree.kubectl("apply", "-f", "-", given=replication_controller("web", 2))

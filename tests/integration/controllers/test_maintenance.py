@@ -24,10 +24,14 @@ async def host(cluster):
     return await cluster.create(DOCKER_HOSTS, "h1", body={"spec": spec})
 
 
+def long_window(opens, lead):
+    """Return a window that time which passes while a test waits does not close."""
+    return {"windows": [f"Tue {opens}-20:00"], "leadSeconds": lead}
+
+
 async def draining(cluster):
-    """Have the host's pods leave, with patience of 900 s for their replacements."""
-    windows = {"windows": ["Tue 00:30-00:40"], "leadSeconds": 1800}
-    await cluster.change(HOST, body={"maintenance": windows})
+    """Have the host's pods leave, with patience of six hours for their replacements."""
+    await cluster.change(HOST, body={"maintenance": long_window("12:00", 12 * 3600)})
     await cordoned(cluster, wanted=True)
 
 
@@ -134,6 +138,7 @@ async def test_a_host_is_emptied_start_first_and_opened_again(cluster, host):
 
 
 async def test_a_budget_holds_a_drain_up_and_is_not_forced(cluster, host):
+    await cluster.change(HOST, body={"maintenance": long_window("00:02", 60)})
     pod = await once(cluster)
     await pass_time(cluster, 60)
     await says(cluster, "Draining", "default/db-0", "needs 1 healthy pods and has 1")
@@ -225,6 +230,7 @@ async def test_who_may_not_be_replaced_for_want_of_quota_is_evicted(cluster, hos
 
 
 async def test_a_replacement_that_does_not_get_ready_is_waited_for_half_the_lead(cluster, host):
+    await cluster.change(HOST, body={"maintenance": long_window("00:02", 60)})
     pod = await web(cluster)
     await pass_time(cluster, 60)
     await cluster.bind(await successor_of(cluster, pod), "h2")
