@@ -17,11 +17,11 @@ FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=5
 
 
 @pytest.fixture
-def guestbook(ironfree: Ironfree) -> Ironfree:
+def guestbook(shared_ironfree: Ironfree) -> Ironfree:
     """Leader, two followers and three front ends, applied as the example's README says."""
-    ironfree.kubectl("apply", "-f", str(MANIFESTS))
-    ironfree.running(6, "app=guestbook")
-    return ironfree
+    shared_ironfree.kubectl("apply", "-f", str(MANIFESTS))
+    shared_ironfree.running(6, "app=guestbook")
+    return shared_ironfree
 
 
 def fetch(lab: Lab, pod, path: str) -> str:
@@ -56,6 +56,7 @@ def test_it_runs_packed_and_answers(guestbook: Ironfree, lab: Lab):
 
     (moved,) = eventually(elsewhere, what="a front end runs on another host than the leader")
     assert "ada" in fetch(lab, moved, "/get?key=visitor")
+    guestbook.kubectl("uncordon", node)
 
 
 def test_describe_says_where_and_why(guestbook: Ironfree):
