@@ -62,9 +62,12 @@ class _Way:
         self._context = context
         self._open = set[asyncio.WriteTransport]()  # and some that have ended
         self._shaking = set[asyncio.Task[None]]()
+        self._closed = False
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open one; ConnectionRefusedError when there are too many."""
+        """Open one; ConnectionRefusedError when there are too many, or no more are served."""
+        if self._closed:
+            raise ConnectionRefusedError("the API is no longer served here")
         most = getrlimit(RLIMIT_NOFILE)[0] // _SHARE
         if len(self._open) >= most:
             self._open = {each for each in self._open if not each.is_closing()}
@@ -86,6 +89,7 @@ class _Way:
 
     async def close(self) -> None:
         """Accept no more."""
+        self._closed = True
         for each in self._shaking:
             each.cancel()
         await asyncio.gather(*self._shaking, return_exceptions=True)

@@ -167,18 +167,18 @@ class Ironfree:
             ("describe", "pods", "-l", selector),
             ("logs", "-l", selector, "--all-containers", "--ignore-errors", "--timestamps"),
         )
-        told = (
-            subprocess.run(
-                self.command(*words),
-                env=self._environment,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
+        return "\n".join(self._tried(*words) for words in asked)
+
+    def _tried(self, *words: str) -> str:
+        """What kubectl says, or that it says nothing."""
+        command, env = self.command(*words), self._environment
+        try:
+            done = subprocess.run(
+                command, env=env, capture_output=True, text=True, timeout=60, check=False
             )
-            for words in asked
-        )
-        return "\n".join(each.stdout + each.stderr for each in told)
+        except subprocess.TimeoutExpired as error:
+            return str(error)
+        return done.stdout + done.stderr
 
     def add_hosts(
         self, lab: Lab, hosts: Sequence[Host] = (), addresses: Mapping[str, str] | None = None

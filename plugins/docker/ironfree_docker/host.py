@@ -264,6 +264,7 @@ class DockerHost:
             joined = self._containers.retired & {*ids}  # by some that are gone now
             await together(*(self._containers.remove(each, force=True) for each in joined))
         await self._pod_volumes.remove(pod_uid)
+        self._files.forget(pod_uid, infra)
         self._devices.forget(pod_uid)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:

@@ -62,7 +62,8 @@ class PodNetworkOfHost:
                     f"host {self._engine.name}: another installation serves pods in "
                     f"{other.subnet} here; set ranges and a port of one's own for one of them "
                     "(IRONFREE_POD_RANGE, IRONFREE_SERVICE_RANGE, IRONFREE_PEER_PORT). If it is "
-                    f"gone, remove its containers (label {owner}) and its network {other.name}",
+                    f"gone, remove its containers (label {owner}) and its network {other.name}, "
+                    "and restart Ironfree",
                     409,
                 )
 

@@ -54,7 +54,7 @@ class Sandboxes:
         infra = await self._infra(spec)
         found = infra.found
         if found is None and spec.attempt == 0:
-            parts.files.begin(infra.id)
+            parts.files.begin(infra.id, spec.identity.uid)
         if found is None or found.state.status != "running":
             await parts.files.give_to_group(infra.id, spec, made)
             try:

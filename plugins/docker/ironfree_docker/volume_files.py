@@ -28,7 +28,6 @@ from .pause import VOLUME_DIRECTORIES
 _ROOT = "/volumes"
 _SHARED = 0o2777
 _SWAP = 10.0
-_MOST_EMPTY = 256
 _STAT = "X-Docker-Container-Path-Stat"
 
 
@@ -42,13 +41,19 @@ class VolumeFiles:
     def __init__(self, engine: Engine, execs: Execs) -> None:
         self._engine = engine
         self._execs = execs
-        self._empty: dict[str, None] = {}  # infra containers, the oldest first
+        self._begun = set[str]()  # uids of pods that have had an infra container made here
+        self._empty = set[str]()  # infra containers of those whose first it is
 
-    def begin(self, infra: str) -> None:
-        """Take in that nothing has been written for a pod, whose infra container is new."""
-        self._empty[infra] = None
-        if len(self._empty) > _MOST_EMPTY:  # of some, the pod was gone before
-            del self._empty[next(iter(self._empty))]
+    def begin(self, infra: str, pod_uid: str) -> None:
+        """Take in that a pod's infra container is new; unless it had one, its volumes are, too."""
+        if pod_uid not in self._begun:
+            self._begun.add(pod_uid)
+            self._empty.add(infra)
+
+    def forget(self, pod_uid: str, infra: Iterable[str]) -> None:
+        """Take in that a pod is gone, with its volumes."""
+        self._begun.discard(pod_uid)
+        self._empty.difference_update(infra)
 
     async def give_to_group(
         self, infra: str, spec: SandboxSpec, made: Collection[NamedVolume]
@@ -73,7 +78,7 @@ class VolumeFiles:
         """Have exactly these files in volumes of a running sandbox."""
         places = {volume.name: index for index, volume in enumerate(spec.volumes)}
         group, empty = spec.fs_group or 0, infra in self._empty
-        self._empty.pop(infra, None)
+        self._empty.discard(infra)
         first: list[tuple[tarfile.TarInfo, bytes]] = []
         for volume in volumes:
             place, version = places[volume.name], _version(volume, group)

@@ -140,6 +140,8 @@ def test_a_range_with_the_hosts_name_server_is_refused_unless_it_is_this_program
     ranges = ("range 10.98.0.0/16", "range 10.99.0.0/16", "range 10.100.0.0/16")
     refused = ["fail range 10.99.0.0/16 17"]
     assert program.state("resolver 10.98.0.10 53", *ranges) == refused
+    said = program.state("resolver 10.98.0.10 53", "self 10.99.3.0/24", ranges[0])
+    assert said == ["fail range 10.99.3.0/24 17"], "of the pods' own it is told"
     settings.write_text("nameserver 192.168.77.2\n")
     assert program.state("resolver 10.98.0.10 53", *ranges) == []
 

@@ -131,6 +131,25 @@ async def test_the_first_files_of_all_volumes_are_sent_at_once(
     assert {name.split("/")[0] for name in engine.archives[-1][1]} == {"0", "1"}
 
 
+async def test_volumes_of_an_infra_container_that_somebody_removed_are_looked_at(
+    engine: FakeEngine, host: Host
+):
+    sandbox = await host.ensure_sandbox(SPEC)
+    await host.write_volumes(sandbox, SPEC, [FILES])
+    engine.containers.clear()
+    again = await host.ensure_sandbox(SPEC)
+    assert again.id != sandbox.id
+    engine.calls.clear()
+    await host.write_volumes(again, SPEC, [FILES])
+    assert engine.calls == ["stat"], "all is there already"
+    await host.remove_pod(POD.uid)
+    engine.links.clear()
+    fresh = await host.ensure_sandbox(SPEC)
+    engine.calls.clear()
+    await host.write_volumes(fresh, SPEC, [FILES])
+    assert engine.calls == ["archive"]
+
+
 async def test_a_file_belongs_to_its_user(engine: FakeEngine, host: Host):
     sandbox = await host.ensure_sandbox(SPEC)
     file = VolumeFile("a", b"1", 0o600)

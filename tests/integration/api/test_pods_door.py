@@ -59,6 +59,8 @@ async def test_who_speaks_no_tls_is_sent_away_and_who_says_nothing_ends_with_the
         assert (await ask(connect, authority)).endswith(b"here")
     assert await silent.read() == b""
     open_end.close()
+    with pytest.raises(ConnectionRefusedError, match="no longer served"):
+        await connect()
 
 
 async def test_there_is_an_end_to_connections(

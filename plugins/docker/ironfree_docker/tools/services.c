@@ -305,6 +305,8 @@ void say_self(u32 ip, u32 length, u32 generation)
         i++;
     if (i == SELVES)
         return;
+    if (asks_in(ip, length)) /* the network is there already, so this is told, and no more */
+        tell_range(ip, length, EXISTS);
     selves[i] = (struct network){ip, length, generation};
     if (i == selves_count) {
         selves_count++;
