@@ -140,7 +140,7 @@ class PodmanContainers(Containers):
 class PodmanVolumes(Volumes):
     """Volumes of a Podman."""
 
-    made_with_containers = False  # it makes them, but without labels
+    made_with_containers = False  # it makes them, but without labels and options
 
     async def create(self, making: Making) -> None:
         """Create; `size` of a tmpfs is a disk quota to Podman, so the kernel is told in pages."""

@@ -23,6 +23,7 @@ from aiohttp import web
 from plugins.docker.tests.fake_dialer import PROC, frame, keep_gateway, speak
 from plugins.docker.tests.fake_images import UNNAMED, FakeImages, image_id, refusal
 from plugins.docker.tests.fake_networks import FakeNetworks
+from plugins.docker.tests.fake_volumes import FakeVolumes, has_label
 
 ZERO_TIME = "0001-01-01T00:00:00Z"
 NOW = "2026-01-02T03:04:05.123456789Z"
@@ -64,7 +65,7 @@ class FakeExec:
 
 
 @dataclass
-class FakeEngine(FakeImages, FakeNetworks):
+class FakeEngine(FakeImages, FakeNetworks, FakeVolumes):
     """The engine and its faults, by action ("create", "start", "inspect", "list", …).
 
     Args:
@@ -84,7 +85,6 @@ class FakeEngine(FakeImages, FakeNetworks):
         directories: of containers, by path, and their modes as Go has them.
         cdi: names of devices it has found.
         disk: block size, blocks, free blocks, those free for all; inodes, and free ones.
-        written: bytes in containers' layers and in volumes, by name.
         files: of its host, as the dialer finds them.
         commits: query and body of every commit.
     """
@@ -102,7 +102,6 @@ class FakeEngine(FakeImages, FakeNetworks):
     garbage: dict[str, bytes] = field(default_factory=dict)
     start_fails: dict[str, str] = field(default_factory=dict)
     disk: tuple[int, int, int, int, int, int] = (4096, 1000, 400, 300, 0, 0)
-    written: dict[str, int] = field(default_factory=dict)
     files: dict[bytes, bytes] = field(default_factory=lambda: dict(PROC))
     commits: list[dict[str, Any]] = field(default_factory=list)
 
@@ -114,7 +113,6 @@ class FakeEngine(FakeImages, FakeNetworks):
     links: dict[str, str] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     directories: dict[str, int] = field(default_factory=dict)
-    volumes: dict[str, dict[str, Any]] = field(default_factory=dict)
     cdi: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     busiest: Counter[str] = field(default_factory=Counter)
@@ -192,7 +190,7 @@ class FakeEngine(FakeImages, FakeNetworks):
             ("PUT", "/containers/{name}/archive", self._put_archive, "archive"),
             ("HEAD", "/containers/{name}/archive", self._stat_archive, "stat"),
             ("GET", "/containers/{name}/archive", self._get_archive, "get-archive"),
-            ("GET", "/volumes/{name}", self._inspect_volume, "inspect-volume"),
+            ("GET", "/volumes/{name}", self.answer_volume, "inspect-volume"),
             ("GET", "/distribution/{name:.+}/json", self.answer_distribution, "distribution"),
             ("POST", "/build", self.answer_build, "build"),
             ("POST", "/commit", self._commit, "commit"),
@@ -204,10 +202,10 @@ class FakeEngine(FakeImages, FakeNetworks):
             ("GET", "/images/{name:.+}/get", self.answer_save, "save"),
             ("POST", "/images/{name:.+}/tag", self.answer_tag, "tag"),
             ("DELETE", "/images/{name:.+}", self.answer_remove_image, "remove-image"),
-            ("POST", "/volumes/create", self._create_volume, "volume"),
-            ("GET", "/volumes", self._volumes, "volumes"),
-            ("DELETE", "/volumes/{name}", self._remove_volume, "remove-volume"),
-            ("GET", "/system/df", self._measure, "df"),
+            ("POST", "/volumes/create", self.answer_new_volume, "volume"),
+            ("GET", "/volumes", self.answer_volumes, "volumes"),
+            ("DELETE", "/volumes/{name}", self.answer_gone_volume, "remove-volume"),
+            ("GET", "/system/df", self.answer_usage, "df"),
             ("GET", "/networks", self.answer_networks, "networks"),
             ("GET", "/networks/{name}", self.answer_network, "network"),
             ("POST", "/networks/create", self.answer_new_network, "new-network"),
@@ -284,7 +282,7 @@ class FakeEngine(FakeImages, FakeNetworks):
         found = [
             c
             for c in self.containers.values()
-            if all(_has(c.labels, w) for w in wanted) and (ids is None or c.id in ids)
+            if all(has_label(c.labels, w) for w in wanted) and (ids is None or c.id in ids)
         ]
         return web.json_response(
             [
@@ -310,7 +308,7 @@ class FakeEngine(FakeImages, FakeNetworks):
         self._created += 1
         identifier = hashlib.sha256(f"{self._created}".encode()).hexdigest()
         self.containers[name] = FakeContainer(identifier, name, body)
-        self.volumes = _made_by(body) | self.volumes
+        self.make_volumes(body)
         return web.json_response({"Id": identifier, "Warnings": None}, status=201)
 
     async def _inspect(self, request: web.Request) -> web.Response:
@@ -482,64 +480,12 @@ class FakeEngine(FakeImages, FakeNetworks):
             return web.Response(body=gzip.compress(body), headers={"Content-Encoding": "gzip"})
         return web.Response(body=body)
 
-    async def _inspect_volume(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in self.volumes:
-            return refusal(404, "no such volume")
-        labels, point = self.volumes[name]["Labels"], f"/var/lib/docker/volumes/{name}/_data"
-        return web.json_response({"Name": name, "Labels": labels, "Mountpoint": point})
-
     async def _commit(self, request: web.Request) -> web.Response:
         if self.find(request.query["container"]) is None:
             return refusal(404, "No such container")
         self.commits.append({"query": dict(request.query), "body": await request.json()})
         self.images.add(f"{request.query['repo']}:{request.query['tag']}")
         return web.json_response({"Id": "sha256:" + "1" * 64}, status=201)
-
-    async def _create_volume(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        self.volumes.setdefault(body["Name"], body)
-        return web.json_response({"Name": body["Name"]}, status=201)
-
-    async def _volumes(self, request: web.Request) -> web.Response:
-        (wanted,) = json.loads(request.query["filters"])["label"]
-        found = [
-            {"Name": n, "Labels": v["Labels"] or None, "Options": v["DriverOpts"] or None}
-            for n, v in self.volumes.items()
-            if _has(v["Labels"], wanted)
-        ]
-        return web.json_response({"Volumes": found or None, "Warnings": None})
-
-    async def _measure(self, request: web.Request) -> web.Response:
-        if request.query["type"] != "volume":
-            return refusal(400, "only volumes are measured here")
-        found = [
-            {
-                "Name": name,
-                "UsageData": {"RefCount": 1, "Size": self.written.get(name, -1)},
-            }
-            for name in self.volumes
-        ]
-        return web.json_response({"LayersSize": 0, "Volumes": found or None})
-
-    async def _remove_volume(self, request: web.Request) -> web.Response:
-        if self.volumes.pop(request.match_info["name"], None) is None:
-            return refusal(404, "no such volume")
-        return web.Response(status=204)
-
-
-def _made_by(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the volumes that are made when a container mounts them, unless they are there."""
-    mounts = (body.get("HostConfig") or {}).get("Mounts") or []
-    return {
-        each["Source"]: {
-            "Name": each["Source"],
-            "Labels": how["Labels"],
-            "DriverOpts": how["DriverConfig"]["Options"],
-        }
-        for each in mounts
-        if "DriverConfig" in (how := each.get("VolumeOptions") or {})
-    }
 
 
 def _mounted(limits: dict[str, Any]) -> list[dict[str, str]]:
@@ -552,11 +498,6 @@ def _mounted(limits: dict[str, Any]) -> list[dict[str, str]]:
         }
         for each in limits.get("Mounts", [])
     ] + [{"Type": "bind", "Source": each[0], "Destination": each[1]} for each in binds]
-
-
-def _has(labels: dict[str, str], wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in labels and (not equals or labels[key] == value)
 
 
 def _number(version: str) -> tuple[int, ...]:
